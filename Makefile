@@ -1,0 +1,28 @@
+# Two commands are enough: `make demo` and `make test`. Both prepare .venv first when needed.
+.PHONY: help setup demo test check clean
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+help:
+	@echo "make setup   prepare .venv and the cross tools"
+	@echo "make demo    train, compile, verify and report, in about three minutes"
+	@echo "make test    static checks and all tests"
+	@echo "make check   static checks alone"
+	@echo "make clean   remove build products (not .venv, not runs/)"
+
+# Ends at once when pyproject.toml and constraints.txt are those that .venv was made from.
+setup:
+	@scripts/setup
+
+demo: setup
+	@$(BIN)/nanou-deploy demo
+
+test: setup
+	@scripts/test
+
+check: setup
+	@scripts/check
+
+clean:
+	rm -rf build dist .pio .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find codegen nanou_deploy nanou_train tests -type d -name __pycache__ -prune -exec rm -rf {} +
