@@ -1,0 +1,23 @@
+"""Errors that a user can act on. Each says what is wrong and where; `hint` says what to try."""
+
+from __future__ import annotations
+
+
+class CodegenError(Exception):
+    """Base of all errors raised on purpose by the compiler. The CLI prints message and hint, no traceback."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ModelError(CodegenError):
+    """The input file is missing, damaged, or not the file that its sidecar describes."""
+
+
+class UnsupportedError(CodegenError):
+    """The model is valid but uses something that the compiler does not implement or cannot prove."""
+
+
+class WriteError(CodegenError):
+    """The target folder cannot be replaced without losing something that nanou-deploy did not write."""

@@ -1,0 +1,135 @@
+"""The quantized model and the contract between camera bytes and decisions.
+
+`QuantizedModel` is what training hands to the compiler: the .tflite bytes plus everything a device needs
+to use them correctly. On disk it is `NAME.tflite` with a sidecar `NAME.json`; a .tflite without a sidecar
+(a model made elsewhere) gets the contract that its own input quantization implies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen.errors import ModelError
+
+SIDECAR_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine int8 quantization of one tensor: real = scale * (q - zero_point)."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How camera pixels become model input. Every stage (training, goldens, firmware) uses this one.
+
+    A pixel component v in 0..255 becomes (v / 255 - mean) / std. Images of another size are resized with
+    Pillow's `resize_filter` ("box" = area average) after conversion to RGB.
+    """
+
+    height_px: int
+    width_px: int
+    channels: int = 3
+    mean: float = 0.5
+    std: float = 0.5
+    resize_filter: str = "box"
+    color_order: str = "RGB"
+
+    def normalize(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """uint8 (..., H, W, C) -> float32 of the same shape, the network's real-valued input."""
+        return ((pixels.astype(np.float32) / np.float32(255.0)) - np.float32(self.mean)) / np.float32(self.std)
+
+    def lookup_table(self, quantization: Quantization) -> npt.NDArray[np.int8]:
+        """int8 (256,): the model input byte for each pixel component, rounded half away from zero."""
+        real = (np.arange(256, dtype=np.float64) / 255.0 - self.mean) / self.std
+        steps = real / quantization.scale
+        rounded = np.where(steps >= 0, np.floor(steps + 0.5), np.ceil(steps - 0.5))
+        return np.clip(rounded + quantization.zero_point, -128, 127).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A full-int8 .tflite file and its contract. `threshold` is a probability in (0, 1)."""
+
+    name: str
+    flatbuffer: bytes
+    preprocessing: Preprocessing
+    threshold: float = 0.5
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.flatbuffer).hexdigest()
+
+
+def threshold_q(threshold: float, output: Quantization, *, is_probability: bool) -> int:
+    """Smallest int8 output that counts as drivable: real value >= the threshold. 128 means "never".
+
+    With logits the threshold p is the real value log(p / (1 - p)); after LOGISTIC it is p itself.
+    """
+    real = threshold if is_probability else math.log(threshold / (1.0 - threshold))
+    # The slack keeps a threshold that is exactly a step (logit 0 at the zero point) on that step.
+    return min(128, max(-128, math.ceil(real / output.scale - 1e-9) + output.zero_point))
+
+
+def save_model(model: QuantizedModel, path: Path) -> None:
+    """Write PATH (.tflite) and its sidecar; the sidecar last, so that a stale pair is noticed on load."""
+    sidecar = {
+        "schema": SIDECAR_SCHEMA,
+        "name": model.name,
+        "sha256": model.sha256,
+        "threshold": model.threshold,
+        "preprocessing": asdict(model.preprocessing),
+        "provenance": dict(model.provenance),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.flatbuffer)
+    path.with_suffix(".json").write_text(json.dumps(sidecar, indent=2, sort_keys=True) + "\n")
+
+
+def load_model(path: Path) -> QuantizedModel:
+    """Read a .tflite file and its sidecar, if any.
+
+    Raises ModelError where the file is missing, is no TFLite file, or the sidecar belongs to another file.
+    """
+    from codegen.load import input_contract  # the flatbuffer parser is needed only here
+
+    try:
+        flatbuffer = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}", hint="give the path of a .tflite file") from error
+    if flatbuffer[4:8] != b"TFL3":
+        raise ModelError(f"{path} is not a TFLite file", hint="`nanou-deploy quantize` makes one from a training run")
+    sidecar_path = path.with_suffix(".json")
+    if not sidecar_path.exists():
+        return QuantizedModel(path.stem, flatbuffer, input_contract(flatbuffer), provenance={"source": path.name})
+    try:
+        sidecar = json.loads(sidecar_path.read_text())
+        model = QuantizedModel(
+            name=sidecar["name"],
+            flatbuffer=flatbuffer,
+            preprocessing=Preprocessing(**sidecar["preprocessing"]),
+            threshold=float(sidecar["threshold"]),
+            provenance=sidecar["provenance"],
+        )
+        stated_sha256, schema = sidecar["sha256"], sidecar["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{sidecar_path} is not a model sidecar: {error!r}", hint="delete it or quantize again") from error
+    if schema != SIDECAR_SCHEMA or stated_sha256 != model.sha256:
+        raise ModelError(
+            f"{sidecar_path} describes another file than {path.name}",
+            hint="quantize again, or delete the sidecar to use the contract implied by the model's input",
+        )
+    return model

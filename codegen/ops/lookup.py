@@ -1,0 +1,36 @@
+"""Element-wise int8 -> int8 operators: any function of one byte is a table of 256."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codegen.errors import ModelError
+from codegen.ir import Graph, IntArray, Operator
+from codegen.program import Kernel, Stage, Table
+
+
+def verify_elementwise(graph: Graph, operator: Operator) -> None:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    if source.shape != output.shape:
+        raise ModelError(f"{operator.label} maps {source.shape} to {output.shape}")
+
+
+def evaluate_lookup(table: IntArray, values: IntArray) -> IntArray:
+    return table[values + 128]
+
+
+def lower_lookup(graph: Graph, operator: Operator, table: IntArray) -> Stage:
+    """`table` holds the output for inputs -128, -127, ..., 127."""
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    kernel = Kernel(operator.stem, f"{source.size_bytes}", (("size", source.size_bytes),), (("lookup", "int8_t"),))
+    return Stage(
+        operator.index,
+        operator.stem,
+        f"{'x'.join(map(str, source.shape[1:]))}, scale {source.scale:g} zero point {source.zero_point} -> "
+        f"scale {output.scale:g} zero point {output.zero_point}",
+        (operator.inputs[0],),
+        operator.outputs[0],
+        kernel,
+        (Table("lookup", table.astype(np.int8), 16),),
+        overlay_lead_bytes=0,
+    )

@@ -1,0 +1,67 @@
+"""MAX_POOL_2D, int8. Reference: .../reference/integer_ops/pooling.h (MaxPool)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tflite
+
+from codegen.errors import ModelError, UnsupportedError
+from codegen.ir import Graph, IntArray, Operator
+from codegen.ops.activation import activation_range, verify_activation
+from codegen.ops.window import Window, make_window, read_window_options
+from codegen.program import Kernel, Stage
+
+
+def read_options(table: Any) -> Mapping[str, int | str]:
+    options = tflite.Pool2DOptions()
+    options.Init(table.Bytes, table.Pos)
+    return read_window_options(options, kernel=(options.FilterHeight(), options.FilterWidth()))
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    if (source.scales, source.zero_points) != (output.scales, output.zero_points):
+        raise UnsupportedError(f"{operator.label} changes quantization between input and output")
+    if source.shape[-1] != output.shape[-1]:
+        raise ModelError(f"{operator.label} changes the number of channels")
+    verify_activation(operator)
+    _window(graph, operator)
+
+
+def _window(graph: Graph, operator: Operator) -> Window:
+    return make_window(graph, operator, (int(operator.options["kernel_height"]), int(operator.options["kernel_width"])))
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    window, image = _window(graph, operator), inputs[0][0]
+    low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
+    best = np.full((window.out_height, window.out_width, image.shape[2]), -128, np.int64)
+    for ky in range(window.kernel_height):
+        for kx in range(window.kernel_width):
+            best = np.maximum(best, window.gather(image, ky, kx, -128))
+    return np.clip(best, low, high)[None]
+
+
+def lower(graph: Graph, operator: Operator) -> Stage:
+    window = _window(graph, operator)
+    channels = graph.tensor(operator.inputs[0]).shape[-1]
+    low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
+    kernel = Kernel(
+        "max_pool_2d",
+        f"{window.in_height}x{window.in_width}x{channels}_k{window.kernel_height}x{window.kernel_width}"
+        f"_s{window.stride_height}x{window.stride_width}",
+        (*window.constants, ("channels", channels), ("activation_min", low), ("activation_max", high)),
+    )
+    return Stage(
+        operator.index,
+        operator.stem,
+        f"{window.in_height}x{window.in_width}x{channels} -> {window.out_height}x{window.out_width}x{channels}, "
+        f"{window.summary}",
+        (operator.inputs[0],),
+        operator.outputs[0],
+        kernel,
+        overlay_lead_bytes=window.overlay_lead_bytes(channels, channels),
+    )

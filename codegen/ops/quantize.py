@@ -1,0 +1,36 @@
+"""QUANTIZE, int8 -> int8 with other parameters. Reference: .../reference/requantize.h."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from codegen.ir import Graph, IntArray, Operator
+from codegen.ops.lookup import evaluate_lookup, lower_lookup, verify_elementwise
+from codegen.program import Stage
+from codegen.requantize import multiply_by_quantized_multiplier, quantize_multiplier
+
+
+def read_options(table: Any) -> Mapping[str, int]:
+    return {}
+
+
+verify = verify_elementwise
+
+
+def _table(graph: Graph, operator: Operator) -> IntArray:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    multiplier, shift = quantize_multiplier(source.scale / output.scale)
+    values = np.arange(-128, 128, dtype=np.int64) - source.zero_point
+    scaled = multiply_by_quantized_multiplier(values, np.int64(multiplier), np.int64(shift))
+    return np.clip(scaled + output.zero_point, -128, 127)
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    return evaluate_lookup(_table(graph, operator), inputs[0])
+
+
+def lower(graph: Graph, operator: Operator) -> Stage:
+    return lower_lookup(graph, operator, _table(graph, operator))

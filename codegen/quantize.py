@@ -1,0 +1,160 @@
+"""Keras model -> full-int8 .tflite, by post-training quantization.
+
+The result has int8 input and output, int8 weights per channel, int32 biases and a batch of 1. The same model and
+the same representative data give the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen.errors import CodegenError, ModelError
+from codegen.model import Preprocessing, QuantizedModel
+
+if TYPE_CHECKING:
+    import keras
+
+# Index tensors (the size operand of RESIZE_NEAREST_NEIGHBOR) and biases are int32; everything else is int8.
+ALLOWED_DTYPES = ("INT8", "INT32")
+
+
+def import_tensorflow() -> Any:
+    """TensorFlow with Keras' TensorFlow backend, without the log lines that it prints while loading.
+
+    Raises CodegenError where it is not installed.
+    """
+    if "tensorflow" in sys.modules and "keras" in sys.modules:
+        return sys.modules["tensorflow"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    try:
+        with silenced():
+            import keras
+            import tensorflow as tf
+    except ModuleNotFoundError as error:
+        raise CodegenError(
+            f"this step needs TensorFlow and Keras ({error})", hint="pip install 'nanou-deploy[train]'"
+        ) from error
+    if keras.config.backend() != "tensorflow":
+        raise CodegenError(
+            f"Keras runs on {keras.config.backend()} in this process", hint="set KERAS_BACKEND=tensorflow"
+        )
+    return tf
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Send this process's stdout and stderr (also of native code) to a file; print that file on an exception."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as log:
+        try:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            yield
+        except BaseException:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            log.seek(0)
+            os.write(saved[1], log.read())
+            raise
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for target, descriptor in zip((1, 2), saved, strict=True):
+                os.dup2(descriptor, target)
+                os.close(descriptor)
+
+
+def quantize(
+    model: keras.Model,
+    representative: npt.NDArray[np.float32],
+    *,
+    name: str,
+    preprocessing: Preprocessing,
+    threshold: float = 0.5,
+    provenance: Mapping[str, Any],
+) -> QuantizedModel:
+    """Quantize a Keras model of one input and one output to int8.
+
+    `representative` is float32 (N, H, W, C), normalized by `preprocessing`, from the training set: the converter
+    takes the activation ranges from it. Raises ModelError where shapes disagree, the data are not normalized, or the
+    converter leaves something in floating point.
+    """
+    shape = (preprocessing.height_px, preprocessing.width_px, preprocessing.channels)
+    _check_arguments(model, representative, shape, preprocessing)
+    flatbuffer = _convert(model, representative, shape)
+    check_full_int8(flatbuffer)
+    return QuantizedModel(name, flatbuffer, preprocessing, threshold, dict(provenance))
+
+
+def check_full_int8(flatbuffer: bytes) -> None:
+    """Raise ModelError naming the tensor or operator that is not int8 (or an int32 bias or constant)."""
+    import tflite
+
+    codes = {value: key for key, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)}
+    dtypes = {value: key for key, value in vars(tflite.TensorType).items() if isinstance(value, int)}
+    model = tflite.Model.GetRootAsModel(flatbuffer, 0)
+    graph = model.Subgraphs(0)
+    ends = [("input", graph.Inputs(0)), ("output", graph.Outputs(0))]
+    for end, index in ends:
+        if graph.Tensors(index).Type() != tflite.TensorType.INT8:
+            raise ModelError(f"the model's {end} is {dtypes[graph.Tensors(index).Type()]}, not INT8")
+    for position in range(graph.OperatorsLength()):
+        operator = graph.Operators(position)
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        stem = codes[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        for index in (*operator.InputsAsNumpy().tolist(), *operator.OutputsAsNumpy().tolist()):
+            dtype = dtypes[graph.Tensors(index).Type()] if index >= 0 else "INT8"
+            if dtype not in ALLOWED_DTYPES or stem in ("QUANTIZE", "DEQUANTIZE") and dtype != "INT8":
+                tensor = graph.Tensors(index).Name().decode(errors="replace")
+                raise ModelError(
+                    f"operator {position} ({stem}) was left in {dtype} (tensor {tensor})",
+                    hint="replace this layer by one that TFLite can quantize",
+                )
+
+
+def _check_arguments(
+    model: keras.Model, representative: npt.NDArray[np.float32], shape: tuple[int, ...], preprocessing: Preprocessing
+) -> None:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ModelError(f"{model.name} has {len(model.inputs)} inputs and {len(model.outputs)} outputs, not one each")
+    for what, found in (("the model's input", tuple(model.inputs[0].shape[1:])), ("data", representative.shape[1:])):
+        if found != shape:
+            raise ModelError(f"{what} is {found}, the preprocessing contract says {shape}")
+    low, high = preprocessing.normalize(np.array([0, 255], np.uint8))
+    if not len(representative) or representative.min() < low - 1e-4 or representative.max() > high + 1e-4:
+        raise ModelError(
+            f"representative data are empty or outside {low:g}..{high:g}",
+            hint="normalize them with the model's own preprocessing",
+        )
+
+
+def _convert(model: keras.Model, representative: npt.NDArray[np.float32], shape: tuple[int, ...]) -> bytes:
+    tf = import_tensorflow()
+    import keras
+
+    def batches() -> Iterator[list[npt.NDArray[np.float32]]]:
+        for sample in representative:
+            yield [sample[None].astype(np.float32)]
+
+    with silenced(), tempfile.TemporaryDirectory() as folder:
+        # Through a saved model with a fixed batch: from_keras_model keeps the batch dynamic.
+        signature = [keras.InputSpec(shape=(1, *shape), dtype="float32", name="image")]
+        model.export(Path(folder) / "model", verbose=False, input_signature=signature)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model"))
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = batches
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+        return bytes(converter.convert())
