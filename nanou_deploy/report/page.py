@@ -1,0 +1,133 @@
+"""ReportData -> HTML. Everything is text and pictures before the template sees it: it substitutes and loops only."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from codegen.resources import template_environment
+from nanou_deploy.report.arena_map import ArenaMap, arena_map
+from nanou_deploy.report.data import ExecutorRow, ReportData
+from nanou_deploy.report.pictures import AGREED_RGB, FALSE_DRIVABLE_RGB, MISSED_RGB, Tile, panel_tiles, png_bytes
+from nanou_deploy.report.tables import Cell, accuracy_table, cost_table, executors_table, operators_table, shape_text
+
+
+@dataclass(frozen=True)
+class Figure:
+    label: str
+    value: str
+    unit: str
+    note: str
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    tiles: tuple[TileView, ...]
+
+
+@dataclass(frozen=True)
+class TileView:
+    title: str
+    caption: str
+    sources: tuple[str, ...]  # one data URI, or none
+    width_px: int
+    height_px: int
+
+
+def render_report(data: ReportData) -> str:
+    """One self-contained HTML document. The same data always gives the same bytes."""
+    environment = template_environment().overlay(autoescape=True)
+    return environment.get_template("report/report.html.j2").render(
+        model_name=data.model_name,
+        subtitle=" · ".join(
+            (
+                f"{shape_text(data.input_shape)} → {shape_text(data.output_shape)}",
+                "int8",
+                f"sha256 {data.model_sha256[:12]}",
+            )
+        ),
+        verdict=_verdict(data.executors),
+        figures=_figures(data),
+        pictures=tuple(PictureRow(tuple(_tile_view(tile) for tile in panel_tiles(panel))) for panel in data.panels),
+        picture_sections=("pictures",) if data.panels else (),
+        legend=tuple(
+            (text, "#{:02x}{:02x}{:02x}".format(*rgb))
+            for text, rgb in (
+                ("drivable", AGREED_RGB),
+                ("drivable only to the model", FALSE_DRIVABLE_RGB),
+                ("missed by the model", MISSED_RGB),
+            )
+        ),
+        tables=tuple(table for table in (accuracy_table(data), executors_table(data), cost_table(data)) if table.rows),
+        maps=_maps(data),
+        operators=operators_table(data),
+        provenance=tuple((data.provenance or {}).items()),
+        model_sha256=data.model_sha256,
+        commands="\n".join(data.commands),
+        generator=f"nanou-deploy {data.generator_version}",
+    )
+
+
+def _verdict(executors: tuple[ExecutorRow, ...]) -> Cell:
+    ran = [row for row in executors if row.cases]
+    differing = [row for row in ran if not row.agrees]
+    if not ran:
+        return Cell("Not verified: no executor ran.", "bad")
+    if differing:
+        first = differing[0]
+        where = f", first at {first.first_divergent}" if first.first_divergent else ""
+        return Cell(f"{', '.join(row.name for row in differing)}: not equal to the reference{where}.", "bad")
+    cases = sum(row.cases for row in ran)
+    return Cell(f"All {len(ran)} executors agree byte for byte, over {cases:,} comparisons.", "good")
+
+
+def _figures(data: ReportData) -> tuple[Figure, ...]:
+    plan = data.plan
+    ran = [row for row in data.executors if row.cases]
+    idle = len(data.executors) - len(ran)
+    return (
+        *_accuracy_figures(data),
+        Figure("working RAM", _kilobytes(plan.working_bytes), "KB", f"and {_kilobytes(plan.io_bytes)} KB of frames"),
+        *_cost_figures(data),
+        Figure(
+            "executors equal",
+            str(sum(row.agrees for row in ran)),
+            f"of {len(ran)}",
+            "to the last byte" + (f", {idle} did not run" if idle else ""),
+        ),
+    )
+
+
+def _accuracy_figures(data: ReportData) -> Iterator[Figure]:
+    miou = {row.name: f"{100 * row.metrics['miou']:.1f}" for row in data.accuracy if "miou" in row.metrics}
+    if int8 := miou.pop("int8", None):
+        yield Figure("int8 mIoU", int8, "%", " · ".join(f"{name} {value} %" for name, value in miou.items()))
+
+
+def _cost_figures(data: ReportData) -> Iterator[Figure]:
+    for first in data.bench[:1]:
+        parts = f"code {_kilobytes(first.code_bytes)} KB, tables {_kilobytes(first.table_bytes)} KB"
+        yield Figure("flash", _kilobytes(first.code_bytes + first.table_bytes), "KB", parts)
+        if first.instructions:
+            per_mac = f"{first.instructions / data.plan.macs:.1f} per MAC, " if data.plan.macs else ""
+            note = f"{per_mac}{first.board}, {first.runtime}"
+            yield Figure("instructions", f"{first.instructions / 1e6:.1f}", "M", note)
+
+
+def _kilobytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1000:.1f}"
+
+
+def _tile_view(tile: Tile) -> TileView:
+    if tile.picture is None:
+        return TileView(tile.title, tile.caption, (), 0, 0)
+    height_px, width_px = tile.picture.shape[:2]
+    uri = "data:image/png;base64," + base64.b64encode(png_bytes(tile.picture)).decode("ascii")
+    return TileView(tile.title, tile.caption, (uri,), width_px, height_px)
+
+
+def _maps(data: ReportData) -> tuple[ArenaMap, ...]:
+    if not data.plan.placements:
+        return ()
+    return (arena_map(data.plan, {row.index: f"{row.index} {row.op}" for row in data.operators}),)

@@ -1,0 +1,150 @@
+"""Pictures of what a model saw and decided: overlays, PNG bytes, the side-by-side panel."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+Picture = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.uint8]
+
+# Okabe and Ito's colours for colour-blind readers (Color Universal Design, 2008).
+AGREED_RGB = (0, 158, 115)
+FALSE_DRIVABLE_RGB = (213, 94, 0)
+MISSED_RGB = (0, 114, 178)
+_AGREED_TINT, _ERROR_TINT = 0.6, 0.95
+
+PANEL_TITLES = ("camera", "truth", "float", "int8")
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One example. `image` is uint8 (H, W, 3); masks are uint8 (H, W) of 0 and 1, None where unknown."""
+
+    name: str
+    image: Picture
+    truth: Mask | None
+    float_mask: Mask | None
+    int8_mask: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One picture of a panel: uint8 (H, W, 3), or None where there is nothing to show, and its caption."""
+
+    title: str
+    picture: Picture | None
+    caption: str
+
+
+def iou(mask: Mask, truth: Mask) -> float:
+    """Intersection over union of the drivable class; 1.0 where neither has a drivable pixel."""
+    union = np.count_nonzero(mask | truth)
+    return np.count_nonzero(mask & truth) / union if union else 1.0
+
+
+def overlay(image: Picture, mask: Mask, truth: Mask | None) -> Picture:
+    """The image in grey with the decision on it: uint8 (H, W, 3).
+
+    Without truth every drivable pixel has one colour; with it, agreement, false drivable and missed differ.
+    """
+    grey = image.astype(np.float32).mean(axis=2, keepdims=True).repeat(3, axis=2) * 0.8 + 40.0
+    reference = mask if truth is None else truth
+    for where, colour, tint in (
+        (mask & reference, AGREED_RGB, _AGREED_TINT),
+        (mask & (1 - reference), FALSE_DRIVABLE_RGB, _ERROR_TINT),
+        ((1 - mask) & reference, MISSED_RGB, _ERROR_TINT),
+    ):
+        chosen = where.astype(bool)
+        grey[chosen] = grey[chosen] * (1.0 - tint) + np.asarray(colour, np.float32) * tint
+    blended: Picture = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    return blended
+
+
+def panel_tiles(panel: Panel) -> tuple[Tile, ...]:
+    """Camera, truth, float and int8, in the order of PANEL_TITLES."""
+
+    def decision(title: str, mask: Mask | None, missing: str) -> Tile:
+        if mask is None:
+            return Tile(title, None, missing)
+        caption = "" if panel.truth is None else f"IoU {100 * iou(mask, panel.truth):.1f} %"
+        return Tile(title, overlay(panel.image, mask, panel.truth), caption)
+
+    def label(truth: Mask | None) -> Tile:
+        if truth is None:
+            return Tile(PANEL_TITLES[1], None, "no label")
+        return Tile(PANEL_TITLES[1], overlay(panel.image, truth, None), f"{100 * np.mean(truth):.0f} % drivable")
+
+    return (
+        Tile(PANEL_TITLES[0], panel.image, panel.name),
+        label(panel.truth),
+        decision(PANEL_TITLES[2], panel.float_mask, "no float model"),
+        decision(PANEL_TITLES[3], panel.int8_mask, ""),
+    )
+
+
+def png_bytes(picture: Picture) -> bytes:
+    """uint8 (H, W, 3) as a PNG of the same size. The same picture always gives the same bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def panel_picture(panels: Sequence[Panel], *, tile_width_px: int = 280) -> Picture:
+    """All panels as one uint8 (H, W, 3) picture: a row each, titled columns, and a legend under them.
+
+    Small camera frames are enlarged by a whole factor so that each model pixel stays a sharp square.
+    Raises ValueError without panels.
+    """
+    if not panels:
+        raise ValueError("a panel picture needs at least one panel")
+    margin_px, gap_px, head_px, foot_px, caption_px = 24, 12, 34, 44, 26
+    height_px, width_px = panels[0].image.shape[:2]
+    factor = max(1, tile_width_px // width_px)
+    cell_w, cell_h = width_px * factor, height_px * factor
+    size = (
+        2 * margin_px + 4 * cell_w + 3 * gap_px,
+        margin_px + head_px + len(panels) * (cell_h + caption_px) + foot_px,
+    )
+    canvas = Image.new("RGB", size, (255, 255, 255))
+    draw = ImageDraw.Draw(canvas)
+    title_font, caption_font = ImageFont.load_default(size=18), ImageFont.load_default(size=14)
+    for column, title in enumerate(PANEL_TITLES):
+        draw.text((margin_px + column * (cell_w + gap_px), margin_px - 4), title, fill=(25, 28, 32), font=title_font)
+    for row, panel in enumerate(panels):
+        top = margin_px + head_px + row * (cell_h + caption_px)
+        for column, tile in enumerate(panel_tiles(panel)):
+            left = margin_px + column * (cell_w + gap_px)
+            if tile.picture is None:
+                draw.rectangle((left, top, left + cell_w - 1, top + cell_h - 1), outline=(200, 204, 208))
+            else:
+                enlarged = Image.fromarray(tile.picture).resize((cell_w, cell_h), Image.Resampling.NEAREST)
+                canvas.paste(enlarged, (left, top))
+            draw.text((left, top + cell_h + 4), tile.caption, fill=(96, 102, 110), font=caption_font)
+    _draw_legend(draw, margin_px, size[1] - foot_px + 12, caption_font)
+    return np.asarray(canvas, dtype=np.uint8)
+
+
+def write_panel_png(path: Path, panels: Sequence[Panel], *, tile_width_px: int = 280) -> None:
+    """Write `panel_picture` to PATH, making its folder. Raises ValueError without panels, OSError from writing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png_bytes(panel_picture(panels, tile_width_px=tile_width_px)))
+
+
+def _draw_legend(
+    draw: ImageDraw.ImageDraw, left: int, top: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont
+) -> None:
+    for text, colour in (
+        ("drivable", AGREED_RGB),
+        ("drivable only to the model", FALSE_DRIVABLE_RGB),
+        ("missed by the model", MISSED_RGB),
+    ):
+        draw.rectangle((left, top + 2, left + 13, top + 15), fill=colour)
+        draw.text((left + 20, top), text, fill=(60, 66, 72), font=font)
+        left += 20 + int(draw.textlength(text, font=font)) + 28
