@@ -1,0 +1,111 @@
+"""The boards that firmware can be built for: one table. Sizes in bytes; RAM is what the chip has, not what is free."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from nanou_deploy.errors import DeployError
+
+Kind = Literal["host", "qemu", "sim", "hardware"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True)
+class Board:
+    """A place where the generated code runs.
+
+    `isa` is what the compiler is told. `pio_board` and `idf_target` are PlatformIO's and ESP-IDF's names,
+    None off hardware. `emulated_as` names the board on which code for this one is verified here.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    cpu: str
+    isa: str
+    cpu_mhz: int | None = None
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
+    psram_bytes: int = 0
+    pio_board: str | None = None
+    idf_target: str | None = None
+    emulated_as: str | None = None
+
+    @property
+    def runs_here(self) -> bool:
+        """True where the harness can run on this machine; hardware needs `emulated_as` instead."""
+        return self.kind != "hardware"
+
+
+_TABLE = (
+    Board("host", "host", "this computer", cpu="host", isa="native"),
+    Board("rv32-qemu", "qemu", "RV32IMC in QEMU, the ESP32-C3's instruction set", cpu="rv32", isa="rv32imc"),
+    Board(
+        "esp32c3-sim",
+        "sim",
+        "simulated ESP32-C3 with the chip's memory map (labwired)",
+        cpu="ESP32-C3",
+        isa="rv32imc",
+        cpu_mhz=160,
+        flash_bytes=4 * MIB,
+        ram_bytes=400 * KIB,
+    ),
+    Board(
+        "esp32s3",
+        "hardware",
+        "ESP32-S3-DevKitC-1 (N8R2 or better)",
+        cpu="ESP32-S3",
+        isa="xtensa-lx7",
+        cpu_mhz=240,
+        flash_bytes=8 * MIB,
+        ram_bytes=512 * KIB,
+        psram_bytes=2 * MIB,
+        pio_board="esp32-s3-devkitc-1",
+        idf_target="esp32s3",
+        emulated_as="rv32-qemu",
+    ),
+    Board(
+        "esp32dev",
+        "hardware",
+        "ESP32 development board (ESP32-WROOM-32)",
+        cpu="ESP32",
+        isa="xtensa-lx6",
+        cpu_mhz=240,
+        flash_bytes=4 * MIB,
+        ram_bytes=520 * KIB,
+        pio_board="esp32dev",
+        idf_target="esp32",
+        emulated_as="rv32-qemu",
+    ),
+    Board(
+        "esp32c3",
+        "hardware",
+        "ESP32-C3-DevKitM-1",
+        cpu="ESP32-C3",
+        isa="rv32imc",
+        cpu_mhz=160,
+        flash_bytes=4 * MIB,
+        ram_bytes=400 * KIB,
+        pio_board="esp32-c3-devkitm-1",
+        idf_target="esp32c3",
+        emulated_as="rv32-qemu",
+    ),
+)
+
+BOARDS: Mapping[str, Board] = MappingProxyType({board.name: board for board in _TABLE})
+
+
+def find_board(name: str) -> Board:
+    """The board called `name`. Raises DeployError with the nearest names, or all of them."""
+    board = BOARDS.get(name)
+    if board is not None:
+        return board
+    near = difflib.get_close_matches(name, BOARDS, n=2)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"boards: {', '.join(BOARDS)}"
+    raise DeployError(f"there is no board {name!r}", hint=hint)

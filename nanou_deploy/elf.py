@@ -1,0 +1,81 @@
+"""Read section sizes from ELF files: enough to say what the model costs, without binutils for each target.
+
+Format: "Tool Interface Standard (TIS) Executable and Linking Format (ELF) Specification", version 1.2, and the
+64-bit layout of the System V ABI. Little-endian files only, as all our targets are.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanou_deploy.errors import DeployError
+
+_SHT_NOBITS = 8
+_SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
+# Per class (1 = 32 bit, 2 = 64 bit): offset and format of e_shoff; offset of e_shentsize, e_shnum, e_shstrndx;
+# format of a section header. Both read as name, type, flags, address, offset, size.
+_LAYOUT = {1: ("<I", 32, 46, "<6I"), 2: ("<Q", 40, 58, "<IIQQQQ")}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section that takes up memory on the target."""
+
+    name: str
+    size_bytes: int
+    is_code: bool
+    is_writable: bool
+    in_file: bool  # False for .bss
+
+
+def read_sections(path: Path) -> tuple[Section, ...]:
+    """The allocated sections of an ELF object or executable. Raises DeployError if it is not one."""
+    data = path.read_bytes()
+    if data[:4] != b"\x7fELF" or len(data) < 52 or data[4] not in _LAYOUT or data[5] != 1:
+        raise DeployError(f"{path.name} is not a little-endian ELF file", hint="use a compiler that writes ELF")
+    offset_format, offset_at, counts_at, header_format = _LAYOUT[data[4]]
+    try:
+        (table,) = struct.unpack_from(offset_format, data, offset_at)
+        entry_bytes, count, names_index = struct.unpack_from("<3H", data, counts_at)
+        headers = [struct.unpack_from(header_format, data, table + i * entry_bytes) for i in range(count)]
+        names = headers[names_index][4]
+        return tuple(
+            Section(
+                name=data[names + name : data.index(b"\0", names + name)].decode(),
+                size_bytes=size,
+                is_code=bool(flags & _SHF_EXECINSTR),
+                is_writable=bool(flags & _SHF_WRITE),
+                in_file=kind != _SHT_NOBITS,
+            )
+            for name, kind, flags, _, _, size in headers
+            if flags & _SHF_ALLOC and size
+        )
+    except (struct.error, IndexError, ValueError) as error:
+        raise DeployError(f"{path.name} is a damaged ELF file: {error}", hint="build it again") from error
+
+
+def code_bytes(sections: Iterable[Section]) -> int:
+    """Machine code."""
+    return sum(s.size_bytes for s in sections if s.is_code)
+
+
+def table_bytes(sections: Iterable[Section]) -> int:
+    """Constants. Unwind tables (.eh_frame) are no part of the program and are left out."""
+    return sum(
+        s.size_bytes
+        for s in sections
+        if s.in_file and not s.is_code and (not s.is_writable or ".rel.ro" in s.name) and s.name != ".eh_frame"
+    )
+
+
+def flash_bytes(sections: Iterable[Section]) -> int:
+    """What the image takes up in flash: everything with contents."""
+    return sum(s.size_bytes for s in sections if s.in_file)
+
+
+def ram_bytes(sections: Iterable[Section]) -> int:
+    """Static RAM: everything writable."""
+    return sum(s.size_bytes for s in sections if s.is_writable)

@@ -1,0 +1,49 @@
+"""What the hand-written library in tests/unit/invert_library must compute, in NumPy."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nanou_deploy.resources import firmware_folder
+
+Int8Array = npt.NDArray[np.int8]
+
+INPUT_BYTES, OUTPUT_BYTES = 60, 20
+
+
+def golden_input() -> Int8Array:
+    """The frame that nanou_golden_input makes: int8 (60,)."""
+    state, values = 1, []
+    for _ in range(INPUT_BYTES):
+        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
+        values.append(state >> 24)
+    return np.array(values, dtype=np.uint8).view(np.int8)
+
+
+def inverted(inputs: Int8Array) -> Int8Array:
+    """Operator 0: int8 (N, 60) -> int8 (N, 60)."""
+    return (-1 - inputs.astype(np.int32)).astype(np.int8)
+
+
+def expected_outputs(inputs: Int8Array) -> Int8Array:
+    """Operator 1: int8 (N, 60) -> int8 (N, 20). C division truncates towards zero."""
+    sums = inverted(inputs).astype(np.int32).reshape(-1, OUTPUT_BYTES, 3) @ np.array([1, 2, 4])
+    return np.trunc(sums / 8).astype(np.int8)
+
+
+def make_library(library: Path, fault: str = "", *, golden_crc32: int | None = None) -> Path:
+    """Write the library to `library`; `fault` is C code put into the middle of nanou_invoke."""
+    shutil.rmtree(library, ignore_errors=True)
+    shutil.copytree(Path(__file__).parent / "invert_library", library)
+    shutil.copy(firmware_folder() / "include" / "nanou.h", library / "include")
+    source = library / "src" / "nanou_model.c"
+    source.write_text(source.read_text().replace("/*FAULT*/", fault))
+    header = library / "include" / "nanou_model.h"
+    crc = zlib.crc32(expected_outputs(golden_input()[None]).tobytes()) if golden_crc32 is None else golden_crc32
+    header.write_text(header.read_text().replace("@GOLDEN@", f"{crc:08X}"))
+    return library

@@ -1,0 +1,86 @@
+"""Building the harness: what is counted, what is refused, and that its C is clean under strict warnings."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nanou_deploy.boards import find_board
+from nanou_deploy.build import build_harness
+from nanou_deploy.errors import DeployError
+from nanou_deploy.resources import firmware_folder
+from tests.unit.invert_model import make_library
+
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror", "-fsyntax-only"]
+
+
+def test_rv32_build_counts_the_model_alone(require_tool: Callable[..., str], tmp_path: Path) -> None:
+    require_tool("riscv64-unknown-elf-gcc")
+    build = build_harness(make_library(tmp_path / "lib"), find_board("rv32-qemu"), tmp_path / "work")
+    assert build.runtime == "aot"
+    assert 200 < build.code_bytes < 800  # five small functions
+    assert 100 < build.table_bytes < 300  # weights, info, three strings
+    assert build.flash_bytes > build.code_bytes  # the harness comes on top
+    assert build.sections[".bss"] >= 192  # the arena
+    assert "riscv" in build.compiler
+    assert "-march=rv32imc" in build.flags
+
+
+def test_builds_are_repeatable(require_tool: Callable[..., str], tmp_path: Path) -> None:
+    require_tool("riscv64-unknown-elf-gcc")
+    library = make_library(tmp_path / "lib")
+    images = [build_harness(library, find_board("rv32-qemu"), tmp_path / n).elf.read_bytes() for n in ("a", "b")]
+    assert images[0] == images[1]
+
+
+def test_folders_without_a_library_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="not a generated model library"):
+        build_harness(tmp_path, find_board("host"), tmp_path / "work")
+
+
+def test_tflm_libraries_are_refused(tmp_path: Path) -> None:
+    library = make_library(tmp_path / "lib")
+    (library / "src" / "nanou_model.cc").touch()
+    with pytest.raises(DeployError, match="aot runtime only"):
+        build_harness(library, find_board("host"), tmp_path / "work")
+
+
+def test_hardware_is_refused_with_the_board_that_stands_in(tmp_path: Path) -> None:
+    with pytest.raises(DeployError) as error:
+        build_harness(make_library(tmp_path / "lib"), find_board("esp32s3"), tmp_path / "work")
+    assert "rv32-qemu" in error.value.hint
+
+
+def test_sanitizers_are_for_the_host(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="sanitizers"):
+        build_harness(make_library(tmp_path / "lib"), find_board("rv32-qemu"), tmp_path / "work", sanitize=True)
+
+
+def test_compiler_messages_reach_the_user(require_tool: Callable[..., str], tmp_path: Path) -> None:
+    require_tool("gcc", "clang")
+    with pytest.raises(DeployError, match="not_declared_anywhere"):
+        build_harness(make_library(tmp_path / "lib", "not_declared_anywhere++;"), find_board("host"), tmp_path / "work")
+
+
+@pytest.mark.parametrize("trace", [[], ["-DNANOU_TRACE"]], ids=["plain", "traced"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_host_harness_has_no_warnings(
+    compiler: str, trace: list[str], require_tool: Callable[..., str], tmp_path: Path
+) -> None:
+    library = make_library(tmp_path / "lib")
+    host = firmware_folder() / "host"
+    includes = [f"-I{library}/include", f"-I{host}"]
+    sources = [host / "harness.c", host / "target_files.c", *(library / "src").glob("*.c")]
+    subprocess.run([require_tool(compiler), *STRICT, *trace, *includes, *sources], check=True)
+
+
+def test_rv32_harness_has_no_warnings(require_tool: Callable[..., str], tmp_path: Path) -> None:
+    library = make_library(tmp_path / "lib")
+    host = firmware_folder() / "host"
+    flags = ["-march=rv32imc", "-mabi=ilp32", "-ffreestanding", "-O2", "-DNANOU_INSTRUCTION_CSR=minstret"]
+    includes = [f"-I{library}/include", f"-I{host}", f"-I{host}/rv32/include"]
+    sources = [host / "harness.c", *(host / "rv32").glob("*.c")]
+    subprocess.run([require_tool("riscv64-unknown-elf-gcc"), *STRICT, *flags, *includes, *sources], check=True)

@@ -1,0 +1,48 @@
+"""The section reader agrees with the compiler's own view, for 32 and 64 bit, and refuses what is no ELF file."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nanou_deploy import elf
+from nanou_deploy.errors import DeployError
+
+SOURCE = """
+const signed char table[1000] = {1};
+int counter = 7;
+int buffer[300];
+int next(void) { return ++counter; }
+"""
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "riscv64-unknown-elf-gcc"])
+def test_sections_of_an_object(compiler: str, require_tool: Callable[..., str], tmp_path: Path) -> None:
+    flags = ["-march=rv32imc", "-mabi=ilp32"] if compiler.startswith("riscv") else ["-fno-pic"]
+    (tmp_path / "a.c").write_text(SOURCE)
+    command = [require_tool(compiler), "-O2", "-fno-common", *flags, "-c", "a.c", "-o", "a.o"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    sections = elf.read_sections(tmp_path / "a.o")
+    assert elf.table_bytes(sections) == 1000
+    assert elf.ram_bytes(sections) == 300 * 4 + 4
+    assert 4 <= elf.code_bytes(sections) <= 64
+    assert elf.flash_bytes(sections) >= elf.code_bytes(sections) + 1000 + 4
+
+
+@pytest.mark.parametrize("data", [b"", b"\x7fELF", b"MZ" + bytes(100), b"\x7fELF\x01\x02\x01" + bytes(60)])
+def test_other_files_are_refused(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(DeployError, match="is not a little-endian ELF file"):
+        elf.read_sections(tmp_path / "x")
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    # A 32-bit header whose section table (offset 0x1000) lies behind the end of the file.
+    header = b"\x7fELF\x01\x01\x01".ljust(32, b"\0") + (0x1000).to_bytes(4, "little") + bytes(10)
+    header += (40).to_bytes(2, "little") + (3).to_bytes(2, "little") + (2).to_bytes(2, "little") + bytes(8)
+    (tmp_path / "x").write_bytes(header)
+    with pytest.raises(DeployError, match="damaged ELF file"):
+        elf.read_sections(tmp_path / "x")

@@ -1,0 +1,174 @@
+"""The harness gives the same bytes everywhere, counts exactly, and says what went wrong when code is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nanou_deploy.boards import find_board
+from nanou_deploy.build import Build, build_harness
+from nanou_deploy.emulate import run_harness
+from nanou_deploy.errors import DeployError
+from tests.unit.invert_model import INPUT_BYTES, Int8Array, expected_outputs, inverted, make_library
+
+BOARD_NAMES = ["host", "rv32-qemu", "esp32c3-sim"]
+EMULATED = BOARD_NAMES[1:]
+
+
+@pytest.fixture
+def inputs() -> Int8Array:
+    frames = np.random.default_rng(7).integers(-128, 128, (5, INPUT_BYTES)).astype(np.int8)
+    frames[0], frames[1] = -128, 127
+    return frames
+
+
+@pytest.fixture
+def need_board(require_tool: Callable[..., str], require_module: Callable[[str], None]) -> Callable[[str], None]:
+    def need(name: str) -> None:
+        if name == "host":
+            require_tool("gcc", "clang")
+            return
+        require_tool("riscv64-unknown-elf-gcc")
+        if name == "rv32-qemu":
+            require_tool("qemu-system-riscv32")
+        else:
+            require_module("labwired")
+
+    return need
+
+
+def _build(tmp_path: Path, board: str, fault: str = "", *, trace: bool = False, sanitize: bool = False) -> Build:
+    library = make_library(tmp_path / "lib", fault)
+    return build_harness(library, find_board(board), tmp_path / board, trace=trace, sanitize=sanitize)
+
+
+@pytest.mark.parametrize("board", BOARD_NAMES)
+def test_outputs_are_exact(board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
+    need_board(board)
+    run = run_harness(_build(tmp_path, board), inputs)
+    np.testing.assert_array_equal(run.outputs, expected_outputs(inputs))
+    assert run.traces == ()
+
+
+@pytest.mark.parametrize("board", BOARD_NAMES)
+def test_traces_hold_every_operator(
+    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    need_board(board)
+    run = run_harness(_build(tmp_path, board, trace=True), inputs)
+    assert run.instructions is None  # writing the traces would be counted
+    for frame, trace in zip(inputs, run.traces, strict=True):
+        assert trace == {0: inverted(frame).tobytes(), 1: expected_outputs(frame[None]).tobytes()}
+
+
+def test_sanitized_build_runs(need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
+    need_board("host")
+    run = run_harness(_build(tmp_path, "host", sanitize=True), inputs)
+    np.testing.assert_array_equal(run.outputs, expected_outputs(inputs))
+
+
+def test_sanitizers_catch_a_write_behind_the_arena(
+    need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    need_board("host")
+    build = _build(tmp_path, "host", "net->arena[NANOU_ARENA_BYTES + net->input[0] * 0] = 1;", sanitize=True)
+    with pytest.raises(DeployError, match="global-buffer-overflow"):
+        run_harness(build, inputs)
+
+
+def test_sanitizers_catch_undefined_arithmetic(
+    need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    need_board("host")
+    build = _build(tmp_path, "host", "volatile int32_t top = INT32_MAX; top = top + 1;", sanitize=True)
+    with pytest.raises(DeployError, match="signed integer overflow"):
+        run_harness(build, inputs)
+
+
+def test_two_emulators_count_the_same_instructions_twice(
+    need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    for board in EMULATED:
+        need_board(board)
+    builds = [_build(tmp_path, board) for board in EMULATED]
+    counts = [run_harness(build, inputs).instructions for build in builds for _ in range(2)]
+    assert counts[0] is not None
+    assert counts[0][0] > INPUT_BYTES  # at least one for each byte
+    assert counts == [counts[0]] * 4
+
+
+@pytest.mark.parametrize("board", EMULATED)
+def test_instructions_are_those_that_the_code_spends(
+    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    need_board(board)
+    plain = run_harness(_build(tmp_path, board), inputs).instructions
+    extra = run_harness(_build(tmp_path, board, '__asm__ volatile("nop; nop; nop");'), inputs).instructions
+    assert plain is not None
+    assert extra == tuple(count + 3 for count in plain)
+
+
+@pytest.mark.parametrize("board", EMULATED)
+def test_stack_is_measured(board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
+    need_board(board)
+    fault = "volatile uint8_t deep[1000]; for (int i = 0; i < 1000; i++) { deep[i] = 0; }"
+    stack_bytes = run_harness(_build(tmp_path, board, fault), inputs).stack_bytes
+    assert stack_bytes is not None
+    assert 1000 <= stack_bytes <= 1100
+
+
+@pytest.mark.parametrize("board", BOARD_NAMES)
+def test_errors_of_the_model_are_named(
+    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    need_board(board)
+    with pytest.raises(DeployError, match=r"code 11\n[^#]*error invoke: error"):
+        run_harness(_build(tmp_path, board, "return NANOU_ERROR_RUNTIME;"), inputs)
+
+
+@pytest.mark.parametrize("board", EMULATED)
+def test_crashes_are_located(board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
+    need_board(board)
+    build = _build(tmp_path, board, "*(volatile int32_t *)(uintptr_t)0xF0000000u = 1;")
+    fault = "store access fault at pc 0x8[0-9a-f]{7}, address 0x" if board == "rv32-qemu" else ".* violation at 0x"
+    with pytest.raises(DeployError, match=rf"on {board} crashed: {fault}f0000000\s.*frame 0"):
+        run_harness(build, inputs, timeout_s=20)
+
+
+def test_a_killed_process_is_reported(need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
+    need_board("host")
+    with pytest.raises(DeployError, match=r"killed by signal \d+\nframe 0"):
+        run_harness(_build(tmp_path, "host", "__builtin_trap();"), inputs)
+
+
+@pytest.mark.parametrize("board", BOARD_NAMES)
+def test_endless_loops_are_stopped(
+    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    need_board(board)
+    build = _build(tmp_path, board, "for (volatile int i = 0;; i++) { }")
+    with pytest.raises(DeployError, match=r"did not finish within 1 s\nframe 0"):
+        run_harness(build, inputs, timeout_s=1)
+
+
+def test_a_frame_of_the_wrong_size_is_noticed(need_board: Callable[[str], None], tmp_path: Path) -> None:
+    need_board("host")
+    with pytest.raises(DeployError, match="the stream ends within a frame"):
+        run_harness(_build(tmp_path, "host"), np.zeros((1, INPUT_BYTES + 1), dtype=np.int8))
+
+
+@pytest.mark.parametrize("shape", [(0, INPUT_BYTES), (INPUT_BYTES,)])
+def test_inputs_must_be_frames(shape: tuple[int, ...], tmp_path: Path) -> None:
+    build = Build("host", "aot", tmp_path / "none", 0, 0, 0, 0, "", (), {})
+    with pytest.raises(DeployError, match="inputs must be int8 frames"):
+        run_harness(build, np.zeros(shape, dtype=np.int8))
+
+
+def test_too_many_cases_for_the_simulated_flash(require_module: Callable[[str], None], tmp_path: Path) -> None:
+    require_module("labwired")
+    build = Build("esp32c3-sim", "aot", tmp_path / "none", 0, 0, 0, 0, "", (), {})
+    with pytest.raises(DeployError, match="exceed the simulated flash"):
+        run_harness(build, np.zeros((1, 5 << 20), dtype=np.int8))
