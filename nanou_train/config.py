@@ -1,0 +1,141 @@
+"""Experiments: named training configurations in a YAML file, checked before anything runs.
+
+    experiments:
+      default: {model_name: nano_u, epochs: 40}
+      long:    {extends: default, epochs: 120}
+
+An experiment takes the keys of the one it extends, then its own. Unknown keys, experiments and parents, cycles and
+values of the wrong kind are errors that name the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nanou_train.errors import ConfigError
+from nanou_train.models import PRESETS, near_names
+
+DEFAULT_CONFIG = Path("config/experiments.yaml")
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+class TerrainCounts(BaseModel):
+    """How many embedded scenes to render where no data set folder is given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: Positive = 1200
+    val: Positive = 100
+    test: Positive = 200
+
+
+class ExperimentConfig(BaseModel):
+    """One experiment. `model_name` and `teacher_name` are presets of nanou_train.models.
+
+    With `use_distillation` and no `teacher_weights` (a .keras file), the teacher is trained first, for
+    `teacher_epochs`. Learning rates follow a cosine to 0 after a short warm-up. `patience` counts epochs without a
+    better validation mIoU and matters only with `early_stopping`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_name: str = "nano_u"
+    epochs: Positive = 40
+    batch_size: Positive = 16
+    learning_rate: Rate = 0.01
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
+    augment: bool = True
+    early_stopping: bool = False
+    patience: Positive = 10
+    use_distillation: bool = True
+    teacher_name: str = "bu_net"
+    teacher_weights: Path | None = None
+    teacher_epochs: Positive = 12
+    teacher_learning_rate: Rate = 0.003
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.3
+    temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    terrain: TerrainCounts = TerrainCounts()
+
+
+def load_experiment(config_path: Path, name: str, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
+    """Read experiment `name`; `overrides` replace single keys. Raises ConfigError."""
+    path = _resolve(config_path)
+    experiments = _read(path)
+    values: dict[str, Any] = {}
+    for ancestor in reversed(_lineage(experiments, name, path)):
+        values |= {key: value for key, value in experiments[ancestor].items() if key != "extends"}
+    return validate(values | dict(overrides or {}), where=f'experiment "{name}" in {config_path}')
+
+
+def experiment_names(config_path: Path = DEFAULT_CONFIG) -> tuple[str, ...]:
+    """Names in file order. Raises ConfigError where the file cannot be read."""
+    return tuple(_read(_resolve(config_path)))
+
+
+def validate(values: Mapping[str, Any], *, where: str) -> ExperimentConfig:
+    """Check keys, values and preset names. Raises ConfigError for the first that is wrong."""
+    known = tuple(ExperimentConfig.model_fields)
+    for key in values:
+        if key not in known:
+            raise ConfigError(f'{where}: unknown key "{key}"', hint=near_names(str(key), known))
+    try:
+        config = ExperimentConfig.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{where}: {key} = {first['input']!r}: {first['msg']}", hint=f"correct {key}") from error
+    for key in ("model_name", "teacher_name"):
+        if getattr(config, key) not in PRESETS:
+            raise ConfigError(
+                f'{where}: {key} "{getattr(config, key)}" is no model preset',
+                hint=near_names(getattr(config, key), PRESETS),
+            )
+    return config
+
+
+def _resolve(path: Path) -> Path:
+    """The file to read. Outside a checkout, the default path means the copy that the package carries."""
+    if path.exists() or path != DEFAULT_CONFIG:
+        return path
+    checkout = Path(__file__).resolve().parent.parent / DEFAULT_CONFIG
+    return checkout if checkout.exists() else Path(str(resources.files("nanou_train") / "_config" / DEFAULT_CONFIG.name))
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="give the path of an experiment file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}", hint="correct the file at that line") from error
+    experiments = document.get("experiments") if isinstance(document, dict) else None
+    if not isinstance(experiments, dict) or not experiments:
+        raise ConfigError(f"{path} has no experiments", hint='it needs a top-level key "experiments" with names below')
+    for name, values in experiments.items():
+        if values is not None and not isinstance(values, dict):
+            raise ConfigError(f'{path}: experiment "{name}" is no mapping of keys to values', hint="write KEY: VALUE lines")
+    return {str(name): values or {} for name, values in experiments.items()}
+
+
+def _lineage(experiments: Mapping[str, Mapping[str, Any]], name: str, path: Path) -> list[str]:
+    """The experiment and its ancestors, nearest first."""
+    lineage: list[str] = []
+    current: str | None = name
+    while current is not None:
+        if current in lineage:
+            raise ConfigError(f"{path}: {' extends '.join([*lineage, current])}: a cycle", hint="remove one extends")
+        if current not in experiments:
+            child = f' (which "{lineage[-1]}" extends)' if lineage else ""
+            raise ConfigError(f'{path} has no experiment "{current}"{child}', hint=near_names(current, experiments))
+        lineage.append(current)
+        parent = experiments[current].get("extends")
+        current = None if parent is None else str(parent)
+    return lineage
