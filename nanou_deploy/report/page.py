@@ -37,8 +37,7 @@ class TileView:
 
 def render_report(data: ReportData) -> str:
     """One self-contained HTML document. The same data always gives the same bytes."""
-    environment = template_environment().overlay(autoescape=True)
-    return environment.get_template("report/report.html.j2").render(
+    return template_environment().get_template("report/report.html.j2").render(
         model_name=data.model_name,
         subtitle=" · ".join(
             (
