@@ -1,11 +1,14 @@
-"""What a report says. Filled from the stages' results; nothing here computes."""
+"""What a report says, filled from the stages' results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from codegen.compile import Compiled
 from codegen.plan import Plan
+from nanou_deploy.golden import ExecutorResult
+from nanou_deploy.pipeline import BenchResult
 from nanou_deploy.report.pictures import Panel
 
 
@@ -21,22 +24,6 @@ class AccuracyRow:
 
 
 @dataclass(frozen=True)
-class ExecutorRow:
-    """How one executor compared with the reference. `cases` of 0 means that it did not run; `note` says why."""
-
-    name: str
-    cases: int
-    equal: int
-    max_difference: int = 0  # in int8 steps
-    first_divergent: str = ""  # "operator 7 (CONV_2D)"
-    note: str = ""
-
-    @property
-    def agrees(self) -> bool:
-        return self.cases > 0 and self.equal == self.cases
-
-
-@dataclass(frozen=True)
 class OperatorRow:
     """One operator of the .tflite file. `quantization` is of its output, as text."""
 
@@ -47,20 +34,6 @@ class OperatorRow:
     quantization: str
     macs: int
     weight_bytes: int
-
-
-@dataclass(frozen=True)
-class BenchRow:
-    """What one inference costs on one board. None where that board cannot tell."""
-
-    board: str
-    runtime: str
-    instructions: int | None
-    working_bytes: int
-    io_bytes: int
-    stack_bytes: int | None
-    code_bytes: int
-    table_bytes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +50,31 @@ class ReportData:
     output_shape: tuple[int, ...]
     plan: Plan
     operators: tuple[OperatorRow, ...]
-    executors: tuple[ExecutorRow, ...]
+    executors: tuple[ExecutorResult, ...]
     accuracy: tuple[AccuracyRow, ...] = ()
-    bench: tuple[BenchRow, ...] = ()
+    bench: tuple[BenchResult, ...] = ()
     panels: tuple[Panel, ...] = ()
     provenance: Mapping[str, str] | None = None
     commands: tuple[str, ...] = ()
+
+
+def operator_rows(compiled: Compiled) -> tuple[OperatorRow, ...]:
+    """One row for each operator of the .tflite file, in execution order; weights include biases."""
+    graph = compiled.graph
+    macs = {stage.operator_index: stage.macs for stage in compiled.program.stages}
+    rows = []
+    for operator in graph.operators:
+        source, sink = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+        constants = [graph.tensor(i) for i in operator.inputs if i >= 0 and graph.tensor(i).data is not None]
+        rows.append(
+            OperatorRow(
+                index=operator.index,
+                op=operator.stem.upper(),
+                input_shape=source.shape,
+                output_shape=sink.shape,
+                quantization=f"scale {sink.scale:.5g}, zero point {sink.zero_point}" if sink.scales else "",
+                macs=macs.get(operator.index, 0),
+                weight_bytes=sum(tensor.size_bytes for tensor in constants),
+            )
+        )
+    return tuple(rows)

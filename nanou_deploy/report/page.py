@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from codegen.resources import template_environment
+from nanou_deploy.golden import TRUTH, ExecutorResult
 from nanou_deploy.report.arena_map import ArenaMap, arena_map
-from nanou_deploy.report.data import ExecutorRow, ReportData
+from nanou_deploy.report.data import ReportData
 from nanou_deploy.report.pictures import AGREED_RGB, FALSE_DRIVABLE_RGB, MISSED_RGB, Tile, panel_tiles, png_bytes
 from nanou_deploy.report.tables import Cell, accuracy_table, cost_table, executors_table, operators_table, shape_text
 
@@ -37,63 +38,69 @@ class TileView:
 
 def render_report(data: ReportData) -> str:
     """One self-contained HTML document. The same data always gives the same bytes."""
-    return template_environment().get_template("report/report.html.j2").render(
-        model_name=data.model_name,
-        subtitle=" · ".join(
-            (
-                f"{shape_text(data.input_shape)} → {shape_text(data.output_shape)}",
-                "int8",
-                f"sha256 {data.model_sha256[:12]}",
-            )
-        ),
-        verdict=_verdict(data.executors),
-        figures=_figures(data),
-        pictures=tuple(PictureRow(tuple(_tile_view(tile) for tile in panel_tiles(panel))) for panel in data.panels),
-        picture_sections=("pictures",) if data.panels else (),
-        legend=tuple(
-            (text, "#{:02x}{:02x}{:02x}".format(*rgb))
-            for text, rgb in (
-                ("drivable", AGREED_RGB),
-                ("drivable only to the model", FALSE_DRIVABLE_RGB),
-                ("missed by the model", MISSED_RGB),
-            )
-        ),
-        tables=tuple(table for table in (accuracy_table(data), executors_table(data), cost_table(data)) if table.rows),
-        maps=_maps(data),
-        operators=operators_table(data),
-        provenance=tuple((data.provenance or {}).items()),
-        model_sha256=data.model_sha256,
-        commands="\n".join(data.commands),
-        generator=f"nanou-deploy {data.generator_version}",
+    return (
+        template_environment()
+        .get_template("report/report.html.j2")
+        .render(
+            model_name=data.model_name,
+            subtitle=" · ".join(
+                (
+                    f"{shape_text(data.input_shape)} → {shape_text(data.output_shape)}",
+                    "int8",
+                    f"sha256 {data.model_sha256[:12]}",
+                )
+            ),
+            verdict=_verdict(data.executors),
+            figures=_figures(data),
+            pictures=tuple(PictureRow(tuple(_tile_view(tile) for tile in panel_tiles(panel))) for panel in data.panels),
+            picture_sections=("pictures",) if data.panels else (),
+            legend=tuple(
+                (text, "#{:02x}{:02x}{:02x}".format(*rgb))
+                for text, rgb in (
+                    ("drivable", AGREED_RGB),
+                    ("drivable only to the model", FALSE_DRIVABLE_RGB),
+                    ("missed by the model", MISSED_RGB),
+                )
+            ),
+            tables=tuple(
+                table for table in (accuracy_table(data), executors_table(data), cost_table(data)) if table.rows
+            ),
+            maps=_maps(data),
+            operators=operators_table(data),
+            provenance=tuple((data.provenance or {}).items()),
+            model_sha256=data.model_sha256,
+            commands="\n".join(data.commands),
+            generator=f"nanou-deploy {data.generator_version}",
+        )
     )
 
 
-def _verdict(executors: tuple[ExecutorRow, ...]) -> Cell:
-    ran = [row for row in executors if row.cases]
-    differing = [row for row in ran if not row.agrees]
-    if not ran:
-        return Cell("Not verified: no executor ran.", "bad")
+def _verdict(executors: tuple[ExecutorResult, ...]) -> Cell:
+    compared = [row for row in executors if row.status != "absent" and row.name != TRUTH]
+    differing = [row for row in compared if row.status == "differs"]
+    if not compared:
+        return Cell(f"Not verified: nothing was compared with {TRUTH}.", "bad")
     if differing:
-        first = differing[0]
-        where = f", first at {first.first_divergent}" if first.first_divergent else ""
-        return Cell(f"{', '.join(row.name for row in differing)}: not equal to the reference{where}.", "bad")
-    cases = sum(row.cases for row in ran)
-    return Cell(f"All {len(ran)} executors agree byte for byte, over {cases:,} comparisons.", "good")
+        first = differing[0].first_divergence
+        where = f", first at {first.operator}" if first else ""
+        return Cell(f"{', '.join(row.name for row in differing)}: not equal to {TRUTH}{where}.", "bad")
+    cases = sum(row.cases for row in compared)
+    return Cell(f"{len(compared)} executors equal {TRUTH} byte for byte, in {cases:,} comparisons.", "good")
 
 
 def _figures(data: ReportData) -> tuple[Figure, ...]:
     plan = data.plan
-    ran = [row for row in data.executors if row.cases]
-    idle = len(data.executors) - len(ran)
+    compared = [row for row in data.executors if row.status != "absent" and row.name != TRUTH]
+    absent = sum(row.status == "absent" for row in data.executors)
     return (
         *_accuracy_figures(data),
         Figure("working RAM", _kilobytes(plan.working_bytes), "KB", f"and {_kilobytes(plan.io_bytes)} KB of frames"),
         *_cost_figures(data),
         Figure(
             "executors equal",
-            str(sum(row.agrees for row in ran)),
-            f"of {len(ran)}",
-            "to the last byte" + (f", {idle} did not run" if idle else ""),
+            str(sum(row.status == "equal" for row in compared)),
+            f"of {len(compared)}",
+            f"to {TRUTH}, to the last byte" + (f"; {absent} did not run" if absent else ""),
         ),
     )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nanou_deploy.report.data import BenchRow, ExecutorRow, ReportData
+from nanou_deploy.golden import TRUTH, ExecutorResult
+from nanou_deploy.pipeline import BenchResult
+from nanou_deploy.report.data import ReportData
 
 MISSING = "–"
 
@@ -50,53 +52,52 @@ def accuracy_table(data: ReportData) -> Table:
 
 
 def executors_table(data: ReportData) -> Table:
-    def row(executor: ExecutorRow) -> tuple[Cell, ...]:
-        if not executor.cases:
-            return (
-                Cell(executor.name),
-                Cell("not run", "muted"),
-                *(Cell(MISSING, "n") for _ in range(3)),
-                Cell(executor.note, "muted"),
-            )
-        verdict = Cell("✓ equal", "good") if executor.agrees else Cell("✗ differs", "bad")
-        numbers = (executor.cases, executor.equal, executor.max_difference)
-        detail = " · ".join(text for text in (executor.first_divergent, executor.note) if text)
-        return (Cell(executor.name), verdict, *(Cell(f"{number:,}", "n") for number in numbers), Cell(detail))
+    verdicts = {
+        "equal": Cell("✓ equal", "good"),
+        "differs": Cell("✗ differs", "bad"),
+        "absent": Cell("not run", "muted"),
+    }
+
+    def row(executor: ExecutorResult) -> tuple[Cell, ...]:
+        ran = executor.status != "absent"
+        numbers = (executor.cases, executor.equal_cases, executor.max_difference)
+        first = executor.first_divergence
+        where = f"{first.operator}, {first.tensor}, case {first.case_label}" if first else ""
+        return (
+            Cell(executor.name),
+            Cell("reference") if executor.name == TRUTH else verdicts[executor.status],
+            *(_count(number if ran else None) for number in numbers),
+            Cell(" · ".join(text for text in (where, executor.detail) if text), "" if ran else "muted"),
+        )
 
     return Table(
         "executors",
         "Executors",
-        "Each ran the same int8 inputs (random, extreme and real); equal means every output byte of every case.",
+        f"Each ran the same int8 inputs (random, extreme and real). Equal means: every output byte of every case is "
+        f"{TRUTH}'s.",
         (
             Cell("executor"),
             Cell("verdict"),
             Cell("cases", "n"),
             Cell("equal", "n"),
             Cell("max difference", "n"),
-            Cell("first divergent operator, note"),
+            Cell("first divergent operator, details"),
         ),
         tuple(row(executor) for executor in data.executors),
     )
 
 
 def cost_table(data: ReportData) -> Table:
-    def row(bench: BenchRow) -> tuple[Cell, ...]:
-        per_mac = bench.instructions / data.plan.macs if bench.instructions and data.plan.macs else None
+    def row(bench: BenchResult) -> tuple[Cell, ...]:
+        per_mac = bench.instructions_per_mac
+        sizes = (bench.ram_bytes, bench.io_bytes, bench.stack_bytes, bench.code_bytes, bench.table_bytes)
         return (
             Cell(bench.board),
             Cell(bench.runtime),
             _count(bench.instructions),
             Cell(MISSING if per_mac is None else f"{per_mac:.2f}", "n"),
-            *(
-                _count(value)
-                for value in (
-                    bench.working_bytes,
-                    bench.io_bytes,
-                    bench.stack_bytes,
-                    bench.code_bytes,
-                    bench.table_bytes,
-                )
-            ),
+            *(_count(size) for size in sizes),
+            Cell(" ".join((bench.compiler, *bench.flags)), "muted"),
         )
 
     numeric = ("instructions", "per MAC", "working B", "frames B", "stack B", "code B", "tables B")
@@ -105,7 +106,7 @@ def cost_table(data: ReportData) -> Table:
         "Cost of one inference",
         f"{data.plan.macs:,} multiply-accumulates. Counted under emulation, never estimated; bytes of the model's own "
         "code and tables, without the C library.",
-        (Cell("board"), Cell("runtime"), *(Cell(title, "n") for title in numeric)),
+        (Cell("board"), Cell("runtime"), *(Cell(title, "n") for title in numeric), Cell("compiler")),
         tuple(row(bench) for bench in data.bench),
     )
 

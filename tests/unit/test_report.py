@@ -14,14 +14,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codegen.compile import Compiled
+from codegen.ir import Graph, Operator, Tensor
+from codegen.model import Preprocessing, QuantizedModel
 from codegen.plan import Placement, Plan
+from codegen.program import Program, Stage
+from nanou_deploy.golden import Divergence, ExecutorResult
+from nanou_deploy.pipeline import BenchResult
 from nanou_deploy.report import (
     AccuracyRow,
-    BenchRow,
-    ExecutorRow,
     OperatorRow,
     Panel,
     ReportData,
+    operator_rows,
     render_report,
     write_panel_png,
 )
@@ -101,6 +106,10 @@ def make_panel(name: str = "frame_1") -> Panel:
     return Panel(name, image, truth, truth, int8_mask)
 
 
+def differs_at(operator: str) -> Divergence:
+    return Divergence(1, "random 0", 7, operator, "block_7/Relu6", 12, 3)
+
+
 def make_data() -> ReportData:
     shapes = ((1, 6, 8, 3), (1, 6, 8, 1))
     return ReportData(
@@ -112,16 +121,34 @@ def make_data() -> ReportData:
         plan=make_plan(),
         operators=tuple(OperatorRow(i, "CONV_2D", *shapes, "scale 0.5, zero point -128", 1234, 56) for i in range(3)),
         executors=(
-            ExecutorRow("BUILTIN_REF", 40, 40),
-            ExecutorRow("aot, host", 40, 40, note="with sanitizers"),
-            ExecutorRow("aot, esp32c3-sim", 0, 0, note="labwired is not installed"),
+            ExecutorResult("TFLM", "equal", 40, 40),
+            ExecutorResult("BUILTIN_REF", "equal", 40, 40),
+            ExecutorResult("aot host", "equal", 40, 40, detail="gcc"),
+            ExecutorResult("aot esp32c3-sim", "absent", detail="labwired is not installed"),
         ),
         accuracy=(
             AccuracyRow("float", {"miou": 0.9, "f1": 0.95}),
             AccuracyRow("int8", {"miou": 0.876, "f1": 0.93}),
             AccuracyRow("constant mask", {"miou": 0.512}),
         ),
-        bench=(BenchRow("rv32-qemu", "aot", 5_000, 320, 128, None, 2_000, 700),),
+        bench=(
+            BenchResult(
+                board="rv32-qemu",
+                runtime="aot",
+                model_sha256="ab" * 32,
+                macs=1000,
+                instructions=5_000,
+                instructions_per_mac=5.0,
+                ram_bytes=320,
+                io_bytes=128,
+                stack_bytes=None,
+                code_bytes=2_000,
+                table_bytes=700,
+                exact=True,
+                compiler="riscv64-unknown-elf-gcc 12.2",
+                flags=("-O2",),
+            ),
+        ),
         panels=(make_panel("frame_1"), make_panel("frame_2")),
         provenance={"data set": "embedded terrain, seed 7"},
         commands=("nanou-deploy verify --board host",),
@@ -164,7 +191,7 @@ def test_hostile_names_are_text() -> None:
         model_name=hostile,
         panels=(make_panel(hostile),),
         plan=make_plan((*PLACEMENTS[:3], replace(PLACEMENTS[3], name=hostile))),
-        executors=(ExecutorRow(hostile, 3, 2, 5, hostile, hostile),),
+        executors=(ExecutorResult(hostile, "differs", 3, 2, 5, differs_at(hostile), hostile),),
         provenance={hostile: hostile},
         commands=(hostile,),
     )
@@ -207,13 +234,14 @@ def test_every_label_lies_inside_its_rectangle() -> None:
 
 def test_verdict_names_who_differs_and_where() -> None:
     data = make_data()
-    assert "All 2 executors agree byte for byte, over 80 comparisons." in Page(render_report(data)).text
-    wrong = ExecutorRow("aot, rv32-qemu", 20, 19, 3, "operator 7 (CONV_2D)")
+    assert "2 executors equal TFLM byte for byte, in 80 comparisons." in Page(render_report(data)).text
+    wrong = ExecutorResult("aot rv32-qemu", "differs", 20, 19, 3, differs_at("operator 7 (CONV_2D)"))
     text = Page(render_report(replace(data, executors=(*data.executors, wrong)))).text
-    assert "aot, rv32-qemu: not equal to the reference, first at operator 7 (CONV_2D)." in text
-    assert "executors agree" not in text
-    idle = tuple(row for row in data.executors if not row.cases)
-    assert "Not verified: no executor ran." in Page(render_report(replace(data, executors=idle))).text
+    assert "aot rv32-qemu: not equal to TFLM, first at operator 7 (CONV_2D)." in text
+    assert "operator 7 (CONV_2D), block_7/Relu6, case random 0" in text
+    assert "executors equal TFLM" not in text
+    text = Page(render_report(replace(data, executors=data.executors[:1]))).text
+    assert "Not verified: nothing was compared with TFLM." in text
 
 
 def test_headline_figures() -> None:
@@ -237,6 +265,26 @@ def test_a_model_without_labels_or_measurements_still_reports() -> None:
     page = Page(render_report(data))
     assert [attributes["id"] for attributes in page.all("section")] == ["executors", "arena", "operators", "provenance"]
     assert page.all("img") == []
+
+
+def test_operator_rows_state_the_graph() -> None:
+    quantized = {"dtype": "int8", "scales": (0.5,), "zero_points": (-3,)}
+    graph = Graph(
+        tensors=(
+            Tensor(0, "in", (1, 6, 8, 3), **quantized),  # type: ignore[arg-type]
+            Tensor(1, "w", (4, 1, 1, 3), data=np.zeros((4, 1, 1, 3), np.int8), **quantized),  # type: ignore[arg-type]
+            Tensor(2, "b", (4,), "int32", data=np.zeros(4, np.int32)),
+            Tensor(3, "out", (1, 6, 8, 4), **quantized),  # type: ignore[arg-type]
+        ),
+        operators=(Operator(0, "conv_2d", (0, 1, 2), (3,), {}),),
+        inputs=(0,),
+        outputs=(3,),
+    )
+    stage = Stage(0, "conv_2d", "", (0,), 3, None, macs=6 * 8 * 3 * 4)
+    program = Program((stage,), 0, 3, {0: 144, 3: 192}, {0: "in", 3: "out"})
+    model = QuantizedModel("m", b"", Preprocessing(6, 8))
+    (row,) = operator_rows(Compiled(model, graph, program, make_plan()))
+    assert row == OperatorRow(0, "CONV_2D", (1, 6, 8, 3), (1, 6, 8, 4), "scale 0.5, zero point -3", 576, 12 + 16)
 
 
 def test_overlay_colours_tell_agreement_from_error() -> None:
