@@ -1,0 +1,131 @@
+"""What the documents promise exists: commands, options, files, make targets."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from codegen import __version__
+from nanou_deploy.cli import cli
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = (REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md")))
+CONTEXT = click.Context(cli, info_name="nanou-deploy")
+COMMANDS = cli.list_commands(CONTEXT)
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A command line in a document. Inside a code block it is complete; in running text it may be abbreviated."""
+
+    document: str
+    line: str
+    is_complete: bool
+
+
+def mentions() -> Iterator[Mention]:
+    for path in DOCUMENTS:
+        name, text = path.relative_to(REPOSITORY).as_posix(), path.read_text(encoding="utf-8")
+        blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for block in blocks:
+            for line in block.replace("\\\n", " ").splitlines():
+                if match := re.match(r"(?:\$ )?(?:\S*/)?nanou-deploy (.+)", line):
+                    yield Mention(name, match[1], True)
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+        for line in re.findall(r"`nanou-deploy ([^`]+)`", prose):
+            yield Mention(name, line, False)
+
+
+MENTIONS = tuple(dict.fromkeys(mentions()))
+
+
+@pytest.mark.parametrize("mention", MENTIONS, ids=lambda m: f"{m.document}: {m.line}")
+def test_documented_command_parses(mention: Mention) -> None:
+    name, *arguments = shlex.split(mention.line, comments=True)
+    command = cli.get_command(CONTEXT, name)
+    assert command is not None, f"{mention.document} names a command that does not exist: {name}"
+    context = click.Context(command, info_name=name)
+    values, surplus, _ = command.make_parser(context).parse_args(list(arguments))
+    assert surplus == []
+    for parameter in command.params:
+        given = values.get(parameter.name)
+        if given is not None and isinstance(parameter.type, click.Choice):
+            parameter.type_cast_value(context, given)
+        if mention.is_complete and parameter.required:
+            assert given is not None, f"{mention.line}: {parameter.name} is required"
+
+
+def test_documents_show_commands() -> None:
+    assert sum(mention.is_complete for mention in MENTIONS) >= 4
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented_and_has_help(name: str) -> None:
+    assert any(mention.line.split()[0] == name for mention in MENTIONS), f"no document names nanou-deploy {name}"
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0
+    assert result.output.startswith(f"Usage: cli {name}")
+    command = cli.get_command(CONTEXT, name)
+    assert command is not None
+    assert command.get_short_help_str(200)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_relative_links_resolve(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(
+        r'<(?:img|source|a)\b[^>]*?(?:src|srcset|href)="([^"]+)"', text
+    )
+    for target in targets:
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (path.parent / file).resolve() if file else path
+        assert linked.exists(), f"{target} does not exist"
+        assert linked.is_relative_to(REPOSITORY), f"{target} leaves the repository"
+        if anchor:
+            assert anchor in _anchors(linked), f"{target}: no such heading"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_documents_are_portable_and_finished(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"(?:(?<=[\s`\"'(=])/(?:home|root|tmp|Users|work|opt)/|[A-Z]:\\)\S*", text) == []
+    assert str(REPOSITORY) not in text
+    assert re.findall(r"\b(?:TODO|FIXME|TBD|XXX)\b", text) == []
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        named = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
+        assert named <= targets, f"{path.name} names make targets that do not exist: {named - targets}"
+
+
+def test_readme_names_the_two_commands_and_every_board() -> None:
+    from nanou_deploy.boards import BOARDS
+
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert "\nmake demo" in readme
+    assert "\nmake test" in readme
+    table = re.findall(r"^\| `([a-z0-9-]+)` \|", readme, re.MULTILINE)
+    assert set(BOARDS) <= set(table)
+
+
+def test_changelog_knows_this_version() -> None:
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{__version__}]" in changelog or "## [Unreleased]" in changelog
+
+
+def _anchors(path: Path) -> set[str]:
+    """Heading anchors as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
