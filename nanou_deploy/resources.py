@@ -1,19 +1,29 @@
-"""Where the C sources that ship with nanou-deploy are: firmware/ in a checkout, _firmware/ in the wheel."""
+"""What ships with nanou-deploy besides Python: beside the package in a checkout, inside it in the wheel."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from nanou_deploy.errors import DeployError
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).resolve().parent
 
 
-@lru_cache(maxsize=1)
-def firmware_folder() -> Path:
-    """The folder with include/, src/, host/ and boards/. Raises DeployError if the installation is damaged."""
-    for folder in (_PACKAGE / "_firmware", _PACKAGE.parent / "firmware"):
-        if (folder / "include" / "nanou.h").is_file():
+def _find(installed: str, checkout: str, witness: str) -> Path:
+    for folder in (_PACKAGE / installed, _PACKAGE.parent / checkout):
+        if (folder / witness).exists():
             return folder
-    raise DeployError("the firmware sources are missing", hint="reinstall nanou-deploy")
+    raise DeployError(f"this installation of nanou-deploy lacks {checkout}/{witness}", hint="reinstall nanou-deploy")
+
+
+@cache
+def firmware_folder() -> Path:
+    """C sources: include/, src/, host/, boards/. Raises DeployError if the installation is damaged."""
+    return _find("_firmware", "firmware", "include/nanou.h")
+
+
+@cache
+def models_folder() -> Path:
+    """The trained models that come with nanou-deploy. Raises DeployError where there are none."""
+    return _find("_models", "models", ".")

@@ -45,5 +45,5 @@ def make_library(library: Path, fault: str = "", *, golden_crc32: int | None = N
     source.write_text(source.read_text().replace("/*FAULT*/", fault))
     header = library / "include" / "nanou_model.h"
     crc = zlib.crc32(expected_outputs(golden_input()[None]).tobytes()) if golden_crc32 is None else golden_crc32
-    header.write_text(header.read_text().replace("@GOLDEN@", f"{crc:08X}"))
+    header.write_text(header.read_text().replace("0u /*GOLDEN*/", f"0x{crc:08X}u"))
     return library

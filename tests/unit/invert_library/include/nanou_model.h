@@ -25,7 +25,7 @@
 
 #define NANOU_THRESHOLD_Q  0
 #define NANOU_GOLDEN_SEED  1u
-#define NANOU_GOLDEN_CRC32 0x @GOLDEN @u
+#define NANOU_GOLDEN_CRC32 0u /*GOLDEN*/
 
 extern const int8_t nanou_input_lookup[256];
 void nanou_golden_input(int8_t *input);
