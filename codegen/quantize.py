@@ -116,7 +116,7 @@ def check_full_int8(flatbuffer: bytes) -> None:
         stem = codes[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
         for index in (*operator.InputsAsNumpy().tolist(), *operator.OutputsAsNumpy().tolist()):
             dtype = dtypes[graph.Tensors(index).Type()] if index >= 0 else "INT8"
-            if dtype not in ALLOWED_DTYPES or stem in ("QUANTIZE", "DEQUANTIZE") and dtype != "INT8":
+            if dtype not in ALLOWED_DTYPES or (stem in ("QUANTIZE", "DEQUANTIZE") and dtype != "INT8"):
                 tensor = graph.Tensors(index).Name().decode(errors="replace")
                 raise ModelError(
                     f"operator {position} ({stem}) was left in {dtype} (tensor {tensor})",

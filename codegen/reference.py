@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -28,9 +29,15 @@ from codegen.load import load_graph
 
 Int8Array = npt.NDArray[np.int8]
 
-_ARENA_ATTEMPTS_BYTES = (1 << 20, 1 << 23, 1 << 26, 1 << 28)
-_ARENA_STEP_BYTES = 16  # TFLM aligns its head and tail to this (micro_arena_constants.h)
-_ARENA_STEPS_MAX = 1024
+_ARENA_STEPS_BYTES = (0, *(16 << i for i in range(10)))  # tried on top of what TFLM reports
+_CONFIRM_TIMEOUT_S = 120
+_CONFIRM = """
+import sys
+from tflite_micro.python.tflite_micro import runtime
+model = sys.stdin.buffer.read()
+interpreter = runtime.Interpreter.from_bytes(model, arena_size=int(sys.argv[1]))
+interpreter.invoke()
+"""
 
 
 class ExecutorError(CodegenError):
@@ -81,11 +88,11 @@ def trace_builtin_ref(flatbuffer: bytes, input: Int8Array) -> dict[int, npt.NDAr
 def run_tflm(flatbuffer: bytes, inputs: Int8Array) -> Int8Array:
     """Run TFLite Micro's portable kernels on each case: int8 (N, *input_shape[1:]) -> int8 (N, *output_shape[1:]).
 
-    The interpreter gets exactly the arena that measure_tflm_arena_bytes states. Raises ModelError for a damaged file,
-    ExecutorError where TFLM refuses the model (an operator that it does not register, for instance) or the inputs.
+    The interpreter gets more arena than it can need. Raises ModelError for a damaged file, ExecutorError where TFLM
+    refuses the model (an operator that it does not register, for instance) or the inputs.
     """
     graph = _checked_graph(flatbuffer, inputs)
-    interpreter = _tflm_interpreter(flatbuffer, measure_tflm_arena_bytes(flatbuffer))
+    interpreter = _tflm_interpreter(flatbuffer, _ample_arena_bytes(graph))
 
     def run(case: Int8Array) -> Any:
         interpreter.set_input(case, 0)
@@ -100,39 +107,47 @@ def measure_tflm_arena_bytes(flatbuffer: bytes) -> int:
     """Arena that TFLM needs for this model, in bytes, as TFLM itself reports after an inference.
 
     It is the "Arena allocation total" of RecordingMicroAllocator, confirmed by running in an arena of exactly that
-    size, and raised in steps of 16 bytes should it not suffice (planning may need more than running). The wheel is a
-    64-bit build, and its recording allocator keeps books in the arena: on a 32-bit chip the same portable kernels
-    need less, so the figure is an upper bound there. Kernels with scratch buffers of their own (ESP-NN) need more;
-    codegen.tflm_arena adds that. Raises as run_tflm does.
+    size, and raised in small steps should it not suffice (planning may need more than running). The trial happens in
+    a process of its own, because this TFLM can crash in an arena that is too small. The wheel is a 64-bit build, and
+    its recording allocator keeps books in the arena: on a 32-bit chip the same portable kernels need less, so the
+    figure is an upper bound there. Kernels with scratch buffers of their own (ESP-NN) need more; codegen.tflm_arena
+    adds that. Raises as run_tflm does.
     """
     graph = load_graph(flatbuffer)
     if graph.input.dtype != "int8":
         raise ExecutorError(f"input '{graph.input.name}' is {graph.input.dtype}", hint="quantize to full int8")
-    zeros = np.zeros(graph.input.shape, np.int8)
-    total_bytes = _reported_arena_bytes(flatbuffer, zeros)
-    for step in range(_ARENA_STEPS_MAX):
-        arena_bytes = total_bytes + step * _ARENA_STEP_BYTES
-        try:
-            _tflm_interpreter(flatbuffer, arena_bytes)
-        except ExecutorError:
-            continue
-        return arena_bytes
+    total_bytes = _reported_arena_bytes(flatbuffer, graph)
+    for step_bytes in _ARENA_STEPS_BYTES:
+        if _runs_in(flatbuffer, total_bytes + step_bytes):
+            return total_bytes + step_bytes
     raise ExecutorError(
-        f"TFLM reports an arena of {total_bytes:,} bytes but does not run in {arena_bytes:,}",
+        f"TFLM reports an arena of {total_bytes:,} bytes but does not run in {total_bytes + step_bytes:,}",
         hint="report this model; another tflite-micro version may behave",
     )
 
 
-def _reported_arena_bytes(flatbuffer: bytes, zeros: Int8Array) -> int:
+def _runs_in(flatbuffer: bytes, arena_bytes: int) -> bool:
+    """Whether TFLM allocates and invokes in an arena of this size, tried in another process."""
+    command = [sys.executable, "-c", _CONFIRM, str(arena_bytes)]
+    try:
+        done = subprocess.run(
+            command, input=flatbuffer, capture_output=True, timeout=_CONFIRM_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ExecutorError(f"TFLM did not finish within {_CONFIRM_TIMEOUT_S} s", hint="try again") from error
+    return done.returncode == 0
+
+
+def _ample_arena_bytes(graph: Graph) -> int:
+    """More than TFLM can need: no tensor shares bytes with another, and generous books."""
+    activations = sum(tensor.size_bytes for tensor in graph.tensors if tensor.data is None)
+    return 2 * activations + 4096 * (len(graph.tensors) + len(graph.operators)) + (1 << 16)
+
+
+def _reported_arena_bytes(flatbuffer: bytes, graph: Graph) -> int:
     """What TFLM prints after one inference in an arena that is larger than needed."""
-    for attempt, arena_bytes in enumerate(_ARENA_ATTEMPTS_BYTES):
-        try:
-            interpreter = _tflm_interpreter(flatbuffer, arena_bytes)
-            break
-        except ExecutorError as error:
-            # Only a want of memory is worth a larger arena; an operator that TFLM lacks will stay missing.
-            if attempt + 1 == len(_ARENA_ATTEMPTS_BYTES) or "alloc" not in str(error.__cause__):
-                raise
+    interpreter = _tflm_interpreter(flatbuffer, _ample_arena_bytes(graph))
+    zeros = np.zeros(graph.input.shape, np.int8)
 
     def report() -> str:
         interpreter.set_input(zeros, 0)

@@ -23,8 +23,9 @@ from codegen.model import Quantization, QuantizedModel, threshold_q
 from codegen.oracle import run_oracle
 from codegen.plan import ALIGNMENT_BYTES, Plan
 from codegen.program import Kernel, Program, Stage, Table
-from codegen.render_tflm import ArenaBudget, tflm_files
+from codegen.render_tflm import tflm_files
 from codegen.resources import api_header, template_environment
+from codegen.tflm_arena import ArenaBudget
 
 Runtime = Literal["aot", "tflm"]
 MANIFEST = "nanou-manifest.json"
@@ -200,7 +201,7 @@ def _kernel_text(kernel: Kernel, name: str) -> str:
     parameters += [f"const {c_type} *{parameter}" for parameter, c_type in kernel.tables]
     context = {
         "signature": _call(f"static void {name}", parameters),
-        "constants": _fill(", ".join(constants), " " * 8),
+        "constants": _wrap(constants, " " * 8),
         "k": kernel.values,
     }
     return template_environment().get_template(f"aot/ops/{kernel.stem}.c.j2").render(context)
@@ -210,7 +211,7 @@ def _layer(stage: Stage, plan: Plan, names: Mapping[Kernel, str]) -> Mapping[str
     out = plan.placement(stage.output)
     sources = [plan.placement(i) for i in stage.inputs]
     addresses = [*(f"arena + {p.offset_bytes}" for p in sources), f"arena + {out.offset_bytes}"]
-    arguments = [*addresses, *(f"{stage.label}_{table.name}" for table in stage.tables)]
+    arguments = [*addresses, *(_table_name(stage, table) for table in stage.tables)]
     notes = [f"{stage.macs:,} MACs".replace(",", " ")] if stage.macs else []
     if stage.accumulator:
         notes.append(f"accumulator within [{stage.accumulator.low}, {stage.accumulator.high}]")
@@ -231,23 +232,26 @@ def _layer(stage: Stage, plan: Plan, names: Mapping[Kernel, str]) -> Mapping[str
     }
 
 
-def _fill(text: str, indent: str) -> str:
-    return textwrap.fill(text, LINE_COLUMNS, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+def _wrap(items: Sequence[str], indent: str) -> str:
+    """Items separated by commas over lines of at most LINE_COLUMNS, never broken inside an item."""
+    whole = ", ".join(item.replace(" ", "\0") for item in items)
+    lines = textwrap.wrap(whole, LINE_COLUMNS - len(indent), break_long_words=False, break_on_hyphens=False)
+    return "\n".join(indent + line for line in lines).replace("\0", " ")
 
 
 def _call(name: str, arguments: Sequence[str], indent: str = "") -> str:
-    """`name(arguments)` wrapped under the opening bracket, as clang-format would."""
+    """`name(arguments)`, wrapped under the opening bracket as clang-format would; no indent on the first line."""
     lead = f"{indent}{name}("
-    # Spaces inside an argument must not become line breaks.
-    whole = ", ".join(argument.replace(" ", "\0") for argument in arguments) + ")"
-    width = LINE_COLUMNS - len(lead)
-    lines = textwrap.wrap(whole, max(width, 1), break_long_words=False)
-    return (lead + ("\n" + " " * len(lead)).join(lines)).replace("\0", " ").removeprefix(indent)
+    return name + "(" + _wrap(arguments, " " * len(lead)).lstrip() + ")"
+
+
+def _table_name(stage: Stage, table: Table) -> str:
+    return f"nanou_layer_{stage.operator_index:02d}_{table.name}"
 
 
 def _table(stage: Stage, table: Table) -> Mapping[str, Any]:
     return {
-        "name": f"{stage.label}_{table.name}",
+        "name": _table_name(stage, table),
         "c_type": f"{table.values.dtype.name}_t",
         "size": table.values.size,
         "lines": _lines(table.values, table.per_line),

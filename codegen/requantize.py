@@ -38,10 +38,11 @@ def quantize_multipliers(reals: IntArray | list[float]) -> tuple[IntArray, IntAr
 
 
 def saturating_rounding_doubling_high_mul(a: IntArray, b: IntArray) -> IntArray:
-    """gemmlowp: round(a * b / 2**31), halves away from zero, without the one saturating case a = b = -2**31."""
-    product = a * b
-    nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    return np.where(nudged >= 0, nudged >> 31, -((-nudged) >> 31))
+    """gemmlowp: a * b / 2**31 to the nearest integer, halves up; without its one saturating case a = b = -2**31.
+
+    gemmlowp writes it as a truncating division with a nudge that depends on the sign, which comes to the same.
+    """
+    return (a * b + (1 << 30)) >> 31
 
 
 def rounding_divide_by_pot(value: IntArray, exponent: IntArray) -> IntArray:

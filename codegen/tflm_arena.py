@@ -64,7 +64,8 @@ def arena_budget(graph: Graph, measured_bytes: int, idf_target: str | None = Non
         runtime_bytes=runtime_bytes(len({operator.stem for operator in graph.operators})),
         input_frame_bytes=round_up(graph.input.size_bytes, ALIGNMENT_BYTES),
         measured_bytes=round_up(measured_bytes, ALIGNMENT_BYTES),
-        scratch_growth_bytes=planned_bytes(graph, scratch) - planned_bytes(graph, {}),
+        # A greedy plan may shrink when buffers are added; then the smaller figure is not relied on.
+        scratch_growth_bytes=max(0, planned_bytes(graph, scratch) - planned_bytes(graph, {})),
         bookkeeping_bytes=len(scratch) * ALIGNMENT_BYTES,
         worst_scratch_bytes=0 if worst is None else scratch[worst],
         worst_scratch_operator="" if worst is None else graph.operators[worst].label,

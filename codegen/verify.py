@@ -81,7 +81,7 @@ def _verify_tensor(tensor: Tensor, where: str) -> None:
     if tensor.dtype == "int8" and not tensor.scales:
         raise UnsupportedError(f"{label} is int8 without quantization parameters", hint="quantize to full int8")
     # A dead channel's weights may carry scale 0; an activation's scale is divided by.
-    if any(not (0.0 < s or (s == 0.0 and tensor.data is not None)) or s == float("inf") for s in tensor.scales):
+    if any(not (s > 0.0 or (s == 0.0 and tensor.data is not None)) or s == float("inf") for s in tensor.scales):
         raise ModelError(f"{label} has a scale that is not a positive number")
     if len(tensor.scales) != len(tensor.zero_points):
         raise ModelError(f"{label} has {len(tensor.scales)} scales but {len(tensor.zero_points)} zero points")

@@ -5,7 +5,6 @@ Source of the padding rule: ComputePaddingHeightWidth in tensorflow/lite/kernels
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,0 +1,70 @@
+"""The command line. Commands import what they need when they run, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from codegen import __version__
+from nanou_deploy.cli.output import fail
+
+_COMMANDS = {  # in the order of a first project; the value is the module that defines it
+    "demo": "demo",
+    "train": "train",
+    "evaluate": "train",
+    "quantize": "train",
+    "inspect": "inspect",
+    "generate": "generate",
+    "build": "build",
+    "verify": "verify",
+    "bench": "verify",
+    "boards": "boards",
+    "doctor": "boards",
+    "clean": "clean",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"nanou_deploy.cli.{_COMMANDS[cmd_name]}"), cmd_name)
+        return command
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="nanou-deploy")
+def cli() -> None:
+    """From images and masks to verified segmentation firmware on a microcontroller.
+
+    \b
+    Start with        nanou-deploy demo
+    Your own images   nanou-deploy train --data ROOT --output runs/mine
+                      nanou-deploy quantize --run runs/mine
+                      nanou-deploy build --board esp32s3 --model runs/mine
+    """
+
+
+def main() -> None:
+    """Run the command line; every intended error becomes two lines on stderr and a stable exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(fail(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""`boards` and `doctor`: what there is, and what is missing here."""
+
+from __future__ import annotations
+
+import click
+
+from nanou_deploy.cli.options import json_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table
+from nanou_deploy.errors import EXIT_OK, EXIT_TOOL_MISSING
+
+
+@click.command()
+@json_option
+def boards(as_json: bool) -> None:
+    """List the boards that firmware can be built for or verified on."""
+    from nanou_deploy.boards import BOARDS
+
+    if as_json:
+        emit_json("boards/1", {"boards": [as_dict(board) for board in BOARDS.values()]})
+        return
+
+    def size(size_bytes: int | None) -> str:
+        if not size_bytes:
+            return "-"
+        return f"{size_bytes >> 20} MiB" if size_bytes >= 1 << 20 else f"{size_bytes >> 10} KiB"
+
+    emit_table(
+        ("Board", "Kind", "CPU", "MHz", "Flash", "RAM", "PSRAM", "Verified on", "Description"),
+        (
+            (
+                board.name,
+                board.kind,
+                board.cpu,
+                board.cpu_mhz or "-",
+                size(board.flash_bytes),
+                size(board.ram_bytes),
+                size(board.psram_bytes),
+                board.emulated_as or "itself",
+                board.description,
+            )
+            for board in BOARDS.values()
+        ),
+        right=(3, 4, 5, 6),
+    )
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """Check what is installed and say how to get what is not."""
+    from nanou_deploy.doctor import run_checks
+
+    checks = run_checks()
+    ok = all(check.ok for check in checks)
+    if as_json:
+        emit_json("doctor/1", {"ok": ok, "checks": [as_dict(check) for check in checks]})
+    else:
+        for check in checks:
+            mark = click.style("ok  ", fg="green") if check.ok else click.style("lack", fg="yellow")
+            click.echo(f"{mark} {check.name:<22} {check.detail}")
+            if not check.ok:
+                click.echo(f"     {'':<22} try: {check.fix}")
+    return EXIT_OK if ok else EXIT_TOOL_MISSING

@@ -1,0 +1,29 @@
+"""`clean`: remove what nanou-deploy built, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("build"))
+@click.option("--force", is_flag=True, help="Also remove folders that hold edited files.")
+def clean(folder: Path, force: bool) -> None:
+    """Remove generated folders inside FOLDER (default: build). Runs and models are never touched."""
+    from codegen.render import MANIFEST
+    from codegen.write import edited_files
+
+    manifests = sorted(folder.rglob(MANIFEST)) if folder.is_dir() else []
+    outermost = [m.parent for m in manifests if not any(o.parent in m.parent.parents for o in manifests)]
+    for generated in outermost:
+        edited = [path for path in edited_files(generated) if (generated / path).exists()]
+        if edited and not force:
+            click.echo(f"kept {generated}: {', '.join(edited[:3])} edited since (--force removes it)")
+        else:
+            shutil.rmtree(generated)
+            click.echo(f"removed {generated}")
+    if not outermost:
+        click.echo(f"nothing generated in {folder}")

@@ -1,0 +1,49 @@
+"""`generate`: the model as a C library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import click
+
+from nanou_deploy.cli.options import board_option, json_option, model_option, runtime_option
+from nanou_deploy.cli.output import emit_json
+
+
+@click.command()
+@model_option
+@board_option()
+@runtime_option
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("build/nanou_model"),
+    show_default=True,
+    help="Folder of the library.",
+)
+@click.option("--force", is_flag=True, help="Replace the folder even if it holds other or edited files.")
+@json_option
+def generate(model: Path | None, board: str, runtime: str, output: Path, force: bool, as_json: bool) -> None:
+    """Write the model as a C library: PlatformIO library, ESP-IDF component and CMake target in one."""
+    from codegen.render import Runtime
+    from codegen.write import write_project
+    from nanou_deploy.boards import find_board
+    from nanou_deploy.pipeline import open_model, render_library
+
+    quantized = open_model(model)
+    project = render_library(quantized, cast(Runtime, runtime), find_board(board))
+    changed = write_project(project, output, force=force)
+    if as_json:
+        emit_json(
+            "generate/1",
+            {
+                "output": output,
+                "changed": changed,
+                "runtime": runtime,
+                "model_sha256": quantized.sha256,
+                "files": list(project.files),
+            },
+        )
+    else:
+        click.echo(f"{output}: {len(project.files)} files, {'written' if changed else 'unchanged'}")

@@ -1,0 +1,113 @@
+"""`inspect`: what a model is, and what the compiler made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nanou_deploy.cli.options import json_option, model_option
+from nanou_deploy.cli.output import emit_json, emit_table
+
+if TYPE_CHECKING:
+    from codegen.compile import Compiled
+    from codegen.ir import Tensor
+
+
+@click.command()
+@model_option
+@json_option
+def inspect(model: Path | None, as_json: bool) -> None:
+    """Show operators, shapes, quantization, multiply-accumulates and the arena map of a model."""
+    from codegen.compile import compile_model
+    from nanou_deploy.pipeline import open_model
+
+    compiled = compile_model(open_model(model))
+    if as_json:
+        emit_json("inspect/1", _document(compiled))
+    else:
+        _print(compiled)
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    return {
+        "index": tensor.index,
+        "name": tensor.name,
+        "shape": tensor.shape,
+        "scale": tensor.scale,
+        "zero_point": tensor.zero_point,
+    }
+
+
+def _document(compiled: Compiled) -> dict[str, Any]:
+    graph, program, plan = compiled.graph, compiled.program, compiled.plan
+    return {
+        "name": compiled.model.name,
+        "sha256": compiled.model.sha256,
+        "input": _tensor(graph.input),
+        "output": _tensor(graph.output),
+        "preprocessing": compiled.model.preprocessing,
+        "macs": plan.macs,
+        "table_bytes": program.table_bytes,
+        "working_bytes": plan.working_bytes,
+        "io_bytes": plan.io_bytes,
+        "arena_bytes": plan.arena_bytes,
+        "operators": [
+            {
+                "index": stage.operator_index,
+                "op": stage.stem.upper(),
+                "summary": stage.summary,
+                "inputs": stage.inputs,
+                "output": _tensor(graph.tensor(stage.output)),
+                "macs": stage.macs,
+                "table_bytes": sum(table.size_bytes for table in stage.tables),
+                "accumulator": stage.accumulator,
+            }
+            for stage in program.stages
+        ],
+        "arena": plan.placements,
+    }
+
+
+def _print(compiled: Compiled) -> None:
+    graph, program, plan = compiled.graph, compiled.program, compiled.plan
+    click.echo(f"{compiled.model.name}  sha256 {compiled.model.sha256[:16]}")
+    for what, tensor in (("input", graph.input), ("output", graph.output)):
+        shape = "x".join(map(str, tensor.shape[1:]))
+        click.echo(f"{what:<7} {shape:<10} int8  scale {tensor.scale:.6g}  zero point {tensor.zero_point}")
+    emit_table(
+        ("#", "Operator", "What", "Scale", "Zero", "MACs", "Tables B", "Accumulator"),
+        (
+            (
+                stage.operator_index,
+                stage.stem.upper(),
+                stage.summary,
+                f"{graph.tensor(stage.output).scale:.5g}",
+                graph.tensor(stage.output).zero_point,
+                f"{stage.macs:,}" if stage.macs else "",
+                sum(table.size_bytes for table in stage.tables) or "",
+                f"{stage.accumulator.low} .. {stage.accumulator.high}" if stage.accumulator else "",
+            )
+            for stage in program.stages
+        ),
+        right=(0, 3, 4, 5, 6, 7),
+    )
+    emit_table(
+        ("Bytes of the arena", "Size", "Operators", "Region", "Tensor"),
+        (
+            (
+                f"{p.offset_bytes:>7} .. {p.offset_bytes + p.size_bytes:>7}",
+                p.size_bytes,
+                f"{max(p.first_step, 0)} .. {p.last_step}",
+                p.region,
+                p.tensor,
+            )
+            for p in plan.placements
+        ),
+        right=(1,),
+    )
+    click.echo(
+        f"{plan.macs:,} MACs, tables {program.table_bytes:,} B, "
+        f"arena {plan.arena_bytes:,} B = {plan.working_bytes:,} working + {plan.io_bytes:,} frames"
+    )

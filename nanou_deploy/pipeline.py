@@ -1,0 +1,220 @@
+"""From a model file to a verified library: the stages of codegen, boards and executors, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen import reference
+from codegen.compile import Compiled, compile_model
+from codegen.errors import UnsupportedError
+from codegen.load import load_graph
+from codegen.model import QuantizedModel, load_model
+from codegen.oracle import run_oracle
+from codegen.render import RenderedProject, Runtime, golden_crc32, golden_frame, render_aot, render_tflm
+from codegen.tflm_arena import arena_budget
+from codegen.verify import verify_interface
+from codegen.write import write_project
+from nanou_deploy.boards import Board, find_board
+from nanou_deploy.build import build_harness
+from nanou_deploy.emulate import run_harness
+from nanou_deploy.errors import DeployError
+from nanou_deploy.golden import TRUTH, Executor, ExecutorResult, GoldenReport, Int8Array, compare, make_cases
+from nanou_deploy.resources import models_folder
+
+DEFAULT_MODEL = "nano_u_terrain.tflite"
+BENCH_FRAMES = 4
+
+Progress = Callable[[str], None]
+
+
+def _silent(_message: str) -> None:
+    pass
+
+
+# ---- Models and libraries --------------------------------------------------------------------------------------
+
+
+def open_model(path: Path | None) -> QuantizedModel:
+    """The model at `path` (a .tflite file or a run folder), or the one that ships with nanou-deploy."""
+    if path is None:
+        path = models_folder() / DEFAULT_MODEL
+    if path.is_dir():
+        if not (path / "model.tflite").is_file():
+            raise DeployError(
+                f"{path} holds no model.tflite", hint=f"make it with `nanou-deploy quantize --run {path}`"
+            )
+        path = path / "model.tflite"
+    return load_model(path)
+
+
+def render_library(model: QuantizedModel, runtime: Runtime, board: Board) -> RenderedProject:
+    """The library's text for one board. Raises CodegenError where the runtime cannot take the model."""
+    if runtime == "aot":
+        return render_aot(compile_model(model))
+    graph = load_graph(model.flatbuffer)
+    verify_interface(graph)
+    measured_bytes = reference.measure_tflm_arena_bytes(model.flatbuffer)
+    frame = golden_frame(graph.input.size_bytes).reshape(graph.input.shape)
+    crc32 = golden_crc32(reference.run_tflm(model.flatbuffer, frame))
+    return render_tflm(
+        model, graph, arena_budget(graph, measured_bytes, board.idf_target), macs=_macs(model), crc32=crc32
+    )
+
+
+def _macs(model: QuantizedModel) -> int:
+    try:
+        return compile_model(model).plan.macs
+    except UnsupportedError:
+        return 0  # "unknown" in nanou.h: the interpreter can run what the compiler cannot count
+
+
+# ---- Verification ----------------------------------------------------------------------------------------------
+
+
+def verification_board(board: Board) -> Board:
+    """Where code for `board` is run here: itself, or for hardware the emulator with the nearest instruction set."""
+    return board if board.runs_here else find_board(board.emulated_as or "host")
+
+
+def reference_executors(model: QuantizedModel, compiled: Compiled) -> list[Executor]:
+    """BUILTIN_REF, where TensorFlow is installed, and the NumPy oracle."""
+    graph = compiled.graph
+    oracle = Executor("NumPy oracle", lambda cases: run_oracle(graph, cases.frames))
+    if not reference.builtin_ref_available():
+        return [oracle]
+
+    def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
+        values = reference.trace_builtin_ref(model.flatbuffer, frame)
+        return {op.index: values[op.outputs[0]] for op in graph.operators if op.outputs[0] in values}
+
+    run = Executor("BUILTIN_REF", lambda cases: reference.run_builtin_ref(model.flatbuffer, cases.frames), trace)
+    return [run, oracle]
+
+
+def board_executor(library: Path, board: Board, work_dir: Path, *, sanitize: bool = False) -> Executor:
+    """The generated library on one board. A traced build is made only if a difference has to be located."""
+    folder = work_dir / f"{board.name}{'-sanitize' if sanitize else ''}"
+    build = build_harness(library, board, folder, sanitize=sanitize)
+
+    def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
+        traced = build_harness(library, board, work_dir / f"{board.name}-trace", trace=True)
+        run = run_harness(traced, frame.reshape(1, -1))
+        return {index: np.frombuffer(data, np.int8) for index, data in run.traces[0].items()}
+
+    name = f"aot {board.name}{' ASan+UBSan' if sanitize else ''}"
+    return Executor(name, lambda cases: run_harness(build, cases.flat).outputs, trace, build.compiler)
+
+
+def golden_images(model: QuantizedModel, count: int, seed: int) -> Sequence[npt.NDArray[np.uint8]]:
+    """Rendered terrain of the model's size: "real" inputs where no data set is given. Empty unless RGB."""
+    if model.preprocessing.channels != 3 or count < 1:
+        return ()
+    from nanou_train.terrain import generate
+
+    size = {"height_px": model.preprocessing.height_px, "width_px": model.preprocessing.width_px}
+    images, _ = generate(count, seed=seed, **size)
+    return list(images)
+
+
+def verify(
+    model: QuantizedModel,
+    board: Board,
+    *,
+    runtime: Runtime = "aot",
+    count: int,
+    seed: int = 0,
+    images: Sequence[npt.NDArray[np.uint8]] = (),
+    library: Path | None = None,
+    progress: Progress = _silent,
+) -> GoldenReport:
+    """Compare everything that can run the model here. `library` verifies that folder instead of a fresh one."""
+    compiled = compile_model(model)
+    images = images or golden_images(model, count, seed)
+    cases = make_cases(compiled.graph, model.preprocessing, count, seed=seed, images=images)
+    progress(f"{TRUTH}: {count} cases")
+    truth = reference.run_tflm(model.flatbuffer, cases.frames)
+    results = [ExecutorResult(TRUTH, "equal", count, count, detail="the reference")]
+    executors = reference_executors(model, compiled)
+    if not reference.builtin_ref_available():
+        results.append(ExecutorResult("BUILTIN_REF", "absent", detail="TensorFlow is not installed"))
+    with TemporaryDirectory(prefix="nanou-") as scratch:
+        if runtime == "aot":
+            folder = library or _fresh_library(model, board, Path(scratch))
+            target = verification_board(board)
+            executors.append(board_executor(folder, target, Path(scratch)))
+            if target.kind == "host":
+                executors.append(board_executor(folder, target, Path(scratch), sanitize=True))
+        for executor in executors:
+            progress(f"{executor.name}: {count} cases")
+            results.append(compare(compiled.graph, cases, truth, executor))
+    return GoldenReport(model.sha256, count, tuple(results))
+
+
+def _fresh_library(model: QuantizedModel, board: Board, scratch: Path) -> Path:
+    folder = scratch / "nanou_model"
+    write_project(render_library(model, "aot", board), folder)
+    return folder
+
+
+# ---- Measurement -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """One inference on one board. Bytes; `ram_bytes` is working memory without the two frames (`io_bytes`).
+
+    `instructions` is the mean over fixed frames, None where the board cannot count. `exact`: equal to TFLM on them.
+    """
+
+    board: str
+    runtime: Runtime
+    model_sha256: str
+    macs: int
+    instructions: int | None
+    instructions_per_mac: float | None
+    ram_bytes: int
+    io_bytes: int
+    stack_bytes: int | None
+    code_bytes: int
+    table_bytes: int
+    exact: bool
+    compiler: str
+    flags: tuple[str, ...]
+
+
+def bench(model: QuantizedModel, board: Board, *, progress: Progress = _silent) -> BenchResult:
+    """Build for the board and measure. Hardware is measured on its emulator; milliseconds are never derived."""
+    compiled = compile_model(model)
+    target = verification_board(board)
+    frames = 1 if target.kind == "sim" else BENCH_FRAMES
+    cases = make_cases(compiled.graph, model.preprocessing, frames, seed=0)
+    truth = reference.run_tflm(model.flatbuffer, cases.frames).reshape(frames, -1)
+    with TemporaryDirectory(prefix="nanou-") as scratch:
+        progress(f"building for {target.name}")
+        build = build_harness(_fresh_library(model, board, Path(scratch)), target, Path(scratch) / "bench")
+        progress(f"running {frames} frames on {target.name}")
+        run = run_harness(build, cases.flat)
+    instructions = round(sum(run.instructions) / frames) if run.instructions else None
+    plan = compiled.plan
+    return BenchResult(
+        target.name,
+        "aot",
+        model.sha256,
+        plan.macs,
+        instructions,
+        round(instructions / plan.macs, 3) if instructions and plan.macs else None,
+        plan.working_bytes,
+        plan.io_bytes,
+        run.stack_bytes,
+        build.code_bytes,
+        build.table_bytes,
+        bool(np.array_equal(run.outputs, truth)),
+        build.compiler,
+        build.flags,
+    )

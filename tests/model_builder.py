@@ -1,0 +1,285 @@
+"""Build small int8 .tflite files operator by operator, with any shape, scale and zero point, without TensorFlow.
+
+Converters choose quantization parameters and shapes themselves; a compiler has to be right for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import numpy.typing as npt
+import tflite
+
+Options = Callable[[flatbuffers.Builder], int]
+
+_TYPES = {"int8": tflite.TensorType.INT8, "int32": tflite.TensorType.INT32}
+_ACTIVATIONS = {
+    "none": tflite.ActivationFunctionType.NONE,
+    "relu": tflite.ActivationFunctionType.RELU,
+    "relu6": tflite.ActivationFunctionType.RELU6,
+    "relu_n1_to_1": tflite.ActivationFunctionType.RELU_N1_TO_1,
+}
+_PADDINGS = {"same": tflite.Padding.SAME, "valid": tflite.Padding.VALID}
+
+
+@dataclass
+class ModelBuilder:
+    """Tensors and operators in the order they are added; `finish` serializes them."""
+
+    tensors: list[dict[str, Any]] = field(default_factory=list)
+    operators: list[tuple[int, list[int], list[int], int, Options]] = field(default_factory=list)
+
+    def activation(self, shape: Sequence[int], scale: float, zero_point: int, dtype: str = "int8") -> int:
+        return self._tensor(shape, dtype, [scale], [zero_point], 0, None)
+
+    def constant(
+        self, values: npt.NDArray[Any], scales: Sequence[float] = (), quantized_dimension: int = 0
+    ) -> int:
+        return self._tensor(
+            values.shape, values.dtype.name, list(scales), [0] * len(scales), quantized_dimension, values
+        )
+
+    def _tensor(self, shape: Sequence[int], dtype: str, scales: Any, zeros: Any, dimension: int, data: Any) -> int:
+        self.tensors.append(
+            {"shape": shape, "dtype": dtype, "scales": scales, "zeros": zeros, "dimension": dimension, "data": data}
+        )
+        return len(self.tensors) - 1
+
+    def _shape(self, tensor: int) -> tuple[int, ...]:
+        return tuple(self.tensors[tensor]["shape"])
+
+    def add(self, code: int, inputs: list[int], output: int, options_type: int, options: Options) -> int:
+        self.operators.append((code, inputs, [output], options_type, options))
+        return output
+
+    # ---- operators -----------------------------------------------------------------------------------------
+
+    def convolution(
+        self,
+        source: int,
+        weights: npt.NDArray[np.int8],
+        weight_scales: Sequence[float],
+        bias: npt.NDArray[np.int32] | None,
+        *,
+        scale: float,
+        zero_point: int,
+        depthwise: bool = False,
+        stride: tuple[int, int] = (1, 1),
+        dilation: tuple[int, int] = (1, 1),
+        padding: str = "same",
+        activation: str = "none",
+    ) -> int:
+        """Weights as TFLite stores them: (out, h, w, in), or (1, h, w, out) when depthwise."""
+        _, height, width, in_channels = self._shape(source)
+        kernel, channels = weights.shape[1:3], weights.shape[3 if depthwise else 0]
+        out = _out_size((height, width), kernel, stride, dilation, padding)
+        filter_tensor = self.constant(weights, weight_scales, 3 if depthwise else 0)
+        inputs = [source, filter_tensor]
+        if bias is not None:
+            input_scale = self.tensors[source]["scales"][0]
+            inputs.append(self.constant(bias, [input_scale * s for s in weight_scales]))
+        output = self.activation((1, *out, channels), scale, zero_point)
+
+        def options(b: flatbuffers.Builder) -> int:
+            prefix = "DepthwiseConv2DOptions" if depthwise else "Conv2DOptions"
+            getattr(tflite, f"{prefix}Start")(b)
+            fields = {
+                "Padding": _PADDINGS[padding],
+                "StrideH": stride[0],
+                "StrideW": stride[1],
+                "DilationHFactor": dilation[0],
+                "DilationWFactor": dilation[1],
+                "FusedActivationFunction": _ACTIVATIONS[activation],
+            }
+            if depthwise:
+                fields["DepthMultiplier"] = channels // in_channels
+            for name, value in fields.items():
+                getattr(tflite, f"{prefix}Add{name}")(b, value)
+            return int(getattr(tflite, f"{prefix}End")(b))
+
+        code = tflite.BuiltinOperator.DEPTHWISE_CONV_2D if depthwise else tflite.BuiltinOperator.CONV_2D
+        kind = tflite.BuiltinOptions.DepthwiseConv2DOptions if depthwise else tflite.BuiltinOptions.Conv2DOptions
+        return self.add(code, inputs, output, kind, options)
+
+    def max_pool(
+        self,
+        source: int,
+        window: tuple[int, int],
+        stride: tuple[int, int],
+        padding: str = "valid",
+        activation: str = "none",
+    ) -> int:
+        _, height, width, channels = self._shape(source)
+        out = _out_size((height, width), window, stride, (1, 1), padding)
+        output = self._same_quantization(source, (1, *out, channels))
+
+        def options(b: flatbuffers.Builder) -> int:
+            tflite.Pool2DOptionsStart(b)
+            tflite.Pool2DOptionsAddPadding(b, _PADDINGS[padding])
+            tflite.Pool2DOptionsAddStrideH(b, stride[0])
+            tflite.Pool2DOptionsAddStrideW(b, stride[1])
+            tflite.Pool2DOptionsAddFilterHeight(b, window[0])
+            tflite.Pool2DOptionsAddFilterWidth(b, window[1])
+            tflite.Pool2DOptionsAddFusedActivationFunction(b, _ACTIVATIONS[activation])
+            return int(tflite.Pool2DOptionsEnd(b))
+
+        kind = tflite.BuiltinOptions.Pool2DOptions
+        return self.add(tflite.BuiltinOperator.MAX_POOL_2D, [source], output, kind, options)
+
+    def resize_nearest(
+        self, source: int, size: tuple[int, int], *, align_corners: bool = False, half_pixel_centers: bool = True
+    ) -> int:
+        output = self._same_quantization(source, (1, *size, self._shape(source)[3]))
+
+        def options(b: flatbuffers.Builder) -> int:
+            tflite.ResizeNearestNeighborOptionsStart(b)
+            tflite.ResizeNearestNeighborOptionsAddAlignCorners(b, align_corners)
+            tflite.ResizeNearestNeighborOptionsAddHalfPixelCenters(b, half_pixel_centers)
+            return int(tflite.ResizeNearestNeighborOptionsEnd(b))
+
+        inputs = [source, self.constant(np.array(size, np.int32))]
+        kind = tflite.BuiltinOptions.ResizeNearestNeighborOptions
+        return self.add(tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR, inputs, output, kind, options)
+
+    def concatenate(self, sources: list[int], axis: int = 3) -> int:
+        shape = list(self._shape(sources[0]))
+        shape[axis] = sum(self._shape(s)[axis] for s in sources)
+        output = self._same_quantization(sources[0], shape)
+
+        def options(b: flatbuffers.Builder) -> int:
+            tflite.ConcatenationOptionsStart(b)
+            tflite.ConcatenationOptionsAddAxis(b, axis)
+            return int(tflite.ConcatenationOptionsEnd(b))
+
+        kind = tflite.BuiltinOptions.ConcatenationOptions
+        return self.add(tflite.BuiltinOperator.CONCATENATION, sources, output, kind, options)
+
+    def pad(self, source: int, paddings: Sequence[Sequence[int]]) -> int:
+        amounts = np.array(paddings, np.int32)
+        shape = [n + int(a.sum()) for n, a in zip(self._shape(source), amounts, strict=True)]
+        output = self._same_quantization(source, shape)
+        inputs = [source, self.constant(amounts)]
+        return self.add(tflite.BuiltinOperator.PAD, inputs, output, tflite.BuiltinOptions.PadOptions, _empty("Pad"))
+
+    def logistic(self, source: int) -> int:
+        output = self.activation(self._shape(source), 1 / 256, -128)
+        return self.add(tflite.BuiltinOperator.LOGISTIC, [source], output, tflite.BuiltinOptions.NONE, lambda b: 0)
+
+    def quantize(self, source: int, scale: float, zero_point: int) -> int:
+        output = self.activation(self._shape(source), scale, zero_point)
+        kind = tflite.BuiltinOptions.QuantizeOptions
+        return self.add(tflite.BuiltinOperator.QUANTIZE, [source], output, kind, _empty("Quantize"))
+
+    def reshape(self, source: int, shape: Sequence[int]) -> int:
+        output = self._same_quantization(source, shape)
+        inputs = [source, self.constant(np.array(shape, np.int32))]
+        kind = tflite.BuiltinOptions.ReshapeOptions
+        return self.add(tflite.BuiltinOperator.RESHAPE, inputs, output, kind, _empty("Reshape"))
+
+    def _same_quantization(self, source: int, shape: Sequence[int]) -> int:
+        tensor = self.tensors[source]
+        return self.activation(shape, tensor["scales"][0], tensor["zeros"][0])
+
+    # ---- serialization -------------------------------------------------------------------------------------
+
+    def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+        b = flatbuffers.Builder(1024)
+        buffers = [b""] + [t["data"].tobytes() for t in self.tensors if t["data"] is not None]
+        buffer_tables = [_buffer(b, data) for data in buffers]
+        numbers = iter(range(1, len(buffers)))
+        tensors = [
+            _tensor_table(b, i, t, next(numbers) if t["data"] is not None else 0) for i, t in enumerate(self.tensors)
+        ]
+        codes = sorted({code for code, *_ in self.operators})
+        operators = [_operator_table(b, codes.index(code), *rest) for code, *rest in self.operators]
+        code_tables = [_code_table(b, code) for code in codes]
+        subgraph = _table(
+            b,
+            "SubGraph",
+            Tensors=_offsets(b, tensors),
+            Inputs=_ints(b, inputs),
+            Outputs=_ints(b, outputs),
+            Operators=_offsets(b, operators),
+        )
+        vectors = {
+            "OperatorCodes": _offsets(b, code_tables),
+            "Subgraphs": _offsets(b, [subgraph]),
+            "Buffers": _offsets(b, buffer_tables),
+        }
+        b.Finish(_table(b, "Model", Version=3, **vectors), b"TFL3")
+        return bytes(b.Output())
+
+
+def _out_size(size: Any, kernel: Any, stride: Any, dilation: Any, padding: str) -> tuple[int, int]:
+    extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    height, width = (
+        -(-n // s) if padding == "same" else (n - e) // s + 1 for n, e, s in zip(size, extents, stride, strict=True)
+    )
+    return height, width
+
+
+def _empty(name: str) -> Options:
+    def build(b: flatbuffers.Builder) -> int:
+        getattr(tflite, f"{name}OptionsStart")(b)
+        return int(getattr(tflite, f"{name}OptionsEnd")(b))
+
+    return build
+
+
+def _table(b: flatbuffers.Builder, name: str, **fields: int) -> int:
+    getattr(tflite, f"{name}Start")(b)
+    for key, value in fields.items():
+        getattr(tflite, f"{name}Add{key}")(b, value)
+    return int(getattr(tflite, f"{name}End")(b))
+
+
+def _offsets(b: flatbuffers.Builder, offsets: Sequence[int]) -> int:
+    b.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        b.PrependUOffsetTRelative(offset)
+    return int(b.EndVector())
+
+
+def _ints(b: flatbuffers.Builder, values: Sequence[int]) -> int:
+    return int(b.CreateNumpyVector(np.array(values, np.int32)))
+
+
+def _buffer(b: flatbuffers.Builder, data: bytes) -> int:
+    if not data:
+        return _table(b, "Buffer")
+    b.StartVector(1, len(data), 16)
+    b.head -= len(data)
+    b.Bytes[b.head : b.head + len(data)] = data
+    vector = b.EndVector()
+    return _table(b, "Buffer", Data=vector)
+
+
+def _tensor_table(b: flatbuffers.Builder, index: int, tensor: dict[str, Any], buffer: int) -> int:
+    quantization = 0
+    if tensor["scales"]:
+        scale = b.CreateNumpyVector(np.array(tensor["scales"], np.float32))
+        zero = b.CreateNumpyVector(np.array(tensor["zeros"], np.int64))
+        quantization = _table(
+            b, "QuantizationParameters", Scale=scale, ZeroPoint=zero, QuantizedDimension=tensor["dimension"]
+        )
+    name, shape = b.CreateString(f"t{index}"), _ints(b, tensor["shape"])
+    fields = {"Shape": shape, "Type": _TYPES[tensor["dtype"]], "Buffer": buffer, "Name": name}
+    return _table(b, "Tensor", **fields, **({"Quantization": quantization} if quantization else {}))
+
+
+def _operator_table(
+    b: flatbuffers.Builder, code: int, inputs: list[int], outputs: list[int], kind: int, options: Options
+) -> int:
+    body = options(b)
+    fields = {"OpcodeIndex": code, "Inputs": _ints(b, inputs), "Outputs": _ints(b, outputs)}
+    if body:
+        fields |= {"BuiltinOptionsType": kind, "BuiltinOptions": body}
+    return _table(b, "Operator", **fields)
+
+
+def _code_table(b: flatbuffers.Builder, code: int) -> int:
+    return _table(b, "OperatorCode", DeprecatedBuiltinCode=min(code, 127), BuiltinCode=code, Version=1)

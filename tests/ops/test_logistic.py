@@ -1,0 +1,43 @@
+"""LOGISTIC against every interpreter and as compiled C, and its whole table against TFLM for many scales."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codegen import reference
+from codegen.errors import UnsupportedError
+from codegen.ops.logistic import logistic_table
+from tests.exactness import assert_exact, compile_bytes
+from tests.model_builder import ModelBuilder
+
+pytestmark = pytest.mark.usefixtures("compiler")
+
+
+def build(scale: float, zero_point: int) -> bytes:
+    b = ModelBuilder()
+    source = b.activation((1, 16, 16, 1), scale, zero_point)
+    return b.finish([source], [b.logistic(source)])
+
+
+def test_exact(tmp_path: Path) -> None:
+    assert_exact(build(0.0866, -35), tmp_path)
+
+
+@pytest.mark.parametrize("zero_point", [-128, -35, 0, 64, 127])
+def test_table_is_tflms(zero_point: int) -> None:
+    every_input = np.arange(-128, 128).astype(np.int8).reshape(1, 16, 16, 1)
+    for scale in [0.0001, 0.003, 0.0156, 0.05, 0.0866, 0.13, 0.25, 1.0, 7.5]:
+        found = reference.run_tflm(build(scale, zero_point), every_input).reshape(-1)
+        np.testing.assert_array_equal(logistic_table(float(np.float32(scale)), zero_point), found, f"scale {scale}")
+
+
+def test_other_output_quantization_is_refused() -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 4, 4, 1), 0.1, 0)
+    out = b.logistic(source)
+    b.tensors[out]["zeros"] = [0]
+    with pytest.raises(UnsupportedError, match="1/256"):
+        compile_bytes(b.finish([source], [out]))

@@ -1,0 +1,36 @@
+"""RESHAPE costs nothing, except between the two frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.exactness import assert_exact
+from tests.model_builder import ModelBuilder
+
+pytestmark = pytest.mark.usefixtures("compiler")
+
+
+def test_in_the_middle_it_is_another_name(tmp_path: Path) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 4, 6, 2), 0.1, 0)
+    pooled = b.max_pool(source, (1, 1), (1, 1))
+    reshaped = b.reshape(pooled, (1, 6, 2, 4))
+    compiled = assert_exact(b.finish([source], [b.max_pool(reshaped, (3, 1), (3, 1))]), tmp_path)
+    places = [compiled.plan.placement(i) for i in (pooled, reshaped)]
+    assert places[0].offset_bytes == places[1].offset_bytes
+    assert compiled.plan.working_bytes == 48
+
+
+@pytest.mark.parametrize("position", ["first", "last", "only", "first and last"])
+def test_at_the_frames(position: str, tmp_path: Path) -> None:
+    b = ModelBuilder()
+    source = value = b.activation((1, 4, 6, 2), 0.1, 0)
+    if position != "last":
+        value = b.reshape(value, (1, 2, 6, 4))
+    if position != "only":
+        value = b.max_pool(value, (1, 2), (1, 2))
+    if "last" in position:
+        value = b.reshape(value, (1, 1, 24, 1))
+    assert_exact(b.finish([source], [value]), tmp_path)
