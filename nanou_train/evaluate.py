@@ -59,19 +59,11 @@ def evaluate_outputs(outputs: npt.NDArray[np.int8], masks: Array, threshold_q: i
 
 
 def predict_logits(
-    model: Any, images: npt.NDArray[np.uint8], preprocessing: Preprocessing, *, batch_size: int = 50
+    model: Any, images: npt.NDArray[np.uint8], preprocessing: Preprocessing
 ) -> npt.NDArray[np.float32]:
     """Logits float32 (N, H, W) of a Keras model for uint8 images (N, H, W, 3) of the model's size."""
-    from codegen.quantize import import_tensorflow
-
-    # One fixed shape for all batches: a second one would compile the graph again.
-    forward = import_tensorflow().function(lambda x: model(x, training=False))
-    batches = []
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        padded = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(batch), axis=0)])
-        batches.append(forward(preprocessing.normalize(padded)).numpy()[: len(batch), ..., 0])
-    return np.concatenate(batches)
+    logits = model.predict(preprocessing.normalize(images), batch_size=50, verbose=0)
+    return np.asarray(logits[..., 0], np.float32)
 
 
 def evaluate_model(

@@ -32,23 +32,24 @@ Rng = np.random.Generator
 GREEN = ((0.30, 0.42, 0.16), (0.42, 0.48, 0.20), (0.52, 0.50, 0.26), (0.24, 0.36, 0.20), (0.36, 0.50, 0.14))
 EARTH = ((0.48, 0.37, 0.25), (0.62, 0.54, 0.40), (0.50, 0.49, 0.46), (0.36, 0.35, 0.35), (0.56, 0.42, 0.32))
 # Roughness octaves as (size_m, amplitude). The rough covers keep contrast at every size, so also far away.
-SMOOTH = ((0.06, 0.07), (0.7, 0.05))
-FINE = ((0.05, 0.16), (0.15, 0.08), (0.9, 0.06))
-ROUGH = ((0.09, 0.45), (0.25, 0.45), (0.8, 0.40), (2.5, 0.30))
+SMOOTH = ((0.06, 0.06), (0.7, 0.05))
+FINE = ((0.05, 0.14), (0.9, 0.06))
+ROUGH = ((0.09, 0.5), (0.25, 0.6), (0.8, 0.6), (2.5, 0.4))
 CELLS, STEPS = 32, 32  # of the noise table, powers of two
-FAR_M = 80.0
+FAR_M = (10.0, 35.0)  # where trees or hills end the ground
 
 
 @dataclass(frozen=True)
 class View:
     """The camera's geometry at render size; all arrays float32 (H, W) unless stated.
 
-    `right_px` and `down_px` are rolled image coordinates relative to the horizon's centre; `x_m`, `z_m` the point on
+    `far_m` is how far the ground reaches. `right_px` and `down_px` are rolled image coordinates relative to the horizon's centre; `x_m`, `z_m` the point on
     the ground (right of, in front of the camera), valid where `ground`; `footprint_m` what one pixel covers there.
     """
 
     focal_px: float
     camera_m: float
+    far_m: float
     right_px: Float
     down_px: Float
     ground: Mask
@@ -113,11 +114,12 @@ def _camera(rng: Rng, height: int, width: int) -> View:
     row = np.arange(height, dtype=np.float32)[:, None] + np.float32(0.5 - horizon)
     cos, sin = np.float32(np.cos(roll)), np.float32(np.sin(roll))
     right, down = cos * column + sin * row, cos * row - sin * column
-    z = np.minimum(np.float32(focal * camera) / np.maximum(down, np.float32(0.2)), np.float32(FAR_M))
+    far = rng.uniform(*FAR_M)
+    z = np.minimum(np.float32(focal * camera) / np.maximum(down, np.float32(0.2)), np.float32(far))
     x = z * right / np.float32(focal)
     # A pixel covers far more along the view than across it; the geometric mean is what blurs the texture.
     footprint = z / np.float32(focal) * np.sqrt(z / np.float32(camera))
-    return View(focal, camera, right, down, down > 0, x, z, footprint)
+    return View(focal, camera, far, right, down, down > focal * camera / far, x, z, footprint)
 
 
 @functools.cache
@@ -171,14 +173,14 @@ def _cover(rng: Rng, view: View, kind: str) -> Float:
         # Blades stand up: streaks along the image's vertical, as fine as the distance makes them.
         scale = np.float32(view.focal_px * rng.uniform(0.02, 0.05)) / view.z_m + np.float32(1.5)
         blades = _noise(rng, view.right_px / scale, view.down_px / (scale * 4))
-        return _color(rng, GREEN) * (np.float32(0.92) * _roughness(rng, view, ROUGH) + np.float32(0.5) * blades)[..., None]
+        return _color(rng, GREEN) * (np.float32(0.85) * _roughness(rng, view, ROUGH) + np.float32(0.7) * blades)[..., None]
     soil = _roughness(rng, view, ROUGH, stretch=rng.uniform(0.6, 1.5))
     if rng.random() < 0.5:
         angle, pitch_m = rng.uniform(0, np.pi), rng.uniform(0.35, 0.8)
         across = np.float32(np.cos(angle)) * view.x_m + np.float32(np.sin(angle)) * view.z_m
         fade = np.minimum(np.float32(1.0), np.float32(pitch_m / 2) / view.footprint_m)
         soil += np.float32(0.22) * fade * np.sin(np.float32(2 * np.pi / pitch_m) * across)
-    return _color(rng, EARTH) * soil[..., None]
+    return np.float32(0.9) * _color(rng, EARTH) * soil[..., None]
 
 
 def _ground(rng: Rng, view: View) -> tuple[Float, Mask]:
@@ -186,9 +188,9 @@ def _ground(rng: Rng, view: View) -> tuple[Float, Mask]:
     rough = ["tall_grass", "soil"]
     rng.shuffle(rough)
     kinds = [rough[0], "short_grass" if rng.random() < 0.8 else rough[1]]
-    size = rng.uniform(1.5, 7.0)
+    size = rng.uniform(2.5, 8.0)
     border = _noise(rng, view.x_m / size, view.z_m / size) + rng.normal(0.08, 0.15) + rng.normal(0, 0.04) * view.x_m
-    border += np.float32(0.12) * _noise(rng, view.x_m / 0.25, view.z_m / 0.25)
+    border += np.float32(0.05) * _noise(rng, view.x_m / 0.25, view.z_m / 0.25)
     second = border > 0
     rgb = np.where(second[..., None], _cover(rng, view, kinds[1]), _cover(rng, view, kinds[0]))
     drivable = np.where(second, kinds[1] == "short_grass", kinds[0] == "short_grass")
@@ -201,7 +203,7 @@ def _ground(rng: Rng, view: View) -> tuple[Float, Mask]:
         edge = _noise(rng, view.x_m / size, view.z_m / (size * rng.uniform(0.5, 3.0))) - rng.uniform(-0.1, 0.25)
         lit = 1 - np.float32(rng.uniform(0.25, 0.6)) * np.clip(edge * rng.uniform(4, 30), 0, 1)
         rgb = rgb * lit[..., None]
-    haze = np.clip(view.z_m / np.float32(FAR_M) * rng.uniform(0, 0.8), 0, 0.6)[..., None]
+    haze = np.clip(view.z_m / np.float32(FAR_M[1]) * rng.uniform(0, 0.6), 0, 0.6)[..., None]
     return np.asarray(rgb * (1 - haze) + np.float32(0.7) * haze, np.float32), drivable & view.ground
 
 
@@ -215,7 +217,7 @@ def _path(rng: Rng, view: View) -> tuple[Mask, Float]:
     bend, length = rng.uniform(0, 1.5), rng.uniform(6, 25)
     across = across - bend * np.sin(along * np.float32(2 * np.pi / length) + np.float32(rng.uniform(0, 2 * np.pi)))
     half = np.float32(width / 2) * (1 + np.float32(0.5) * _noise(rng, along / 3, 0.0))
-    ragged = np.float32(rng.uniform(0.0, 0.5)) * _noise(rng, view.x_m / 0.3, view.z_m / 0.3)
+    ragged = np.float32(rng.uniform(0.0, 0.3)) * _noise(rng, view.x_m / 0.3, view.z_m / 0.3)
     offset = np.abs(across) + ragged
     tone = _roughness(rng, view, SMOOTH)
     if rng.random() < 0.5:
@@ -226,7 +228,7 @@ def _path(rng: Rng, view: View) -> tuple[Mask, Float]:
 
 def _horizon(rng: Rng, view: View, rgb: Float, drivable: Mask) -> None:
     """Sky, and hills or a line of trees in front of it, in place."""
-    up = -view.down_px
+    up = np.float32(view.focal_px * view.camera_m / view.far_m) - view.down_px  # above the ground's far end
     zenith, haze = np.asarray(((0.35, 0.55, 0.85), (0.75, 0.78, 0.82))[rng.integers(2)]), rng.uniform(0.75, 1.0)
     fraction = np.clip(up / np.float32(0.6 * rgb.shape[0]), 0, 1)[..., None]
     sky = haze + (zenith - haze) * fraction
@@ -285,9 +287,9 @@ def _box_average(rgb: Float) -> Float:
 
 def _expose(rng: Rng, rgb: Float) -> npt.NDArray[np.uint8]:
     """Light, white balance, contrast, lens and sensor: linear float32 (H, W, 3) -> uint8."""
-    rgb = np.clip(rgb * (rng.uniform(0.65, 1.3) * rng.normal(1, 0.06, 3)), 0, 1) ** rng.uniform(0.75, 1.3)
+    rgb = np.clip(rgb * (rng.uniform(0.75, 1.3) * rng.normal(1, 0.06, 3)), 0, 1) ** rng.uniform(0.75, 1.3)
     if rng.random() < 0.3:
         padded = np.pad(rgb, ((1, 1), (1, 1), (0, 0)), mode="edge")
         rgb = 0.5 * rgb + 0.125 * (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:])
-    rgb = rgb + rng.uniform(0, 0.035) * rng.standard_normal(rgb.shape, dtype=np.float32)
+    rgb = rgb + rng.uniform(0, 0.025) * rng.standard_normal(rgb.shape, dtype=np.float32)
     return np.clip(rgb * 255 + 0.5, 0, 255).astype(np.uint8)

@@ -1,0 +1,163 @@
+"""The folder of one training run: runs/NAME/{manifest.json, student.keras, teacher.keras, metrics.json, metrics.csv}.
+
+`manifest.json` says what was trained from what: configuration, seed, hashes of data and weights, versions. Its
+`status` is "running" from the first moment and "completed" only once everything else is in place, so an interrupted
+run is never mistaken for a finished one. Every file is replaced atomically.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codegen.model import Preprocessing
+from nanou_train.config import ExperimentConfig
+from nanou_train.data import Dataset, DatasetSpec, load_dataset, terrain_dataset
+from nanou_train.errors import TrainError
+
+if TYPE_CHECKING:
+    import keras
+
+MANIFEST_SCHEMA = 1
+MANIFEST = "manifest.json"
+VERSIONS_OF = ("tensorflow", "keras", "numpy", "pillow", "nanou-deploy")
+
+
+def start_run(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Claim an empty folder, or one that an earlier run made, and write the manifest with status "running"."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
+        raise TrainError(f"{folder} exists and holds no training run", hint="choose another output folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_manifest(folder, {**facts, "status": "running"})
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    write_json(folder / MANIFEST, {"schema": MANIFEST_SCHEMA, **facts})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a completed run. Raises TrainError where there is none or the run did not finish."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        schema, status = manifest["schema"], manifest["status"]
+    except OSError as error:
+        raise TrainError(f"{folder} is no training run (no {MANIFEST})", hint="`nanou-deploy train` makes one") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainError(f"{folder / MANIFEST} is damaged", hint="train again") from error
+    if schema != MANIFEST_SCHEMA:
+        raise TrainError(f"{folder / MANIFEST} has schema {schema}, this version reads {MANIFEST_SCHEMA}", hint="train again")
+    if status != "completed":
+        raise TrainError(f"the training run {folder} is {status}, not completed", hint="train again")
+    return manifest
+
+
+def load_student(folder: Path) -> keras.Model:
+    """The trained student of a completed run. Raises TrainError where it is missing or not the manifest's."""
+    manifest = read_manifest(folder)
+    model = load_model_file(folder / "student.keras")
+    if weights_sha256(model) != manifest["weights"]["student"]:
+        raise TrainError(f"{folder / 'student.keras'} is not the model that {MANIFEST} describes", hint="train again")
+    return model
+
+
+def load_model_file(path: Path) -> keras.Model:
+    """A .keras file. Raises TrainError where it cannot be read."""
+    import nanou_train.layers  # noqa: F401  registers our layers and fixes the backend
+    import keras
+
+    if not path.is_file():
+        raise TrainError(f"no model file {path}", hint="give a .keras file")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainError(f"cannot read {path} as a Keras model: {str(error)[:200]}", hint="save it again") from error
+
+
+def run_dataset(manifest: Mapping[str, Any], data_root: Path | None = None) -> Dataset:
+    """The data that the run was trained on, rendered or read again, for calibration and evaluation.
+
+    `data_root` replaces the folder in the manifest (a data set that moved). Raises DataError, or TrainError where
+    the training part is not what the manifest's hash says.
+    """
+    contract, source = preprocessing(manifest), manifest["data"]["source"]
+    if data_root is None and source["kind"] == "terrain":
+        dataset = terrain_dataset(
+            source["counts"], seed=source["seed"], height_px=contract.height_px, width_px=contract.width_px
+        )
+    else:
+        dataset = load_dataset(DatasetSpec(data_root or Path(source["root"]), contract.height_px, contract.width_px))
+    if dataset.train.sha256 != manifest["data"]["train"]["sha256"]:
+        raise TrainError(
+            f"the data set {dataset.name} is not the one that this run was trained on",
+            hint="give the same data with --data, or train again",
+        )
+    return dataset
+
+
+def preprocessing(manifest: Mapping[str, Any]) -> Preprocessing:
+    return Preprocessing(**manifest["preprocessing"])
+
+
+def describe_run(
+    config: ExperimentConfig, dataset: Dataset, source: Mapping[str, Any], contract: Preprocessing, seed: int
+) -> dict[str, Any]:
+    """What is known before training; JSON types only."""
+    return {
+        "configuration": config.model_dump(mode="json"),
+        "seed": seed,
+        "data": {**dataset.describe(), "source": dict(source)},
+        "preprocessing": asdict(contract),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in VERSIONS_OF:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """Hash of all weights in order (a .keras file's own bytes hold the time of saving)."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(str(weight.shape).encode() + weight.tobytes())
+    return digest.hexdigest()
+
+
+def save_model_file(model: keras.Model, path: Path) -> None:
+    partial = path.with_name(f".{path.stem}.partial.keras")
+    model.save(partial)
+    os.replace(partial, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    _replace(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    rows = list(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _replace(path, text.getvalue())
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
