@@ -46,7 +46,7 @@ LINT_TIMEOUT_S = 60
 _PACKAGES = ("tool-scons", "framework-espidf")
 
 
-class PlatformMissing(DeployError):
+class PlatformMissing(DeployError):  # noqa: N818 (says what is wrong, as ToolMissing does)
     """The project is complete, but PlatformIO's platform for the board is not installed, so nothing was linked."""
 
     exit_code = EXIT_NOT_LINKED

@@ -1,0 +1,124 @@
+"""What is installed here, what is not, and the line that installs it. Fast: looks at metadata, imports nothing big."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanou_deploy import toolchain
+from nanou_deploy.errors import ToolMissing
+from nanou_deploy.platformio import PLATFORM, PLATFORM_VERSION, platform_installed
+
+MIN_PYTHON, BELOW_PYTHON = (3, 11), (3, 14)
+CORE_PACKAGES = ("numpy", "jinja2", "click", "rich", "pydantic", "pillow", "tflite")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked for. `fix` is what to type when it is missing, empty when it is not.
+
+    `optional` marks what some work needs and other work does not: training, another runtime, a real board.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    optional: bool = False
+
+
+def run_checks() -> list[Check]:
+    """All checks, in the order in which a person would set things up."""
+    checks: list[Callable[[], Check]] = [
+        _python,
+        _packages,
+        lambda: _package("tflite-micro", "tflite-micro", "the reference that code is compared with"),
+        lambda: _package("tensorflow", "'nanou-deploy[train]'", "training and BUILTIN_REF", optional=True),
+        lambda: _package("keras", "'nanou-deploy[train]'", "training", optional=True),
+        lambda: _tool("host compiler", toolchain.find_host_compiler),
+        lambda: _tool("sanitizers", toolchain.find_sanitizing_compiler),
+        lambda: _tool("RV32 compiler", toolchain.find_rv32_compiler),
+        lambda: _tool("QEMU", toolchain.find_qemu_riscv32),
+        lambda: _tool("labwired", toolchain.find_labwired),
+        lambda: _package("platformio", "platformio", "building for real boards"),
+        _platform,
+        _serial_ports,
+    ]
+    with ThreadPoolExecutor(max_workers=2) as pool:  # most of the time goes into waiting for `--version`
+        return list(pool.map(lambda check: check(), checks))
+
+
+def _python() -> Check:
+    version = sys.version_info[:2]
+    fits = MIN_PYTHON <= version < BELOW_PYTHON
+    wanted = f"{_dotted(MIN_PYTHON)} or later, below {_dotted(BELOW_PYTHON)}"
+    return Check("Python", fits, platform.python_version(), "" if fits else f"make a virtual environment with {wanted}")
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> Check:
+    versions = {name: _version(name) for name in CORE_PACKAGES}
+    missing = [name for name, version in versions.items() if version is None]
+    detail = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
+    return Check(
+        "Python packages", not missing, detail, f"python -m pip install {' '.join(missing)}" if missing else ""
+    )
+
+
+def _package(name: str, requirement: str, purpose: str, *, optional: bool = False) -> Check:
+    version = _version(name)
+    fix = "" if version else f"python -m pip install {requirement}"
+    return Check(name, version is not None, version or f"not installed; for {purpose}", fix, optional)
+
+
+def _tool(name: str, find: Callable[[], toolchain.Tool]) -> Check:
+    try:
+        return Check(name, True, find().version)
+    except ToolMissing as error:
+        return Check(name, False, str(error), error.hint.removeprefix("install it: "))
+
+
+def _platform() -> Check:
+    name = f"{PLATFORM} {PLATFORM_VERSION}"
+    if platform_installed():
+        return Check(name, True, "installed", optional=True)
+    fix = "`pio run` in a project made by `nanou-deploy build --board esp32s3` fetches it (about 2 GB)"
+    return Check(name, False, "not installed; for linking firmware for real boards", fix, optional=True)
+
+
+def _serial_ports() -> Check:
+    """Boards that are plugged in, and whether this user may talk to them."""
+    try:
+        comports = importlib.import_module("serial.tools.list_ports").comports  # pyserial comes with PlatformIO
+    except ImportError:
+        fix = "python -m pip install pyserial"
+        return Check("serial ports", False, "pyserial is not installed; for flashing", fix, optional=True)
+    # Ports without a USB vendor are the PC's own, never a board.
+    ports = sorted(port.device for port in comports() if port.vid is not None)
+    if not ports:
+        return Check("serial ports", True, "no board is plugged in", optional=True)
+    barred = [port for port in ports if not os.access(port, os.R_OK | os.W_OK)]
+    if not barred:
+        return Check("serial ports", True, ", ".join(ports), optional=True)
+    return Check("serial ports", False, f"no permission for {', '.join(barred)}", _permission_fix(barred[0]), True)
+
+
+def _permission_fix(port: str) -> str:
+    return f"sudo usermod -aG {Path(port).group()} $USER, then log in again"

@@ -1,0 +1,1 @@
+"""A framework needs a script; this one has nothing to add."""
