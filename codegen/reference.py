@@ -130,18 +130,19 @@ def _runs_in(flatbuffer: bytes, arena_bytes: int) -> bool:
     """Whether TFLM allocates and invokes in an arena of this size, tried in another process."""
     command = [sys.executable, "-c", _CONFIRM, str(arena_bytes)]
     try:
-        done = subprocess.run(
-            command, input=flatbuffer, capture_output=True, timeout=_CONFIRM_TIMEOUT_S, check=False
-        )
+        done = subprocess.run(command, input=flatbuffer, capture_output=True, timeout=_CONFIRM_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise ExecutorError(f"TFLM did not finish within {_CONFIRM_TIMEOUT_S} s", hint="try again") from error
     return done.returncode == 0
 
 
 def _ample_arena_bytes(graph: Graph) -> int:
-    """More than TFLM can need: no tensor shares bytes with another, and generous books."""
+    """More than TFLM can need: no tensor shares bytes with another, and generous books.
+
+    A multiple of 16, because TFLM allocates from the end too: from another end, alignment would cost other bytes.
+    """
     activations = sum(tensor.size_bytes for tensor in graph.tensors if tensor.data is None)
-    return 2 * activations + 4096 * (len(graph.tensors) + len(graph.operators)) + (1 << 16)
+    return 32 * (activations // 16 + 1) + 4096 * (len(graph.tensors) + len(graph.operators)) + (1 << 16)
 
 
 def _reported_arena_bytes(flatbuffer: bytes, graph: Graph) -> int:

@@ -1,0 +1,2 @@
+#pragma once
+#include "tensorflow/lite/micro/micro_interpreter.h"
