@@ -87,7 +87,8 @@ def build_harness(
         raise DeployError(
             "the harness links the aot runtime only", hint="tflm models are run by the tflite-micro package instead"
         )
-    target = _find_target(board, sanitize, compiler)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    target = _find_target(board, sanitize, compiler, work_dir)
     defines = ("-DNANOU_TRACE",) if trace else ()
     flags = (*_WARNINGS, *target.flags, *defines)
     host = firmware_folder() / "host"
@@ -121,7 +122,7 @@ def build_harness(
     )
 
 
-def _find_target(board: Board, sanitize: bool, compiler: str | None) -> _Target:
+def _find_target(board: Board, sanitize: bool, compiler: str | None, work_dir: Path) -> _Target:
     if board.kind == "host":
         tool = find_sanitizing_compiler(compiler) if sanitize else find_host_compiler(compiler)
         return _Target(tool, _SANITIZE if sanitize else _OPTIMIZE, ("harness.c", "target_files.c"))
@@ -133,9 +134,9 @@ def _find_target(board: Board, sanitize: bool, compiler: str | None) -> _Target:
     if sanitize:
         raise DeployError("sanitizers need an operating system", hint="use --board host")
     tool = find_rv32_compiler(compiler)
-    rv32 = firmware_folder() / "host" / "rv32"
-    machine, counter = ("semihost.c", "minstret") if board.kind == "qemu" else ("esp32c3.c", "mcycle")
-    script = "virt.ld" if board.kind == "qemu" else "esp32c3.ld"
+    machine, counter, memory = (
+        ("semihost.c", "minstret", "virt.ld") if board.kind == "qemu" else ("esp32c3.c", "mcycle", "esp32c3.ld")
+    )
     return _Target(
         compiler=tool,
         flags=(*(_RV32_ZIG if tool.is_zig else _RV32), *_OPTIMIZE),
@@ -145,12 +146,19 @@ def _find_target(board: Board, sanitize: bool, compiler: str | None) -> _Target:
         link_flags=(
             "-nostdlib",
             "-static",
-            f"-L{rv32}",
-            f"-T{rv32 / script}",
+            f"-Wl,-T,{_write_link_script(memory, work_dir)}",
             "-Wl,--gc-sections",
             *(() if tool.is_zig else ("-lgcc",)),
         ),
     )
+
+
+def _write_link_script(memory: str, work_dir: Path) -> Path:
+    """The machine's memory map and the sections, in one file: not every linker knows where to look for a second."""
+    rv32 = firmware_folder() / "host" / "rv32"
+    script = work_dir / "link.ld"
+    script.write_text("\n".join((rv32 / name).read_text() for name in (memory, "sections.ld")))
+    return script
 
 
 def _compile(command: Sequence[str], sources: Sequence[Path], folder: Path) -> list[Path]:

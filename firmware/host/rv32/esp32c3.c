@@ -16,7 +16,7 @@ static volatile uint32_t *const uart_status = (volatile uint32_t *)0x6000001Cu;
 
 #define LINE_BYTES 32u
 
-extern const volatile uint32_t cases[]; /* link.ld: [0] = size in bytes, then the stream */
+extern const volatile uint32_t cases[]; /* esp32c3.ld: [0] = size in bytes, then the stream */
 
 static size_t cases_read_bytes;
 static uint8_t line[LINE_BYTES];
