@@ -75,7 +75,7 @@ def arena_budget(graph: Graph, measured_bytes: int, idf_target: str | None = Non
 def runtime_bytes(registrations: int) -> int:
     """Room for tflite::MicroInterpreter and a MicroMutableOpResolver<registrations>.
 
-    Measured with tflite-micro 90b983c: 408 + 16 + 72 * N bytes on a 64-bit host, 212 + 12 + 36 * N on a 32-bit one.
+    Measured with tflite-micro 90b983c: at most 408 + 16 + 72 N bytes on a 64-bit host, 212 + 12 + 36 N on a 32-bit one.
     The generated code asserts at compile time that the objects fit, so that a growth upstream is noticed.
     """
     return round_up(512 + 72 * registrations, ALIGNMENT_BYTES)
