@@ -102,6 +102,13 @@ def test_documents_are_portable_and_finished(path: Path) -> None:
     assert re.findall(r"\b(?:TODO|FIXME|TBD|XXX)\b", text) == []
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_named_files_exist(path: Path) -> None:
+    folders = "codegen|nanou_train|nanou_deploy|firmware|templates|docs|tests|config|models|scripts"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", path.read_text(encoding="utf-8"))
+    assert [file for file in named if not (REPOSITORY / file).exists()] == []
+
+
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for path in DOCUMENTS:
