@@ -48,7 +48,8 @@ def load_graph(flatbuffer: bytes) -> Graph:
         outputs = tuple(int(i) for i in subgraph.OutputsAsNumpy())
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         raise ModelError(
-            f"the TFLite file is damaged or truncated ({type(error).__name__}: {error})", hint="convert or copy it again"
+            f"the TFLite file is damaged or truncated ({type(error).__name__}: {error})",
+            hint="convert or copy it again",
         ) from error
     return Graph(tensors, operators, inputs, outputs)
 
@@ -78,7 +79,8 @@ def _stem(model: Any, operator: Any) -> str:
     code = model.OperatorCodes(operator.OpcodeIndex())
     # Files older than schema 3a keep the code in the deprecated 8-bit field; newer ones fill both.
     builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-    return _STEMS.get(builtin, f"builtin_{builtin}") if not code.CustomCode() else code.CustomCode().decode()
+    custom: bytes | None = code.CustomCode()
+    return custom.decode() if custom else _STEMS.get(builtin, f"builtin_{builtin}")
 
 
 def _operator(raw: Any, stem: str, index: int) -> Operator:

@@ -56,7 +56,8 @@ class Preprocessing:
         real = (np.arange(256, dtype=np.float64) / 255.0 - self.mean) / self.std
         steps = real / quantization.scale
         rounded = np.where(steps >= 0, np.floor(steps + 0.5), np.ceil(steps - 0.5))
-        return np.clip(rounded + quantization.zero_point, -128, 127).astype(np.int8)
+        clipped: npt.NDArray[np.float64] = np.clip(rounded + quantization.zero_point, -128, 127)
+        return clipped.astype(np.int8)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,9 @@ def load_model(path: Path) -> QuantizedModel:
         )
         stated_sha256, schema = sidecar["sha256"], sidecar["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{sidecar_path} is not a model sidecar: {error!r}", hint="delete it or quantize again") from error
+        raise ModelError(
+            f"{sidecar_path} is not a model sidecar: {error!r}", hint="delete it or quantize again"
+        ) from error
     if schema != SIDECAR_SCHEMA or stated_sha256 != model.sha256:
         raise ModelError(
             f"{sidecar_path} describes another file than {path.name}",

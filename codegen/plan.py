@@ -182,7 +182,7 @@ def check_plan(program: Program, plan: Plan) -> None:
     holders: dict[int, Placement] = {program.input: where[program.input]}  # tensors whose bytes are still wanted
     for step, stage in enumerate(program.stages):
         out = where[stage.output]
-        assert out.offset_bytes >= 0 and out.offset_bytes + out.size_bytes <= plan.arena_bytes
+        assert 0 <= out.offset_bytes <= plan.arena_bytes - out.size_bytes
         for tensor, held in holders.items():
             apart = held.offset_bytes + held.size_bytes <= out.offset_bytes
             apart |= out.offset_bytes + out.size_bytes <= held.offset_bytes

@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.errors import CodegenError, ModelError
+from codegen.load import load_graph
 from codegen.model import Preprocessing, QuantizedModel
 
 if TYPE_CHECKING:
     import keras
 
 # Index tensors (the size operand of RESIZE_NEAREST_NEIGHBOR) and biases are int32; everything else is int8.
-ALLOWED_DTYPES = ("INT8", "INT32")
+ALLOWED_DTYPES = ("int8", "int32")
 
 
 def import_tensorflow() -> Any:
@@ -99,27 +100,17 @@ def quantize(
 
 
 def check_full_int8(flatbuffer: bytes) -> None:
-    """Raise ModelError naming the tensor or operator that is not int8 (or an int32 bias or constant)."""
-    import tflite
-
-    codes = {value: key for key, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)}
-    dtypes = {value: key for key, value in vars(tflite.TensorType).items() if isinstance(value, int)}
-    model = tflite.Model.GetRootAsModel(flatbuffer, 0)
-    graph = model.Subgraphs(0)
-    ends = [("input", graph.Inputs(0)), ("output", graph.Outputs(0))]
-    for end, index in ends:
-        if graph.Tensors(index).Type() != tflite.TensorType.INT8:
-            raise ModelError(f"the model's {end} is {dtypes[graph.Tensors(index).Type()]}, not INT8")
-    for position in range(graph.OperatorsLength()):
-        operator = graph.Operators(position)
-        code = model.OperatorCodes(operator.OpcodeIndex())
-        stem = codes[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-        for index in (*operator.InputsAsNumpy().tolist(), *operator.OutputsAsNumpy().tolist()):
-            dtype = dtypes[graph.Tensors(index).Type()] if index >= 0 else "INT8"
-            if dtype not in ALLOWED_DTYPES or (stem in ("QUANTIZE", "DEQUANTIZE") and dtype != "INT8"):
-                tensor = graph.Tensors(index).Name().decode(errors="replace")
+    """Raise ModelError naming the operator and tensor that the converter left in floating point."""
+    graph = load_graph(flatbuffer)
+    for end, tensor in (("input", graph.input), ("output", graph.output)):
+        if tensor.dtype != "int8":
+            raise ModelError(f"the model's {end} {tensor.name} is {tensor.dtype}, not int8", hint="quantize again")
+    for operator in graph.operators:
+        for index in (*operator.inputs, *operator.outputs):
+            if index >= 0 and graph.tensor(index).dtype not in ALLOWED_DTYPES:
+                tensor = graph.tensor(index)
                 raise ModelError(
-                    f"operator {position} ({stem}) was left in {dtype} (tensor {tensor})",
+                    f"{operator.label} was left in {tensor.dtype} (tensor {tensor.name})",
                     hint="replace this layer by one that TFLite can quantize",
                 )
 

@@ -69,25 +69,19 @@ def render_aot(compiled: Compiled) -> RenderedProject:
     """The compiled runtime: straight-line C99, no interpreter."""
     graph, plan = compiled.graph, compiled.plan
     frame = golden_frame(graph.input.size_bytes).reshape(graph.input.shape)
-    facts = LibraryFacts(
-        "aot", plan.arena_bytes, plan.working_bytes, plan.macs, golden_crc32(run_oracle(graph, frame))
-    )
+    facts = LibraryFacts("aot", plan.arena_bytes, plan.working_bytes, plan.macs, golden_crc32(run_oracle(graph, frame)))
     sources = _aot_sources(compiled)
     return _library(compiled.model, graph, facts, sources)
 
 
-def render_tflm(
-    model: QuantizedModel, graph: Graph, budget: ArenaBudget, *, macs: int, crc32: int
-) -> RenderedProject:
+def render_tflm(model: QuantizedModel, graph: Graph, budget: ArenaBudget, *, macs: int, crc32: int) -> RenderedProject:
     """The interpreter: TensorFlow Lite Micro behind the same header. `crc32` is of TFLM's own golden output."""
     frames = graph.input.size_bytes + graph.output.size_bytes
     facts = LibraryFacts("tflm", budget.total_bytes, budget.total_bytes - frames, macs, crc32)
     return _library(model, graph, facts, tflm_files(graph, model, budget))
 
 
-def _library(
-    model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]
-) -> RenderedProject:
+def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:
     environment = template_environment()
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",

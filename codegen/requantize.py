@@ -55,6 +55,4 @@ def rounding_divide_by_pot(value: IntArray, exponent: IntArray) -> IntArray:
 def multiply_by_quantized_multiplier(accumulator: IntArray, multiplier: IntArray, shift: IntArray) -> IntArray:
     """int64 arrays (broadcast): the scaled accumulator, rounded twice. The caller proves int32 range before."""
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    return rounding_divide_by_pot(
-        saturating_rounding_doubling_high_mul(accumulator << left, multiplier), right
-    )
+    return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(accumulator << left, multiplier), right)

@@ -8,6 +8,7 @@ write, or files edited since, is left alone unless forced.
 from __future__ import annotations
 
 import ctypes
+import fnmatch
 import hashlib
 import json
 import os
@@ -22,6 +23,8 @@ from codegen.render import MANIFEST, RenderedProject
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # Linux renameat2(2)
 _RENAME_SWAP = 2  # macOS renamex_np(2)
+# What PlatformIO and ESP-IDF put beside the sources: theirs to make again, so it neither blocks nor goes lost.
+_BUILD_PRODUCTS = (".pio", ".vscode", "managed_components", "dependencies.lock", "sdkconfig", "sdkconfig.[!d]*")
 
 
 def write_project(project: RenderedProject, target: Path, *, force: bool = False) -> bool:
@@ -43,10 +46,13 @@ def write_project(project: RenderedProject, target: Path, *, force: bool = False
         try:
             _fill(staging, project)
             _exchange(staging, target)
+            _carry_over(staging, target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
-        raise WriteError(f"cannot write {target}: {error.strerror or error}", hint="check the path and its rights") from error
+        raise WriteError(
+            f"cannot write {target}: {error.strerror or error}", hint="check the path and its rights"
+        ) from error
     return True
 
 
@@ -76,7 +82,13 @@ def _refuse_to_lose(target: Path) -> None:
 
 
 def _listing(target: Path) -> list[str]:
-    return sorted(p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file() or p.is_symlink())
+    top = [entry for entry in target.iterdir() if not _is_build_product(entry.name)]
+    found = [file for entry in top for file in (entry, *entry.rglob("*")) if file.is_file() or file.is_symlink()]
+    return sorted(file.relative_to(target).as_posix() for file in found)
+
+
+def _is_build_product(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _BUILD_PRODUCTS)
 
 
 def _current(target: Path) -> dict[str, str] | None:
@@ -124,6 +136,14 @@ def _fill(staging: Path, project: RenderedProject) -> None:
             os.fsync(stream.fileno())
 
 
+def _carry_over(old: Path, target: Path) -> None:
+    """Move build products out of the retired tree; a kill here costs a rebuild and nothing else."""
+    if old.is_dir():
+        for entry in old.iterdir():
+            if _is_build_product(entry.name) and not (target / entry.name).exists():
+                entry.rename(target / entry.name)
+
+
 def _exchange(staging: Path, target: Path) -> None:
     """Atomically put `staging` at `target`; what was there ends up at `staging`."""
     if not target.exists():
@@ -140,10 +160,10 @@ def _exchange(staging: Path, target: Path) -> None:
         code = -1
     if code == 0:
         return
-    # No exchange on this system or file system: two renames. A kill between them leaves the target absent and the
+    # No exchange on this system or file system: three renames. A kill between them leaves the target absent and the
     # old tree beside it, never a mixture.
     retired = Path(tempfile.mkdtemp(prefix=_staging_prefix(target), dir=target.parent))
     retired.rmdir()
     target.rename(retired)
     staging.rename(target)
-    shutil.rmtree(retired, ignore_errors=True)
+    retired.rename(staging)

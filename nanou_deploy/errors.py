@@ -20,7 +20,7 @@ class DeployError(Exception):
         self.hint = hint
 
 
-class ToolMissing(DeployError):
+class ToolMissing(DeployError):  # noqa: N818 (says what is wrong)
     """A program or package that this step needs is not installed; `hint` says how to get it."""
 
     exit_code = EXIT_TOOL_MISSING

@@ -32,6 +32,9 @@ class Cases:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, count: int) -> Cases:
+        return Cases(self.frames[:count], self.labels[:count])
+
     @property
     def flat(self) -> Int8Array:
         return self.frames.reshape(len(self), -1)
@@ -83,12 +86,16 @@ Trace = Callable[[Int8Array], Mapping[int, Int8Array]]  # one frame -> every ope
 
 @dataclass(frozen=True)
 class Executor:
-    """Something that can run the model. `trace` says what every operator of one frame gives, where it can."""
+    """Something that can run the model, on the first `limit` cases if it is slow.
+
+    `trace` says what every operator of one frame gives, where it can.
+    """
 
     name: str
     run: Run
     trace: Trace | None = None
     detail: str = ""
+    limit: int | None = None
 
 
 # ---- Cases -----------------------------------------------------------------------------------------------------
@@ -158,6 +165,8 @@ def _random(rng: np.random.Generator, number: int, shape: tuple[int, int, int]) 
 
 def compare(graph: Graph, cases: Cases, truth: Int8Array, executor: Executor) -> ExecutorResult:
     """Run one executor and compare it with the truth, int8 (N, height, width, channels)."""
+    cases = cases.first(executor.limit or len(cases))
+    truth = truth[: len(cases)]
     outputs = executor.run(cases).reshape(truth.shape)
     difference = np.abs(outputs.astype(np.int64) - truth.astype(np.int64)).reshape(len(cases), -1)
     equal = ~difference.any(axis=1)

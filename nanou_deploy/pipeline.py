@@ -97,18 +97,23 @@ def reference_executors(model: QuantizedModel, compiled: Compiled) -> list[Execu
     return [run, oracle]
 
 
-def board_executor(library: Path, board: Board, work_dir: Path, *, sanitize: bool = False) -> Executor:
-    """The generated library on one board. A traced build is made only if a difference has to be located."""
-    folder = work_dir / f"{board.name}{'-sanitize' if sanitize else ''}"
-    build = build_harness(library, board, folder, sanitize=sanitize)
+def board_executors(library: Path, board: Board, count: int, work_dir: Path) -> list[Executor]:
+    """The generated library on one board, on its first `count` cases; on the host also under sanitizers.
+
+    A traced build is made only if a difference has to be located.
+    """
 
     def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
         traced = build_harness(library, board, work_dir / f"{board.name}-trace", trace=True)
         run = run_harness(traced, frame.reshape(1, -1))
         return {index: np.frombuffer(data, np.int8) for index, data in run.traces[0].items()}
 
-    name = f"aot {board.name}{' ASan+UBSan' if sanitize else ''}"
-    return Executor(name, lambda cases: run_harness(build, cases.flat).outputs, trace, build.compiler)
+    def executor(name: str, sanitize: bool) -> Executor:
+        build = build_harness(library, board, work_dir / name.replace(" ", "-"), sanitize=sanitize)
+        return Executor(name, lambda cases: run_harness(build, cases.flat).outputs, trace, build.compiler, count)
+
+    plain = executor(f"aot {board.name}", sanitize=False)
+    return [plain, executor(f"aot {board.name} ASan+UBSan", sanitize=True)] if board.kind == "host" else [plain]
 
 
 def golden_images(model: QuantizedModel, count: int, seed: int) -> Sequence[npt.NDArray[np.uint8]]:
@@ -124,34 +129,35 @@ def golden_images(model: QuantizedModel, count: int, seed: int) -> Sequence[npt.
 
 def verify(
     model: QuantizedModel,
-    board: Board,
+    targets: Sequence[tuple[Board, int]],
     *,
     runtime: Runtime = "aot",
-    count: int,
     seed: int = 0,
     images: Sequence[npt.NDArray[np.uint8]] = (),
     library: Path | None = None,
     progress: Progress = _silent,
 ) -> GoldenReport:
-    """Compare everything that can run the model here. `library` verifies that folder instead of a fresh one."""
+    """Compare everything that can run the model here.
+
+    `targets` are boards and the number of cases for each; the interpreters run the largest number. `images` are
+    uint8 (H, W, C) of the model's size. `library` verifies that generated folder instead of a fresh one.
+    """
     compiled = compile_model(model)
+    count = max(cases for _, cases in targets)
     images = images or golden_images(model, count, seed)
     cases = make_cases(compiled.graph, model.preprocessing, count, seed=seed, images=images)
-    progress(f"{TRUTH}: {count} cases")
+    progress(f"{TRUTH}, {count} cases")
     truth = reference.run_tflm(model.flatbuffer, cases.frames)
     results = [ExecutorResult(TRUTH, "equal", count, count, detail="the reference")]
     executors = reference_executors(model, compiled)
     if not reference.builtin_ref_available():
         results.append(ExecutorResult("BUILTIN_REF", "absent", detail="TensorFlow is not installed"))
     with TemporaryDirectory(prefix="nanou-") as scratch:
-        if runtime == "aot":
+        for board, limit in targets if runtime == "aot" else ():
             folder = library or _fresh_library(model, board, Path(scratch))
-            target = verification_board(board)
-            executors.append(board_executor(folder, target, Path(scratch)))
-            if target.kind == "host":
-                executors.append(board_executor(folder, target, Path(scratch), sanitize=True))
+            executors += board_executors(folder, verification_board(board), limit, Path(scratch))
         for executor in executors:
-            progress(f"{executor.name}: {count} cases")
+            progress(f"{executor.name}, {executor.limit or count} cases")
             results.append(compare(compiled.graph, cases, truth, executor))
     return GoldenReport(model.sha256, count, tuple(results))
 

@@ -1,4 +1,7 @@
-"""Fused activations as int8 clamps. Source: CalculateActivationRangeQuantized, tensorflow/lite/kernels/kernel_util.cc."""
+"""Fused activations as int8 clamps.
+
+Source: CalculateActivationRangeQuantized in tensorflow/lite/kernels/kernel_util.cc.
+"""
 
 from __future__ import annotations
 

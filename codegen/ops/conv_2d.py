@@ -72,7 +72,7 @@ def lower(graph: Graph, operator: Operator) -> Stage:
         (operator.inputs[0],),
         operator.outputs[0],
         kernel,
-        (Table("weights", weights.astype(np.int8).reshape(-1), in_channels if in_channels > 4 else 16), *scaling.tables),
+        (Table("weights", weights.astype(np.int8).reshape(-1), taps.shape[0]), *scaling.tables),
         macs=window.out_height * window.out_width * taps.size,
         overlay_lead_bytes=window.overlay_lead_bytes(in_channels, out_channels),
         accumulator=convolution.accumulator_bound(operator, taps, scaling),

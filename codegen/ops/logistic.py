@@ -99,7 +99,7 @@ def _logistic_q0(value: int) -> int:
 
 
 def logistic_table(scale: float, zero_point: int) -> IntArray:
-    """int64 (256,): the output for inputs -128 .. 127 of the given quantization; output scale 1/256, zero point -128."""
+    """int64 (256,): outputs, of scale 1/256 and zero point -128, for inputs -128 .. 127 of the given quantization."""
     fractional_bits = 31 - _INPUT_INTEGER_BITS
     multiplier, left_shift = quantize_multiplier(scale * 2.0**fractional_bits)
     radius = math.floor(((1 << _INPUT_INTEGER_BITS) - 1) * 2.0**fractional_bits / 2.0**left_shift)

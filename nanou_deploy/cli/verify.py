@@ -12,6 +12,9 @@ from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from nanou_deploy.golden import ExecutorResult, GoldenReport
 
 
@@ -51,12 +54,11 @@ def verify(
     from nanou_deploy.pipeline import open_model, verification_board
     from nanou_deploy.pipeline import verify as run
 
-    quantized, target = open_model(model), find_board(board)
+    target, quantized = find_board(board), open_model(model)
     report = run(
         quantized,
-        target,
+        [(target, cases)],
         runtime=cast(Runtime, runtime),
-        count=cases,
         seed=seed,
         images=_images(data, quantized.preprocessing.height_px, quantized.preprocessing.width_px),
         library=library,
@@ -97,7 +99,7 @@ def _where(result: ExecutorResult) -> str:
     return f"{at.operator}, {at.differing_bytes} bytes of tensor '{at.tensor}' in case '{at.case_label}'"
 
 
-def _images(data: Path | None, height_px: int, width_px: int) -> list[object]:
+def _images(data: Path | None, height_px: int, width_px: int) -> list[npt.NDArray[np.uint8]]:
     if data is None:
         return []
     from nanou_train.data import DatasetSpec, load_split

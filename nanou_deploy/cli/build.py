@@ -1,0 +1,102 @@
+"""`build`: the front door. A model becomes firmware for a board, verified before anything is flashed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from nanou_deploy.cli.options import board_option, json_option, model_option, runtime_option
+from nanou_deploy.cli.output import as_dict, emit_json, heading, progress
+from nanou_deploy.cli.verify import print_golden
+from nanou_deploy.errors import EXIT_MISMATCH, EXIT_NOT_LINKED, EXIT_OK
+
+if TYPE_CHECKING:
+    from nanou_deploy.boards import Board
+    from nanou_deploy.build import Build
+
+
+@click.command()
+@board_option(default=None)
+@model_option
+@runtime_option
+@click.option("--output", type=click.Path(path_type=Path), help="Folder to build in. Default: build/BOARD.")
+@click.option("--cases", type=click.IntRange(1), default=10, show_default=True, help="Input frames to verify with.")
+@click.option("--force", is_flag=True, help="Replace generated folders even if they hold edited files.")
+@json_option
+def build(
+    board: str, model: Path | None, runtime: str, output: Path | None, cases: int, force: bool, as_json: bool
+) -> int:
+    """Generate, verify and build firmware for a board.
+
+    For hardware this leaves a complete PlatformIO project. Exit code 3: outputs differ, nothing was built. Exit
+    code 4: all is verified, but PlatformIO's platform for the board is not installed, so nothing was linked.
+    """
+    from codegen.render import Runtime
+    from codegen.write import write_project
+    from nanou_deploy.boards import find_board
+    from nanou_deploy.pipeline import open_model, render_library, verify
+    from nanou_deploy.platformio import render_firmware_project
+
+    target, quantized = find_board(board), open_model(model)
+    folder = output or Path("build") / board
+    heading(f"{quantized.name} for {target.name}: {target.description}")
+    library = render_library(quantized, cast(Runtime, runtime), target)
+    hardware = target.kind == "hardware"
+    source = folder if hardware else folder / "nanou_model"
+    project = render_firmware_project(target, library) if hardware else library
+    write_project(project, source, force=force)
+    progress(f"{source}: {len(project.files)} files")
+    report = verify(quantized, [(target, cases)], runtime=cast(Runtime, runtime), progress=progress)
+    if report.passed:
+        outcome = _link_hardware(source, target) if hardware else _link_harness(source, folder, target, runtime)
+    else:
+        outcome = {"linked": False, "build": None, "reason": "outputs differ"}
+    code = EXIT_OK if outcome["linked"] else EXIT_NOT_LINKED if report.passed else EXIT_MISMATCH
+    if as_json:
+        golden = {**as_dict(report), "passed": report.passed}
+        emit_json(
+            "build/1",
+            {"board": board, "runtime": runtime, "project": source, "golden": golden, **outcome, "exit_code": code},
+        )
+        return code
+    print_golden(report)
+    _print_outcome(outcome, source)
+    return code
+
+
+def _link_harness(library: Path, folder: Path, board: Board, runtime: str) -> dict[str, Any]:
+    """The verification program: what there is to link for a host or an emulated board."""
+    from nanou_deploy.build import build_harness
+
+    if runtime == "tflm":
+        reason = "the tflm runtime is linked on hardware only; here it was run by the tflite-micro package"
+        return {"linked": False, "build": None, "reason": reason}
+    return {"linked": True, "build": build_harness(library, board, folder / "harness"), "reason": ""}
+
+
+def _link_hardware(project: Path, board: Board) -> dict[str, Any]:
+    from nanou_deploy.platformio import PlatformMissing, build_project, lint_project
+
+    outcome: dict[str, Any] = {"lint": lint_project(project), "linked": False, "build": None, "reason": ""}
+    progress(f"PlatformIO: {board.name}")
+    try:
+        return {**outcome, "linked": True, "build": build_project(project, board.name)}
+    except PlatformMissing as error:
+        return {**outcome, "reason": f"{error}; {error.hint}"}
+
+
+def _print_outcome(outcome: dict[str, Any], source: Path) -> None:
+    for message in (*outcome["lint"].errors, *outcome["lint"].warnings) if "lint" in outcome else ():
+        click.secho(f"platformio.ini: {message}", fg="yellow")
+    if outcome["linked"]:
+        built = cast("Build", outcome["build"])
+        click.echo(
+            f"{built.elf}: model code {built.code_bytes:,} B, tables {built.table_bytes:,} B; "
+            f"whole program flash {built.flash_bytes:,} B, RAM {built.ram_bytes:,} B"
+        )
+        if "lint" in outcome:
+            click.echo(f"next: pio run -d {source} -t upload")
+    else:
+        click.secho(f"Not linked: {outcome['reason']}", fg="yellow")

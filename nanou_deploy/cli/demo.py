@@ -1,0 +1,60 @@
+"""`demo`: the first thing to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nanou_deploy.cli.output import heading, progress
+from nanou_deploy.cli.verify import print_golden
+from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
+
+if TYPE_CHECKING:
+    from nanou_deploy.demo import DemoResult
+
+
+@click.command()
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True, help="Folder to fill."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+def demo(output: Path, seed: int) -> int:
+    """Train, quantize, compile, verify and report, in about three minutes on two cores."""
+    from nanou_deploy.cli.train import training_progress
+    from nanou_deploy.demo import run_demo
+
+    with training_progress() as training:
+        result = run_demo(output, seed=seed, heading=heading, progress=progress, training_progress=training)
+    print_golden(result.golden)
+    _summarize(result)
+    return EXIT_OK if result.golden.passed else EXIT_MISMATCH
+
+
+def _summarize(result: DemoResult) -> None:
+    plan, bench, accuracy = result.compiled.plan, result.bench, result.accuracy
+    floating = accuracy.floating or {}
+    instructions = f"{bench.instructions:,} per inference" if bench.instructions else "not counted"
+    lines = (
+        ("Model", f"{result.model.name}, {plan.macs:,} MACs, {len(result.model.flatbuffer):,} B as .tflite"),
+        (
+            "Accuracy",
+            f"int8 {100 * accuracy.int8['miou']:.1f} % mIoU, float {100 * floating.get('miou', 0):.1f} %, "
+            f"constant mask {100 * accuracy.constant_mask['miou']:.1f} %",
+        ),
+        ("RAM", f"{plan.working_bytes:,} B working + {plan.io_bytes:,} B frames + {bench.stack_bytes:,} B stack"),
+        ("Flash", f"{bench.code_bytes:,} B code + {bench.table_bytes:,} B tables"),
+        ("Instructions", f"{instructions} on {bench.board} ({bench.instructions_per_mac} per MAC)"),
+        ("Firmware", f"{result.project}" + (f" (not linked: {result.not_linked})" if result.not_linked else "")),
+        ("Pictures", f"{result.picture}"),
+        ("Report", f"{result.report}"),
+    )
+    for label, text in lines:
+        click.echo(f"{click.style(f'{label:<13}', bold=True)} {text}")
+    click.echo(
+        "\nNow with your own images (ROOT/{train,val,test}/{img,mask}):\n"
+        "  nanou-deploy train --data ROOT --output runs/mine\n"
+        "  nanou-deploy quantize --run runs/mine\n"
+        "  nanou-deploy build --board esp32s3 --model runs/mine"
+    )

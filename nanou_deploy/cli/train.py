@@ -1,0 +1,178 @@
+"""`train`, `evaluate`, `quantize`: from images and masks to an int8 model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nanou_deploy.cli.options import json_option, model_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table
+
+if TYPE_CHECKING:
+    from nanou_deploy.runs import Accuracy, Metrics
+
+METRIC_NAMES = ("miou", "iou_drivable", "iou_background", "f1", "precision", "recall")
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Data set ROOT/{train,val,test}/{img,mask}. Default: embedded terrain.",
+)
+
+
+def training_progress() -> Any:
+    """A progress line on stderr that is rewritten in place on a terminal and thinned out elsewhere."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    percentage, message = TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}")
+    columns = (BarColumn(28), percentage, TimeRemainingColumn(), message)
+    bar = Progress(*columns, console=console, transient=True) if sys.stderr.isatty() else None
+    return _Reporter(bar)
+
+
+class _Reporter:
+    """Callable (message, done in 0..1), and a context that owns the terminal's line."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar, self._task, self._shown = bar, None, -1
+
+    def __enter__(self) -> _Reporter:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task("", total=1.0)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, message: str, done: float) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, description=message)
+        elif int(done * 10) != self._shown:
+            self._shown = int(done * 10)
+            click.echo(f"  {done:4.0%}  {message}", err=True)
+
+
+@click.command()
+@data_option
+@click.option("--experiment", default="default", show_default=True, help="Name in config/experiments.yaml.")
+@click.option("--config", type=click.Path(path_type=Path), help="Another experiments file.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("runs/default"), show_default=True, help="Run folder."
+)
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of the student instead of the experiment's.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@json_option
+def train(
+    data: Path | None,
+    experiment: str,
+    config: Path | None,
+    output: Path,
+    epochs: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Train Nano-U, distilled from a BU-Net teacher, and leave the run in a folder."""
+    from nanou_deploy.errors import DeployError
+    from nanou_train.config import DEFAULT_CONFIG
+    from nanou_train.train import train_model
+
+    with training_progress() as progress:
+        result = train_model(
+            config or DEFAULT_CONFIG,
+            experiment,
+            data_root=data,
+            output_dir=output.parent,
+            run_name=output.name,
+            seed=seed,
+            progress=progress,
+            **({"epochs": epochs} if epochs else {}),
+        )
+    if result["status"] != "completed":
+        raise DeployError(f"training {result['status']}: {result['error']}")
+    if as_json:
+        emit_json("train/1", {key: result[key] for key in ("status", "model_path", "final_metrics", "experiment_dir")})
+        return
+    print_metrics(result["final_metrics"])
+    click.echo(f"next: nanou-deploy quantize --run {output}")
+
+
+def print_metrics(rows: dict[str, Metrics]) -> None:
+    """One line per predictor, in per cent."""
+    columns = ("", *(name.replace("_", " ") for name in METRIC_NAMES))
+    lines = (
+        (name.replace("_", " "), *(f"{100 * metrics[metric]:.1f}" for metric in METRIC_NAMES))
+        for name, metrics in rows.items()
+    )
+    emit_table(columns, lines, right=range(1, len(columns)))
+
+
+def accuracy_rows(accuracy: Accuracy) -> dict[str, Metrics]:
+    rows = {"constant mask": accuracy.constant_mask}
+    if accuracy.floating is not None:
+        rows["float"] = accuracy.floating
+    return {**rows, "int8": accuracy.int8}
+
+
+@click.command()
+@model_option
+@data_option
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@json_option
+def evaluate(model: Path | None, data: Path | None, split: str, as_json: bool) -> None:
+    """Accuracy of the int8 model (by TFLite Micro), beside the float model and a constant mask.
+
+    MODEL as a run folder also evaluates the float student, on the run's own data unless --data says otherwise.
+    """
+    from nanou_deploy.pipeline import open_model
+    from nanou_deploy.runs import evaluate as run
+
+    quantized = open_model(model)
+    run_folder = model if model is not None and model.is_dir() else None
+    accuracy = run(quantized, _dataset(quantized, run_folder, data), split=split, run_folder=run_folder)
+    if as_json:
+        emit_json("evaluate/1", {**as_dict(accuracy), "model_sha256": quantized.sha256})
+        return
+    click.echo(f"{accuracy.dataset}, {accuracy.images} {split} images")
+    print_metrics(accuracy_rows(accuracy))
+
+
+def _dataset(model: Any, run_folder: Path | None, data: Path | None) -> Any:
+    from nanou_deploy.runs import model_dataset
+    from nanou_train import run
+    from nanou_train.config import TerrainCounts
+    from nanou_train.data import terrain_dataset
+
+    if data is not None:
+        return model_dataset(model, data)
+    if run_folder is not None:
+        return run.run_dataset(run.read_manifest(run_folder))
+    size = {"height_px": model.preprocessing.height_px, "width_px": model.preprocessing.width_px}
+    return terrain_dataset(TerrainCounts().model_dump(), seed=0, **size)
+
+
+@click.command()
+@click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="A completed run's folder.")
+@click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
+@click.option("--output", type=click.Path(path_type=Path), help="Where to write. Default: RUN/model.tflite.")
+@json_option
+def quantize(run_folder: Path, data: Path | None, output: Path | None, as_json: bool) -> None:
+    """Convert a run's student to full-int8 TFLite, calibrated on the run's training images."""
+    from codegen.model import save_model
+    from nanou_deploy.runs import quantize_run
+
+    model = quantize_run(run_folder, data)
+    target = output or run_folder / "model.tflite"
+    save_model(model, target)
+    if as_json:
+        emit_json("quantize/1", {"model": target, "sha256": model.sha256, "size_bytes": len(model.flatbuffer)})
+    else:
+        click.echo(f"{target}: {len(model.flatbuffer):,} bytes, sha256 {model.sha256[:16]}")
+        click.echo(f"next: nanou-deploy build --board esp32s3 --model {output or run_folder}")

@@ -1,0 +1,171 @@
+"""The whole path once, on data that is rendered on the spot: train, quantize, compile, verify, build, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import codegen
+from codegen.compile import Compiled, compile_model
+from codegen.model import QuantizedModel, save_model
+from codegen.write import write_project
+from nanou_deploy import pipeline, runs
+from nanou_deploy.boards import find_board
+from nanou_deploy.errors import DeployError
+from nanou_deploy.golden import GoldenReport
+from nanou_deploy.pipeline import BenchResult
+from nanou_deploy.platformio import PlatformMissing, build_project, lint_project, render_firmware_project
+from nanou_deploy.report import AccuracyRow, Panel, ReportData, operator_rows, render_report, write_panel_png
+from nanou_deploy.runs import Accuracy
+from nanou_train import run
+from nanou_train.data import Dataset
+from nanou_train.train import train_model
+
+EXPERIMENT = "demo"
+BOARD = "esp32s3"
+# The simulated chip takes seconds for a frame; QEMU and the host take milliseconds.
+TARGETS = (("host", 100), ("rv32-qemu", 10), ("esp32c3-sim", 1))
+PANELS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class DemoResult:
+    """What the demo ends with. `not_linked` is empty, or why the esp32s3 firmware was not linked."""
+
+    model: QuantizedModel
+    compiled: Compiled
+    accuracy: Accuracy
+    golden: GoldenReport
+    bench: BenchResult
+    run_folder: Path
+    project: Path
+    report: Path
+    picture: Path
+    not_linked: str
+
+
+def run_demo(
+    folder: Path,
+    *,
+    seed: int,
+    heading: Callable[[str], None],
+    progress: Callable[[str], None],
+    training_progress: Callable[[str, float], None],
+) -> DemoResult:
+    """Everything under `folder`: run/, aot/, tflm/, esp32s3/, report.html, panel.png. Raises the stages' own errors."""
+    heading("1/6  Train: BU-Net teacher, Nano-U student, on rendered terrain")
+    trained = train_model(
+        experiment_name=EXPERIMENT, output_dir=folder, run_name="run", seed=seed, progress=training_progress
+    )
+    if trained["status"] != "completed":
+        raise DeployError(f"training {trained['status']}: {trained['error']}", hint="`nanou-deploy doctor`")
+    run_folder = trained["experiment_dir"]
+
+    heading("2/6  Quantize to int8 and evaluate")
+    model = runs.quantize_run(run_folder)
+    save_model(model, run_folder / "model.tflite")
+    dataset = run.run_dataset(run.read_manifest(run_folder))
+    accuracy = runs.evaluate(model, dataset, run_folder=run_folder)
+    for name, metrics in _accuracy(accuracy).items():
+        progress(f"{name:<14} mIoU {100 * metrics['miou']:.1f} %")
+
+    heading("3/6  Compile: straight-line C (aot) and the interpreter library (tflm)")
+    board = find_board(BOARD)
+    compiled = compile_model(model)
+    library = pipeline.render_library(model, "aot", board)
+    for runtime in ("aot", "tflm"):
+        rendered = library if runtime == "aot" else pipeline.render_library(model, "tflm", board)
+        write_project(rendered, folder / runtime, force=True)
+        progress(f"{folder / runtime}: {len(rendered.files)} files")
+
+    heading("4/6  Verify: every executor against TFLite Micro, byte for byte")
+    images = list(dataset.test.images[: TARGETS[0][1]])
+    targets = [(find_board(name), cases) for name, cases in TARGETS]
+    golden = pipeline.verify(model, targets, seed=seed, images=images, library=folder / "aot", progress=progress)
+
+    heading("5/6  Measure, and build the firmware project")
+    bench = pipeline.bench(model, find_board("rv32-qemu"), progress=progress)
+    project = folder / BOARD
+    write_project(render_firmware_project(board, library), project, force=True)
+    not_linked = _link(project, progress)
+
+    heading("6/6  Report")
+    panels = _panels(model, run_folder, dataset)
+    picture, report = folder / "panel.png", folder / "report.html"
+    write_panel_png(picture, panels)
+    data = _report_data(compiled, accuracy, golden, bench, panels, run_folder)
+    report.write_text(render_report(data), encoding="utf-8")
+    return DemoResult(
+        model, compiled, accuracy, golden, bench, run_folder, project, report, picture, not_linked
+    )
+
+
+def _accuracy(accuracy: Accuracy) -> Mapping[str, runs.Metrics]:
+    rows = {"constant mask": accuracy.constant_mask}
+    if accuracy.floating is not None:
+        rows["float"] = accuracy.floating
+    return {**rows, "int8": accuracy.int8}
+
+
+def _link(project: Path, progress: Callable[[str], None]) -> str:
+    lint = lint_project(project)
+    if not lint.clean:
+        raise DeployError(f"{project}/platformio.ini: {'; '.join((*lint.errors, *lint.warnings))}")
+    try:
+        built = build_project(project, BOARD)
+    except PlatformMissing as error:
+        return f"{error}; {error.hint}"
+    progress(f"{built.elf}: flash {built.flash_bytes:,} B, RAM {built.ram_bytes:,} B")
+    return ""
+
+
+def _panels(model: QuantizedModel, run_folder: Path, dataset: Dataset) -> tuple[Panel, ...]:
+    """Test scenes spread over the difficulty of the int8 model, the worst left and right of the middle included."""
+    test = dataset.test
+    chosen = np.linspace(0, len(test.images) - 1, PANELS).astype(int)
+    images, truths = test.images[chosen], test.masks[chosen]
+    floating, int8 = runs.predict_float_masks(run_folder, images), runs.predict_masks(model, images)
+    return tuple(
+        Panel(test.stems[index], images[i], truths[i], floating[i], int8[i]) for i, index in enumerate(chosen)
+    )
+
+
+def _report_data(
+    compiled: Compiled,
+    accuracy: Accuracy,
+    golden: GoldenReport,
+    bench: BenchResult,
+    panels: tuple[Panel, ...],
+    run_folder: Path,
+) -> ReportData:
+    manifest = run.read_manifest(run_folder)
+    provenance = {
+        "training data": f"{accuracy.dataset}, sha256 {manifest['data']['train']['sha256'][:16]}",
+        "experiment": f"{manifest['experiment']}, seed {manifest['seed']}",
+        "student weights": f"sha256 {manifest['weights']['student'][:16]}",
+        "versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
+    }
+    commands = (
+        "nanou-deploy demo",
+        f"nanou-deploy evaluate --model {run_folder}",
+        f"nanou-deploy verify --model {run_folder} --board rv32-qemu --cases 20",
+        f"nanou-deploy bench --model {run_folder} --board rv32-qemu",
+    )
+    return ReportData(
+        model_name=compiled.model.name,
+        model_sha256=compiled.model.sha256,
+        generator_version=codegen.__version__,
+        input_shape=compiled.graph.input.shape,
+        output_shape=compiled.graph.output.shape,
+        plan=compiled.plan,
+        operators=operator_rows(compiled),
+        executors=golden.executors,
+        accuracy=tuple(AccuracyRow(name, metrics) for name, metrics in _accuracy(accuracy).items()),
+        bench=(bench,),
+        panels=panels,
+        provenance=provenance,
+        commands=commands,
+    )

@@ -1,0 +1,118 @@
+"""From a training run to numbers and to an int8 model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen import reference
+from codegen.ir import Graph
+from codegen.load import load_graph
+from codegen.model import Quantization, QuantizedModel, threshold_q
+from codegen.render import output_is_probability
+from nanou_train.data import Dataset, DatasetSpec, Split, load_dataset
+from nanou_train.evaluate import constant_mask, evaluate_model, predict_logits, segmentation_metrics
+
+CALIBRATION_IMAGES = 200
+
+Metrics = Mapping[str, float]
+Masks = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Metrics in 0..1 on one split; `floating` is None where there is no Keras model to ask."""
+
+    dataset: str
+    split: str
+    images: int
+    constant_mask: Metrics
+    floating: Metrics | None
+    int8: Metrics
+
+
+def quantize_run(folder: Path, data_root: Path | None = None) -> QuantizedModel:
+    """Full-int8 model of a completed run, calibrated on its own training images with its own preprocessing.
+
+    Raises TrainError where the run or its data are incomplete, CodegenError where conversion fails.
+    """
+    from codegen.quantize import quantize
+    from nanou_train import run
+
+    manifest = run.read_manifest(folder)
+    contract, dataset = run.preprocessing(manifest), run.run_dataset(manifest, data_root)
+    # Evenly spread, since neighbouring images of a drive look alike.
+    chosen = np.linspace(0, len(dataset.train.images) - 1, CALIBRATION_IMAGES).astype(int)
+    representative = contract.normalize(dataset.train.images[np.unique(chosen)])
+    provenance = {
+        "experiment": manifest["experiment"],
+        "seed": manifest["seed"],
+        "dataset": manifest["data"],
+        "versions": manifest["versions"],
+        "weights_sha256": manifest["weights"]["student"],
+        "calibration_images": int(np.unique(chosen).size),
+    }
+    return quantize(
+        run.load_student(folder),
+        representative,
+        name=manifest["configuration"]["model_name"],
+        preprocessing=contract,
+        threshold=manifest["configuration"]["threshold"],
+        provenance=provenance,
+    )
+
+
+def predict_masks(model: QuantizedModel, images: npt.NDArray[np.uint8]) -> Masks:
+    """uint8 (N, H, W) of 0 and 1: the int8 model's decisions, by TFLM, through the preprocessing contract."""
+    graph = load_graph(model.flatbuffer)
+    lookup = model.preprocessing.lookup_table(Quantization(graph.input.scale, graph.input.zero_point))
+    outputs = reference.run_tflm(model.flatbuffer, lookup[images])
+    return (outputs[..., 0] >= decision_threshold(model, graph)).astype(np.uint8)
+
+
+def decision_threshold(model: QuantizedModel, graph: Graph) -> int:
+    """The int8 output from which on a pixel counts as drivable."""
+    output = Quantization(graph.output.scale, graph.output.zero_point)
+    return threshold_q(model.threshold, output, is_probability=output_is_probability(graph))
+
+
+def predict_float_masks(folder: Path, images: npt.NDArray[np.uint8]) -> Masks:
+    """uint8 (N, H, W) of 0 and 1: the run's Keras student's decisions."""
+    from nanou_train import run
+
+    manifest = run.read_manifest(folder)
+    logits = predict_logits(run.load_student(folder), images, run.preprocessing(manifest))
+    threshold = manifest["configuration"]["threshold"]
+    return (logits >= np.log(threshold / (1 - threshold))).astype(np.uint8)
+
+
+def model_dataset(model: QuantizedModel, data_root: Path) -> Dataset:
+    """A folder data set at the model's size, by the contract's resize filter."""
+    contract = model.preprocessing
+    return load_dataset(DatasetSpec(data_root, contract.height_px, contract.width_px))
+
+
+def evaluate(
+    model: QuantizedModel, dataset: Dataset, *, split: str = "test", run_folder: Path | None = None
+) -> Accuracy:
+    """Accuracy of the int8 model, of the float model it came from if there is one, and of the constant mask."""
+    part: Split = getattr(dataset, split)
+    floating = None
+    if run_folder is not None:
+        from nanou_train import run
+
+        contract = model.preprocessing
+        student = run.load_student(run_folder)
+        floating = evaluate_model(student, part.images, part.masks, contract, threshold=model.threshold)
+    return Accuracy(
+        dataset.name,
+        split,
+        len(part.images),
+        constant_mask(dataset.train.masks, part.masks),
+        floating,
+        segmentation_metrics(part.masks, predict_masks(model, part.images)),
+    )
