@@ -33,7 +33,8 @@ def _crop_and_flip(images: Pixels, masks: Pixels, rng: np.random.Generator) -> t
 def _crop_indices(side: int, size: npt.NDArray[Any], start: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Source index (B, side) of each target row or column; `start` 0..1 places the crop."""
     centers = (np.arange(side) + 0.5)[None, :] * size + start * (side - side * size)
-    return np.minimum(centers.astype(np.int64), side - 1)
+    indices: npt.NDArray[Any] = np.minimum(centers.astype(np.int64), side - 1)
+    return indices
 
 
 def _relight(images: Pixels, rng: np.random.Generator) -> Pixels:
@@ -42,4 +43,5 @@ def _relight(images: Pixels, rng: np.random.Generator) -> Pixels:
     contrast, offset = rng.uniform(0.8, 1.2, (count, 1, 1, 1)), rng.uniform(-15, 15, (count, 1, 1, 1))
     scale = (gain * contrast).astype(np.float32)
     shift = (128.0 * (1.0 - contrast) + offset).astype(np.float32)
-    return np.clip(images * scale + shift + np.float32(0.5), 0, 255).astype(np.uint8)
+    lit: Pixels = np.clip(images * scale + shift + np.float32(0.5), 0, 255).astype(np.uint8)
+    return lit

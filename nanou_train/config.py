@@ -106,14 +106,18 @@ def _resolve(path: Path) -> Path:
     if path.exists() or path != DEFAULT_CONFIG:
         return path
     checkout = Path(__file__).resolve().parent.parent / DEFAULT_CONFIG
-    return checkout if checkout.exists() else Path(str(resources.files("nanou_train") / "_config" / DEFAULT_CONFIG.name))
+    return (
+        checkout if checkout.exists() else Path(str(resources.files("nanou_train") / "_config" / DEFAULT_CONFIG.name))
+    )
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
         document = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="give the path of an experiment file") from error
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}", hint="give the path of an experiment file"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}", hint="correct the file at that line") from error
     experiments = document.get("experiments") if isinstance(document, dict) else None
@@ -121,7 +125,9 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         raise ConfigError(f"{path} has no experiments", hint='it needs a top-level key "experiments" with names below')
     for name, values in experiments.items():
         if values is not None and not isinstance(values, dict):
-            raise ConfigError(f'{path}: experiment "{name}" is no mapping of keys to values', hint="write KEY: VALUE lines")
+            raise ConfigError(
+                f'{path}: experiment "{name}" is no mapping of keys to values', hint="write KEY: VALUE lines"
+            )
     return {str(name): values or {} for name, values in experiments.items()}
 
 

@@ -124,7 +124,9 @@ def _files(folder: Path) -> dict[str, Path]:
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
         if path.stem in found:
-            raise DataError(f"{found[path.stem].name} and {path.name} in {folder} have the same stem", hint="rename one")
+            raise DataError(
+                f"{found[path.stem].name} and {path.name} in {folder} have the same stem", hint="rename one"
+            )
         found[path.stem] = path
     if not found:
         raise DataError(f"no images in {folder}", hint=f"put {', '.join(SUFFIXES)} files there")

@@ -58,9 +58,7 @@ def evaluate_outputs(outputs: npt.NDArray[np.int8], masks: Array, threshold_q: i
     return segmentation_metrics(masks, outputs.astype(np.int16) >= threshold_q)
 
 
-def predict_logits(
-    model: Any, images: npt.NDArray[np.uint8], preprocessing: Preprocessing
-) -> npt.NDArray[np.float32]:
+def predict_logits(model: Any, images: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
     """Logits float32 (N, H, W) of a Keras model for uint8 images (N, H, W, 3) of the model's size."""
     logits = model.predict(preprocessing.normalize(images), batch_size=50, verbose=0)
     return np.asarray(logits[..., 0], np.float32)

@@ -11,25 +11,26 @@ import keras  # noqa: E402  the line above silences TensorFlow and fixes Keras' 
 
 
 @keras.saving.register_keras_serializable(package="nanou_train")
-class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """BatchNormalization over NHWC that trains through TensorFlow's fused kernel.
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """BatchNormalization over NHWC through TensorFlow's fused kernel, for training and inference.
 
-    Keras 3 computes moments and normalization as separate operations, which made a training step of Nano-U a third
-    slower on two cores. Inference is the parent's, so the converter folds it as usual.
+    Keras 3 computes moments and normalization as separate operations. Fused, a training step of Nano-U took a third
+    less time on two cores, and the converter names each folded operator after one operation instead of six, which
+    took 10 KB of names off the .tflite file.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if not training or not self.trainable:
-            return super().call(inputs, training=False, mask=mask)
+        learning = bool(training) and self.trainable
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=self.gamma,
             offset=self.beta,
-            mean=tf.zeros([0]),
-            variance=tf.zeros([0]),
+            mean=tf.zeros([0]) if learning else self.moving_mean,
+            variance=tf.zeros([0]) if learning else self.moving_variance,
             epsilon=self.epsilon,
-            is_training=True,
+            is_training=learning,
         )
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + tf.stop_gradient(batch) * (1.0 - self.momentum))
+        if learning:
+            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + tf.stop_gradient(batch) * (1.0 - self.momentum))
         return outputs

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
+from codegen.quantize import import_tensorflow
 from nanou_train.errors import ConfigError, TrainError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _create(
     name: str,
     skips: bool,
 ) -> keras.Model:
-    import nanou_train.layers  # noqa: F401  fixes the backend before Keras loads
+    import_tensorflow()
     import keras
 
     if len(input_shape) != 3 or not filters or min(*input_shape, *filters, bottleneck) < 1:
@@ -162,16 +163,18 @@ def _normalized(x: Any, name: str) -> Any:
 
     from nanou_train.layers import FusedBatchNormalization
 
-    x = FusedBatchNormalization(momentum=0.95, name=f"{name}_norm")(x)
+    x = FusedBatchNormalization(momentum=0.95, name=f"{name}_bn")(x)
     return keras.layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x)
 
 
 def _separable_block(x: Any, width: int, name: str) -> Any:
     import keras
 
-    depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
-    x = _normalized(depthwise, f"{name}_depthwise")
-    return _normalized(keras.layers.Conv2D(width, 1, padding="same", use_bias=False, name=f"{name}_pointwise")(x), f"{name}_pointwise")
+    depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_dw")(x)
+    x = _normalized(depthwise, f"{name}_dw")
+    return _normalized(
+        keras.layers.Conv2D(width, 1, padding="same", use_bias=False, name=f"{name}_pw")(x), f"{name}_pw"
+    )
 
 
 def _plain_block(x: Any, width: int, name: str) -> Any:

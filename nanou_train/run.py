@@ -11,7 +11,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codegen.model import Preprocessing
+from codegen.quantize import import_tensorflow
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Dataset, DatasetSpec, load_dataset, terrain_dataset
 from nanou_train.errors import TrainError
@@ -50,11 +50,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         schema, status = manifest["schema"], manifest["status"]
     except OSError as error:
-        raise TrainError(f"{folder} is no training run (no {MANIFEST})", hint="`nanou-deploy train` makes one") from error
+        raise TrainError(
+            f"{folder} is no training run (no {MANIFEST})", hint="`nanou-deploy train` makes one"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise TrainError(f"{folder / MANIFEST} is damaged", hint="train again") from error
     if schema != MANIFEST_SCHEMA:
-        raise TrainError(f"{folder / MANIFEST} has schema {schema}, this version reads {MANIFEST_SCHEMA}", hint="train again")
+        raise TrainError(
+            f"{folder / MANIFEST} has schema {schema}, this version reads {MANIFEST_SCHEMA}", hint="train again"
+        )
     if status != "completed":
         raise TrainError(f"the training run {folder} is {status}, not completed", hint="train again")
     return manifest
@@ -71,8 +75,10 @@ def load_student(folder: Path) -> keras.Model:
 
 def load_model_file(path: Path) -> keras.Model:
     """A .keras file. Raises TrainError where it cannot be read."""
-    import nanou_train.layers  # noqa: F401  registers our layers and fixes the backend
+    import_tensorflow()
     import keras
+
+    import nanou_train.layers  # noqa: F401  registers our layers
 
     if not path.is_file():
         raise TrainError(f"no model file {path}", hint="give a .keras file")
@@ -82,14 +88,16 @@ def load_model_file(path: Path) -> keras.Model:
         raise TrainError(f"cannot read {path} as a Keras model: {str(error)[:200]}", hint="save it again") from error
 
 
-def run_dataset(manifest: Mapping[str, Any], data_root: Path | None = None) -> Dataset:
+def run_dataset(manifest: Mapping[str, Any], data_root: Path | None = None, dataset: Dataset | None = None) -> Dataset:
     """The data that the run was trained on, rendered or read again, for calibration and evaluation.
 
-    `data_root` replaces the folder in the manifest (a data set that moved). Raises DataError, or TrainError where
-    the training part is not what the manifest's hash says.
+    `data_root` replaces the folder in the manifest (a data set that moved), `dataset` spares the reading. Raises
+    DataError, or TrainError where the training part is not what the manifest's hash says.
     """
     contract, source = preprocessing(manifest), manifest["data"]["source"]
-    if data_root is None and source["kind"] == "terrain":
+    if dataset is not None:
+        pass
+    elif data_root is None and source["kind"] == "terrain":
         dataset = terrain_dataset(
             source["counts"], seed=source["seed"], height_px=contract.height_px, width_px=contract.width_px
         )
@@ -141,7 +149,7 @@ def weights_sha256(model: keras.Model) -> str:
 def save_model_file(model: keras.Model, path: Path) -> None:
     partial = path.with_name(f".{path.stem}.partial.keras")
     model.save(partial)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -160,4 +168,4 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def _replace(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text)
-    os.replace(partial, path)
+    partial.replace(path)

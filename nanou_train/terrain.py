@@ -21,11 +21,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Float = npt.NDArray[np.float32]
+Float = npt.NDArray[Any]  # of floats
 Mask = npt.NDArray[np.bool_]
 Rng = np.random.Generator
 
@@ -43,8 +44,9 @@ FAR_M = (10.0, 35.0)  # where trees or hills end the ground
 class View:
     """The camera's geometry at render size; all arrays float32 (H, W) unless stated.
 
-    `far_m` is how far the ground reaches. `right_px` and `down_px` are rolled image coordinates relative to the horizon's centre; `x_m`, `z_m` the point on
-    the ground (right of, in front of the camera), valid where `ground`; `footprint_m` what one pixel covers there.
+    `far_m` is how far the ground reaches. `right_px` and `down_px` are rolled image coordinates relative to the
+    horizon's centre; `x_m`, `z_m` the point on the ground (right of, in front of the camera), valid where `ground`;
+    `footprint_m` what one pixel covers there.
     """
 
     focal_px: float
@@ -75,7 +77,7 @@ def generate(
 
 
 def write_dataset(root: Path, *, counts: Mapping[str, int], seed: int) -> None:
-    """Write ROOT/SPLIT/{img,mask}/terrain_NNNNN.png for each split in `counts`, and ROOT/terrain.json with the seeds."""
+    """Write ROOT/SPLIT/{img,mask}/terrain_NNNNN.png for each split in `counts`, and the seed in ROOT/terrain.json."""
     from PIL import Image
 
     for split, count in counts.items():
@@ -94,9 +96,7 @@ def split_seed(seed: int, split: str) -> int:
     return seed * 8 + ("train", "val", "test").index(split)
 
 
-def render_scene(
-    rng: Rng, height_px: int, width_px: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def render_scene(rng: Rng, height_px: int, width_px: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """One scene: image uint8 (H, W, 3), mask uint8 (H, W) of 0/1."""
     view = _camera(rng, 2 * height_px, 2 * width_px)
     rgb, drivable = _ground(rng, view)
@@ -138,15 +138,16 @@ def _noise_table() -> Float:
     return table.ravel()
 
 
-def _noise(rng: Rng, a: Float, b: Float | float) -> Float:
+def _noise(rng: Rng, a: Float | float, b: Float | float) -> Float:
     """Smooth noise of mean 0 and range -0.5..0.5 at coordinates a, b (one cell = one unit)."""
     side = CELLS * STEPS
     start_a, start_b = rng.integers(side, size=2).tolist()
     if rng.random() < 0.5:
-        a, b = b, a  # type: ignore[assignment]
+        a, b = b, a
     i = (np.asarray(a * np.float32(STEPS)).astype(np.int32) + start_a) & (side - 1)
     j = (np.asarray(b * np.float32(STEPS)).astype(np.int32) + start_b) & (side - 1)
-    return _noise_table()[i * side + j]
+    values: Float = _noise_table()[i * side + j]
+    return values
 
 
 def _roughness(rng: Rng, view: View, octaves: tuple[tuple[float, float], ...], stretch: float = 1.0) -> Float:
@@ -173,7 +174,9 @@ def _cover(rng: Rng, view: View, kind: str) -> Float:
         # Blades stand up: streaks along the image's vertical, as fine as the distance makes them.
         scale = np.float32(view.focal_px * rng.uniform(0.02, 0.05)) / view.z_m + np.float32(1.5)
         blades = _noise(rng, view.right_px / scale, view.down_px / (scale * 4))
-        return _color(rng, GREEN) * (np.float32(0.85) * _roughness(rng, view, ROUGH) + np.float32(0.7) * blades)[..., None]
+        return (
+            _color(rng, GREEN) * (np.float32(0.85) * _roughness(rng, view, ROUGH) + np.float32(0.7) * blades)[..., None]
+        )
     soil = _roughness(rng, view, ROUGH, stretch=rng.uniform(0.6, 1.5))
     if rng.random() < 0.5:
         angle, pitch_m = rng.uniform(0, np.pi), rng.uniform(0.35, 0.8)
@@ -292,4 +295,5 @@ def _expose(rng: Rng, rgb: Float) -> npt.NDArray[np.uint8]:
         padded = np.pad(rgb, ((1, 1), (1, 1), (0, 0)), mode="edge")
         rgb = 0.5 * rgb + 0.125 * (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:])
     rgb = rgb + rng.uniform(0, 0.025) * rng.standard_normal(rgb.shape, dtype=np.float32)
-    return np.clip(rgb * 255 + 0.5, 0, 255).astype(np.uint8)
+    pixels: npt.NDArray[np.uint8] = np.clip(rgb * 255 + 0.5, 0, 255).astype(np.uint8)
+    return pixels

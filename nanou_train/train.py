@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from codegen.model import Preprocessing
+from codegen.quantize import import_tensorflow
 from nanou_train import run
 from nanou_train.augment import augment
 from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, load_experiment
@@ -96,7 +97,9 @@ def train_with_distillation(
     best_epoch, best_score, best_weights = 0, -1.0, student.get_weights()
     for epoch in range(1, config.epochs + 1):
         started = time.monotonic()
-        losses = _run_epoch(step, train_data, contract, config.augment, batch_size, np.random.default_rng([seed, epoch]))
+        losses = _run_epoch(
+            step, train_data, contract, config.augment, batch_size, np.random.default_rng([seed, epoch])
+        )
         if not all(math.isfinite(value) for value in losses.values()):
             raise TrainError(f"the loss of {student.name} is not finite in epoch {epoch}", hint="lower learning_rate")
         row = {"epoch": float(epoch), **losses}
@@ -113,7 +116,9 @@ def train_with_distillation(
                 run.save_model_file(student, checkpoint)
         if progress is not None:
             shown = f", validation mIoU {row['val_miou']:.3f}" if val_data is not None else ""
-            progress(f"{student.name} epoch {epoch}/{config.epochs}: loss {row['loss']:.3f}{shown}", epoch / config.epochs)
+            progress(
+                f"{student.name} epoch {epoch}/{config.epochs}: loss {row['loss']:.3f}{shown}", epoch / config.epochs
+            )
         if config.early_stopping and epoch - best_epoch >= config.patience:
             break
     student.set_weights(best_weights)
@@ -165,7 +170,7 @@ def _train_experiment(
     seed: int,
     progress: Progress,
 ) -> TrainResult:
-    import nanou_train.layers  # noqa: F401  fixes the backend before Keras loads
+    import_tensorflow()
     import keras
     import tensorflow as tf
 

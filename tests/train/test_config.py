@@ -1,0 +1,61 @@
+"""Experiment files: inheritance, overrides, and errors that name the place and the near names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nanou_train.config import DEFAULT_CONFIG, experiment_names, load_experiment
+from nanou_train.errors import ConfigError
+
+
+def _write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "experiments.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_shipped_experiments_are_valid_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = experiment_names()
+    assert {"default", "demo", "quick_test"} <= set(names)
+    for name in names:
+        assert load_experiment(DEFAULT_CONFIG, name).model_name == "nano_u"
+
+
+def test_children_override_parents_and_arguments_override_both(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path,
+        "experiments:\n  a: {epochs: 3, alpha: 0.5}\n  b: {extends: a, epochs: 4}\n  c: {extends: b, batch_size: 2}\n",
+    )
+    config = load_experiment(path, "c", {"alpha": 0.9})
+    assert (config.epochs, config.batch_size, config.alpha) == (4, 2, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        ("experiments: {demo: {epoch: 3}}", 'unknown key "epoch"', "epochs"),
+        ("experiments: {dmeo: {epochs: 3}}", 'no experiment "demo"', "dmeo"),
+        ("experiments: {demo: {extends: bse}, base: {}}", 'no experiment "bse" .which "demo" extends', "base"),
+        ("experiments: {demo: {extends: b}, b: {extends: demo}}", "demo extends b extends demo: a cycle", "remove"),
+        ("experiments: {demo: {epochs: 0}}", "epochs = 0", "epochs"),
+        ("experiments: {demo: {alpha: 1.5}}", r"alpha = 1\.5", "alpha"),
+        ("experiments: {demo: {epochs: many}}", "epochs = 'many'", "epochs"),
+        ("experiments: {demo: {terrain: {trian: 3}}}", r"terrain\.trian", "terrain"),
+        ("experiments: {demo: {model_name: nano}}", 'model_name "nano" is no model preset', "nano_u"),
+        ("experiments: {demo: [1]}", "is no mapping", "KEY"),
+        ("experiments: [", "is not YAML", "line"),
+        ("other: 1", "has no experiments", "experiments"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, says: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        load_experiment(_write(tmp_path, text), "demo")
+    assert hint in caught.value.hint
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*absent\.yaml"):
+        load_experiment(tmp_path / "absent.yaml", "demo")

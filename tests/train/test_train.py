@@ -1,0 +1,178 @@
+"""Whole runs, small: files, manifest, reproducibility, failures, and the way to an int8 model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nanou_train.augment import augment
+from nanou_train.config import ExperimentConfig
+from nanou_train.data import Dataset, terrain_dataset
+from nanou_train.errors import TrainError
+from nanou_train.run import load_student, read_manifest, run_dataset, start_run, weights_sha256
+
+TINY = {"epochs": 1, "teacher_epochs": 1, "batch_size": 4, "terrain": {"train": 8, "val": 4, "test": 4}}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[tuple[str, float]]]:
+    pytest.importorskip("tensorflow")
+    from nanou_train.train import train_model
+
+    seen: list[tuple[str, float]] = []
+    folder = tmp_path_factory.mktemp("runs")
+    result = train_model(
+        experiment_name="quick_test", output_dir=folder, progress=lambda *event: seen.append(event), **TINY
+    )
+    return dict(result), seen
+
+
+@pytest.fixture(autouse=True)
+def _tensorflow(require_module: Callable[[str], None]) -> None:
+    require_module("tensorflow")
+
+
+@pytest.fixture
+def small() -> Dataset:
+    return terrain_dataset({"train": 16, "val": 4, "test": 4}, seed=0, height_px=24, width_px=32)
+
+
+def test_a_run_leaves_everything_that_is_promised(finished: tuple[dict[str, Any], list[Any]]) -> None:
+    result, seen = finished
+    assert (result["status"], result["error"]) == ("completed", "")
+    folder = result["experiment_dir"]
+    assert result["model_path"] == folder / "student.keras"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"manifest.json", "student.keras", "teacher.keras", "metrics.json", "metrics.csv"}
+    manifest = read_manifest(folder)
+    assert manifest["weights"]["student"] == weights_sha256(load_student(folder))
+    assert manifest["configuration"]["epochs"] == 1
+    assert manifest["data"]["train"]["count"] == 8
+    assert manifest["versions"]["tensorflow"].startswith("2.")
+    assert set(result["final_metrics"]) == {"student", "teacher", "constant_mask"}
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert [row["model"] for row in rows] == ["teacher", "student"]
+    assert float(rows[1]["distillation_loss"]) > 0
+    assert json.loads((folder / "metrics.json").read_text())["test"] == result["final_metrics"]
+    fractions = [fraction for _, fraction in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+
+
+def test_a_run_becomes_an_int8_model(finished: tuple[dict[str, Any], list[Any]]) -> None:
+    from nanou_train.export import quantize_run
+
+    folder = finished[0]["experiment_dir"]
+    model = quantize_run(folder, name="tiny")
+    manifest = read_manifest(folder)
+    assert model.name == "tiny"
+    assert model.provenance["weights"] == manifest["weights"]
+    assert model.provenance["metrics"]["float"]["miou"] == pytest.approx(
+        manifest["metrics"]["student"]["miou"], abs=1e-6
+    )
+    assert abs(model.provenance["metrics"]["int8"]["miou"] - model.provenance["metrics"]["float"]["miou"]) < 0.1
+    json.dumps(model.provenance)
+
+
+def test_other_data_than_the_runs_are_refused(finished: tuple[dict[str, Any], list[Any]]) -> None:
+    manifest = read_manifest(finished[0]["experiment_dir"])
+    other = terrain_dataset(TINY["terrain"], seed=99)
+    with pytest.raises(TrainError, match="not the one that this run was trained on"):
+        run_dataset(manifest, dataset=other)
+
+
+def test_a_swapped_student_is_noticed(finished: tuple[dict[str, Any], list[Any]], tmp_path: Path) -> None:
+    folder = finished[0]["experiment_dir"]
+    (tmp_path / "manifest.json").write_bytes((folder / "manifest.json").read_bytes())
+    (tmp_path / "student.keras").write_bytes((folder / "teacher.keras").read_bytes())
+    with pytest.raises(TrainError, match="not the model that"):
+        load_student(tmp_path)
+    (tmp_path / "student.keras").write_bytes(b"PK")
+    with pytest.raises(TrainError, match="cannot read"):
+        load_student(tmp_path)
+
+
+def test_an_interrupted_run_is_no_run(tmp_path: Path) -> None:
+    start_run(tmp_path / "run", {"seed": 0})
+    with pytest.raises(TrainError, match="is running, not completed"):
+        read_manifest(tmp_path / "run")
+    start_run(tmp_path / "run", {"seed": 1})  # and may be started again
+    with pytest.raises(TrainError, match="no training run"):
+        read_manifest(tmp_path / "absent")
+
+
+def test_intended_failures_come_back_as_status(tmp_path: Path) -> None:
+    from nanou_train.train import train_model
+
+    for arguments, says in (
+        ({"experiment_name": "dmeo"}, "demo"),
+        ({"experiment_name": "demo", "epoch": 3}, "epochs"),
+        ({"experiment_name": "demo", "data_root": tmp_path / "absent"}, "absent"),
+    ):
+        result = train_model(output_dir=tmp_path, **arguments)
+        assert result["status"] == "failed"
+        assert says in result["error"]
+        assert result["model_path"] is None
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "mine.txt").write_text("keep")
+    result = train_model(experiment_name="demo", output_dir=tmp_path, **TINY)
+    assert "holds no training run" in result["error"]
+    assert (tmp_path / "demo" / "mine.txt").read_text() == "keep"
+
+
+def _fit(data: Dataset, **changes: Any) -> tuple[list[np.ndarray], Any]:
+    import keras
+
+    from nanou_train.models import create_nano_u
+    from nanou_train.train import train_single_model
+
+    keras.utils.set_random_seed(3)
+    model = create_nano_u((24, 32, 3), (4, 8), 8)
+    config = ExperimentConfig(**{"epochs": 2, "batch_size": 4, **changes})
+    result = train_single_model(model, config, data.train, data.val, seed=5)
+    return model.get_weights(), result
+
+
+def test_the_same_seed_gives_the_same_weights(small: Dataset) -> None:
+    (first, _), (second, _), (other, _) = _fit(small), _fit(small), _fit(small, learning_rate=0.02)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_the_model_learns_and_keeps_its_best_epoch(small: Dataset) -> None:
+    _, result = _fit(small, epochs=12, learning_rate=0.02, augment=False)
+    assert result.history[-1]["loss"] < 0.8 * result.history[0]["loss"]
+    scores = [row["val_miou"] for row in result.history]
+    assert scores[result.best_epoch - 1] == max(scores)
+
+
+def test_early_stopping_stops(small: Dataset) -> None:
+    # A rate this small changes no validation pixel, so the first epoch stays the best.
+    _, result = _fit(small, epochs=9, learning_rate=1e-9, early_stopping=True, patience=2)
+    assert len(result.history) < 9
+
+
+def test_sizes_must_agree(small: Dataset) -> None:
+    from nanou_train.models import create_nano_u
+    from nanou_train.train import train_single_model
+
+    with pytest.raises(TrainError, match=r"training images are \(24, 32, 3\)"):
+        train_single_model(create_nano_u((48, 64, 3), (4,), 4), ExperimentConfig(), small.train)
+
+
+def test_augmentation_is_seeded_and_keeps_pixels_and_masks_together() -> None:
+    rng = np.random.default_rng(0)
+    masks = (rng.random((16, 12, 16)) < 0.5).astype(np.uint8)
+    images = np.repeat(masks[..., None] * np.uint8(200), 3, axis=-1)
+    changed, moved = augment(images, masks, np.random.default_rng(1))
+    again, _ = augment(images, masks, np.random.default_rng(1))
+    assert np.array_equal(changed, again)
+    assert not np.array_equal(moved, masks)
+    for image, mask in zip(changed, moved, strict=True):
+        assert image[mask == 1].min() > image[mask == 0].max()
