@@ -12,8 +12,7 @@
 
 #ifndef NANOU_ARENA_INTERNAL_BYTES
 #if CONFIG_IDF_TARGET_ESP32
-#define NANOU_ARENA_INTERNAL_BYTES (112 * 1024) /* of 176 KB: the rest of its 520 KB is not for static data  \
-                                                 */
+#define NANOU_ARENA_INTERNAL_BYTES (112 * 1024) /* of 176 KB for static data */
 #else
 #define NANOU_ARENA_INTERNAL_BYTES (224 * 1024) /* of about 320 KB */
 #endif
