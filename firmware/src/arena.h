@@ -25,8 +25,7 @@
 #define NANOU_ARENA_ATTR  EXT_RAM_BSS_ATTR
 #define NANOU_ARENA_PLACE "PSRAM"
 #else
-#error                                                                                                       \
-    "The model's arena exceeds internal RAM: set CONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY or use a smaller model"
+#error "The arena exceeds internal RAM: set CONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY"
 #endif
 
 #endif
