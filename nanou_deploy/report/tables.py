@@ -97,16 +97,16 @@ def cost_table(data: ReportData) -> Table:
             _count(bench.instructions),
             Cell(MISSING if per_mac is None else f"{per_mac:.2f}", "n"),
             *(_count(size) for size in sizes),
-            Cell(" ".join((bench.compiler, *bench.flags)), "muted"),
         )
 
+    compilers = dict.fromkeys(f"Compiled by {b.compiler} {' '.join(b.flags)}." for b in data.bench)
     numeric = ("instructions", "per MAC", "working B", "frames B", "stack B", "code B", "tables B")
     return Table(
         "cost",
         "Cost of one inference",
         f"{data.plan.macs:,} multiply-accumulates. Counted under emulation, never estimated; bytes of the model's own "
-        "code and tables, without the C library.",
-        (Cell("board"), Cell("runtime"), *(Cell(title, "n") for title in numeric), Cell("compiler")),
+        f"code and tables, without the C library. {' '.join(compilers)}",
+        (Cell("board"), Cell("runtime"), *(Cell(title, "n") for title in numeric)),
         tuple(row(bench) for bench in data.bench),
     )
 

@@ -258,6 +258,7 @@ def test_headline_figures() -> None:
     }
     assert "float 90.0 % · constant mask 51.2 %" in html
     assert "5.0 per MAC, rv32-qemu, aot" in html
+    assert "Compiled by riscv64-unknown-elf-gcc 12.2 -O2." in html
 
 
 def test_a_model_without_labels_or_measurements_still_reports() -> None:
