@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from codegen.errors import ModelError
 
 SIDECAR_SCHEMA = 1
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,13 @@ class QuantizedModel:
     threshold: float = 0.5
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """The name goes into C comments and string literals, so it is held to a plain alphabet."""
+        if not _NAME.fullmatch(self.name):
+            raise ModelError(f"{self.name!r} is no model name", hint="use letters, digits, '.', '_' and '-'")
+        if not 0.0 < self.threshold < 1.0:
+            raise ModelError(f"threshold {self.threshold} is no probability between 0 and 1")
+
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.flatbuffer).hexdigest()
@@ -115,7 +124,8 @@ def load_model(path: Path) -> QuantizedModel:
         raise ModelError(f"{path} is not a TFLite file", hint="`nanou-deploy quantize` makes one from a training run")
     sidecar_path = path.with_suffix(".json")
     if not sidecar_path.exists():
-        return QuantizedModel(path.stem, flatbuffer, input_contract(flatbuffer), provenance={"source": path.name})
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem)[:64]
+        return QuantizedModel(name, flatbuffer, input_contract(flatbuffer), provenance={"source": path.name})
     try:
         sidecar = json.loads(sidecar_path.read_text())
         model = QuantizedModel(

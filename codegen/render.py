@@ -23,7 +23,7 @@ from codegen.model import Quantization, QuantizedModel, threshold_q
 from codegen.oracle import run_oracle
 from codegen.plan import ALIGNMENT_BYTES, Plan
 from codegen.program import Kernel, Program, Stage, Table
-from codegen.render_tflm import tflm_files
+from codegen.render_tflm import tflm_dependencies, tflm_files
 from codegen.resources import api_header, template_environment
 from codegen.tflm_arena import ArenaBudget
 
@@ -78,7 +78,13 @@ def render_tflm(model: QuantizedModel, graph: Graph, budget: ArenaBudget, *, mac
     """The interpreter: TensorFlow Lite Micro behind the same header. `crc32` is of TFLM's own golden output."""
     frames = graph.input.size_bytes + graph.output.size_bytes
     facts = LibraryFacts("tflm", budget.total_bytes, budget.total_bytes - frames, macs, crc32)
-    return _library(model, graph, facts, tflm_files(graph, model, budget))
+    sources = {**tflm_files(graph, model, budget), "idf_component.yml": _component_manifest()}
+    return _library(model, graph, facts, sources)
+
+
+def _component_manifest() -> str:
+    lines = [f'  {name}: "{version}"' for name, version in sorted(tflm_dependencies().items())]
+    return "\n".join(["# Fetched by ESP-IDF's component manager.", "dependencies:", *lines, ""])
 
 
 def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:

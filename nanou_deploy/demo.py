@@ -22,6 +22,7 @@ from nanou_deploy.report import AccuracyRow, Panel, ReportData, operator_rows, r
 from nanou_deploy.runs import Accuracy
 from nanou_train import run
 from nanou_train.data import Dataset
+from nanou_train.export import quantize_run
 from nanou_train.train import train_model
 
 EXPERIMENT = "demo"
@@ -65,7 +66,7 @@ def run_demo(
     run_folder = trained["experiment_dir"]
 
     heading("2/6  Quantize to int8 and evaluate")
-    model = runs.quantize_run(run_folder)
+    model = quantize_run(run_folder)
     save_model(model, run_folder / "model.tflite")
     dataset = run.run_dataset(run.read_manifest(run_folder))
     accuracy = runs.evaluate(model, dataset, run_folder=run_folder)
@@ -98,9 +99,7 @@ def run_demo(
     write_panel_png(picture, panels)
     data = _report_data(compiled, accuracy, golden, bench, panels, run_folder)
     report.write_text(render_report(data), encoding="utf-8")
-    return DemoResult(
-        model, compiled, accuracy, golden, bench, run_folder, project, report, picture, not_linked
-    )
+    return DemoResult(model, compiled, accuracy, golden, bench, run_folder, project, report, picture, not_linked)
 
 
 def _accuracy(accuracy: Accuracy) -> Mapping[str, runs.Metrics]:
@@ -128,9 +127,7 @@ def _panels(model: QuantizedModel, run_folder: Path, dataset: Dataset) -> tuple[
     chosen = np.linspace(0, len(test.images) - 1, PANELS).astype(int)
     images, truths = test.images[chosen], test.masks[chosen]
     floating, int8 = runs.predict_float_masks(run_folder, images), runs.predict_masks(model, images)
-    return tuple(
-        Panel(test.stems[index], images[i], truths[i], floating[i], int8[i]) for i, index in enumerate(chosen)
-    )
+    return tuple(Panel(test.stems[index], images[i], truths[i], floating[i], int8[i]) for i, index in enumerate(chosen))
 
 
 def _report_data(

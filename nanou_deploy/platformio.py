@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen.render import RenderedProject, with_manifest
-from codegen.render_tflm import tflm_dependencies
 from codegen.resources import template_environment
 from nanou_deploy import elf
 from nanou_deploy.boards import BOARDS, MIB, Board
@@ -80,8 +79,6 @@ def render_firmware_project(board: Board, library: RenderedProject) -> RenderedP
     files["partitions.csv"] = (firmware_folder() / "boards" / "partitions.csv").read_text(encoding="utf-8")
     files.update({f"{LIBRARY_FOLDER}/{path}": text for path, text in library.files.items()})
     runtime = json.loads(library.files["nanou-manifest.json"])["runtime"]
-    if runtime == "tflm":
-        files[f"{LIBRARY_FOLDER}/idf_component.yml"] = _component_manifest()
     return with_manifest(files, {"board": board.name, "runtime": runtime})
 
 
@@ -158,11 +155,6 @@ def _needs_psram(board: Board, library: RenderedProject) -> bool:
             hint="use a board with PSRAM, --runtime aot, or a smaller model",
         )
     return arena_bytes > internal_bytes
-
-
-def _component_manifest() -> str:
-    lines = [f'  {name}: "{version}"' for name, version in sorted(tflm_dependencies().items())]
-    return "\n".join(["# Fetched by ESP-IDF's component manager.", "dependencies:", *lines, ""])
 
 
 def _hardware_names() -> list[str]:

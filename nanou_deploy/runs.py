@@ -1,4 +1,4 @@
-"""From a training run to numbers and to an int8 model."""
+"""Decisions and accuracy: of an int8 model, of the float model it came from, and of a constant mask."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from codegen.render import output_is_probability
 from nanou_train.data import Dataset, DatasetSpec, Split, load_dataset
 from nanou_train.evaluate import constant_mask, evaluate_model, predict_logits, segmentation_metrics
 
-CALIBRATION_IMAGES = 200
-
 Metrics = Mapping[str, float]
 Masks = npt.NDArray[np.uint8]
 
@@ -33,37 +31,6 @@ class Accuracy:
     constant_mask: Metrics
     floating: Metrics | None
     int8: Metrics
-
-
-def quantize_run(folder: Path, data_root: Path | None = None) -> QuantizedModel:
-    """Full-int8 model of a completed run, calibrated on its own training images with its own preprocessing.
-
-    Raises TrainError where the run or its data are incomplete, CodegenError where conversion fails.
-    """
-    from codegen.quantize import quantize
-    from nanou_train import run
-
-    manifest = run.read_manifest(folder)
-    contract, dataset = run.preprocessing(manifest), run.run_dataset(manifest, data_root)
-    # Evenly spread, since neighbouring images of a drive look alike.
-    chosen = np.linspace(0, len(dataset.train.images) - 1, CALIBRATION_IMAGES).astype(int)
-    representative = contract.normalize(dataset.train.images[np.unique(chosen)])
-    provenance = {
-        "experiment": manifest["experiment"],
-        "seed": manifest["seed"],
-        "dataset": manifest["data"],
-        "versions": manifest["versions"],
-        "weights_sha256": manifest["weights"]["student"],
-        "calibration_images": int(np.unique(chosen).size),
-    }
-    return quantize(
-        run.load_student(folder),
-        representative,
-        name=manifest["configuration"]["model_name"],
-        preprocessing=contract,
-        threshold=manifest["configuration"]["threshold"],
-        provenance=provenance,
-    )
 
 
 def predict_masks(model: QuantizedModel, images: npt.NDArray[np.uint8]) -> Masks:

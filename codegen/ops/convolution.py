@@ -48,6 +48,7 @@ class Requantization:
         )
 
 
+MAX_LEFT_SHIFT = 30  # 1 << 31 does not fit int32
 TABLE_PARAMETERS = (("weights", "int8_t"), ("bias", "int32_t"), ("multiplier", "int32_t"), ("shift", "int8_t"))
 
 
@@ -95,6 +96,11 @@ def accumulator_bound(operator: Operator, weights: IntArray, scaling: Requantiza
     extremes = weights[..., None] * reach
     low = np.minimum(extremes.min(-1), 0).sum(0) + np.minimum(scaling.bias, 0)
     high = np.maximum(extremes.max(-1), 0).sum(0) + np.maximum(scaling.bias, 0)
+    if int(scaling.shift.max()) > MAX_LEFT_SHIFT:
+        raise UnsupportedError(
+            f"{operator.label}: the output's scale is too small for its input and weights",
+            hint="TFLite's own kernels would overflow here; calibrate with real images",
+        )
     shifted = np.maximum(-low, high) << np.maximum(scaling.shift, 0)
     if int(shifted.max()) > INT32_MAX:
         raise UnsupportedError(

@@ -46,15 +46,15 @@ typedef struct nanou_tensor_info {
 
 /* What was compiled, for logs, host tools and the boot banner. Constant for a given build. */
 typedef struct nanou_info {
-    uint32_t api_version;            /* NANOU_API_VERSION that the library was generated for */
-    const char *runtime;             /* "aot" or "tflm" */
-    const char *model_name;          /* as given to `nanou-deploy generate` */
-    const char *model_sha256;        /* 64 hex digits of the .tflite file */
-    uint32_t arena_bytes;            /* what nanou_init needs */
-    uint32_t arena_alignment_bytes;  /* power of two */
-    uint32_t working_bytes;          /* of arena_bytes: all but the two frames */
-    uint32_t macs;                   /* multiply-accumulates in one inference */
-    int32_t threshold_q;             /* a pixel is drivable when output >= threshold_q; 128 = never */
+    uint32_t api_version;           /* NANOU_API_VERSION that the library was generated for */
+    const char *runtime;            /* "aot" or "tflm" */
+    const char *model_name;         /* as given to `nanou-deploy generate` */
+    const char *model_sha256;       /* 64 hex digits of the .tflite file */
+    uint32_t arena_bytes;           /* what nanou_init needs */
+    uint32_t arena_alignment_bytes; /* power of two */
+    uint32_t working_bytes;         /* of arena_bytes: all but the two frames */
+    uint32_t macs;                  /* multiply-accumulates in one inference */
+    int32_t threshold_q;            /* a pixel is drivable when output >= threshold_q; 128 = never */
     nanou_tensor_info_t input;
     nanou_tensor_info_t output;
 } nanou_info_t;
@@ -74,7 +74,7 @@ typedef int (*nanou_write_row_t)(void *user, uint32_t y, const int8_t *row);
 
 const nanou_info_t *nanou_get_info(void);
 nanou_status_t nanou_init(nanou_t *net, void *arena, size_t arena_bytes);
-int8_t *nanou_input(nanou_t *net);         /* NULL unless initialised */
+int8_t *nanou_input(nanou_t *net);              /* NULL unless initialised */
 const int8_t *nanou_output(const nanou_t *net); /* NULL unless initialised; valid after nanou_invoke */
 nanou_status_t nanou_invoke(nanou_t *net);
 

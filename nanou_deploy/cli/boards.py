@@ -51,13 +51,15 @@ def doctor(as_json: bool) -> int:
     from nanou_deploy.doctor import run_checks
 
     checks = run_checks()
-    ok = all(check.ok for check in checks)
+    ok = all(check.ok or check.optional for check in checks)
     if as_json:
         emit_json("doctor/1", {"ok": ok, "checks": [as_dict(check) for check in checks]})
     else:
         for check in checks:
-            mark = click.style("ok  ", fg="green") if check.ok else click.style("lack", fg="yellow")
-            click.echo(f"{mark} {check.name:<22} {check.detail}")
+            word, color = (
+                ("ok", "green") if check.ok else ("optional", "yellow") if check.optional else ("MISSING", "red")
+            )
+            click.echo(f"{click.style(f'{word:<9}', fg=color)} {check.name:<22} {check.detail}")
             if not check.ok:
-                click.echo(f"     {'':<22} try: {check.fix}")
+                click.echo(f"{'':<9} {'':<22} try: {check.fix}")
     return EXIT_OK if ok else EXIT_TOOL_MISSING

@@ -166,9 +166,9 @@ def _dataset(model: Any, run_folder: Path | None, data: Path | None) -> Any:
 def quantize(run_folder: Path, data: Path | None, output: Path | None, as_json: bool) -> None:
     """Convert a run's student to full-int8 TFLite, calibrated on the run's training images."""
     from codegen.model import save_model
-    from nanou_deploy.runs import quantize_run
+    from nanou_train.export import quantize_run
 
-    model = quantize_run(run_folder, data)
+    model = quantize_run(run_folder, data_root=data)
     target = output or run_folder / "model.tflite"
     save_model(model, target)
     if as_json:

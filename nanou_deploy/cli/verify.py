@@ -81,8 +81,9 @@ def print_golden(report: GoldenReport) -> None:
         right=(1, 2),
     )
     if report.passed:
+        cases = "case" if report.cases == 1 else "cases"
         compared = sum(e.status == "equal" for e in report.executors)
-        click.secho(f"All {compared} executors agree byte for byte on {report.cases} cases.", fg="green")
+        click.secho(f"All {compared} executors agree byte for byte on {report.cases} {cases}.", fg="green")
     else:
         differing = ", ".join(e.name for e in report.executors if e.status == "differs")
         click.secho(f"NOT EQUAL: {differing or 'nothing could be compared'}", fg="red", bold=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,16 @@ def test_table_is_tflms(zero_point: int) -> None:
     for scale in [0.0001, 0.003, 0.0156, 0.05, 0.0866, 0.13, 0.25, 1.0, 7.5]:
         found = reference.run_tflm(build(scale, zero_point), every_input).reshape(-1)
         np.testing.assert_array_equal(logistic_table(float(np.float32(scale)), zero_point), found, f"scale {scale}")
+
+
+def test_coarse_scales(require_module: Callable[[str], None]) -> None:
+    """From scale 1 on, TFLM saturates early where TFLite does not: at -6.0, of probability 1/404. TFLM is the truth."""
+    require_module("tensorflow")
+    frame = np.full((1, 16, 16, 1), -3, np.int8)
+    flatbuffer = build(2.0, 0)
+    assert (reference.run_builtin_ref(flatbuffer, frame) == -127).all()
+    assert (reference.run_tflm(flatbuffer, frame) == -128).all()
+    assert logistic_table(2.0, 0)[-3 + 128] == -128
 
 
 def test_other_output_quantization_is_refused() -> None:

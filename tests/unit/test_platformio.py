@@ -17,6 +17,7 @@ from codegen.render import RenderedProject, with_manifest
 from nanou_deploy import platformio
 from nanou_deploy.boards import BOARDS, Board, find_board
 from nanou_deploy.errors import EXIT_NOT_LINKED, DeployError
+from nanou_deploy.pipeline import open_model, render_library
 from nanou_deploy.platformio import PlatformMissing, build_project, lint_project, render_firmware_project
 from nanou_deploy.resources import firmware_folder
 from tests.unit.invert_model import make_library
@@ -105,7 +106,8 @@ def test_the_interpreter_is_fetched_only_when_it_is_used(tmp_path: Path) -> None
     board = find_board("esp32s3")
     manifest = "components/nanou_model/idf_component.yml"
     assert manifest not in render_firmware_project(board, _library(tmp_path)).files
-    text = render_firmware_project(board, _library(tmp_path, runtime="tflm")).files[manifest]
+    interpreter = render_library(open_model(None), "tflm", board)
+    text = render_firmware_project(board, interpreter).files[manifest]
     assert "espressif/esp-tflite-micro" in text
 
 
