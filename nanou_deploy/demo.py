@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def run_demo(
     save_model(model, run_folder / "model.tflite")
     dataset = run.run_dataset(run.read_manifest(run_folder))
     accuracy = runs.evaluate(model, dataset, run_folder=run_folder)
-    for name, metrics in _accuracy(accuracy).items():
+    for name, metrics in accuracy.rows.items():
         progress(f"{name:<14} mIoU {100 * metrics['miou']:.1f} %")
 
     heading("3/6  Compile: straight-line C (aot) and the interpreter library (tflm)")
@@ -100,13 +100,6 @@ def run_demo(
     data = _report_data(compiled, accuracy, golden, bench, panels, run_folder)
     report.write_text(render_report(data), encoding="utf-8")
     return DemoResult(model, compiled, accuracy, golden, bench, run_folder, project, report, picture, not_linked)
-
-
-def _accuracy(accuracy: Accuracy) -> Mapping[str, runs.Metrics]:
-    rows = {"constant mask": accuracy.constant_mask}
-    if accuracy.floating is not None:
-        rows["float"] = accuracy.floating
-    return {**rows, "int8": accuracy.int8}
 
 
 def _link(project: Path, progress: Callable[[str], None]) -> str:
@@ -160,7 +153,7 @@ def _report_data(
         plan=compiled.plan,
         operators=operator_rows(compiled),
         executors=golden.executors,
-        accuracy=tuple(AccuracyRow(name, metrics) for name, metrics in _accuracy(accuracy).items()),
+        accuracy=tuple(AccuracyRow(name, metrics) for name, metrics in accuracy.rows.items()),
         bench=(bench,),
         panels=panels,
         provenance=provenance,

@@ -32,13 +32,20 @@ class Accuracy:
     floating: Metrics | None
     int8: Metrics
 
+    @property
+    def rows(self) -> Mapping[str, Metrics]:
+        """By name, from the least to the most that was learned."""
+        floating = {} if self.floating is None else {"float": self.floating}
+        return {"constant mask": self.constant_mask, **floating, "int8": self.int8}
+
 
 def predict_masks(model: QuantizedModel, images: npt.NDArray[np.uint8]) -> Masks:
     """uint8 (N, H, W) of 0 and 1: the int8 model's decisions, by TFLM, through the preprocessing contract."""
     graph = load_graph(model.flatbuffer)
     lookup = model.preprocessing.lookup_table(Quantization(graph.input.scale, graph.input.zero_point))
     outputs = reference.run_tflm(model.flatbuffer, lookup[images])
-    return (outputs[..., 0] >= decision_threshold(model, graph)).astype(np.uint8)
+    drivable: npt.NDArray[np.bool_] = outputs[..., 0] >= decision_threshold(model, graph)
+    return drivable.astype(np.uint8)
 
 
 def decision_threshold(model: QuantizedModel, graph: Graph) -> int:

@@ -38,8 +38,8 @@ def _weights(graph: Graph, operator: Operator) -> IntArray:
     """(kernel_height, kernel_width, out_channels)."""
     data = graph.tensor(operator.inputs[1]).data
     assert data is not None  # verified
-    weights: IntArray = data.astype(np.int64)
-    return weights[0]
+    weights: IntArray = data.astype(np.int64).reshape(data.shape[1:])
+    return weights
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:

@@ -42,11 +42,11 @@ def verify(graph: Graph, operator: Operator) -> None:
 
 
 def _multiply(a: int, b: int) -> int:
-    return int(saturating_rounding_doubling_high_mul(np.int64(a), np.int64(b)))
+    return int(saturating_rounding_doubling_high_mul(np.array(a), np.array(b)))
 
 
 def _divide_by_pot(value: int, exponent: int) -> int:
-    return int(rounding_divide_by_pot(np.int64(value), np.int64(exponent)))
+    return int(rounding_divide_by_pot(np.array(value), np.array(exponent)))
 
 
 def _shift_left(value: int, bits: int) -> int:
@@ -109,7 +109,7 @@ def logistic_table(scale: float, zero_point: int) -> IntArray:
         if centred <= -radius or centred >= radius:
             table[q + 128] = -128 if centred <= -radius else 127
             continue
-        rescaled = int(multiply_by_quantized_multiplier(np.int64(centred), np.int64(multiplier), np.int64(left_shift)))
+        rescaled = int(multiply_by_quantized_multiplier(np.array(centred), np.array(multiplier), np.array(left_shift)))
         table[q + 128] = max(-128, min(127, _divide_by_pot(_logistic_q0(rescaled), 23) - 128))
     return table
 

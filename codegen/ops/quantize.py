@@ -24,7 +24,7 @@ def _table(graph: Graph, operator: Operator) -> IntArray:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     multiplier, shift = quantize_multiplier(source.scale / output.scale)
     values = np.arange(-128, 128, dtype=np.int64) - source.zero_point
-    scaled = multiply_by_quantized_multiplier(values, np.int64(multiplier), np.int64(shift))
+    scaled = multiply_by_quantized_multiplier(values, np.array(multiplier), np.array(shift))
     return np.clip(scaled + output.zero_point, -128, 127)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from nanou_deploy.cli.options import json_option, model_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table
 
 if TYPE_CHECKING:
-    from nanou_deploy.runs import Accuracy, Metrics
+    from nanou_deploy.runs import Metrics
 
 METRIC_NAMES = ("miou", "iou_drivable", "iou_background", "f1", "precision", "recall")
 
@@ -84,6 +85,7 @@ def train(
     from nanou_train.config import DEFAULT_CONFIG
     from nanou_train.train import train_model
 
+    overrides: dict[str, Any] = {"epochs": epochs} if epochs else {}
     with training_progress() as progress:
         result = train_model(
             config or DEFAULT_CONFIG,
@@ -93,7 +95,7 @@ def train(
             run_name=output.name,
             seed=seed,
             progress=progress,
-            **({"epochs": epochs} if epochs else {}),
+            **overrides,
         )
     if result["status"] != "completed":
         raise DeployError(f"training {result['status']}: {result['error']}")
@@ -104,7 +106,7 @@ def train(
     click.echo(f"next: nanou-deploy quantize --run {output}")
 
 
-def print_metrics(rows: dict[str, Metrics]) -> None:
+def print_metrics(rows: Mapping[str, Metrics]) -> None:
     """One line per predictor, in per cent."""
     columns = ("", *(name.replace("_", " ") for name in METRIC_NAMES))
     lines = (
@@ -112,13 +114,6 @@ def print_metrics(rows: dict[str, Metrics]) -> None:
         for name, metrics in rows.items()
     )
     emit_table(columns, lines, right=range(1, len(columns)))
-
-
-def accuracy_rows(accuracy: Accuracy) -> dict[str, Metrics]:
-    rows = {"constant mask": accuracy.constant_mask}
-    if accuracy.floating is not None:
-        rows["float"] = accuracy.floating
-    return {**rows, "int8": accuracy.int8}
 
 
 @click.command()
@@ -141,7 +136,7 @@ def evaluate(model: Path | None, data: Path | None, split: str, as_json: bool) -
         emit_json("evaluate/1", {**as_dict(accuracy), "model_sha256": quantized.sha256})
         return
     click.echo(f"{accuracy.dataset}, {accuracy.images} {split} images")
-    print_metrics(accuracy_rows(accuracy))
+    print_metrics(accuracy.rows)
 
 
 def _dataset(model: Any, run_folder: Path | None, data: Path | None) -> Any:
