@@ -61,7 +61,8 @@ def predict_float_masks(folder: Path, images: npt.NDArray[np.uint8]) -> Masks:
     manifest = run.read_manifest(folder)
     logits = predict_logits(run.load_student(folder), images, run.preprocessing(manifest))
     threshold = manifest["configuration"]["threshold"]
-    return (logits >= np.log(threshold / (1 - threshold))).astype(np.uint8)
+    drivable: npt.NDArray[np.bool_] = logits >= np.log(threshold / (1 - threshold))
+    return drivable.astype(np.uint8)
 
 
 def model_dataset(model: QuantizedModel, data_root: Path) -> Dataset:
