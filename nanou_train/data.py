@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,22 +60,28 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Train, validation and test parts; `name` is the root folder's name, or "terrain"."""
+    """Train, validation and test parts; `name` is the root folder's name, or "terrain".
+
+    `source` is how to get the same data again: kind "folder" with root, or "terrain" with counts and seed.
+    """
 
     name: str
+    source: Mapping[str, Any]
     train: Split
     val: Split
     test: Split
 
-    def describe(self) -> dict[str, object]:
-        """What a manifest records: name, and count and hash per part."""
+    def describe(self) -> dict[str, Any]:
+        """What a manifest records: name, source, and count and hash per part; JSON types only."""
         parts = {name: getattr(self, name) for name in SPLITS}
-        return {"name": self.name, **{name: {"count": len(s), "sha256": s.sha256} for name, s in parts.items()}}
+        hashes = {name: {"count": len(part), "sha256": part.sha256} for name, part in parts.items()}
+        return {"name": self.name, "source": dict(self.source), **hashes}
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
     """Read all three parts of a folder data set. Raises DataError naming the folder or file and what is wrong."""
-    return Dataset(spec.root.resolve().name, *(load_split(spec, split) for split in SPLITS))
+    source = {"kind": "folder", "root": str(spec.root)}
+    return Dataset(spec.root.resolve().name, source, *(load_split(spec, split) for split in SPLITS))
 
 
 def terrain_dataset(counts: Mapping[str, int], *, seed: int, height_px: int = 60, width_px: int = 80) -> Dataset:
@@ -87,7 +93,8 @@ def terrain_dataset(counts: Mapping[str, int], *, seed: int, height_px: int = 60
         )
         return Split(images, masks, tuple(f"terrain_{index:05d}" for index in range(counts[name])))
 
-    return Dataset("terrain", *(part(name) for name in SPLITS))
+    source = {"kind": "terrain", "counts": dict(counts), "seed": seed}
+    return Dataset("terrain", source, *(part(name) for name in SPLITS))
 
 
 def load_split(spec: DatasetSpec, split: str) -> Split:

@@ -115,14 +115,12 @@ def preprocessing(manifest: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing(**manifest["preprocessing"])
 
 
-def describe_run(
-    config: ExperimentConfig, dataset: Dataset, source: Mapping[str, Any], contract: Preprocessing, seed: int
-) -> dict[str, Any]:
+def describe_run(config: ExperimentConfig, dataset: Dataset, contract: Preprocessing, seed: int) -> dict[str, Any]:
     """What is known before training; JSON types only."""
     return {
         "configuration": config.model_dump(mode="json"),
         "seed": seed,
-        "data": {**dataset.describe(), "source": dict(source)},
+        "data": dataset.describe(),
         "preprocessing": asdict(contract),
         "versions": versions(),
     }
