@@ -11,8 +11,8 @@ import tflite
 from codegen.errors import UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
 from codegen.ops import convolution
-from codegen.ops.window import Window, make_window, read_window_options
-from codegen.program import Kernel, Stage, Table
+from codegen.ops.window import read_window_options
+from codegen.program import Stage
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -26,12 +26,7 @@ def verify(graph: Graph, operator: Operator) -> None:
     in_channels = graph.tensor(operator.inputs[0]).shape[-1]
     if graph.tensor(operator.inputs[1]).shape[3] != in_channels:
         raise UnsupportedError(f"{operator.label} is a grouped convolution", hint="use groups = 1 or depthwise")
-    _window(graph, operator)
-
-
-def _window(graph: Graph, operator: Operator) -> Window:
-    _, height, width, _ = graph.tensor(operator.inputs[1]).shape
-    return make_window(graph, operator, (height, width))
+    convolution.convolution_window(graph, operator)
 
 
 def _weights(graph: Graph, operator: Operator) -> IntArray:
@@ -42,7 +37,7 @@ def _weights(graph: Graph, operator: Operator) -> IntArray:
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    window, scaling = _window(graph, operator), convolution.requantization(graph, operator)
+    window, scaling = convolution.convolution_window(graph, operator), convolution.requantization(graph, operator)
     weights, image = _weights(graph, operator), inputs[0][0]
     accumulator = np.zeros((window.out_height, window.out_width, weights.shape[0]), np.int64)
     for ky in range(window.kernel_height):
@@ -53,27 +48,6 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 
 
 def lower(graph: Graph, operator: Operator) -> Stage:
-    window, scaling = _window(graph, operator), convolution.requantization(graph, operator)
     weights = _weights(graph, operator)
-    out_channels, _, _, in_channels = weights.shape
-    taps = weights.reshape(out_channels, -1).T
-    kernel = Kernel(
-        "conv_2d",
-        f"{window.in_height}x{window.in_width}x{in_channels}_to_{out_channels}"
-        f"_k{window.kernel_height}x{window.kernel_width}_s{window.stride_height}x{window.stride_width}",
-        (*window.constants, ("in_channels", in_channels), ("out_channels", out_channels), *scaling.constants),
-        convolution.TABLE_PARAMETERS,
-    )
-    return Stage(
-        operator.index,
-        operator.stem,
-        f"{window.in_height}x{window.in_width}x{in_channels} -> "
-        f"{window.out_height}x{window.out_width}x{out_channels}, {window.summary}",
-        (operator.inputs[0],),
-        operator.outputs[0],
-        kernel,
-        (Table("weights", weights.astype(np.int8).reshape(-1), taps.shape[0]), *scaling.tables),
-        macs=window.out_height * window.out_width * taps.size,
-        overlay_lead_bytes=window.overlay_lead_bytes(in_channels, out_channels),
-        accumulator=convolution.accumulator_bound(operator, taps, scaling),
-    )
+    rows = weights.reshape(weights.shape[0], -1)
+    return convolution.lower_convolution(graph, operator, rows, rows.T)

@@ -9,7 +9,8 @@ import numpy as np
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator, Tensor
 from codegen.ops.activation import activation_range, verify_activation
-from codegen.program import AccumulatorBound, Table
+from codegen.ops.window import Window, make_window
+from codegen.program import AccumulatorBound, Kernel, Stage, Table
 from codegen.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multipliers
 
 
@@ -108,3 +109,43 @@ def accumulator_bound(operator: Operator, weights: IntArray, scaling: Requantiza
             hint="TFLite's own kernels would wrap around here; train with smaller weights or biases",
         )
     return AccumulatorBound(int(low.min()), int(high.max()))
+
+
+def convolution_window(graph: Graph, operator: Operator) -> Window:
+    """Filters are (out, height, width, in), or (1, height, width, out) when depthwise."""
+    _, height, width, _ = graph.tensor(operator.inputs[1]).shape
+    return make_window(graph, operator, (height, width))
+
+
+def lower_convolution(
+    graph: Graph, operator: Operator, weights: IntArray, taps: IntArray, constants: tuple[tuple[str, int], ...] = ()
+) -> Stage:
+    """`weights` in the order of the kernel's loops, (rows of the printed table, ...); `taps` is (taps, channels)."""
+    window, scaling = convolution_window(graph, operator), requantization(graph, operator)
+    in_channels, out_channels = (graph.tensor(i).shape[-1] for i in (operator.inputs[0], operator.outputs[0]))
+    before = f"{window.in_height}x{window.in_width}x{in_channels}"
+    name = f"{before}_to_{out_channels}_k{window.kernel_height}x{window.kernel_width}"
+    kernel = Kernel(
+        operator.stem,
+        f"{name}_s{window.stride_height}x{window.stride_width}",
+        (
+            *window.constants,
+            ("in_channels", in_channels),
+            ("out_channels", out_channels),
+            *constants,
+            *scaling.constants,
+        ),
+        TABLE_PARAMETERS,
+    )
+    return Stage(
+        operator.index,
+        operator.stem,
+        f"{before} -> {window.out_height}x{window.out_width}x{out_channels}, {window.summary}",
+        (operator.inputs[0],),
+        operator.outputs[0],
+        kernel,
+        (Table("weights", weights.astype(np.int8).reshape(-1), weights.shape[-1]), *scaling.tables),
+        macs=window.out_height * window.out_width * taps.size,
+        overlay_lead_bytes=window.overlay_lead_bytes(in_channels, out_channels),
+        accumulator=accumulator_bound(operator, taps, scaling),
+    )

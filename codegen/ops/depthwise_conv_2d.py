@@ -11,8 +11,8 @@ import tflite
 from codegen.errors import ModelError
 from codegen.ir import Graph, IntArray, Operator
 from codegen.ops import convolution
-from codegen.ops.window import Window, make_window, read_window_options
-from codegen.program import Kernel, Stage, Table
+from codegen.ops.window import read_window_options
+from codegen.program import Stage
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -26,12 +26,7 @@ def verify(graph: Graph, operator: Operator) -> None:
     in_channels, out_channels = (graph.tensor(i).shape[-1] for i in (operator.inputs[0], operator.outputs[0]))
     if out_channels % in_channels:
         raise ModelError(f"{operator.label} maps {in_channels} channels to {out_channels}, not a multiple")
-    _window(graph, operator)
-
-
-def _window(graph: Graph, operator: Operator) -> Window:
-    _, height, width, _ = graph.tensor(operator.inputs[1]).shape
-    return make_window(graph, operator, (height, width))
+    convolution.convolution_window(graph, operator)
 
 
 def _weights(graph: Graph, operator: Operator) -> IntArray:
@@ -43,7 +38,7 @@ def _weights(graph: Graph, operator: Operator) -> IntArray:
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    window, scaling = _window(graph, operator), convolution.requantization(graph, operator)
+    window, scaling = convolution.convolution_window(graph, operator), convolution.requantization(graph, operator)
     weights, image = _weights(graph, operator), inputs[0][0]
     # Output channel c reads input channel c // depth_multiplier.
     image = np.repeat(image, weights.shape[2] // image.shape[2], axis=2)
@@ -56,33 +51,7 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 
 
 def lower(graph: Graph, operator: Operator) -> Stage:
-    window, scaling = _window(graph, operator), convolution.requantization(graph, operator)
     weights = _weights(graph, operator)
-    in_channels, out_channels = graph.tensor(operator.inputs[0]).shape[-1], weights.shape[2]
-    kernel = Kernel(
-        "depthwise_conv_2d",
-        f"{window.in_height}x{window.in_width}x{out_channels}"
-        f"_k{window.kernel_height}x{window.kernel_width}_s{window.stride_height}x{window.stride_width}",
-        (
-            *window.constants,
-            ("in_channels", in_channels),
-            ("out_channels", out_channels),
-            ("depth_multiplier", out_channels // in_channels),
-            *scaling.constants,
-        ),
-        convolution.TABLE_PARAMETERS,
-    )
-    taps = weights.reshape(-1, out_channels)
-    return Stage(
-        operator.index,
-        operator.stem,
-        f"{window.in_height}x{window.in_width}x{in_channels} -> "
-        f"{window.out_height}x{window.out_width}x{out_channels}, {window.summary}",
-        (operator.inputs[0],),
-        operator.outputs[0],
-        kernel,
-        (Table("weights", weights.astype(np.int8).reshape(-1), out_channels), *scaling.tables),
-        macs=window.out_height * window.out_width * taps.size,
-        overlay_lead_bytes=window.overlay_lead_bytes(in_channels, out_channels),
-        accumulator=convolution.accumulator_bound(operator, taps, scaling),
-    )
+    taps = weights.reshape(-1, weights.shape[2])
+    multiplier = weights.shape[2] // graph.tensor(operator.inputs[0]).shape[-1]
+    return convolution.lower_convolution(graph, operator, taps, taps, (("depth_multiplier", multiplier),))
