@@ -99,6 +99,7 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
         "golden_crc32": f"0x{facts.golden_crc32:08x}u",
         "input_lookup": number_lines(_lookup(model, graph), 16),
         "sources": sorted(path for path in (*sources, "src/nanou_contract.c") if path.endswith((".c", ".cc"))),
+        "languages": "C CXX" if facts.runtime == "tflm" else "C",
         "requires": ["esp-tflite-micro"] if facts.runtime == "tflm" else [],
     }
     files = dict(sources)

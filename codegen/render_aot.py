@@ -22,6 +22,8 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
     """Sources of the library: relative path -> text."""
     program, plan = compiled.program, compiled.plan
     names = _kernel_names(program)
+    environment = template_environment()
+    requantizes = any(stage.accumulator for stage in program.stages)
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",
         "model": compiled.model,
@@ -32,11 +34,10 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "alignment_bytes": ALIGNMENT_BYTES,
         "memory_map": _memory_map(plan),
         "kernels": [_kernel_text(kernel, name) for kernel, name in names.items()],
-        "uses_requantize": any(stage.accumulator for stage in program.stages),
+        "arithmetic": [environment.get_template("aot/requantize.c.j2").render()] if requantizes else [],
         "layers": [_layer(stage, plan, names) for stage in program.stages],
         "tables": [_table(stage, table) for stage in program.stages for table in stage.tables],
     }
-    environment = template_environment()
     return {
         f"src/{name}": environment.get_template(f"aot/{name}.j2").render(context)
         for name in ("nanou_model.c", "nanou_weights.c", "nanou_weights.h")
@@ -74,7 +75,10 @@ def _layer(stage: Stage, plan: Plan, names: Mapping[Kernel, str]) -> Mapping[str
     sources = [plan.placement(i) for i in stage.inputs]
     addresses = [*(f"arena + {p.offset_bytes}" for p in sources), f"arena + {out.offset_bytes}"]
     arguments = [*addresses, *(_table_name(stage, table) for table in stage.tables)]
-    notes = [f"{stage.macs:,} MACs".replace(",", " ")] if stage.macs else []
+    memory = " + ".join(f"[{p.offset_bytes}, {p.offset_bytes + p.size_bytes})" for p in sources)
+    notes = [f"{memory} -> [{out.offset_bytes}, {out.offset_bytes + out.size_bytes})"]
+    if stage.macs:
+        notes.append(f"{stage.macs:,} MACs".replace(",", " "))
     if stage.accumulator:
         notes.append(f"accumulator within [{stage.accumulator.low}, {stage.accumulator.high}]")
     if stage.kernel is None:
@@ -86,8 +90,6 @@ def _layer(stage: Stage, plan: Plan, names: Mapping[Kernel, str]) -> Mapping[str
         "index": stage.operator_index,
         "title": f"{stage.stem.upper()}  {stage.summary}",
         "notes": "; ".join(notes),
-        "memory": " + ".join(f"[{p.offset_bytes}, {p.offset_bytes + p.size_bytes})" for p in sources)
-        + f" -> [{out.offset_bytes}, {out.offset_bytes + out.size_bytes})",
         "call": call,
         "output": f"arena + {out.offset_bytes}",
         "output_bytes": out.size_bytes,
