@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def quantize_run(
     """Quantize the student of a completed run, calibrated on its own training images, and measure it.
 
     `dataset` (already loaded) or `data_root` (a folder that moved) stand in for the data that the manifest names;
-    either must be the same data. `provenance` gets the run's manifest and, under "metrics", test metrics of `int8`
+    either must be the same data. The name is by default the model preset's and the data set's. `provenance` gets the run's manifest and, under "metrics", test metrics of `int8`
     (BUILTIN_REF), `float` (the same student), `teacher` and `constant_mask`. Raises TrainError, or CodegenError from
     quantization.
     """
@@ -35,7 +36,7 @@ def quantize_run(
     contract, threshold = run.preprocessing(manifest), manifest["configuration"]["threshold"]
     chosen = np.linspace(0, len(dataset.train) - 1, min(CALIBRATION_COUNT, len(dataset.train))).astype(int)
     representative = contract.normalize(dataset.train.images[chosen])
-    name = name or manifest["configuration"]["model_name"]
+    name = name or re.sub(r"\W+", "_", f"{manifest['configuration']['model_name']}_{dataset.name}")
     model = quantize(student, representative, name=name, preprocessing=contract, threshold=threshold, provenance={})
     metrics = {"float" if role == "student" else role: values for role, values in manifest["metrics"].items()}
     metrics["int8"] = evaluate_quantized(model, dataset.test)

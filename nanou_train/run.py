@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import codegen
 from codegen.model import Preprocessing
 from codegen.quantize import import_tensorflow
 from nanou_train.config import ExperimentConfig
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 MANIFEST_SCHEMA = 1
 MANIFEST = "manifest.json"
-VERSIONS_OF = ("tensorflow", "keras", "numpy", "pillow", "nanou-deploy")
+VERSIONS_OF = ("tensorflow", "keras", "numpy", "pillow")
 
 
 def start_run(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -127,7 +128,7 @@ def describe_run(config: ExperimentConfig, dataset: Dataset, contract: Preproces
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "nanou-deploy": codegen.__version__}
     for package in VERSIONS_OF:
         try:
             found[package] = metadata.version(package)
