@@ -9,7 +9,7 @@ from nanou_deploy.cli.output import as_dict, emit_json, emit_table
 from nanou_deploy.errors import EXIT_OK, EXIT_TOOL_MISSING
 
 
-@click.command()
+@click.command(short_help="List the boards.")
 @json_option
 def boards(as_json: bool) -> None:
     """List the boards that firmware can be built for or verified on."""
@@ -44,7 +44,7 @@ def boards(as_json: bool) -> None:
     )
 
 
-@click.command()
+@click.command(short_help="What is installed, and how to get the rest.")
 @json_option
 def doctor(as_json: bool) -> int:
     """Check what is installed and say how to get what is not."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nanou_deploy.build import Build
 
 
-@click.command()
+@click.command(short_help="Verified firmware for a board.")
 @board_option(default=None)
 @model_option
 @runtime_option
@@ -99,4 +99,4 @@ def _print_outcome(outcome: dict[str, Any], source: Path) -> None:
         if "lint" in outcome:
             click.echo(f"next: pio run -d {source} -t upload")
     else:
-        click.secho(f"Not linked: {outcome['reason']}", fg="yellow")
+        click.secho(outcome["reason"], fg="yellow")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Remove generated folders.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("build"))
 @click.option("--force", is_flag=True, help="Also remove folders that hold edited files.")
 def clean(folder: Path, force: bool) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nanou_deploy.demo import DemoResult
 
 
-@click.command()
+@click.command(short_help="Do everything once, on rendered terrain, in about three minutes.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True, help="Folder to fill."
 )
@@ -46,7 +46,7 @@ def _summarize(result: DemoResult) -> None:
         ("RAM", f"{plan.working_bytes:,} B working + {plan.io_bytes:,} B frames + {bench.stack_bytes:,} B stack"),
         ("Flash", f"{bench.code_bytes:,} B code + {bench.table_bytes:,} B tables"),
         ("Instructions", f"{instructions} on {bench.board} ({bench.instructions_per_mac} per MAC)"),
-        ("Firmware", f"{result.project}" + (f" (not linked: {result.not_linked})" if result.not_linked else "")),
+        ("Firmware", f"{result.project}" + (f" ({result.not_linked})" if result.not_linked else "")),
         ("Pictures", f"{result.picture}"),
         ("Report", f"{result.report}"),
     )

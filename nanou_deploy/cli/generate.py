@@ -11,7 +11,7 @@ from nanou_deploy.cli.options import board_option, json_option, model_option, ru
 from nanou_deploy.cli.output import emit_json
 
 
-@click.command()
+@click.command(short_help="Write the model as a C library.")
 @model_option
 @board_option()
 @runtime_option

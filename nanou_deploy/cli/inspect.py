@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from codegen.ir import Tensor
 
 
-@click.command()
+@click.command(short_help="Operators, shapes, quantization, MACs, arena map.")
 @model_option
 @json_option
 def inspect(model: Path | None, as_json: bool) -> None:

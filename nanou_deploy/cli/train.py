@@ -61,7 +61,7 @@ class _Reporter:
             click.echo(f"  {done:4.0%}  {message}", err=True)
 
 
-@click.command()
+@click.command(short_help="Train a student, distilled from a teacher.")
 @data_option
 @click.option("--experiment", default="default", show_default=True, help="Name in config/experiments.yaml.")
 @click.option("--config", type=click.Path(path_type=Path), help="Another experiments file.")
@@ -116,7 +116,7 @@ def print_metrics(rows: Mapping[str, Metrics]) -> None:
     emit_table(columns, lines, right=range(1, len(columns)))
 
 
-@click.command()
+@click.command(short_help="Accuracy on a test set: constant mask, float, int8.")
 @model_option
 @data_option
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
@@ -153,7 +153,7 @@ def _dataset(model: Any, run_folder: Path | None, data: Path | None) -> Any:
     return terrain_dataset(TerrainCounts().model_dump(), seed=0, **size)
 
 
-@click.command()
+@click.command(short_help="Make a run's full-int8 .tflite file.")
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="A completed run's folder.")
 @click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write. Default: RUN/model.tflite.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nanou_deploy.golden import ExecutorResult, GoldenReport
 
 
-@click.command()
+@click.command(short_help="Compare every executor, byte for byte.")
 @model_option
 @board_option()
 @runtime_option
@@ -108,7 +108,7 @@ def _images(data: Path | None, height_px: int, width_px: int) -> list[npt.NDArra
     return list(load_split(DatasetSpec(data, height_px, width_px), "test").images)
 
 
-@click.command()
+@click.command(short_help="Instructions, RAM, stack, code and tables.")
 @model_option
 @board_option("rv32-qemu")
 @json_option
