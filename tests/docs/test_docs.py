@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,21 @@ def test_readme_names_the_two_commands_and_every_board() -> None:
     assert "\nmake test" in readme
     table = re.findall(r"^\| `([a-z0-9-]+)` \|", readme, re.MULTILINE)
     assert set(BOARDS) <= set(table)
+
+
+def test_the_c_example_compiles(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    from codegen.write import write_project
+    from nanou_deploy.boards import find_board
+    from nanou_deploy.pipeline import open_model, render_library
+
+    (example,) = re.findall(r"^```c\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "example.c").write_text(example)
+    write_project(render_library(open_model(None), "aot", find_board("host")), tmp_path / "nanou_model")
+    command = [require_tool("gcc", "clang", "cc"), "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
+    done = subprocess.run(
+        [*command, "-Inanou_model/include", "example.c"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_changelog_knows_this_version() -> None:

@@ -42,7 +42,7 @@ def run(installed: Path, folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-P", "-m", "nanou_deploy.cli", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(installed)},
+        env={**os.environ, "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -54,7 +54,7 @@ def run(installed: Path, folder: Path, *arguments: str) -> str:
 
 def test_the_extracted_wheel_is_what_runs(installed: Path, tmp_path: Path) -> None:
     code = "import codegen as c, nanou_deploy as d, nanou_train as t; print(c.__file__, d.__file__, t.__file__)"
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.count(str(installed)) == 3
