@@ -36,9 +36,7 @@ class ModelBuilder:
     def activation(self, shape: Sequence[int], scale: float, zero_point: int, dtype: str = "int8") -> int:
         return self._tensor(shape, dtype, [scale], [zero_point], 0, None)
 
-    def constant(
-        self, values: npt.NDArray[Any], scales: Sequence[float] = (), quantized_dimension: int = 0
-    ) -> int:
+    def constant(self, values: npt.NDArray[Any], scales: Sequence[float] = (), quantized_dimension: int = 0) -> int:
         return self._tensor(
             values.shape, values.dtype.name, list(scales), [0] * len(scales), quantized_dimension, values
         )
