@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` and `make test`. Both prepare .venv first when needed.
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check model clean
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -8,6 +8,7 @@ help:
 	@echo "make demo    train, compile, verify and report, in about three minutes"
 	@echo "make test    static checks and all tests"
 	@echo "make check   static checks alone"
+	@echo "make model   train the default model in models/ again, about 10 minutes"
 	@echo "make clean   remove build products (not .venv, not runs/)"
 
 # Ends at once when pyproject.toml and constraints.txt are those that .venv was made from.
@@ -22,6 +23,10 @@ test: setup
 
 check: setup
 	@scripts/check
+
+model: setup
+	$(BIN)/nanou-deploy train --experiment terrain --seed 0 --output runs/terrain
+	$(BIN)/nanou-deploy quantize --run runs/terrain --output models/nano_u_terrain.tflite
 
 clean:
 	rm -rf build dist .pio .mypy_cache .pytest_cache .ruff_cache .hypothesis

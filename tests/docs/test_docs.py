@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,10 @@ from codegen import __version__
 from nanou_deploy.cli import cli
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENTS = (REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md")))
+DOCUMENTS = (
+    *(REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "models/README.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+)
 CONTEXT = click.Context(cli, info_name="nanou-deploy")
 COMMANDS = cli.list_commands(CONTEXT)
 
@@ -35,7 +39,8 @@ def mentions() -> Iterator[Mention]:
     for path in DOCUMENTS:
         name, text = path.relative_to(REPOSITORY).as_posix(), path.read_text(encoding="utf-8")
         blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-        for block in blocks:
+        indented = re.findall(r"(?<=\n\n)(?: {4}.*\n)+", text)
+        for block in (*blocks, *map(textwrap.dedent, indented)):
             for line in block.replace("\\\n", " ").splitlines():
                 if match := re.match(r"(?:\$ )?(?:\S*/)?nanou-deploy (.+)", line):
                     yield Mention(name, match[1], True)
