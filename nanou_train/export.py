@@ -26,9 +26,9 @@ def quantize_run(
     """Quantize the student of a completed run, calibrated on its own training images, and measure it.
 
     `dataset` (already loaded) or `data_root` (a folder that moved) stand in for the data that the manifest names;
-    either must be the same data. The name is by default the model preset's and the data set's. `provenance` gets the run's manifest and, under "metrics", test metrics of `int8`
-    (BUILTIN_REF), `float` (the same student), `teacher` and `constant_mask`. Raises TrainError, or CodegenError from
-    quantization.
+    either must be the same data. The name is by default the model preset's and the data set's. `provenance` gets the
+    run's manifest and, under "metrics", test metrics of `int8` (BUILTIN_REF), `float` (the same student), `teacher`
+    and `constant_mask`. Raises TrainError, or CodegenError from quantization.
     """
     manifest = run.read_manifest(folder)
     student = run.load_student(folder)

@@ -1,0 +1,42 @@
+"""The committed model: it belongs to this code, and on scenes that it never saw it beats position alone by far."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from codegen.load import load_graph
+from codegen.model import Quantization, QuantizedModel, load_model, threshold_q
+from codegen.reference import run_tflm
+from nanou_train import terrain
+from nanou_train.config import load_experiment
+from nanou_train.evaluate import constant_mask, evaluate_outputs
+
+MODEL = Path(__file__).resolve().parents[2] / "models" / "nano_u_terrain.tflite"
+
+
+@pytest.fixture(scope="module")
+def model() -> QuantizedModel:
+    return load_model(MODEL)
+
+
+def test_it_beats_the_constant_mask_by_15_points(model: QuantizedModel) -> None:
+    images, masks = terrain.generate(80, seed=2**40)
+    graph = load_graph(model.flatbuffer)
+    source, sink = (Quantization(end.scale, end.zero_point) for end in (graph.input, graph.output))
+    outputs = run_tflm(model.flatbuffer, model.preprocessing.lookup_table(source)[images])
+    ours = evaluate_outputs(outputs, masks, threshold_q(model.threshold, sink, is_probability=False))
+    baseline = constant_mask(terrain.generate(200, seed=2**41)[1], masks)
+    assert ours["miou"] > baseline["miou"] + 0.15
+    assert abs(ours["miou"] - model.provenance["metrics"]["int8"]["miou"]) < 0.08
+
+
+def test_quantization_cost_next_to_nothing(model: QuantizedModel) -> None:
+    metrics = model.provenance["metrics"]
+    assert metrics["float"]["miou"] - metrics["int8"]["miou"] < 0.01
+
+
+def test_its_provenance_names_an_experiment_that_still_says_the_same(model: QuantizedModel) -> None:
+    stated = load_experiment(Path("config/experiments.yaml"), model.provenance["experiment"])
+    assert stated.model_dump(mode="json") == model.provenance["configuration"]
