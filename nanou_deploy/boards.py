@@ -56,6 +56,8 @@ _TABLE = (
         flash_bytes=4 * MIB,
         ram_bytes=400 * KIB,
     ),
+    Board("cortex-m4-qemu", "qemu", "Arm MPS2 board with a Cortex-M4 in QEMU", cpu="Cortex-M4", isa="armv7e-m"),
+    Board("cortex-m7-qemu", "qemu", "Arm MPS2 board with a Cortex-M7 in QEMU", cpu="Cortex-M7", isa="armv7e-m"),
     Board(
         "esp32s3",
         "hardware",

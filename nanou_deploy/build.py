@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -14,17 +15,12 @@ from nanou_deploy import elf
 from nanou_deploy.boards import Board
 from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import firmware_folder
-from nanou_deploy.toolchain import Tool, find_host_compiler, find_rv32_compiler, find_sanitizing_compiler
+from nanou_deploy.targets import Compiler, Flags, Target, find_target
+from nanou_deploy.toolchain import Tool, find_host_compiler
 
 COMPILE_TIMEOUT_S = 600
 
-_WARNINGS = ("-std=c99", "-Wall", "-Wextra")
-_OPTIMIZE = ("-O2", "-ffunction-sections", "-fdata-sections")
-_SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1")
-# Freestanding, because there is no C library; -fbuiltin lets memcpy of a few known bytes become plain stores.
-_RV32 = ("-march=rv32imc", "-mabi=ilp32", "-ffreestanding", "-fbuiltin")
-_RV32_ZIG = ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c", "-ffreestanding", "-fno-sanitize=all")
-_RV32_SOURCES = ("harness.c", "rv32/start.S", "rv32/trap.c", "rv32/memory.c")
+_PLUGIN_FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,8 @@ class Build:
 
     `code_bytes` and `table_bytes` (constants) count the model library's own objects, before the linker drops
     what is unused. `flash_bytes` and `ram_bytes` are of the whole program: everything with contents, everything
-    writable. `sections` are the program's, by name, in bytes. Traced builds record every operator's output.
+    writable. `sections` are the program's, by name, in bytes. Builds with `trace` record every operator's output,
+    those with `per_layer` how many instructions it took. `count_plugin`: QEMU counts, the program cannot.
     """
 
     board: str
@@ -48,17 +45,8 @@ class Build:
     sections: Mapping[str, int]
     trace: bool = False
     sanitize: bool = False
-
-
-@dataclass(frozen=True)
-class _Target:
-    """How to compile for one board: `flags` for everything, `harness_flags` and `link_flags` in addition."""
-
-    compiler: Tool
-    flags: tuple[str, ...]
-    harness_sources: tuple[str, ...]  # relative to firmware/host
-    harness_flags: tuple[str, ...] = ()
-    link_flags: tuple[str, ...] = ()
+    per_layer: bool = False
+    count_plugin: bool = False
 
 
 def library_runtime(library: Path) -> str:
@@ -75,34 +63,31 @@ def build_harness(
     *,
     trace: bool = False,
     sanitize: bool = False,
+    per_layer: bool = False,
     compiler: str | None = None,
 ) -> Build:
     """Compile `library` (aot runtime) and the harness for a board that runs here, into `work_dir`.
 
-    `trace` makes the program record every operator's output. `sanitize` (host only) adds AddressSanitizer and
-    UBSan. `compiler` overrides the one that `toolchain` finds. Raises DeployError with the compiler's words,
-    ToolMissing where there is no compiler.
+    `trace` makes the program record every operator's output, `per_layer` how many instructions each operator took.
+    `sanitize` (host only) adds AddressSanitizer and UBSan. `compiler` overrides the one that `toolchain` finds.
+    Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
     """
     if library_runtime(library) != "aot":
         raise DeployError(
             "the harness links the aot runtime only", hint="tflm models are run by the tflite-micro package instead"
         )
+    target = find_target(board, sanitize=sanitize, compiler=compiler)
+    if per_layer and (trace or board.kind == "host"):
+        raise DeployError(
+            "instructions per operator are counted on emulated boards, in a build of their own",
+            hint="use another --board, rv32-qemu for instance" if board.kind == "host" else "",
+        )
     work_dir.mkdir(parents=True, exist_ok=True)
-    target = _find_target(board, sanitize, compiler, work_dir)
-    defines = ("-DNANOU_TRACE",) if trace else ()
-    flags = (*_WARNINGS, *target.flags, *defines)
-    host = firmware_folder() / "host"
-    includes = [f"-I{library.resolve() / 'include'}"]
-    if board.kind != "host":
-        includes.append(f"-I{host / 'rv32' / 'include'}")
-    command = [*target.compiler.command, *flags, *includes]
-
-    model_sources = sorted((library / "src").resolve().glob("*.c"))
-    model = _compile(command, model_sources, work_dir / "model")
-    harness_command = [*command, f"-I{host}", *target.harness_flags]
-    harness = _compile(harness_command, [host / name for name in target.harness_sources], work_dir / "harness")
+    flags = (*target.flags, *_build_defines(trace, per_layer))
+    model, harness = _compile_objects(target, flags, library.resolve(), work_dir)
     program = work_dir / "harness.elf"
-    _run_compiler([*target.compiler.command, *flags, *map(str, [*harness, *model]), *target.link_flags, "-o", program])
+    script = _write_link_script(target, work_dir)
+    _run_compiler(target.compiler.link_command(flags, [*harness, *model], script, program))
 
     model_sections = [section for path in model for section in elf.read_sections(path)]
     sections = elf.read_sections(program)
@@ -119,60 +104,64 @@ def build_harness(
         sections={section.name: section.size_bytes for section in sections},
         trace=trace,
         sanitize=sanitize,
+        per_layer=per_layer,
+        count_plugin=target.count_plugin,
     )
 
 
-def _find_target(board: Board, sanitize: bool, compiler: str | None, work_dir: Path) -> _Target:
-    if board.kind == "host":
-        tool = find_sanitizing_compiler(compiler) if sanitize else find_host_compiler(compiler)
-        return _Target(tool, _SANITIZE if sanitize else _OPTIMIZE, ("harness.c", "target_files.c"))
-    if not board.runs_here:
-        raise DeployError(
-            f"{board.name} is hardware: the harness does not run there",
-            hint=f"verify on {board.emulated_as}; build the firmware with `nanou-deploy build --board {board.name}`",
-        )
-    if sanitize:
-        raise DeployError("sanitizers need an operating system", hint="use --board host")
-    tool = find_rv32_compiler(compiler)
-    machine, counter, memory = (
-        ("semihost.c", "minstret", "virt.ld") if board.kind == "qemu" else ("esp32c3.c", "mcycle", "esp32c3.ld")
-    )
-    return _Target(
-        compiler=tool,
-        flags=(*(_RV32_ZIG if tool.is_zig else _RV32), *_OPTIMIZE),
-        harness_sources=(*_RV32_SOURCES, f"rv32/{machine}"),
-        # memory.c defines memcpy; without -fno-builtin its loops would be compiled into calls of itself.
-        harness_flags=("-fno-builtin", f"-DNANOU_INSTRUCTION_CSR={counter}"),
-        link_flags=(
-            "-nostdlib",
-            "-static",
-            f"-Wl,-T,{_write_link_script(memory, work_dir)}",
-            "-Wl,--gc-sections",
-            *(() if tool.is_zig else ("-lgcc",)),
-        ),
-    )
+def _build_defines(trace: bool, per_layer: bool) -> Flags:
+    if per_layer:
+        return ("-DNANOU_TRACE", "-DNANOU_LAYER_COUNTS")
+    return ("-DNANOU_TRACE",) if trace else ()
 
 
-def _write_link_script(memory: str, work_dir: Path) -> Path:
+def _compile_objects(target: Target, flags: Flags, library: Path, work_dir: Path) -> tuple[list[Path], list[Path]]:
+    """The model's objects, and the harness's."""
+    host = firmware_folder() / "host"
+    includes = [f"-I{library / 'include'}"]
+    if target.link_script:
+        includes.append(f"-I{host / 'bare' / 'include'}")
+    model_flags = (*flags, *includes)
+    model = _compile(target.compiler, model_flags, sorted((library / "src").glob("*.c")), work_dir / "model")
+    harness_flags = (*model_flags, f"-I{host}", *target.harness_flags)
+    sources = [host / name for name in target.harness_sources]
+    return model, _compile(target.compiler, harness_flags, sources, work_dir / "harness")
+
+
+def _write_link_script(target: Target, work_dir: Path) -> Path | None:
     """The machine's memory map and the sections, in one file: not every linker knows where to look for a second."""
-    rv32 = firmware_folder() / "host" / "rv32"
+    if not target.link_script:
+        return None
     script = work_dir / "link.ld"
-    script.write_text("\n".join((rv32 / name).read_text() for name in (memory, "sections.ld")))
+    script.write_text("\n".join((firmware_folder() / "host" / part).read_text() for part in target.link_script))
     return script
 
 
-def _compile(command: Sequence[str], sources: Sequence[Path], folder: Path) -> list[Path]:
+def build_count_plugin(qemu: Tool, folder: Path) -> Path:
+    """The plugin with which this QEMU counts instructions, compiled for this machine if `folder` lacks it."""
+    plugin = folder / "count.so"
+    if not plugin.exists():
+        version = re.search(r"version (\d+)", qemu.version)
+        interface = 1 if version and int(version[1]) < 9 else 2  # plugin/count.c says why
+        source = firmware_folder() / "host" / "plugin" / "count.c"
+        flags = [*_PLUGIN_FLAGS, f"-DPLUGIN_VERSION={interface}"]
+        _run_compiler([*find_host_compiler().command, *flags, source, "-o", plugin])
+    return plugin
+
+
+def _compile(compiler: Compiler, flags: Flags, sources: Sequence[Path], folder: Path) -> list[Path]:
     """One object for each source, in a folder that holds nothing else."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     objects = [folder / f"{source.stem}.o" for source in sources]
+
+    def compile_one(source: Path, target: Path) -> None:
+        for command in compiler.compile_commands(flags, source, target):
+            _run_compiler(command)
+
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        list(pool.map(lambda pair: _run_compiler([*command, "-c", *pair]), _pairs(sources, objects)))
+        list(pool.map(compile_one, sources, objects))
     return objects
-
-
-def _pairs(sources: Sequence[Path], objects: Sequence[Path]) -> list[tuple[str, ...]]:
-    return [(str(source), "-o", str(path)) for source, path in zip(sources, objects, strict=True)]
 
 
 def _run_compiler(command: Sequence[str | Path]) -> None:

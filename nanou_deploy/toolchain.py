@@ -25,7 +25,15 @@ SANITIZER_HINT = "install gcc with its sanitizers: `sudo apt-get install gcc`"
 RV32_COMPILER_HINT = (
     "install it: `sudo apt-get install gcc-riscv64-unknown-elf`, or without root `python -m pip install ziglang`"
 )
+ARM_COMPILER_HINT = "install it: `sudo apt-get install gcc-arm-none-eabi`"
+XTENSA_TOOLS_HINT = (
+    "install them: `sudo apt-get install clang-22 llvm-22 binutils-xtensa-lx106` (where clang-22 is not packaged: "
+    "https://apt.llvm.org)"
+)
 QEMU_HINT = "install it: `sudo apt-get install qemu-system-misc` (Debian 13 and later: qemu-system-riscv)"
+QEMU_ARM_HINT = "install it: `sudo apt-get install qemu-system-arm`"
+QEMU_XTENSA_HINT = "install it: `sudo apt-get install qemu-system-misc` (Debian 13 and later: qemu-system-xtensa)"
+XTENSA_LLVM_VERSIONS = (22,)  # code of older ones does not run on an ESP32
 LABWIRED_HINT = "install it: `python -m pip install labwired==0.25.0`"
 
 
@@ -40,6 +48,16 @@ class Tool:
     @property
     def is_zig(self) -> bool:
         return self.name == "zig"
+
+
+@dataclass(frozen=True)
+class XtensaTools:
+    """What it takes to make Xtensa code of C: LLVM's parts, which must be of one version, and GNU's linker."""
+
+    clang: Tool
+    llc: Tool
+    assembler: Tool
+    linker: Tool
 
 
 @lru_cache(maxsize=32)
@@ -95,12 +113,46 @@ def find_rv32_compiler(name: str | None = None) -> Tool:
     return tool
 
 
+def find_arm_compiler(name: str | None = None) -> Tool:
+    """A compiler for bare-metal Cortex-M; no C library is needed. Raises ToolMissing."""
+    tool = _find_program((name or "arm-none-eabi-gcc",))
+    if tool is None:
+        raise ToolMissing("no compiler for Cortex-M (arm-none-eabi-gcc)", hint=ARM_COMPILER_HINT)
+    return tool
+
+
+def find_xtensa_tools() -> XtensaTools:
+    """LLVM 22 or later with its Xtensa backend, and a linker. Raises ToolMissing."""
+    linker = _find_program(("xtensa-lx106-elf-ld", "xtensa-esp-elf-ld", "xtensa-esp32-elf-ld"))
+    for version in XTENSA_LLVM_VERSIONS:
+        clang, llc, assembler = (_find_program((f"{part}-{version}",)) for part in ("clang", "llc", "llvm-mc"))
+        if clang and llc and assembler and linker:
+            return XtensaTools(clang, llc, assembler, linker)
+    raise ToolMissing(
+        "no compiler for Xtensa (clang-22, llc-22, llvm-mc-22, xtensa-lx106-elf-ld)", hint=XTENSA_TOOLS_HINT
+    )
+
+
+def _find_qemu(architecture: str, hint: str) -> Tool:
+    tool = _find_program((f"qemu-system-{architecture}",))
+    if tool is None:
+        raise ToolMissing(f"qemu-system-{architecture} is not installed", hint=hint)
+    return tool
+
+
 def find_qemu_riscv32() -> Tool:
     """QEMU's system emulator for RV32. Raises ToolMissing."""
-    tool = _find_program(("qemu-system-riscv32",))
-    if tool is None:
-        raise ToolMissing("qemu-system-riscv32 is not installed", hint=QEMU_HINT)
-    return tool
+    return _find_qemu("riscv32", QEMU_HINT)
+
+
+def find_qemu_arm() -> Tool:
+    """QEMU's system emulator for Arm. Raises ToolMissing."""
+    return _find_qemu("arm", QEMU_ARM_HINT)
+
+
+def find_qemu_xtensa() -> Tool:
+    """QEMU's system emulator for little-endian Xtensa. Raises ToolMissing."""
+    return _find_qemu("xtensa", QEMU_XTENSA_HINT)
 
 
 def find_labwired() -> Tool:

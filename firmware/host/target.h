@@ -1,8 +1,9 @@
 /* target.h - what the harness needs from the machine that it runs on.
  *
- * target_files.c     an operating system: standard files
- * rv32/semihost.c    QEMU's "virt" machine: files of the host, by semihosting
- * rv32/esp32c3.c     a simulated ESP32-C3: frames in flash, results over UART
+ * target_files.c      an operating system: standard files
+ * bare/semihost.c     RISC-V and Arm in QEMU: files of the host, by semihosting
+ * xtensa/simcall.c    Xtensa in QEMU: files of the host, by the simulator's system calls
+ * bare/uart.c         a simulated ESP32: frames in flash, results over UART
  */
 #ifndef NANOU_TARGET_H
 #define NANOU_TARGET_H

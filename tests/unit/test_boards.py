@@ -8,8 +8,17 @@ from nanou_deploy.boards import BOARDS, Board, find_board
 from nanou_deploy.errors import DeployError
 
 
-def test_names_of_the_first_boards() -> None:
-    assert list(BOARDS) == ["host", "rv32-qemu", "esp32c3-sim", "esp32s3", "esp32dev", "esp32c3"]
+def test_names_of_the_boards() -> None:
+    assert list(BOARDS) == [
+        "host",
+        "rv32-qemu",
+        "esp32c3-sim",
+        "cortex-m4-qemu",
+        "cortex-m7-qemu",
+        "esp32s3",
+        "esp32dev",
+        "esp32c3",
+    ]
     assert all(name == board.name for name, board in BOARDS.items())
 
 

@@ -15,6 +15,7 @@ from nanou_deploy.resources import firmware_folder
 from tests.unit.invert_model import make_library
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror", "-fsyntax-only"]
+RV32 = ["-march=rv32imc", "-mabi=ilp32"]
 
 
 def test_rv32_build_counts_the_model_alone(require_tool: Callable[..., str], tmp_path: Path) -> None:
@@ -77,10 +78,36 @@ def test_host_harness_has_no_warnings(
     subprocess.run([require_tool(compiler), *STRICT, *trace, *includes, *sources], check=True)
 
 
-def test_rv32_harness_has_no_warnings(require_tool: Callable[..., str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("layers", [[], ["-DNANOU_TRACE", "-DNANOU_LAYER_COUNTS"]], ids=["plain", "per-layer"])
+@pytest.mark.parametrize(
+    ("compiler", "flags", "machine"),
+    [
+        ("riscv64-unknown-elf-gcc", [*RV32, "-DNANOU_COUNT_CSR=minstret"], "semihost.c"),
+        (
+            "riscv64-unknown-elf-gcc",
+            [*RV32, "-DNANOU_COUNT_CSR=mcycle", "-DNANOU_UART_BASE=1u"],
+            "uart.c",
+        ),
+        ("arm-none-eabi-gcc", ["-mcpu=cortex-m4", "-mthumb", "-DNANOU_COUNT_MARKS"], "semihost.c"),
+    ],
+)
+def test_bare_harness_has_no_warnings(
+    compiler: str,
+    flags: list[str],
+    machine: str,
+    layers: list[str],
+    require_tool: Callable[..., str],
+    tmp_path: Path,
+) -> None:
     library = make_library(tmp_path / "lib")
     host = firmware_folder() / "host"
-    flags = ["-march=rv32imc", "-mabi=ilp32", "-ffreestanding", "-O2", "-DNANOU_INSTRUCTION_CSR=minstret"]
-    includes = [f"-I{library}/include", f"-I{host}", f"-I{host}/rv32/include"]
-    sources = [host / "harness.c", *(host / "rv32").glob("*.c")]
-    subprocess.run([require_tool("riscv64-unknown-elf-gcc"), *STRICT, *flags, *includes, *sources], check=True)
+    includes = [f"-I{library}/include", f"-I{host}", f"-I{host}/bare/include"]
+    sources = [host / "harness.c", *(host / "bare" / name for name in ("memory.c", "trap.c", machine))]
+    command = [require_tool(compiler), *STRICT, *flags, *layers, "-ffreestanding", "-O2", *includes, *sources]
+    subprocess.run(command, check=True)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_count_plugin_has_no_warnings(compiler: str, require_tool: Callable[..., str]) -> None:
+    source = firmware_folder() / "host" / "plugin" / "count.c"
+    subprocess.run([require_tool(compiler), *STRICT, "-fPIC", "-DPLUGIN_VERSION=1", source], check=True)

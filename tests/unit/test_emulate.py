@@ -8,14 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanou_deploy.boards import find_board
+from nanou_deploy.boards import BOARDS, find_board
 from nanou_deploy.build import Build, build_harness
-from nanou_deploy.emulate import run_harness
+from nanou_deploy.emulate import REST, run_harness
 from nanou_deploy.errors import DeployError
 from tests.unit.invert_model import INPUT_BYTES, Int8Array, expected_outputs, inverted, make_library
 
-BOARD_NAMES = ["host", "rv32-qemu", "esp32c3-sim"]
+BOARD_NAMES = [board.name for board in BOARDS.values() if board.runs_here]
 EMULATED = BOARD_NAMES[1:]
+SIMULATED = [name for name in EMULATED if name.endswith("-sim")]
+TWINS = [("rv32-qemu", "esp32c3-sim")]  # the same code in two emulators
+LAYER_SLACK_INSTRUCTIONS = 40  # what calls of the hook cost their callers
+STORE_FAULTS = {
+    "rv32-qemu": "store access fault at pc 0x8[0-9a-f]{7}",
+    "cortex-m4-qemu": "data access fault at pc 0x0000[0-9a-f]{4}",
+    "cortex-m7-qemu": "data access fault at pc 0x0000[0-9a-f]{4}",
+}
+ARM = [name for name in EMULATED if name.startswith("cortex")]
 
 
 @pytest.fixture
@@ -31,18 +40,23 @@ def need_board(require_tool: Callable[..., str], require_module: Callable[[str],
         if name == "host":
             require_tool("gcc", "clang")
             return
-        require_tool("riscv64-unknown-elf-gcc")
-        if name == "rv32-qemu":
-            require_tool("qemu-system-riscv32")
-        else:
+        instruction_set = find_board(name).isa
+        tools = {
+            "rv32imc": ("riscv64-unknown-elf-gcc", "qemu-system-riscv32"),
+            "armv7e-m": ("arm-none-eabi-gcc", "gcc", "qemu-system-arm"),
+        }.get(instruction_set, ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa"))
+        for tool in tools[:-1]:
+            require_tool(tool)
+        if name in SIMULATED:
             require_module("labwired")
+        else:
+            require_tool(tools[-1])
 
     return need
 
 
-def _build(tmp_path: Path, board: str, fault: str = "", *, trace: bool = False, sanitize: bool = False) -> Build:
-    library = make_library(tmp_path / "lib", fault)
-    return build_harness(library, find_board(board), tmp_path / board, trace=trace, sanitize=sanitize)
+def _build(tmp_path: Path, board: str, fault: str = "", **options: bool) -> Build:
+    return build_harness(make_library(tmp_path / "lib", fault), find_board(board), tmp_path / board, **options)
 
 
 @pytest.mark.parametrize("board", BOARD_NAMES)
@@ -88,16 +102,53 @@ def test_sanitizers_catch_undefined_arithmetic(
         run_harness(build, inputs)
 
 
-def test_two_emulators_count_the_same_instructions_twice(
-    need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+@pytest.mark.parametrize("board", EMULATED)
+def test_counts_are_reproducible(
+    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
 ) -> None:
-    for board in EMULATED:
-        need_board(board)
-    builds = [_build(tmp_path, board) for board in EMULATED]
-    counts = [run_harness(build, inputs).instructions for build in builds for _ in range(2)]
+    need_board(board)
+    build = _build(tmp_path, board)
+    first, second = (run_harness(build, inputs).instructions for _ in range(2))
+    assert first is not None
+    assert INPUT_BYTES < first[0] < 50 * INPUT_BYTES  # at least one for each byte
+    assert first == second
+
+
+@pytest.mark.parametrize(("one", "other"), TWINS)
+def test_two_emulators_count_the_same(
+    one: str, other: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    need_board(one)
+    need_board(other)
+    counts = [run_harness(_build(tmp_path, board), inputs).instructions for board in (one, other)]
     assert counts[0] is not None
-    assert counts[0][0] > INPUT_BYTES  # at least one for each byte
-    assert counts == [counts[0]] * 4
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("board", EMULATED)
+def test_layers_are_counted_apart(
+    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    need_board(board)
+    nops = ("", f'__asm__ volatile("{"nop; " * 20}");')  # between operator 0 and its hook
+    plain, longer = (run_harness(_build(tmp_path, board, fault, per_layer=True), inputs) for fault in nops)
+    assert plain.layer_instructions is not None
+    assert longer.layer_instructions is not None
+    assert list(plain.layer_instructions) == [0, 1, REST]
+    added = {key: count - plain.layer_instructions[key] for key, count in longer.layer_instructions.items()}
+    assert added == {0: pytest.approx(20, abs=3), 1: 0, REST: 0}  # branches around them may get longer
+    assert plain.instructions is None  # counting is part of it
+    np.testing.assert_array_equal(plain.outputs, expected_outputs(inputs))
+
+    whole = run_harness(_build(tmp_path, board), inputs).instructions
+    assert whole is not None
+    assert 0 < plain.layer_instructions[REST] < 40
+    assert whole[0] <= sum(plain.layer_instructions.values()) <= whole[0] + LAYER_SLACK_INSTRUCTIONS
+
+
+def test_layers_are_not_counted_on_the_host(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="emulated boards"):
+        _build(tmp_path, "host", per_layer=True)
 
 
 @pytest.mark.parametrize("board", EMULATED)
@@ -133,9 +184,26 @@ def test_errors_of_the_model_are_named(
 def test_crashes_are_located(board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
     need_board(board)
     build = _build(tmp_path, board, "*(volatile int32_t *)(uintptr_t)0xF0000000u = 1;")
-    fault = "store access fault at pc 0x8[0-9a-f]{7}, address 0x" if board == "rv32-qemu" else ".* violation at 0x"
+    fault = rf"{STORE_FAULTS[board]}, address 0x" if board in STORE_FAULTS else ".* violation at 0x"
     with pytest.raises(DeployError, match=rf"on {board} crashed: {fault}f0000000\s.*frame 0"):
         run_harness(build, inputs, timeout_s=20)
+
+
+@pytest.mark.parametrize("board", ARM)
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ('__asm__ volatile("udf #1");', "undefined instruction"),
+        ("((void (*)(void))(uintptr_t)0x40000001u)();", "instruction access fault"),
+        ("((void (*)(void))(uintptr_t)0x00001000u)();", "jump out of Thumb code"),
+    ],
+)
+def test_faults_of_cortex_m_are_named(
+    fault: str, words: str, board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    need_board(board)
+    with pytest.raises(DeployError, match=f"crashed: {words} at pc 0x"):
+        run_harness(_build(tmp_path, board, fault), inputs, timeout_s=20)
 
 
 def test_a_killed_process_is_reported(need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:

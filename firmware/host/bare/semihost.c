@@ -1,4 +1,4 @@
-/* semihost.c - the harness in QEMU: files and console of the host by RISC-V semihosting.
+/* semihost.c - the harness on RISC-V and Arm in QEMU: files and console of the host by semihosting.
  *
  * Operation numbers and argument blocks: "Semihosting for AArch32 and AArch64", Arm, release 2.0, which the
  * RISC-V specification adopts. Input and output have fixed names in QEMU's working directory.
@@ -14,6 +14,7 @@ enum { MODE_READ_BINARY = 1, MODE_WRITE_BINARY = 5 };
 static uintptr_t input;
 static uintptr_t output;
 
+#if defined(__riscv)
 /* The three instructions must lie in one page, uncompressed: QEMU recognises exactly this pattern. */
 __attribute__((noinline, aligned(32))) static uintptr_t semihost(uintptr_t operation, const void *block) {
     register uintptr_t a0 __asm__("a0") = operation;
@@ -29,6 +30,14 @@ __attribute__((noinline, aligned(32))) static uintptr_t semihost(uintptr_t opera
                      : "memory");
     return a0;
 }
+#else
+static uintptr_t semihost(uintptr_t operation, const void *block) {
+    register uintptr_t r0 __asm__("r0") = operation;
+    register const void *r1 __asm__("r1") = block;
+    __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+    return r0;
+}
+#endif
 
 static uintptr_t open_file(const char *name, size_t name_bytes, uintptr_t mode) {
     const uintptr_t block[3] = {(uintptr_t)name, mode, name_bytes};

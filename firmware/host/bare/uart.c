@@ -1,22 +1,23 @@
-/* esp32c3.c - the harness on a simulated ESP32-C3: frames from the flash window, results over UART0.
+/* uart.c - the harness on a simulated ESP32, -S3 or -C3: frames from the flash window, results over UART0.
  *
  * The host puts the input stream into flash at cases: its length in bytes, then the bytes. Output records go
  * out as lines of text, "#" and up to 32 bytes in hexadecimal, "*" and the CRC-32 of every record byte so
- * far; so a damaged, lost or repeated line is noticed. "exit N" ends the run. Registers: ESP32-C3 Technical
- * Reference Manual, chapter "UART Controller".
+ * far; so a damaged, lost or repeated line is noticed. "exit N" ends the run. Registers: the chips' Technical
+ * Reference Manuals, chapter "UART Controller"; the three used here are the same on all, from
+ * NANOU_UART_BASE.
  */
 #include "../target.h"
 #include "machine.h"
 
-static volatile uint32_t *const uart_fifo = (volatile uint32_t *)0x60000000u;
-static volatile uint32_t *const uart_clock_divider = (volatile uint32_t *)0x60000014u;
-static volatile uint32_t *const uart_status = (volatile uint32_t *)0x6000001Cu;
+static volatile uint32_t *const uart_fifo = (volatile uint32_t *)(NANOU_UART_BASE + 0x00u);
+static volatile uint32_t *const uart_clock_divider = (volatile uint32_t *)(NANOU_UART_BASE + 0x14u);
+static volatile uint32_t *const uart_status = (volatile uint32_t *)(NANOU_UART_BASE + 0x1Cu);
 #define TX_FIFO_COUNT(status) (((status) >> 16) & 0x3FFu)
 #define TX_FIFO_BYTES         128u
 
 #define LINE_BYTES 32u
 
-extern const volatile uint32_t cases[]; /* esp32c3.ld: [0] = size in bytes, then the stream */
+extern const volatile uint32_t cases[]; /* the chip's .ld file: [0] = size in bytes, then the stream */
 
 static size_t cases_read_bytes;
 static uint8_t line[LINE_BYTES];

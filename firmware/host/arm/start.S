@@ -1,0 +1,63 @@
+/* start.S - vectors and entry of a bare-metal Armv7E-M image. The loader has placed .data; .bss is cleared here. */
+    .syntax unified
+    .thumb
+
+    .section .text.start, "ax"
+    .globl _start
+vectors: /* Armv7-M Architecture Reference Manual, B1.5.3: stack pointer, reset, then the exceptions */
+    .word __stack_top
+    .word _start
+    .rept 14
+    .word fault_entry
+    .endr
+
+    .thumb_func
+    .type _start, %function
+_start:
+    ldr r0, =__stack_top
+    mov sp, r0
+    ldr r0, =__bss_start
+    ldr r1, =__bss_end
+    movs r2, #0
+1:  cmp r0, r1
+    bhs 2f
+    str r2, [r0], #4
+    b 1b
+2:  movs r0, #0
+    movs r1, #0
+    bl main
+    bl machine_exit
+3:  b 3b
+
+/* Any exception ends the run: report cause, place and address, on a fresh stack, since the old one may be the
+ * cause. The faulting address counts only if the status says that it is valid. */
+    .thumb_func
+    .type fault_entry, %function
+fault_entry:
+    ldr r3, =0xE000ED28     /* CFSR; MMFAR and BFAR lie 12 and 16 bytes further */
+    ldr r0, [r3]
+    movs r1, #0
+    tst r0, #0x1000         /* STKERR: the frame could not be pushed, so there is no pc to be had */
+    bne 4f
+    ldr r1, [sp, #24]       /* pc, as the exception pushed it */
+4:  movs r2, #0
+    tst r0, #0x80           /* MMARVALID */
+    it ne
+    ldrne r2, [r3, #12]
+    tst r0, #0x8000         /* BFARVALID */
+    it ne
+    ldrne r2, [r3, #16]
+    ldr r3, =__stack_top
+    mov sp, r3
+    bl machine_trap
+5:  b 5b
+    .pool
+
+/* plugin/count.c notes the count whenever this instruction is executed; the symbol must cover nothing else. */
+    .section .text.nanou_mark, "ax"
+    .globl nanou_mark
+    .thumb_func
+    .type nanou_mark, %function
+nanou_mark:
+    bx lr
+    .size nanou_mark, . - nanou_mark
