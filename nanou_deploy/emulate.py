@@ -179,7 +179,8 @@ def _split_records(stream: bytes, count: int) -> list[dict[int, bytes]]:
         data = stream[position + 12 : position + 12 + size_bytes]
         if len(data) != size_bytes or frame >= count:
             raise DeployError(f"the harness's record stream is damaged at byte {position}", hint="is the disk full?")
-        frames[frame][kind] = data
+        # An operator is recorded row by row.
+        frames[frame][kind] = frames[frame].get(kind, b"") + data
         position += 12 + size_bytes
     missing = [number for number, frame in enumerate(frames) if _RECORD_OUTPUT not in frame]
     if missing:
