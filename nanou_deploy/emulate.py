@@ -8,7 +8,7 @@ import struct
 import subprocess
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,19 +17,29 @@ import numpy as np
 import numpy.typing as npt
 
 from nanou_deploy.boards import find_board
-from nanou_deploy.build import Build
+from nanou_deploy.build import Build, build_count_plugin
 from nanou_deploy.errors import DeployError
-from nanou_deploy.toolchain import find_labwired, find_qemu_riscv32
+from nanou_deploy.toolchain import Tool, find_labwired, find_qemu_arm, find_qemu_riscv32
 
 Int8Array = npt.NDArray[np.int8]
 
-_RECORD_OUTPUT = 0xFFFFFFFF
+_RECORD_OUTPUT, _RECORD_LAYER = 0xFFFFFFFF, 0xFFFFFFFE  # see firmware/host/harness.c
+_LAYER_REST, _LAYER_EMPTY = 0xFFFFFFFF, 0xFFFFFFFE
+REST = -1  # in HarnessRun.layer_instructions: what comes after the last operator
+
+_SEMIHOSTING = "-semihosting-config enable=on,target=native"
+_QEMU: Mapping[str, tuple[Callable[[], Tool], str]] = {
+    # With -icount shift=0 minstret counts instructions; without it, it counts the host's time.
+    "rv32-qemu": (find_qemu_riscv32, f"-machine virt -cpu rv32 -m 64M -bios none -icount shift=0 {_SEMIHOSTING}"),
+    "cortex-m4-qemu": (find_qemu_arm, f"-machine mps2-an386 {_SEMIHOSTING}"),
+    "cortex-m7-qemu": (find_qemu_arm, f"-machine mps2-an500 {_SEMIHOSTING}"),
+}
 _SIM_SLICE = "10ms"  # of the simulated chip's time between looks at the clock on the wall
-_SIM_CASES_LIMIT_BYTES = 4 << 20  # the flash window that esp32c3.ld sets aside
+_SIM_CASES_LIMIT_BYTES = 4 << 20  # the flash window that each chip's .ld file sets aside
 _CRASH_HINT = "`nanou-deploy verify --board host` runs the same code under sanitizers"
-_STATISTICS = re.compile(r"^frame (\d+) instructions (\d+) stack_bytes (\d+)$", re.MULTILINE)
+_STATISTICS = re.compile(r"^frame \d+ counts (\d+) (\d+) (\d+) stack_bytes (\d+)$", re.MULTILINE)
 _TRAP = re.compile(r"^trap cause ([0-9a-f]{8}) pc ([0-9a-f]{8}) address ([0-9a-f]{8})$", re.MULTILINE)
-_TRAP_CAUSES = {  # RISC-V privileged specification, table "mcause"
+_RISCV_CAUSES = {  # RISC-V privileged specification, table "mcause"
     0: "instruction address misaligned",
     1: "instruction access fault",
     2: "illegal instruction",
@@ -39,30 +49,51 @@ _TRAP_CAUSES = {  # RISC-V privileged specification, table "mcause"
     6: "store address misaligned",
     7: "store access fault",
 }
+_ARM_CAUSE_BITS = {  # Armv7-M Architecture Reference Manual, B3.2.15, bits of CFSR
+    0: "instruction access fault",
+    1: "data access fault",
+    8: "instruction access fault",
+    9: "data access fault",
+    10: "late data access fault",
+    12: "stack access fault",
+    16: "undefined instruction",
+    17: "jump out of Thumb code",
+    18: "invalid return from an exception",
+    19: "coprocessor or FPU is off",
+    24: "unaligned access",
+    25: "division by zero",
+}
 
 
 @dataclass(frozen=True)
 class HarnessRun:
     """What came back, frame by frame.
 
-    `outputs` is int8 (N, output bytes). `instructions` (exact) and `stack_bytes` (the deepest of all frames) are
-    None on the host and in traced builds. `traces` maps TFLite operator index to that operator's whole output;
-    empty unless the build is traced.
+    `outputs` is int8 (N, output bytes). `instructions` (exact) are those from the call of nanou_invoke to its return;
+    `stack_bytes` is the deepest of all frames; both are None on the host, in traced and in per-layer builds. `traces`
+    maps TFLite operator index to that operator's whole output; empty unless the build is traced.
+    `layer_instructions`, of per-layer builds, maps operator index to the instructions that the first frame spent
+    from the end of what ran before to the end of the operator, and REST to those from the last operator to the
+    return. The cost of counting is subtracted, but for passing the hook's arguments and what the compiler must
+    save around a call, so the sum is a little above `instructions`.
     """
 
     outputs: Int8Array
     instructions: tuple[int, ...] | None
     stack_bytes: int | None
     traces: tuple[Mapping[int, bytes], ...]
+    layer_instructions: Mapping[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class _Finished:
-    """A run that came to an end by itself: the harness's exit code, its console text, its record stream."""
+    """A run that came to an end by itself: the harness's exit code, its console text, its record stream, and the
+    instructions executed before each mark, where a plugin counted."""
 
     code: int
     console: str
     records: bytes
+    marks: tuple[int, ...] = ()
 
 
 def run_harness(build: Build, inputs: Int8Array, *, timeout_s: float = 600.0) -> HarnessRun:
@@ -75,35 +106,67 @@ def run_harness(build: Build, inputs: Int8Array, *, timeout_s: float = 600.0) ->
         raise DeployError(f"inputs must be int8 frames of shape (N, bytes), not {inputs.dtype} {inputs.shape}")
     kind = find_board(build.board).kind
     run = {"host": _run_process, "qemu": _run_qemu, "sim": _run_simulator}[kind]
-    finished = run(build.elf.resolve(), np.ascontiguousarray(inputs).tobytes(), timeout_s)
+    finished = run(build, np.ascontiguousarray(inputs).tobytes(), timeout_s)
     if finished.code != 0:
         raise DeployError(
-            f"the harness on {build.board} {_diagnose(finished)}",
+            f"the harness on {build.board} {_diagnose(finished, find_board(build.board).isa)}",
             hint=_CRASH_HINT if kind != "host" else "",
         )
-    frames = _split_records(finished.records, inputs.shape[0])
-    statistics = _STATISTICS.findall(finished.console)
-    counted = len(statistics) == inputs.shape[0]
+    frames, layers = _split_records(finished.records, inputs.shape[0])
+    counts, stack_bytes = _statistics(finished, inputs.shape[0])
     return HarnessRun(
         outputs=np.stack([np.frombuffer(frame[_RECORD_OUTPUT], dtype=np.int8) for frame in frames]),
-        instructions=tuple(int(instructions) for _, instructions, _ in statistics) if counted else None,
-        stack_bytes=max(int(stack) for _, _, stack in statistics) if counted else None,
+        instructions=counts,
+        stack_bytes=stack_bytes,
         traces=tuple({key: frame[key] for key in frame if key != _RECORD_OUTPUT} for frame in frames)
         if build.trace
         else (),
+        layer_instructions=_layer_instructions(layers, finished.marks) if build.per_layer else None,
     )
 
 
-def _run_process(program: Path, stream: bytes, timeout_s: float) -> _Finished:
-    return _run_in_folder([str(program), "input.bin", "output.bin"], stream, timeout_s)
+def _statistics(finished: _Finished, frames: int) -> tuple[tuple[int, ...] | None, int | None]:
+    """Instructions per frame, less what an empty interval costs, and the deepest stack; None where not printed."""
+    lines = [tuple(map(int, line)) for line in _STATISTICS.findall(finished.console)]
+    if len(lines) != frames:
+        return None, None
+    intervals = [
+        (_span(empty, before, finished.marks), _span(before, after, finished.marks))
+        for empty, before, after, _ in lines
+    ]
+    return tuple(invoke - nothing for nothing, invoke in intervals), max(line[3] for line in lines)
 
 
-def _run_qemu(program: Path, stream: bytes, timeout_s: float) -> _Finished:
-    machine = "-machine virt -cpu rv32 -m 64M -bios none -nographic -monitor none -serial none"
-    # With -icount shift=0 minstret counts instructions; without it, it counts the host's time.
-    counting = "-icount shift=0 -semihosting-config enable=on,target=native"
-    qemu = find_qemu_riscv32().command
-    return _run_in_folder([*qemu, *machine.split(), *counting.split(), "-kernel", str(program)], stream, timeout_s)
+def _span(start: int, end: int, marks: tuple[int, ...]) -> int:
+    """Instructions between two counts. With `marks`, they are numbers of marks; else a counter's, which may wrap."""
+    return marks[end] - marks[start] if marks else (end - start) % 2**32
+
+
+def _layer_instructions(records: Sequence[bytes], marks: tuple[int, ...]) -> Mapping[int, int]:
+    """Sum per operator, in the order of first execution; an operator that runs row by row has many records."""
+    empty, totals = 0, dict[int, int]()
+    for record in records:
+        operator, start, end = struct.unpack("<IQQ", record)
+        if operator == _LAYER_EMPTY:
+            empty = _span(start, end, marks)
+        else:
+            key = REST if operator == _LAYER_REST else operator
+            totals[key] = totals.get(key, 0) + _span(start, end, marks) - empty
+    return totals
+
+
+def _run_process(build: Build, stream: bytes, timeout_s: float) -> _Finished:
+    return _run_in_folder([str(build.elf.resolve()), "input.bin", "output.bin"], stream, timeout_s)
+
+
+def _run_qemu(build: Build, stream: bytes, timeout_s: float) -> _Finished:
+    find, machine = _QEMU[build.board]
+    qemu = find()
+    program = build.elf.resolve()
+    options = [*machine.split(), "-nographic", "-monitor", "none", "-serial", "none"]
+    if build.count_plugin:
+        options += ["-plugin", f"{build_count_plugin(qemu, program.parent)},out=marks.bin"]
+    return _run_in_folder([*qemu.command, *options, "-kernel", str(program)], stream, timeout_s)
 
 
 def _run_in_folder(command: Sequence[str], stream: bytes, timeout_s: float) -> _Finished:
@@ -127,10 +190,12 @@ def _run_in_folder(command: Sequence[str], stream: bytes, timeout_s: float) -> _
         except subprocess.TimeoutExpired as error:
             raise _timeout(timeout_s, (error.stdout or b"").decode(errors="replace")) from error
         records = output_path.read_bytes() if output_path.exists() else b""
-        return _Finished(done.returncode, done.stdout.decode(errors="replace"), records)
+        marks_path = Path(folder, "marks.bin")
+        marks = np.fromfile(marks_path, dtype=np.uint64).tolist() if marks_path.exists() else []
+        return _Finished(done.returncode, done.stdout.decode(errors="replace"), records, tuple(marks))
 
 
-def _run_simulator(program: Path, stream: bytes, timeout_s: float) -> _Finished:
+def _run_simulator(build: Build, stream: bytes, timeout_s: float) -> _Finished:
     """Put the frames into the chip's flash window, run until "exit N" appears on the UART."""
     find_labwired()
     from labwired import Sim  # a native extension of 28 MB: only when it is used
@@ -139,7 +204,7 @@ def _run_simulator(program: Path, stream: bytes, timeout_s: float) -> _Finished:
         raise DeployError(f"{len(stream)} bytes of input exceed the simulated flash", hint="use fewer --cases")
     console = ""
     deadline = time.monotonic() + timeout_s
-    with Sim(program, chip="esp32c3", uart="uart0") as sim:
+    with Sim(build.elf.resolve(), chip=build.board.removesuffix("-sim"), uart="uart0") as sim:
         words = struct.pack("<I", len(stream)) + stream + bytes(-len(stream) % 4)
         cases = sim.symbol("cases")
         for offset, (word,) in enumerate(struct.iter_unpack("<I", words)):
@@ -151,14 +216,15 @@ def _run_simulator(program: Path, stream: bytes, timeout_s: float) -> _Finished:
                 sim.run_for(_SIM_SLICE)
             except RuntimeError as error:  # memory that is not there, instructions that are none
                 raise DeployError(
-                    f"the harness on esp32c3-sim crashed: {error}\n{_tail(console + sim.read_uart())}", hint=_CRASH_HINT
+                    f"the harness on {build.board} crashed: {error}\n{_tail(console + sim.read_uart())}",
+                    hint=_CRASH_HINT,
                 ) from error
             console += sim.read_uart()
     return _Finished(int(end[1], 16), console, _decode_lines(console))
 
 
 def _decode_lines(console: str) -> bytes:
-    """The record stream from its "#hex*crc" lines; see firmware/host/rv32/esp32c3.c."""
+    """The record stream from its "#hex*crc" lines; see firmware/host/bare/uart.c."""
     stream, crc = bytearray(), 0
     for number, (data, stated) in enumerate(re.findall(r"^#([0-9a-f]*)\*([0-9a-f]{8})$", console, re.MULTILINE)):
         crc = zlib.crc32(bytes.fromhex(data), crc)
@@ -168,9 +234,11 @@ def _decode_lines(console: str) -> bytes:
     return bytes(stream)
 
 
-def _split_records(stream: bytes, count: int) -> list[dict[int, bytes]]:
-    """Per frame: operator index, or _RECORD_OUTPUT, to data; see firmware/host/harness.c."""
+def _split_records(stream: bytes, count: int) -> tuple[list[dict[int, bytes]], list[bytes]]:
+    """Per frame: operator index, or _RECORD_OUTPUT, to data; and the first frame's layer records in order. See
+    firmware/host/harness.c. What an operator writes row by row is joined."""
     frames: list[dict[int, bytes]] = [{} for _ in range(count)]
+    layers = []
     position = 0
     while position < len(stream):
         if position + 12 > len(stream):
@@ -179,24 +247,33 @@ def _split_records(stream: bytes, count: int) -> list[dict[int, bytes]]:
         data = stream[position + 12 : position + 12 + size_bytes]
         if len(data) != size_bytes or frame >= count:
             raise DeployError(f"the harness's record stream is damaged at byte {position}", hint="is the disk full?")
-        # An operator is recorded row by row.
-        frames[frame][kind] = frames[frame].get(kind, b"") + data
+        if kind != _RECORD_LAYER:
+            frames[frame][kind] = frames[frame].get(kind, b"") + data
+        elif frame == 0:
+            layers.append(data)
         position += 12 + size_bytes
     missing = [number for number, frame in enumerate(frames) if _RECORD_OUTPUT not in frame]
     if missing:
         raise DeployError(f"the harness gave no output for frame {missing[0]} of {count}")
-    return frames
+    return frames, layers
 
 
-def _diagnose(finished: _Finished) -> str:
+def _diagnose(finished: _Finished, isa: str) -> str:
     """What went wrong, in words, from exit code and console text."""
     trap = _TRAP.search(finished.console)
     if trap:
         cause, pc, address = (int(group, 16) for group in trap.groups())
-        name = _TRAP_CAUSES.get(cause, f"exception {cause}")
+        name = _name_cause(isa, cause)
         return f"crashed: {name} at pc {pc:#010x}, address {address:#010x}\n{_tail(finished.console)}"
     ending = f"was killed by signal {-finished.code}" if finished.code < 0 else f"failed with code {finished.code}"
     return f"{ending}\n{_tail(finished.console)}"
+
+
+def _name_cause(isa: str, cause: int) -> str:
+    if isa.startswith("armv7"):
+        names = [name for bit, name in _ARM_CAUSE_BITS.items() if cause >> bit & 1]
+        return names[0] if names else "exception"
+    return _RISCV_CAUSES.get(cause, f"exception {cause}")
 
 
 def _timeout(timeout_s: float, console: str) -> DeployError:
