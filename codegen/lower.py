@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from codegen import ops
 from codegen.ir import Graph
-from codegen.program import Program, Stage
+from codegen.program import Program, Stage, rows_of
 
 
 def lower_graph(graph: Graph) -> Program:
@@ -15,6 +15,6 @@ def lower_graph(graph: Graph) -> Program:
         tuple(stages),
         graph.input.index,
         graph.output.index,
-        {i: graph.tensor(i).size_bytes for i in touched},
+        {i: rows_of(graph.tensor(i).shape) for i in touched},
         {i: graph.tensor(i).name for i in touched},
     )

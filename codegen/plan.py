@@ -1,48 +1,75 @@
-"""Program -> Plan: where every activation lives, and when.
+"""Program -> Plan: in which order rows are computed, and where every row lives.
 
-The schedule here is the layer schedule: one operator after another, each producing its whole output. Buffers get
-offsets by liveness: tensors that are alive at the same time never share bytes, all others may. One exception saves
-half of the memory: an operator may write over its dying input as long as the output stays far enough ahead of what
-is still to be read (`Stage.overlay_lead_bytes`). Input and output frames have regions of their own, so that the
-input survives an inference.
+Row streaming: a tensor exists only as the few rows that somebody still needs, in a ring buffer (row r lies in slot
+r % depth). The order is demand-driven: to produce an output row, first produce the input rows it needs. That works
+for any graph of row-wise operators; a skip connection simply becomes a longer ring. Everything is then exact, because
+it is read off the one order that will be executed: each row's lifetime, each ring's depth, and the steps at which a
+ring holds nothing that is wanted, so that others may use its bytes.
 
-Offsets come from greedy placement (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference",
-arXiv 2001.03288) in several orders, of which the best is kept.
+A *cut* computes one tensor completely before anything behind it starts. In a U-shaped network a cut at the bottleneck
+lets the decoder's rings take the encoder's place. Cuts are searched for: the smallest peak wins. Cutting every tensor
+would be the layer-by-layer schedule.
+
+Placement is greedy (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", arXiv 2001.03288)
+in several orders, of which the best is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from codegen.program import Program, Stage
+import numpy as np
+import numpy.typing as npt
+
+from codegen.program import Program, RowRead, Stage
 
 ALIGNMENT_BYTES = 16
+MAX_CUTS = 2
 
 Region = Literal["work", "input", "output"]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One activation: bytes [offset_bytes, offset_bytes + size_bytes) of the arena in steps first..last.
+    """One activation: `depth_rows` slots of `row_bytes` from `offset_bytes` on.
 
-    Step s is the s-th operator; the input frame exists from step -1.
+    Step s is the s-th row computed. In the steps of `busy`, pairs of first and last, the bytes hold a row that is
+    wanted; in between, others may use them. The input frame exists from step -1.
     """
 
     tensor: int
     name: str
     region: Region
     offset_bytes: int
-    size_bytes: int
-    first_step: int
-    last_step: int
+    row_bytes: int
+    depth_rows: int
+    rows: int
+    busy: tuple[tuple[int, int], ...]
+
+    @property
+    def first_step(self) -> int:
+        return self.busy[0][0]
+
+    @property
+    def last_step(self) -> int:
+        return self.busy[-1][1]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.row_bytes * self.depth_rows
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The layer schedule's memory: [working memory | input frame | output frame]."""
+    """Arena: [working memory | input frame | output frame].
 
+    `schedule[s]` is the stage of which step s computes the next row.
+    """
+
+    schedule: tuple[int, ...]
+    cuts: tuple[int, ...]  # tensors computed completely before anything behind them
     placements: tuple[Placement, ...]
     working_bytes: int
     arena_bytes: int
@@ -53,143 +80,221 @@ class Plan:
         return next(p for p in self.placements if p.tensor == tensor)
 
 
-@dataclass(frozen=True)
-class _Buffer:
-    """Bytes with one lifetime. `tensors` are its names: an activation and whatever RESHAPE calls it."""
+@dataclass(frozen=True, eq=False)
+class _Ring:
+    """A tensor's rows under one schedule. `busy[s]`: at step s it holds a row that is wanted, or being written."""
 
-    tensors: tuple[int, ...]
-    size_bytes: int
-    first_step: int
-    last_step: int
+    tensor: int
+    row_bytes: int
+    depth_rows: int
+    busy: npt.NDArray[np.bool_]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.row_bytes * self.depth_rows
 
 
-# (output buffer, input buffer) -> lead in bytes
-_Overlays = Mapping[tuple[_Buffer, _Buffer], int]
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    cuts: tuple[int, ...]
+    schedule: tuple[int, ...]
+    rings: tuple[_Ring, ...]
+    offsets: Mapping[int, int]
+    peak_bytes: int
 
 
 def plan_program(program: Program) -> Plan:
-    """Assign offsets. The result is checked by `check_plan` before anybody uses it."""
-    buffers = _buffers(program)
-    owner = {tensor: buffer for buffer in buffers for tensor in buffer.tensors}
-    source, sink = owner[program.input], owner[program.output]
-    working = [buffer for buffer in buffers if buffer not in (source, sink)]
-    offsets = _best_placement(working, _overlays(program, owner))
-    working_bytes = _aligned(_peak(offsets))
-    offsets[source] = working_bytes
-    offsets[sink] = working_bytes + _aligned(source.size_bytes)
-    regions: dict[_Buffer, Region] = {source: "input", sink: "output"}
-    placements = tuple(
-        Placement(
-            tensor,
-            program.names[tensor],
-            regions.get(buffer, "work"),
-            offsets[buffer],
-            program.size_bytes[tensor],
-            buffer.first_step,
-            buffer.last_step,
-        )
-        for buffer in sorted(buffers, key=lambda b: (b.first_step, b.last_step))
-        for tensor in buffer.tensors
-    )
-    io_bytes = source.size_bytes + sink.size_bytes
-    plan = Plan(placements, working_bytes, _aligned(_peak(offsets)), io_bytes, program.macs)
+    """Schedule and place. The result is checked by `check_plan` before anybody uses it."""
+    best = _search_cuts(program)
+    working_bytes = _aligned(best.peak_bytes)
+    frames = {tensor: program.rows[tensor] for tensor in (program.input, program.output)}
+    frame_bytes = {tensor: rows.count * rows.size_bytes for tensor, rows in frames.items()}
+    output_offset = working_bytes + _aligned(frame_bytes[program.input])
+    last = len(best.schedule) - 1
+    placements = []
+    for ring in best.rings:
+        rows = program.rows[ring.tensor]
+        region: Region = "work"
+        offset, depth = best.offsets.get(ring.tensor, 0), ring.depth_rows
+        busy = _intervals(ring.busy)
+        if ring.tensor in frames:
+            region = "input" if ring.tensor == program.input else "output"
+            offset = working_bytes if region == "input" else output_offset
+            # Frames are complete; the input survives an inference.
+            depth, busy = rows.count, ((-1 if region == "input" else busy[0][0], last),)
+        name = program.names[ring.tensor]
+        placements.append(Placement(ring.tensor, name, region, offset, rows.size_bytes, depth, rows.count, busy))
+    arena_bytes = _aligned(output_offset + frame_bytes[program.output])
+    io_bytes = sum(frame_bytes.values())
+    plan = Plan(best.schedule, best.cuts, tuple(placements), working_bytes, arena_bytes, io_bytes, program.macs)
     check_plan(program, plan)
     return plan
+
+
+def _intervals(busy: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+    """Runs of true steps as pairs of first and last."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], busy, [False]]).astype(np.int8)))
+    return tuple((int(first), int(end) - 1) for first, end in edges.reshape(-1, 2))
 
 
 def _aligned(size_bytes: int) -> int:
     return -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
-def _peak(offsets: Mapping[_Buffer, int]) -> int:
-    return max((offset + buffer.size_bytes for buffer, offset in offsets.items()), default=0)
+# ---- Schedule --------------------------------------------------------------------------------------------------
 
 
-def _is_alias(program: Program, stage: Stage) -> bool:
-    """RESHAPE is another name for its input's bytes; between the two frames it has to be a copy."""
-    return stage.kernel is None and program.input not in stage.inputs and stage.output != program.output
+def needed_rows(read: RowRead, row: int, input_rows: int) -> range:
+    """Input rows that one pointer makes necessary for output row `row`."""
+    if read.is_linear:
+        return range(input_rows)
+    return range(read.rows[row], read.rows[row] + 1) if 0 <= read.rows[row] < input_rows else range(0)
 
 
-def _buffers(program: Program) -> list[_Buffer]:
-    """Group tensors that are the same bytes, with first and last step at which these must be intact."""
-    last_step = len(program.stages) - 1
-    names: dict[int, list[int]] = {program.input: [program.input]}  # by first tensor of the group
-    root = {program.input: program.input}
-    spans = {program.input: (-1, last_step)}
-    for step, stage in enumerate(program.stages):
-        for tensor in stage.inputs:
-            spans[root[tensor]] = (spans[root[tensor]][0], max(spans[root[tensor]][1], step))
-        root[stage.output] = root[stage.inputs[0]] if _is_alias(program, stage) else stage.output
-        names.setdefault(root[stage.output], []).append(stage.output)
-        spans.setdefault(root[stage.output], (step, step))
-    spans[program.output] = (spans[program.output][0], last_step)
-    return [_Buffer(tuple(names[r]), program.size_bytes[r], *spans[r]) for r in names]
+def _schedule(program: Program, cuts: Sequence[int]) -> tuple[int, ...]:
+    """Stage indices, one for each row, such that every row is computed before it is read."""
+    producer = {stage.output: i for i, stage in enumerate(program.stages)}
+    done = dict.fromkeys(program.rows, 0)
+    done[program.input] = program.rows[program.input].count
+    order: list[int] = []
+
+    def produce(tensor: int, count: int) -> None:
+        """Have the first `count` rows of `tensor` computed."""
+        while done[tensor] < count:
+            stage = program.stages[producer[tensor]]
+            for read in stage.reads:
+                source = stage.inputs[read.input]
+                rows = needed_rows(read, done[tensor], program.rows[source].count)
+                # At least one row, so that every tensor has a place even if only padding of it is ever used.
+                produce(source, rows[-1] + 1 if rows else 1)
+            order.append(producer[tensor])
+            done[tensor] += 1
+
+    for tensor in (*sorted(cuts, key=lambda t: producer[t]), program.output):
+        produce(tensor, program.rows[tensor].count)
+    return tuple(order)
 
 
-def _overlays(program: Program, owner: Mapping[int, _Buffer]) -> _Overlays:
-    """Which outputs may be written over which dying inputs."""
-    return {
-        (owner[stage.output], owner[stage.inputs[0]]): stage.overlay_lead_bytes
-        for step, stage in enumerate(program.stages)
-        if stage.overlay_lead_bytes is not None and owner[stage.inputs[0]].last_step == step
-    }
+def _rings(program: Program, schedule: Sequence[int]) -> tuple[_Ring, ...]:
+    """Depth and busy steps of every tensor that the schedule produces, and of the input."""
+    made: dict[int, list[int]] = {program.input: [0] * program.rows[program.input].count}
+    wanted: dict[int, list[int]] = {program.input: [0] * program.rows[program.input].count}
+    for step, index in enumerate(schedule):
+        stage = program.stages[index]
+        row = len(made.setdefault(stage.output, []))
+        made[stage.output].append(step)
+        wanted.setdefault(stage.output, []).append(step)
+        for read in stage.reads:
+            source = stage.inputs[read.input]
+            for needed in needed_rows(read, row, program.rows[source].count):
+                wanted[source][needed] = step
+    rings = []
+    for tensor, steps in made.items():
+        busy = np.zeros(len(schedule), np.bool_)
+        for first, last in zip(steps, wanted[tensor], strict=True):
+            busy[first : last + 1] = True
+        alive = np.searchsorted(steps, wanted[tensor], side="right") - np.arange(len(steps))
+        rings.append(_Ring(tensor, program.rows[tensor].size_bytes, int(alive.max()), busy))
+    return tuple(rings)
 
 
-def _best_placement(buffers: list[_Buffer], overlays: _Overlays) -> dict[_Buffer, int]:
+def _search_cuts(program: Program) -> _Candidate:
+    """Greedy: add the cut that lowers the peak most, while one does."""
+    best = _evaluate(program, ())
+    produced = [stage.output for stage in program.stages if stage.output != program.output]
+    for _ in range(MAX_CUTS):
+        # A cut holds its whole tensor, so one that is not smaller than the peak cannot lower it.
+        sizes = {t: program.rows[t].count * program.rows[t].size_bytes for t in produced}
+        small = [t for t in produced if sizes[t] < best.peak_bytes and t not in best.cuts]
+        found = min((_evaluate(program, (*best.cuts, t)) for t in small), key=lambda c: c.peak_bytes, default=best)
+        if found.peak_bytes >= best.peak_bytes:
+            break
+        best = found
+    return best
+
+
+def _evaluate(program: Program, cuts: tuple[int, ...]) -> _Candidate:
+    schedule = _schedule(program, cuts)
+    rings = _rings(program, schedule)
+    offsets = _best_placement([ring for ring in rings if ring.tensor not in (program.input, program.output)])
+    peak = max((offsets[ring.tensor] + ring.size_bytes for ring in rings if ring.tensor in offsets), default=0)
+    return _Candidate(cuts, schedule, rings, offsets, peak)
+
+
+# ---- Placement -------------------------------------------------------------------------------------------------
+
+
+def _best_placement(rings: Sequence[_Ring]) -> Mapping[int, int]:
+    """Tensor -> offset. Rings share bytes where they are never busy at the same step."""
+    if not rings:
+        return {}
+    busy = np.stack([ring.busy for ring in rings]).astype(np.int64)
+    meet = (busy @ busy.T) > 0
+    duration = busy.sum(1)
     orders = (
-        sorted(buffers, key=lambda b: (-b.size_bytes, b.first_step)),
-        sorted(buffers, key=lambda b: (-b.size_bytes, -b.first_step)),
-        sorted(buffers, key=lambda b: b.first_step),
-        sorted(buffers, key=lambda b: -b.first_step),
-        sorted(buffers, key=lambda b: (b.first_step - b.last_step, -b.size_bytes)),
+        sorted(range(len(rings)), key=lambda i: (-rings[i].size_bytes, i)),
+        sorted(range(len(rings)), key=lambda i: (-rings[i].size_bytes, -i)),
+        sorted(range(len(rings)), key=lambda i: (-duration[i], -rings[i].size_bytes)),
+        sorted(range(len(rings)), key=lambda i: (-duration[i] * rings[i].size_bytes, i)),
+        range(len(rings)),
     )
-    return min((_place(order, overlays) for order in orders), key=_peak)
+    placed = [_place(rings, meet, order) for order in orders]
+    best = min(placed, key=lambda offsets: max(o + r.size_bytes for o, r in zip(offsets, rings, strict=True)))
+    return {ring.tensor: offset for ring, offset in zip(rings, best, strict=True)}
 
 
-def _place(order: Iterable[_Buffer], overlays: _Overlays) -> dict[_Buffer, int]:
-    """Each buffer at the lowest offset that no buffer placed before forbids."""
-    offsets: dict[_Buffer, int] = {}
-    for buffer in order:
-        forbidden = sorted(_forbidden(buffer, other, offset, overlays) for other, offset in offsets.items())
+def _place(rings: Sequence[_Ring], meet: npt.NDArray[np.bool_], order: Iterable[int]) -> list[int]:
+    """Each ring at the lowest offset that is free of all rings placed before and busy at the same time."""
+    offsets = [-1] * len(rings)
+    for i in order:
+        taken = sorted((offsets[j], rings[j].size_bytes) for j in range(len(rings)) if offsets[j] >= 0 and meet[i, j])
         offset = 0
-        for low, high in forbidden:
-            if low < offset < high:
-                offset = _aligned(high)
-        offsets[buffer] = offset
+        for start, size_bytes in taken:
+            if offset + rings[i].size_bytes <= start:
+                break
+            offset = max(offset, _aligned(start + size_bytes))
+        offsets[i] = offset
     return offsets
 
 
-def _forbidden(buffer: _Buffer, other: _Buffer, offset: int, overlays: _Overlays) -> tuple[int, int]:
-    """Open interval of offsets that `buffer` must not take, given `other` at `offset`."""
-    if other.first_step > buffer.last_step or buffer.first_step > other.last_step:
-        return (offset, offset)
-    low, high = offset - buffer.size_bytes, offset + other.size_bytes
-    if (buffer, other) in overlays:  # buffer is written over other
-        low = max(low, offset - overlays[buffer, other])
-    if (other, buffer) in overlays:  # other is written over buffer
-        high = min(high, offset + overlays[other, buffer])
-    return (low, max(low, high))
+# ---- Proof -----------------------------------------------------------------------------------------------------
 
 
 def check_plan(program: Program, plan: Plan) -> None:
-    """Prove the plan by replaying it: no byte that is still to be read is ever overwritten.
+    """Prove the plan by executing it on tags: every byte read still holds the row that is meant.
 
     Raises AssertionError, since a failure is a defect of the planner and never of the model.
     """
     where = {p.tensor: p for p in plan.placements}
-    final_read = {i: step for step, stage in enumerate(program.stages) for i in stage.inputs}
-    final_read |= {program.input: len(program.stages), program.output: len(program.stages)}
-    holders: dict[int, Placement] = {program.input: where[program.input]}  # tensors whose bytes are still wanted
-    for step, stage in enumerate(program.stages):
+    memory = np.full((plan.arena_bytes, 2), -1, np.int32)  # (tensor, row) that last wrote each byte
+    source = where[program.input]
+    for row in range(source.rows):
+        start = source.offset_bytes + row * source.row_bytes
+        memory[start : start + source.row_bytes] = program.input, row
+    done = dict.fromkeys(program.rows, 0)
+    for index in plan.schedule:
+        stage = program.stages[index]
+        row = done[stage.output]
+        done[stage.output] += 1
         out = where[stage.output]
-        assert 0 <= out.offset_bytes <= plan.arena_bytes - out.size_bytes
-        for tensor, held in holders.items():
-            apart = held.offset_bytes + held.size_bytes <= out.offset_bytes
-            apart |= out.offset_bytes + out.size_bytes <= held.offset_bytes
-            alias = _is_alias(program, stage) and held.offset_bytes == out.offset_bytes
-            ahead = held.offset_bytes - out.offset_bytes
-            consumed = stage.inputs[0] == tensor and final_read[tensor] == step
-            overlaid = consumed and stage.overlay_lead_bytes is not None and ahead >= stage.overlay_lead_bytes
-            assert apart or alias or overlaid, f"{stage.label} overwrites tensor {tensor} '{held.name}'"
-        holders[stage.output] = out
-        holders = {tensor: held for tensor, held in holders.items() if final_read.get(tensor, step) > step}
+        start = out.offset_bytes + row % out.depth_rows * out.row_bytes
+        assert start + out.row_bytes <= plan.arena_bytes
+        memory[start : start + out.row_bytes] = -1  # kernels may write while they still read
+        _check_reads(program, where, memory, stage, row)
+        memory[start : start + out.row_bytes] = stage.output, row
+    final = where[program.output]
+    assert done[program.output] == final.rows
+    assert (memory[final.offset_bytes : final.offset_bytes + final.size_bytes, 0] == program.output).all()
+
+
+def _check_reads(
+    program: Program, where: Mapping[int, Placement], memory: npt.NDArray[np.int32], stage: Stage, row: int
+) -> None:
+    for read in stage.reads:
+        held = where[stage.inputs[read.input]]
+        assert not read.is_linear or held.depth_rows == held.rows
+        for needed in needed_rows(read, row, held.rows):
+            start = held.offset_bytes + needed % held.depth_rows * held.row_bytes
+            expected = (held.tensor, needed)
+            found = memory[start : start + held.row_bytes]
+            assert (found == expected).all(), f"{stage.label} row {row} reads {expected}, overwritten"

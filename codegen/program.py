@@ -11,17 +11,40 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Kernel:
-    """One C function: a template and its constants. Stages whose kernels are equal share the function."""
+    """One C function that computes one row: a template and its constants. Stages with equal kernels share it.
+
+    Its C signature is (const int8_t *const rows[], int8_t *output, tables...): one pointer for each of the stage's
+    `reads`, NULL where that row lies outside the image.
+    """
 
     stem: str
-    shape_name: str  # "60x80x4_k3x3_s1": makes the function's name say what it does
+    shape_name: str  # "80x4_k3x3_s1x1": makes the function's name say what it does
     constants: tuple[tuple[str, int | tuple[int, ...]], ...]
     tables: tuple[tuple[str, str], ...] = ()  # (parameter name, C type) of each table, in call order
-    input_count: int = 1
 
     @property
     def values(self) -> Mapping[str, int | tuple[int, ...]]:
         return dict(self.constants)
+
+
+@dataclass(frozen=True)
+class RowRead:
+    """Which row of `inputs[input]` a kernel's pointer refers to, for each output row.
+
+    Rows outside the input are absent. `is_linear`: the pointer goes to the output row's own bytes in the whole input
+    (RESHAPE), which has to exist completely.
+    """
+
+    input: int
+    rows: tuple[int, ...]
+    is_linear: bool = False
+
+    @property
+    def affine(self) -> tuple[int, int] | None:
+        """(step, start) with rows[y] == step * y + start, or None."""
+        step = self.rows[1] - self.rows[0] if len(self.rows) > 1 else 0
+        start = self.rows[0]
+        return (step, start) if all(row == step * y + start for y, row in enumerate(self.rows)) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,18 +70,17 @@ class AccumulatorBound:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One operator, ready to place. `kernel` is None where the output is the input's bytes (RESHAPE)."""
+    """One operator, ready to schedule: it produces its output row by row, in order."""
 
     operator_index: int
     stem: str
     summary: str  # one line for the generated comment: shapes, window, quantization
     inputs: tuple[int, ...]  # activation tensors read
     output: int
-    kernel: Kernel | None
+    reads: tuple[RowRead, ...]  # the kernel's row pointers
+    kernel: Kernel
     tables: tuple[Table, ...] = ()
     macs: int = 0
-    # The kernel stays correct while its output starts at least this many bytes before inputs[0]; None: never.
-    overlay_lead_bytes: int | None = None
     accumulator: AccumulatorBound | None = None
 
     @property
@@ -66,14 +88,22 @@ class Stage:
         return f"layer_{self.operator_index:02d}_{self.stem}"
 
 
+@dataclass(frozen=True)
+class Rows:
+    """An activation as rows: `count` of them, `size_bytes` each."""
+
+    count: int
+    size_bytes: int
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Stages in execution order; `size_bytes` of every activation tensor that they touch."""
+    """Stages in an order in which they could run, and every activation that they touch."""
 
     stages: tuple[Stage, ...]
     input: int
     output: int
-    size_bytes: Mapping[int, int]
+    rows: Mapping[int, Rows]
     names: Mapping[int, str]
 
     @property
@@ -83,3 +113,13 @@ class Program:
     @property
     def table_bytes(self) -> int:
         return sum(table.size_bytes for stage in self.stages for table in stage.tables)
+
+
+def rows_of(shape: tuple[int, ...]) -> Rows:
+    """(1, height, width, channels) has `height` rows; anything else is one row."""
+    if len(shape) == 4:
+        return Rows(shape[1], shape[2] * shape[3])
+    size_bytes = 1
+    for extent in shape:
+        size_bytes *= extent
+    return Rows(1, size_bytes)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 import codegen
 from codegen.compile import Compiled
-from codegen.plan import ALIGNMENT_BYTES, Plan
-from codegen.program import Kernel, Program, Stage, Table
+from codegen.plan import ALIGNMENT_BYTES, Placement, Plan
+from codegen.program import Kernel, Program, RowRead, Stage, Table
 from codegen.resources import template_environment
 
 LINE_COLUMNS = 110
@@ -35,8 +35,10 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "memory_map": _memory_map(plan),
         "kernels": [_kernel_text(kernel, name) for kernel, name in names.items()],
         "arithmetic": [environment.get_template("aot/requantize.c.j2").render()] if requantizes else [],
-        "layers": [_layer(stage, plan, names) for stage in program.stages],
-        "tables": [_table(stage, table) for stage in program.stages for table in stage.tables],
+        "layers": [_layer(stage, i, plan, names) for i, stage in enumerate(program.stages)],
+        "schedule": number_lines(np.array(plan.schedule), 24),
+        "cut_note": _cut_note(plan),
+        "tables": [_table(stage, table) for stage in program.stages for table in (*stage.tables, *_row_tables(stage))],
     }
     return {
         f"src/{name}": environment.get_template(f"aot/{name}.j2").render(context)
@@ -47,7 +49,7 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
 def _kernel_names(program: Program) -> dict[Kernel, str]:
     """A unique C name for each distinct kernel, in order of first use."""
     names: dict[Kernel, str] = {}
-    for kernel in (stage.kernel for stage in program.stages if stage.kernel is not None):
+    for kernel in (stage.kernel for stage in program.stages):
         base = f"{kernel.stem}_{kernel.shape_name}"
         taken = set(names.values())
         # Same shape, other zero points or clamps: a second function, told apart by a number.
@@ -59,8 +61,7 @@ def _kernel_names(program: Program) -> dict[Kernel, str]:
 
 def _kernel_text(kernel: Kernel, name: str) -> str:
     constants = [f"{key.upper()} = {value}" for key, value in kernel.constants if isinstance(value, int)]
-    inputs = ["input"] if kernel.input_count == 1 else [f"input_{i}" for i in range(kernel.input_count)]
-    parameters = [f"const int8_t *{i}" for i in inputs] + ["int8_t *output"]
+    parameters = ["const int8_t *const rows[]", "int8_t *output"]
     parameters += [f"const {c_type} *{parameter}" for parameter, c_type in kernel.tables]
     context = {
         "signature": _call(f"static void {name}", parameters),
@@ -70,30 +71,55 @@ def _kernel_text(kernel: Kernel, name: str) -> str:
     return template_environment().get_template(f"aot/ops/{kernel.stem}.c.j2").render(context)
 
 
-def _layer(stage: Stage, plan: Plan, names: Mapping[Kernel, str]) -> Mapping[str, Any]:
+def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> Mapping[str, Any]:
     out = plan.placement(stage.output)
     sources = [plan.placement(i) for i in stage.inputs]
-    addresses = [*(f"arena + {p.offset_bytes}" for p in sources), f"arena + {out.offset_bytes}"]
-    arguments = [*addresses, *(_table_name(stage, table) for table in stage.tables)]
-    memory = " + ".join(f"[{p.offset_bytes}, {p.offset_bytes + p.size_bytes})" for p in sources)
-    notes = [f"{memory} -> [{out.offset_bytes}, {out.offset_bytes + out.size_bytes})"]
-    if stage.macs:
-        notes.append(f"{stage.macs:,} MACs".replace(",", " "))
+    notes = [f"{stage.macs:,} MACs".replace(",", " ")] if stage.macs else []
     if stage.accumulator:
         notes.append(f"accumulator within [{stage.accumulator.low}, {stage.accumulator.high}]")
-    if stage.kernel is None:
-        moved = sources[0].offset_bytes != out.offset_bytes
-        call = f"memmove(arena + {out.offset_bytes}, {addresses[0]}, {out.size_bytes});" if moved else ""
-    else:
-        call = _call(names[stage.kernel], arguments, indent="    ") + ";"
+    names_of_inputs = ["input"] if len(sources) == 1 else [f"input_{i}" for i in range(len(sources))]
+    placed = [*zip(names_of_inputs, sources, strict=True), ("output", out)]
+    arguments = ["rows", "out", *(_table_name(stage, table) for table in stage.tables)]
     return {
         "index": stage.operator_index,
+        "case": case,
+        "name": stage.label,
         "title": f"{stage.stem.upper()}  {stage.summary}",
-        "notes": "; ".join(notes),
-        "call": call,
-        "output": f"arena + {out.offset_bytes}",
-        "output_bytes": out.size_bytes,
+        "notes": "; ".join(notes) or "no arithmetic",
+        "rings": [{**vars(place), "name": name} for name, place in placed],
+        "reads": [_row(read, names_of_inputs[read.input], out, stage) for read in stage.reads],
+        "call": _call(names[stage.kernel], arguments, indent="    ") + ";",
+        "row_bytes": out.row_bytes,
     }
+
+
+def _row(read: RowRead, ring: str, out: Placement, stage: Stage) -> str:
+    """C expression of one row pointer for output row y."""
+    if read.is_linear:
+        return f"ring_row(arena, {ring}, 0) + y * {out.row_bytes}"
+    if read.affine is None:
+        return f"ring_row(arena, {ring}, {_table_name(stage, row_table(read))}[y])"
+    step, start = read.affine
+    position = {0: "", 1: "y"}.get(step, f"y * {step}")
+    offset = f" {'+' if start > 0 else '-'} {abs(start)}" if start else ""
+    return f"ring_row(arena, {ring}, {position + offset if position else start})"
+
+
+def row_table(read: RowRead) -> Table:
+    """Rows that follow no straight line, as a table of their own."""
+    smallest = np.uint8 if max(read.rows) < 256 and min(read.rows) >= 0 else np.int32
+    return Table("source_row", np.array(read.rows, smallest), 20)
+
+
+def _row_tables(stage: Stage) -> list[Table]:
+    return [row_table(read) for read in stage.reads if read.affine is None and not read.is_linear]
+
+
+def _cut_note(plan: Plan) -> str:
+    if not plan.cuts:
+        return ""
+    cuts = ", ".join(f"tensor {tensor}" for tensor in plan.cuts)
+    return f"\n * Completed before anything behind it starts, so that memory is used twice: {cuts}."
 
 
 def _wrap(items: Sequence[str], indent: str) -> str:
@@ -123,13 +149,12 @@ def _table(stage: Stage, table: Table) -> Mapping[str, Any]:
 
 
 def _memory_map(plan: Plan) -> Sequence[str]:
-    """One line per activation: where it lives and from which to which operator."""
-    rows = []
-    for p in plan.placements:
-        span = f"{p.offset_bytes:>7} .. {p.offset_bytes + p.size_bytes:>7}"
-        alive = f"{max(p.first_step, 0):>3} .. {p.last_step:>3}"
-        rows.append(f"{span}   {alive}   {p.region:<6}  tensor {p.tensor}")
-    return rows
+    """One line per activation: where its rows live, and when."""
+    return [
+        f"{p.offset_bytes:>7} .. {p.offset_bytes + p.size_bytes:>7}  {p.depth_rows:>3} x {p.row_bytes:<5} "
+        f"({p.rows:>3})  {max(p.first_step, 0):>5} .. {p.last_step:>5}  {p.region:<6}  tensor {p.tensor}"
+        for p in plan.placements
+    ]
 
 
 def number_lines(values: npt.NDArray[np.integer], per_line: int) -> Sequence[str]:

@@ -10,7 +10,7 @@ import tflite
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Kernel, Stage
+from codegen.program import Kernel, RowRead, Stage
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -29,7 +29,7 @@ def verify(graph: Graph, operator: Operator) -> None:
     output, axis = graph.tensor(operator.outputs[0]), _axis(graph, operator)
     if operator.options["activation"] != tflite.ActivationFunctionType.NONE:
         raise UnsupportedError(f"{operator.label} fuses an activation")
-    if not 1 <= axis < len(output.shape):
+    if len(output.shape) != 4 or not 1 <= axis < 4:
         raise UnsupportedError(f"{operator.label} joins along axis {axis}")
     total = 0
     for index in operator.inputs:
@@ -52,14 +52,7 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 def lower(graph: Graph, operator: Operator) -> Stage:
     axis, output = _axis(graph, operator), graph.tensor(operator.outputs[0])
     shapes = [graph.tensor(i).shape for i in operator.inputs]
-    block_bytes = tuple(int(np.prod(shape[axis:])) for shape in shapes)
-    blocks = int(np.prod(output.shape[:axis]))
-    kernel = Kernel(
-        "concatenation",
-        f"{blocks}_blocks_of_{'_'.join(map(str, block_bytes))}",
-        (("blocks", blocks), ("block_bytes", block_bytes)),
-        input_count=len(shapes),
-    )
+    kernel, reads = _by_rows(shapes, axis) if axis == 1 else _within_rows(shapes, axis)
     joined = " + ".join("x".join(map(str, shape[1:])) for shape in shapes)
     return Stage(
         operator.index,
@@ -67,5 +60,26 @@ def lower(graph: Graph, operator: Operator) -> Stage:
         f"{joined} -> {'x'.join(map(str, output.shape[1:]))}",
         operator.inputs,
         operator.outputs[0],
+        reads,
         kernel,
     )
+
+
+def _within_rows(shapes: list[tuple[int, ...]], axis: int) -> tuple[Kernel, tuple[RowRead, ...]]:
+    """Every output row takes a part of the same row of every input."""
+    block_bytes = tuple(int(np.prod(shape[axis:])) for shape in shapes)
+    blocks = int(np.prod(shapes[0][2:axis]))
+    name = f"{blocks}_blocks_of_{'_'.join(map(str, block_bytes))}"
+    same = tuple(range(shapes[0][1]))
+    reads = tuple(RowRead(i, same) for i in range(len(shapes)))
+    return Kernel("concatenation", name, (("blocks", blocks), ("block_bytes", block_bytes))), reads
+
+
+def _by_rows(shapes: list[tuple[int, ...]], axis: int) -> tuple[Kernel, tuple[RowRead, ...]]:
+    """Every output row is a row of one of the inputs; the others' pointers are absent."""
+    row_bytes = int(np.prod(shapes[0][2:]))
+    heights = [shape[axis] for shape in shapes]
+    starts = np.cumsum([0, *heights])
+    reads = tuple(RowRead(i, tuple((np.arange(starts[-1]) - starts[i]).tolist())) for i in range(len(shapes)))
+    name = f"rows_of_{row_bytes}_from_{len(shapes)}"
+    return Kernel("concatenation", name, (("blocks", 1), ("block_bytes", (row_bytes,) * len(shapes)))), reads

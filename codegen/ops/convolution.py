@@ -123,11 +123,10 @@ def lower_convolution(
     """`weights` in the order of the kernel's loops, (rows of the printed table, ...); `taps` is (taps, channels)."""
     window, scaling = convolution_window(graph, operator), requantization(graph, operator)
     in_channels, out_channels = (graph.tensor(i).shape[-1] for i in (operator.inputs[0], operator.outputs[0]))
-    before = f"{window.in_height}x{window.in_width}x{in_channels}"
-    name = f"{before}_to_{out_channels}_k{window.kernel_height}x{window.kernel_width}"
+    name = f"{window.in_width}x{in_channels}_to_{out_channels}_k{window.kernel_height}x{window.kernel_width}"
     kernel = Kernel(
         operator.stem,
-        f"{name}_s{window.stride_height}x{window.stride_width}",
+        f"{name}_s{window.stride_width}" + ("_same" if window.pad_left else ""),
         (
             *window.constants,
             ("in_channels", in_channels),
@@ -140,12 +139,13 @@ def lower_convolution(
     return Stage(
         operator.index,
         operator.stem,
-        f"{before} -> {window.out_height}x{window.out_width}x{out_channels}, {window.summary}",
+        f"{window.in_height}x{window.in_width}x{in_channels} -> "
+        f"{window.out_height}x{window.out_width}x{out_channels}, {window.summary}",
         (operator.inputs[0],),
         operator.outputs[0],
+        window.reads,
         kernel,
         (Table("weights", weights.astype(np.int8).reshape(-1), weights.shape[-1]), *scaling.tables),
         macs=window.out_height * window.out_width * taps.size,
-        overlay_lead_bytes=window.overlay_lead_bytes(in_channels, out_channels),
         accumulator=accumulator_bound(operator, taps, scaling),
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from codegen.errors import ModelError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Kernel, Stage, Table
+from codegen.program import Kernel, RowRead, Stage, Table, rows_of
 
 
 def verify_elementwise(graph: Graph, operator: Operator) -> None:
@@ -22,7 +22,8 @@ def evaluate_lookup(table: IntArray, values: IntArray) -> IntArray:
 def lower_lookup(graph: Graph, operator: Operator, table: IntArray) -> Stage:
     """`table` holds the output for inputs -128, -127, ..., 127."""
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
-    kernel = Kernel(operator.stem, f"{source.size_bytes}", (("size", source.size_bytes),), (("lookup", "int8_t"),))
+    rows = rows_of(source.shape)
+    kernel = Kernel(operator.stem, f"{rows.size_bytes}", (("size", rows.size_bytes),), (("lookup", "int8_t"),))
     return Stage(
         operator.index,
         operator.stem,
@@ -30,7 +31,7 @@ def lower_lookup(graph: Graph, operator: Operator, table: IntArray) -> Stage:
         f"scale {output.scale:g} zero point {output.zero_point}",
         (operator.inputs[0],),
         operator.outputs[0],
+        (RowRead(0, tuple(range(rows.count))),),
         kernel,
         (Table("lookup", table.astype(np.int8), 16),),
-        overlay_lead_bytes=0,
     )

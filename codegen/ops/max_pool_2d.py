@@ -51,8 +51,8 @@ def lower(graph: Graph, operator: Operator) -> Stage:
     low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
     kernel = Kernel(
         "max_pool_2d",
-        f"{window.in_height}x{window.in_width}x{channels}_k{window.kernel_height}x{window.kernel_width}"
-        f"_s{window.stride_height}x{window.stride_width}",
+        f"{window.in_width}x{channels}_k{window.kernel_height}x{window.kernel_width}_s{window.stride_width}"
+        + ("_same" if window.pad_left else ""),
         (*window.constants, ("channels", channels), ("activation_min", low), ("activation_max", high)),
     )
     return Stage(
@@ -62,6 +62,6 @@ def lower(graph: Graph, operator: Operator) -> Stage:
         f"{window.summary}",
         (operator.inputs[0],),
         operator.outputs[0],
+        window.reads,
         kernel,
-        overlay_lead_bytes=window.overlay_lead_bytes(channels, channels),
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Kernel, Stage
+from codegen.program import Kernel, RowRead, Stage
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -48,15 +48,13 @@ def lower(graph: Graph, operator: Operator) -> Stage:
     _, out_height, out_width, out_channels = output.shape
     kernel = Kernel(
         "pad",
-        f"{in_height}x{in_width}x{in_channels}_to_{out_height}x{out_width}x{out_channels}_at_{top}_{left}_{front}",
+        f"{in_width}x{in_channels}_to_{out_width}x{out_channels}_at_{left}_{front}",
         (
-            ("in_height", in_height),
             ("in_width", in_width),
             ("in_channels", in_channels),
-            ("out_width", out_width),
             ("out_channels", out_channels),
-            ("out_bytes", output.size_bytes),
-            ("first_byte", (top * out_width + left) * out_channels + front),
+            ("out_bytes", out_width * out_channels),
+            ("first_byte", left * out_channels + front),
             ("zero_point", output.zero_point),
         ),
     )
@@ -67,5 +65,6 @@ def lower(graph: Graph, operator: Operator) -> Stage:
         f"{top} above, {left} left, filled with {output.zero_point}",
         (operator.inputs[0],),
         operator.outputs[0],
+        (RowRead(0, tuple(y - top for y in range(out_height))),),
         kernel,
     )

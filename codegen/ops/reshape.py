@@ -1,4 +1,4 @@
-"""RESHAPE: the same bytes under another shape, so no code at all."""
+"""RESHAPE: the same bytes under another shape."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Stage
+from codegen.program import Kernel, RowRead, Stage, rows_of
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -28,11 +28,14 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 
 def lower(graph: Graph, operator: Operator) -> Stage:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    before, after = rows_of(source.shape), rows_of(output.shape)
+    every_row = tuple(range(after.count))
     return Stage(
         operator.index,
         operator.stem,
         f"{'x'.join(map(str, source.shape[1:]))} -> {'x'.join(map(str, output.shape[1:]))}, same bytes",
         (operator.inputs[0],),
         operator.outputs[0],
-        kernel=None,
+        (RowRead(0, every_row, is_linear=before != after),),
+        Kernel("reshape", f"{after.size_bytes}", (("size", after.size_bytes),)),
     )

@@ -10,8 +10,7 @@ import tflite
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.ops.window import overlay_lead_bytes
-from codegen.program import Kernel, Stage, Table
+from codegen.program import Kernel, RowRead, Stage, Table
 from codegen.requantize import round_half_away
 
 
@@ -70,13 +69,12 @@ def lower(graph: Graph, operator: Operator) -> Stage:
     _, in_height, in_width, channels = graph.tensor(operator.inputs[0]).shape
     _, out_height, out_width, _ = graph.tensor(operator.outputs[0]).shape
     rows, columns = _maps(graph, operator)
-    index_type = np.uint8 if max(in_height, in_width) <= 256 else np.uint16
-    c_type = f"{index_type.__name__}_t"
+    index_type = np.uint8 if in_width <= 256 else np.uint16
     kernel = Kernel(
         "resize_nearest_neighbor",
-        f"{in_height}x{in_width}x{channels}_to_{out_height}x{out_width}",
-        (("in_width", in_width), ("out_height", out_height), ("out_width", out_width), ("channels", channels)),
-        (("source_row", c_type), ("source_column", c_type)),
+        f"{in_width}x{channels}_to_{out_width}",
+        (("out_width", out_width), ("channels", channels)),
+        (("source_column", f"{index_type.__name__}_t"),),
     )
     return Stage(
         operator.index,
@@ -84,7 +82,7 @@ def lower(graph: Graph, operator: Operator) -> Stage:
         f"{in_height}x{in_width}x{channels} -> {out_height}x{out_width}x{channels}, nearest neighbour",
         (operator.inputs[0],),
         operator.outputs[0],
+        (RowRead(0, tuple(rows.tolist())),),
         kernel,
-        (Table("source_row", rows.astype(index_type), 20), Table("source_column", columns.astype(index_type), 20)),
-        overlay_lead_bytes=overlay_lead_bytes(((rows[:, None] * in_width + columns) * channels).reshape(-1), channels),
+        (Table("source_column", columns.astype(index_type), 20),),
     )

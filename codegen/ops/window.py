@@ -13,6 +13,7 @@ import tflite
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
+from codegen.program import RowRead
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,13 @@ class Window:
 
     @property
     def constants(self) -> tuple[tuple[str, int], ...]:
-        return tuple(vars(self).items())
+        """What a kernel of one output row needs; which rows it reads is the schedule's business."""
+        names = ("in_width", "kernel_height", "kernel_width", "stride_width", "dilation_width", "pad_left", "out_width")
+        return tuple((name, getattr(self, name)) for name in names)
+
+    @property
+    def reads(self) -> tuple[RowRead, ...]:
+        return tuple(RowRead(0, tuple(self.rows(ky).tolist())) for ky in range(self.kernel_height))
 
     @property
     def summary(self) -> str:
@@ -63,25 +70,6 @@ class Window:
         column_ok = (columns >= 0) & (columns < self.in_width)
         taken = image[np.clip(rows, 0, self.in_height - 1)][:, np.clip(columns, 0, self.in_width - 1)]
         return np.where((row_ok[:, None] & column_ok[None, :])[..., None], taken, fill)
-
-    def overlay_lead_bytes(self, in_channels: int, out_channels: int) -> int:
-        rows = np.maximum(self.rows(0), 0)[:, None]
-        columns = np.maximum(self.columns(0), 0)[None, :]
-        first_read = ((rows * self.in_width + columns) * in_channels).reshape(-1)
-        return overlay_lead_bytes(first_read, out_channels)
-
-
-def overlay_lead_bytes(first_read: IntArray, pixel_bytes: int) -> int:
-    """How many bytes before its input an output may start without overwriting input that is still to be read.
-
-    For a kernel that writes pixels of `pixel_bytes` in raster order, each after having read all that it needs:
-    `first_read[p]` is the lowest input byte that output pixel p reads. Checked by address for every pixel, as in
-    Blacker et al., "Diagonal Memory Optimisation for Machine Learning on Micro-controllers", arXiv 2010.01000.
-    A negative result means that the output may even start behind the input's first byte.
-    """
-    wanted_later = np.minimum.accumulate(first_read[::-1])[::-1]
-    write_end = (np.arange(first_read.size) + 1) * pixel_bytes
-    return int(np.max(write_end[:-1] - wanted_later[1:], initial=-int(first_read.max()) - 1))
 
 
 def read_window_options(options: Any, kernel: tuple[int, int] | None = None) -> dict[str, int | str]:

@@ -86,9 +86,9 @@ nanou_status_t nanou_invoke_rows(nanou_t *net, nanou_read_row_t read_row, nanou_
 const char *nanou_status_text(nanou_status_t status);
 
 #ifdef NANOU_TRACE
-/* Diagnostic builds only: called after each operator with its whole output.
+/* Diagnostic builds only: called with each row of each operator's output, rows in order.
  * `operator_index` counts the operators of the .tflite file. Supplied by the host harness. */
-void nanou_trace(uint32_t operator_index, const int8_t *data, uint32_t size_bytes);
+void nanou_trace(uint32_t operator_index, const int8_t *row, uint32_t size_bytes);
 #endif
 
 #ifdef __cplusplus

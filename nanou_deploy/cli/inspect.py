@@ -66,6 +66,8 @@ def _document(compiled: Compiled) -> dict[str, Any]:
             }
             for stage in program.stages
         ],
+        "cuts": plan.cuts,
+        "schedule": plan.schedule,
         "arena": plan.placements,
     }
 
@@ -94,19 +96,23 @@ def _print(compiled: Compiled) -> None:
         right=(0, 3, 4, 5, 6, 7),
     )
     emit_table(
-        ("Bytes of the arena", "Size", "Operators", "Region", "Tensor"),
+        ("Bytes of the arena", "Size", "Rows", "of", "Steps", "Region", "Tensor"),
         (
             (
                 f"{p.offset_bytes:>7} .. {p.offset_bytes + p.size_bytes:>7}",
                 p.size_bytes,
+                f"{p.depth_rows} x {p.row_bytes}",
+                p.rows,
                 f"{max(p.first_step, 0)} .. {p.last_step}",
                 p.region,
                 p.tensor,
             )
             for p in plan.placements
         ),
-        right=(1,),
+        right=(1, 2, 3),
     )
+    cuts = f", completed first: tensor {', '.join(map(str, plan.cuts))}" if plan.cuts else ""
+    click.echo(f"{len(plan.schedule):,} rows in demand order{cuts}")
     click.echo(
         f"{plan.macs:,} MACs, tables {program.table_bytes:,} B, "
         f"arena {plan.arena_bytes:,} B = {plan.working_bytes:,} working + {plan.io_bytes:,} frames"

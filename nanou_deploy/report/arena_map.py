@@ -1,9 +1,9 @@
-"""The arena as a drawing: execution steps to the right, addresses upwards, one rectangle per placement."""
+"""The arena as a drawing: steps to the right, addresses upwards, a rectangle for each time that bytes are in use."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -18,7 +18,7 @@ TICK_SLOPE_DEGREES = 60
 
 @dataclass(frozen=True)
 class Box:
-    """One placement as drawn. `label` is empty where nothing legible fits."""
+    """One placement while it holds something. `label` is empty where nothing legible fits."""
 
     x: float
     y: float
@@ -89,7 +89,7 @@ def live_bytes(placements: Iterable[Placement], step: int) -> int:
     """Bytes of the arena that hold something in this step; tensors that share bytes count once."""
     total, end = 0, 0
     for placement in sorted(placements, key=lambda p: p.offset_bytes):
-        if placement.first_step <= step <= placement.last_step:
+        if any(first <= step <= last for first, last in placement.busy):
             stop = placement.offset_bytes + placement.size_bytes
             total += max(0, stop - max(end, placement.offset_bytes))
             end = max(end, stop)
@@ -102,18 +102,15 @@ def arena_map(plan: Plan, step_labels: Mapping[int, str]) -> ArenaMap:
     first, last = min(p.first_step for p in placements), max(p.last_step for p in placements)
     column_px = (WIDTH_PX - LEFT_PX - RIGHT_PX) / (last - first + 1)
     axes = _Axes(first, last, column_px, PLOT_HEIGHT_PX / plan.arena_bytes)
-    steps = {
-        step: step_labels.get(step, "input" if step < 0 else str(step))
-        for step in range(first, last + 1, max(1, round(11 / column_px)))
-    }
+    steps = {step: f"step {step}" for step in _round_numbers(last)}
     tick_px = max(map(len, steps.values())) * CHARACTER_PX * math.sin(math.radians(TICK_SLOPE_DEGREES))
     # Larger boxes first: a tensor that lives inside another's bytes stays visible.
     ordered = sorted(placements, key=lambda p: (-p.size_bytes * (p.last_step - p.first_step + 1), p.tensor))
     return ArenaMap(
         height_px=TOP_PX + PLOT_HEIGHT_PX + math.ceil(tick_px) + 20,
-        boxes=tuple(_box(placement, axes) for placement in ordered),
+        boxes=tuple(_box(placement, span, axes) for placement in ordered for span in _drawn(placement, column_px)),
         addresses=tuple(
-            Tick(round(axes.y(address), 2), f"{address / 1000:g} KB") for address in _address_ticks(plan.arena_bytes)
+            Tick(round(axes.y(address), 2), f"{address / 1000:g} KB") for address in _round_numbers(plan.arena_bytes)
         ),
         steps=tuple(Tick(round(axes.x(step) + column_px / 2, 2), label) for step, label in steps.items()),
         peak=_peak(placements, axes, step_labels),
@@ -121,10 +118,10 @@ def arena_map(plan: Plan, step_labels: Mapping[int, str]) -> ArenaMap:
     )
 
 
-def _box(placement: Placement, axes: _Axes) -> Box:
+def _box(placement: Placement, span: tuple[int, int], axes: _Axes) -> Box:
     end = placement.offset_bytes + placement.size_bytes
-    x, y = axes.x(placement.first_step), axes.y(end)
-    width = (placement.last_step - placement.first_step + 1) * axes.column_px
+    x, y = axes.x(span[0]), axes.y(end)
+    width = (span[1] - span[0] + 1) * axes.column_px
     height = placement.size_bytes * axes.byte_px
     # In its last step a tensor's bytes may already be its reader's output, so the label keeps clear of it.
     own_width = max(axes.column_px, width - axes.column_px)
@@ -136,7 +133,7 @@ def _box(placement: Placement, axes: _Axes) -> Box:
         height=round(height, 2),
         css=placement.region,
         title=f"{placement.name} · {placement.region} · bytes {placement.offset_bytes:,} to {end - 1:,} "
-        f"({placement.size_bytes:,} B) · steps {placement.first_step} to {placement.last_step}",
+        f"({placement.depth_rows} of {placement.rows} rows) · steps {span[0]} to {span[1]}",
         label=label,
         label_transform=f"translate({x + own_width / 2:.2f} {y + height / 2:.2f})" + turn,
     )
@@ -150,10 +147,21 @@ def _peak(placements: Sequence[Placement], axes: _Axes, step_labels: Mapping[int
     return Peak(round(axes.x(step), 2), round(axes.column_px, 2), text, round(centre, 2))
 
 
-def _address_ticks(arena_bytes: int) -> range:
-    """Round addresses, eight at most above 0."""
+def _round_numbers(largest: int) -> range:
+    """0 and round numbers above it, eight at most."""
     steps = (factor * 10**exponent for exponent in count() for factor in (1, 2, 5))
-    return range(0, arena_bytes + 1, next(step for step in steps if arena_bytes // step <= 8))
+    return range(0, largest + 1, next(step for step in steps if largest // step <= 8))
+
+
+def _drawn(placement: Placement, column_px: float) -> Iterator[tuple[int, int]]:
+    """Busy spans; those that would be drawn less than two pixels apart are one."""
+    first, last = placement.busy[0]
+    for start, end in placement.busy[1:]:
+        if (start - last - 1) * column_px >= 2:
+            yield first, last
+            first = start
+        last = end
+    yield first, last
 
 
 def _fitting_label(placement: Placement, width_px: float, height_px: float) -> tuple[str, str]:

@@ -136,4 +136,5 @@ def _tile_view(tile: Tile) -> TileView:
 def _maps(data: ReportData) -> tuple[ArenaMap, ...]:
     if not data.plan.placements:
         return ()
-    return (arena_map(data.plan, {row.index: f"{row.index} {row.op}" for row in data.operators}),)
+    labels = [f"{row.index} {row.op}" for row in data.operators]
+    return (arena_map(data.plan, {step: labels[stage] for step, stage in enumerate(data.plan.schedule)}),)

@@ -56,9 +56,11 @@ def test_u_net_is_exact(board: str, tmp_path: Path, require_tool: RequireTool) -
     if board == "rv32-qemu":
         require_tool("qemu-system-riscv32")
     compiled = assert_exact(u_net(), tmp_path, board=board, sanitize=board == "host")
-    # The concatenation's inputs and output have to exist at once; everything else fits into the same bytes.
-    joined = next(stage for stage in compiled.program.stages if stage.stem == "concatenation")
-    assert compiled.plan.working_bytes == sum(compiled.program.size_bytes[t] for t in (*joined.inputs, joined.output))
+    # Streaming: the skip connection is a ring that is long enough for its detour, and still a part of the tensor.
+    together = sum(p.rows * p.row_bytes for p in compiled.plan.placements if p.region == "work")
+    assert compiled.plan.working_bytes < 0.45 * together
+    skip = next(stage for stage in compiled.program.stages if stage.stem == "quantize").inputs[0]
+    assert 1 < compiled.plan.placement(skip).depth_rows < compiled.plan.placement(skip).rows
 
 
 @pytest.mark.parametrize(("board", "count"), [("host", 30), ("rv32-qemu", 4), ("esp32c3-sim", 1)])

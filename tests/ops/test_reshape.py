@@ -1,4 +1,4 @@
-"""RESHAPE costs nothing, except between the two frames."""
+"""RESHAPE: row by row where rows stay rows, else from the whole input."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ from tests.model_builder import ModelBuilder
 pytestmark = pytest.mark.usefixtures("compiler")
 
 
-def test_in_the_middle_it_is_another_name(tmp_path: Path) -> None:
+def test_other_rows_need_the_whole_input(tmp_path: Path) -> None:
     b = ModelBuilder()
     source = b.activation((1, 4, 6, 2), 0.1, 0)
     pooled = b.max_pool(source, (1, 1), (1, 1))
     reshaped = b.reshape(pooled, (1, 6, 2, 4))
     compiled = assert_exact(b.finish([source], [b.max_pool(reshaped, (3, 1), (3, 1))]), tmp_path)
-    places = [compiled.plan.placement(i) for i in (pooled, reshaped)]
-    assert places[0].offset_bytes == places[1].offset_bytes
-    assert compiled.plan.working_bytes == 48
+    assert compiled.plan.placement(pooled).depth_rows == 4
+    assert compiled.plan.placement(reshaped).depth_rows == 3
+
+
+def test_same_rows_stream(tmp_path: Path) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 4, 6, 2), 0.1, 0)
+    pooled = b.max_pool(source, (1, 1), (1, 1))
+    reshaped = b.reshape(pooled, (1, 4, 3, 4))
+    compiled = assert_exact(b.finish([source], [b.max_pool(reshaped, (1, 1), (1, 1))]), tmp_path)
+    assert [compiled.plan.placement(tensor).depth_rows for tensor in (pooled, reshaped)] == [1, 1]
 
 
 @pytest.mark.parametrize("position", ["first", "last", "only", "first and last"])

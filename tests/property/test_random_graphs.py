@@ -112,6 +112,7 @@ def test_interpreters_agree(flatbuffer: bytes) -> None:
     plan = plan_program(compiled.program)  # proves itself
     assert plan == compiled.plan
     assert plan.working_bytes <= sum(-(-p.size_bytes // 16) * 16 for p in plan.placements if p.region == "work")
+    assert all(1 <= p.depth_rows <= p.rows for p in plan.placements)
 
 
 @pytest.mark.usefixtures("compiler")

@@ -18,7 +18,7 @@ from codegen.compile import Compiled
 from codegen.ir import Graph, Operator, Tensor
 from codegen.model import Preprocessing, QuantizedModel
 from codegen.plan import Placement, Plan
-from codegen.program import Program, Stage
+from codegen.program import Kernel, Program, RowRead, Rows, Stage
 from nanou_deploy.golden import Divergence, ExecutorResult
 from nanou_deploy.pipeline import BenchResult
 from nanou_deploy.report import (
@@ -72,9 +72,10 @@ def placement(tensor: int, offset: int, size: int, first: int, last: int, region
         tensor=tensor,
         name=f"block_{tensor}/Relu6",
         offset_bytes=offset,
-        size_bytes=size,
-        first_step=first,
-        last_step=last,
+        row_bytes=size // 2,
+        depth_rows=2,
+        rows=5,
+        busy=((first, last),),
         region=region,  # type: ignore[arg-type]
     )
 
@@ -89,6 +90,8 @@ PLACEMENTS = (
 
 def make_plan(placements: tuple[Placement, ...] = PLACEMENTS) -> Plan:
     return Plan(
+        schedule=(0, 1, 2),
+        cuts=(),
         placements=placements,
         working_bytes=320,
         arena_bytes=448,
@@ -281,8 +284,9 @@ def test_operator_rows_state_the_graph() -> None:
         inputs=(0,),
         outputs=(3,),
     )
-    stage = Stage(0, "conv_2d", "", (0,), 3, None, macs=6 * 8 * 3 * 4)
-    program = Program((stage,), 0, 3, {0: 144, 3: 192}, {0: "in", 3: "out"})
+    kernel = Kernel("conv_2d", "", ())
+    stage = Stage(0, "conv_2d", "", (0,), 3, (RowRead(0, (0, 1, 2)),), kernel, macs=6 * 8 * 3 * 4)
+    program = Program((stage,), 0, 3, {0: Rows(6, 24), 3: Rows(6, 32)}, {0: "in", 3: "out"})
     model = QuantizedModel("m", b"", Preprocessing(6, 8))
     (row,) = operator_rows(Compiled(model, graph, program, make_plan()))
     assert row == OperatorRow(0, "CONV_2D", (1, 6, 8, 3), (1, 6, 8, 4), "scale 0.5, zero point -3", 576, 12 + 16)
