@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from codegen import ops
 from codegen.ir import Graph
-from codegen.program import Program, Stage, rows_of
+from codegen.program import Program, Stage, Storage, rows_of
+
+# Operators that hand bytes on: what goes in and what comes out must be stored alike.
+_BYTE_MOVERS = frozenset({"concatenation", "max_pool_2d", "pad", "reshape", "resize_nearest_neighbor"})
 
 
 def lower_graph(graph: Graph) -> Program:
     """Lower a verified graph. Raises UnsupportedError where a bound cannot be proven."""
-    stages: list[Stage] = [ops.IMPLEMENTATIONS[op.stem].lower(graph, op) for op in graph.operators]
-    touched = sorted({i for stage in stages for i in (*stage.inputs, stage.output)} | {graph.input.index})
+    storage = assign_storage(graph)
+    stages: list[Stage] = [ops.IMPLEMENTATIONS[op.stem].lower(graph, op, storage) for op in graph.operators]
     return Program(
         tuple(stages),
         graph.input.index,
         graph.output.index,
-        {i: rows_of(graph.tensor(i).shape) for i in touched},
-        {i: graph.tensor(i).name for i in touched},
+        {i: rows_of(graph.tensor(i).shape) for i in storage},
+        storage,
+        {i: graph.tensor(i).name for i in storage},
     )
+
+
+def assign_storage(graph: Graph) -> Mapping[int, Storage]:
+    """uint8 for every tensor of zero point -128, except frames and what byte movers connect with them."""
+    tensors = [graph.input.index, *(op.outputs[0] for op in graph.operators)]
+    group = {tensor: tensor for tensor in tensors}
+    for operator in graph.operators:
+        if operator.stem not in _BYTE_MOVERS:
+            continue
+        for source in operator.inputs:
+            if source in group:
+                old, new = group[source], group[operator.outputs[0]]
+                group = {tensor: new if root == old else root for tensor, root in group.items()}
+    framed = {group[graph.input.index], group[graph.output.index]}
+    return {
+        tensor: Storage(128 if graph.tensor(tensor).zero_point == -128 and group[tensor] not in framed else 0)
+        for tensor in tensors
+    }

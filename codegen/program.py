@@ -4,26 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+# Numbers become an enum of the C function; anything else is the template's own business.
+Constant = int | str | tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How an activation's bytes stand for its int8 values: as they are, or plus 128 as uint8.
+
+    The latter where the zero point is -128, so that real 0 is byte 0: padding costs nothing, and neither do offsets.
+    """
+
+    bias: int  # 0 or 128
+
+    @property
+    def c_type(self) -> str:
+        return "uint8_t" if self.bias else "int8_t"
+
+    @property
+    def low(self) -> int:
+        return self.bias - 128
+
+    @property
+    def high(self) -> int:
+        return self.bias + 127
 
 
 @dataclass(frozen=True)
 class Kernel:
     """One C function that computes one row: a template and its constants. Stages with equal kernels share it.
 
-    Its C signature is (const int8_t *const rows[], int8_t *output, tables...): one pointer for each of the stage's
+    Its C signature is (const INPUT *const rows[], OUTPUT *output, tables...): one pointer for each of the stage's
     `reads`, NULL where that row lies outside the image.
     """
 
-    stem: str
+    template: str  # of templates/aot/ops: the stem, or a faster variant of it
     shape_name: str  # "80x4_k3x3_s1x1": makes the function's name say what it does
-    constants: tuple[tuple[str, int | tuple[int, ...]], ...]
+    constants: tuple[tuple[str, Constant], ...]
     tables: tuple[tuple[str, str], ...] = ()  # (parameter name, C type) of each table, in call order
+    input: Storage = Storage(0)
+    output: Storage = Storage(0)
 
     @property
-    def values(self) -> Mapping[str, int | tuple[int, ...]]:
+    def values(self) -> Mapping[str, Constant]:
         return dict(self.constants)
 
 
@@ -104,6 +132,7 @@ class Program:
     input: int
     output: int
     rows: Mapping[int, Rows]
+    storage: Mapping[int, Storage]
     names: Mapping[int, str]
 
     @property

@@ -23,7 +23,6 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
     program, plan = compiled.program, compiled.plan
     names = _kernel_names(program)
     environment = template_environment()
-    requantizes = any(stage.accumulator for stage in program.stages)
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",
         "model": compiled.model,
@@ -34,7 +33,7 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "alignment_bytes": ALIGNMENT_BYTES,
         "memory_map": _memory_map(plan),
         "kernels": [_kernel_text(kernel, name) for kernel, name in names.items()],
-        "arithmetic": [environment.get_template("aot/requantize.c.j2").render()] if requantizes else [],
+        "arithmetic": _arithmetic(program),
         "layers": [_layer(stage, i, plan, names) for i, stage in enumerate(program.stages)],
         "schedule": number_lines(np.array(plan.schedule), 24),
         "cut_note": _cut_note(plan),
@@ -50,7 +49,7 @@ def _kernel_names(program: Program) -> dict[Kernel, str]:
     """A unique C name for each distinct kernel, in order of first use."""
     names: dict[Kernel, str] = {}
     for kernel in (stage.kernel for stage in program.stages):
-        base = f"{kernel.stem}_{kernel.shape_name}"
+        base = f"{kernel.template}_{kernel.shape_name}"
         taken = set(names.values())
         # Same shape, other zero points or clamps: a second function, told apart by a number.
         variants = (base if n == 1 else f"{base}_v{n}" for n in range(1, len(names) + 2))
@@ -59,16 +58,40 @@ def _kernel_names(program: Program) -> dict[Kernel, str]:
     return names
 
 
+def _arithmetic(program: Program) -> list[str]:
+    """The shared functions that the chosen kernels call, each once."""
+    environment = template_environment()
+    kernels = {stage.kernel for stage in program.stages}
+    templates = {kernel.template for kernel in kernels}
+    clamps = {str(kernel.values.get("clamp", "")).partition("(")[0] for kernel in kernels}
+    padded = [program.rows[s.inputs[0]] for s in program.stages if s.kernel.template == "depthwise_conv_2d_3x3"]
+    sections = []
+    if templates & {"conv_2d", "depthwise_conv_2d"}:
+        sections.append(environment.get_template("aot/requantize.c.j2").render())
+    if templates & {"conv_2d_pointwise", "depthwise_conv_2d_3x3"}:
+        sections.append(environment.get_template("aot/high_mul.c.j2").render())
+    if "clamp_to_byte" in clamps:
+        sections.append(environment.get_template("aot/clamp_to_byte.c.j2").render())
+    if "clamp_to_range" in clamps:
+        sections.append(environment.get_template("aot/clamp_to_range.c.j2").render())
+    if padded:
+        size_bytes = max(rows.size_bytes for rows in padded)
+        sections.append(environment.get_template("aot/zero_row.c.j2").render(size_bytes=size_bytes))
+    return sections
+
+
 def _kernel_text(kernel: Kernel, name: str) -> str:
     constants = [f"{key.upper()} = {value}" for key, value in kernel.constants if isinstance(value, int)]
-    parameters = ["const int8_t *const rows[]", "int8_t *output"]
+    parameters = [f"const {kernel.input.c_type} *const rows[]", f"{kernel.output.c_type} *output"]
     parameters += [f"const {c_type} *{parameter}" for parameter, c_type in kernel.tables]
     context = {
         "signature": _call(f"static void {name}", parameters),
         "constants": _wrap(constants, " " * 8),
+        "input_type": kernel.input.c_type,
+        "output_type": kernel.output.c_type,
         "k": kernel.values,
     }
-    return template_environment().get_template(f"aot/ops/{kernel.stem}.c.j2").render(context)
+    return template_environment().get_template(f"aot/ops/{kernel.template}.c.j2").render(context)
 
 
 def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> Mapping[str, Any]:
@@ -90,6 +113,9 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> 
         "reads": [_row(read, names_of_inputs[read.input], out, stage) for read in stage.reads],
         "call": _call(names[stage.kernel], arguments, indent="    ") + ";",
         "row_bytes": out.row_bytes,
+        "input_type": stage.kernel.input.c_type,
+        "output_type": stage.kernel.output.c_type,
+        "trace": "TRACE_BIASED" if stage.kernel.output.bias else "TRACE",
     }
 
 

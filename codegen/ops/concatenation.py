@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import tflite
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Kernel, RowRead, Stage
+from codegen.program import Kernel, RowRead, Stage, Storage
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -49,10 +50,12 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return np.concatenate(inputs, axis=_axis(graph, operator))
 
 
-def lower(graph: Graph, operator: Operator) -> Stage:
+def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
     axis, output = _axis(graph, operator), graph.tensor(operator.outputs[0])
     shapes = [graph.tensor(i).shape for i in operator.inputs]
-    kernel, reads = _by_rows(shapes, axis) if axis == 1 else _within_rows(shapes, axis)
+    kernel, reads = _by_rows(shapes) if axis == 1 else _within_rows(shapes, axis)
+    stored = storage[output.index]
+    kernel = replace(kernel, input=stored, output=stored)
     joined = " + ".join("x".join(map(str, shape[1:])) for shape in shapes)
     return Stage(
         operator.index,
@@ -75,10 +78,10 @@ def _within_rows(shapes: list[tuple[int, ...]], axis: int) -> tuple[Kernel, tupl
     return Kernel("concatenation", name, (("blocks", blocks), ("block_bytes", block_bytes))), reads
 
 
-def _by_rows(shapes: list[tuple[int, ...]], axis: int) -> tuple[Kernel, tuple[RowRead, ...]]:
+def _by_rows(shapes: list[tuple[int, ...]]) -> tuple[Kernel, tuple[RowRead, ...]]:
     """Every output row is a row of one of the inputs; the others' pointers are absent."""
     row_bytes = int(np.prod(shapes[0][2:]))
-    heights = [shape[axis] for shape in shapes]
+    heights = [shape[1] for shape in shapes]
     starts = np.cumsum([0, *heights])
     reads = tuple(RowRead(i, tuple((np.arange(starts[-1]) - starts[i]).tolist())) for i in range(len(shapes)))
     name = f"rows_of_{row_bytes}_from_{len(shapes)}"

@@ -10,9 +10,9 @@ import tflite
 
 from codegen.errors import UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.ops import convolution
+from codegen.ops import convolution, one_multiply
 from codegen.ops.window import read_window_options
-from codegen.program import Stage
+from codegen.program import Stage, Storage
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -47,7 +47,9 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return scaling.apply(accumulator)[None]
 
 
-def lower(graph: Graph, operator: Operator) -> Stage:
+def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
     weights = _weights(graph, operator)
     rows = weights.reshape(weights.shape[0], -1)
-    return convolution.lower_convolution(graph, operator, rows, rows.T)
+    conv = convolution.convolution_of(graph, operator, rows.T, storage)
+    kernel, tables = one_multiply.pointwise(conv) or convolution.exact_kernel(conv, rows)
+    return convolution.convolution_stage(conv, kernel, tables)

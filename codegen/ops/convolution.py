@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator, Tensor
 from codegen.ops.activation import activation_range, verify_activation
 from codegen.ops.window import Window, make_window
-from codegen.program import AccumulatorBound, Kernel, Stage, Table
+from codegen.program import AccumulatorBound, Kernel, Stage, Storage, Table
 from codegen.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multipliers
 
 
@@ -30,15 +31,6 @@ class Requantization:
         """(..., channels) sums of products, without bias -> int8 values as int64."""
         scaled = multiply_by_quantized_multiplier(accumulator + self.bias, self.multiplier, self.shift)
         return np.clip(scaled + self.output_zero_point, self.low, self.high)
-
-    @property
-    def constants(self) -> tuple[tuple[str, int], ...]:
-        return (
-            ("input_zero_point", self.input_zero_point),
-            ("output_zero_point", self.output_zero_point),
-            ("activation_min", self.low),
-            ("activation_max", self.high),
-        )
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -117,35 +109,81 @@ def convolution_window(graph: Graph, operator: Operator) -> Window:
     return make_window(graph, operator, (height, width))
 
 
-def lower_convolution(
-    graph: Graph, operator: Operator, weights: IntArray, taps: IntArray, constants: tuple[tuple[str, int], ...] = ()
-) -> Stage:
-    """`weights` in the order of the kernel's loops, (rows of the printed table, ...); `taps` is (taps, channels)."""
-    window, scaling = convolution_window(graph, operator), requantization(graph, operator)
-    in_channels, out_channels = (graph.tensor(i).shape[-1] for i in (operator.inputs[0], operator.outputs[0]))
-    name = f"{window.in_width}x{in_channels}_to_{out_channels}_k{window.kernel_height}x{window.kernel_width}"
-    kernel = Kernel(
-        operator.stem,
-        f"{name}_s{window.stride_width}" + ("_same" if window.pad_left else ""),
-        (
-            *window.constants,
-            ("in_channels", in_channels),
-            ("out_channels", out_channels),
-            *constants,
-            *scaling.constants,
-        ),
-        TABLE_PARAMETERS,
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """One convolution, to choose a kernel for. `taps` is (taps, out_channels), by window row, column and input."""
+
+    operator: Operator
+    window: Window
+    scaling: Requantization
+    taps: IntArray
+    in_channels: int
+    input: Storage
+    output: Storage
+
+    @property
+    def out_channels(self) -> int:
+        return int(self.taps.shape[1])
+
+    @property
+    def shape_name(self) -> str:
+        window = self.window
+        name = f"{window.in_width}x{self.in_channels}_to_{self.out_channels}"
+        return f"{name}_k{window.kernel_height}x{window.kernel_width}_s{window.stride_width}" + (
+            "_same" if window.pad_left else ""
+        )
+
+
+def convolution_of(graph: Graph, operator: Operator, taps: IntArray, storage: Mapping[int, Storage]) -> Convolution:
+    source, sink = operator.inputs[0], operator.outputs[0]
+    return Convolution(
+        operator,
+        convolution_window(graph, operator),
+        requantization(graph, operator),
+        taps,
+        graph.tensor(source).shape[-1],
+        storage[source],
+        storage[sink],
     )
+
+
+def convolution_stage(convolution: Convolution, kernel: Kernel, tables: tuple[Table, ...]) -> Stage:
+    window, operator = convolution.window, convolution.operator
     return Stage(
         operator.index,
         operator.stem,
-        f"{window.in_height}x{window.in_width}x{in_channels} -> "
-        f"{window.out_height}x{window.out_width}x{out_channels}, {window.summary}",
+        f"{window.in_height}x{window.in_width}x{convolution.in_channels} -> "
+        f"{window.out_height}x{window.out_width}x{convolution.out_channels}, {window.summary}",
         (operator.inputs[0],),
         operator.outputs[0],
         window.reads,
         kernel,
-        (Table("weights", weights.astype(np.int8).reshape(-1), weights.shape[-1]), *scaling.tables),
-        macs=window.out_height * window.out_width * taps.size,
-        accumulator=accumulator_bound(operator, taps, scaling),
+        tables,
+        macs=window.out_height * window.out_width * convolution.taps.size,
+        accumulator=accumulator_bound(operator, convolution.taps, convolution.scaling),
     )
+
+
+def exact_kernel(
+    convolution: Convolution, weights: IntArray, constants: tuple[tuple[str, int], ...] = ()
+) -> tuple[Kernel, tuple[Table, ...]]:
+    """Any window, any quantization, by the 64-bit double rounding. `weights` in the order of the template's loops."""
+    scaling, before, after = convolution.scaling, convolution.input, convolution.output
+    kernel = Kernel(
+        convolution.operator.stem,
+        convolution.shape_name,
+        (
+            *convolution.window.constants,
+            ("in_channels", convolution.in_channels),
+            ("out_channels", convolution.out_channels),
+            *constants,
+            ("input_zero", scaling.input_zero_point + before.bias),
+            ("output_zero", scaling.output_zero_point + after.bias),
+            ("activation_min", scaling.low + after.bias),
+            ("activation_max", scaling.high + after.bias),
+        ),
+        TABLE_PARAMETERS,
+        before,
+        after,
+    )
+    return kernel, (Table("weights", weights.astype(np.int8).reshape(-1), weights.shape[-1]), *scaling.tables)

@@ -10,9 +10,9 @@ import tflite
 
 from codegen.errors import ModelError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.ops import convolution
+from codegen.ops import convolution, one_multiply
 from codegen.ops.window import read_window_options
-from codegen.program import Stage
+from codegen.program import Stage, Storage
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -50,8 +50,12 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return scaling.apply(accumulator)[None]
 
 
-def lower(graph: Graph, operator: Operator) -> Stage:
+def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
     weights = _weights(graph, operator)
     taps = weights.reshape(-1, weights.shape[2])
-    multiplier = weights.shape[2] // graph.tensor(operator.inputs[0]).shape[-1]
-    return convolution.lower_convolution(graph, operator, taps, taps, (("depth_multiplier", multiplier),))
+    conv = convolution.convolution_of(graph, operator, taps, storage)
+    multiplier = conv.out_channels // conv.in_channels
+    kernel, tables = one_multiply.depthwise_3x3(conv) or convolution.exact_kernel(
+        conv, taps, (("depth_multiplier", multiplier),)
+    )
+    return convolution.convolution_stage(conv, kernel, tables)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
 
 from codegen.errors import ModelError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Kernel, RowRead, Stage, Table, rows_of
+from codegen.program import Kernel, RowRead, Stage, Storage, Table, rows_of
 
 
 def verify_elementwise(graph: Graph, operator: Operator) -> None:
@@ -19,11 +19,19 @@ def evaluate_lookup(table: IntArray, values: IntArray) -> IntArray:
     return table[values + 128]
 
 
-def lower_lookup(graph: Graph, operator: Operator, table: IntArray) -> Stage:
+def lower_lookup(graph: Graph, operator: Operator, table: IntArray, storage: Mapping[int, Storage]) -> Stage:
     """`table` holds the output for inputs -128, -127, ..., 127."""
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     rows = rows_of(source.shape)
-    kernel = Kernel(operator.stem, f"{rows.size_bytes}", (("size", rows.size_bytes),), (("lookup", "int8_t"),))
+    before, after = storage[source.index], storage[output.index]
+    kernel = Kernel(
+        operator.stem,
+        f"{rows.size_bytes}",
+        (("size", rows.size_bytes), ("first_input", before.low)),
+        (("lookup", after.c_type),),
+        before,
+        after,
+    )
     return Stage(
         operator.index,
         operator.stem,
@@ -33,5 +41,5 @@ def lower_lookup(graph: Graph, operator: Operator, table: IntArray) -> Stage:
         operator.outputs[0],
         (RowRead(0, tuple(range(rows.count))),),
         kernel,
-        (Table("lookup", table.astype(np.int8), 16),),
+        (Table("lookup", (table + after.bias).astype(after.c_type.removesuffix("_t")), 16),),
     )

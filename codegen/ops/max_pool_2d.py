@@ -12,7 +12,7 @@ from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
 from codegen.ops.activation import activation_range, verify_activation
 from codegen.ops.window import Window, make_window, read_window_options
-from codegen.program import Kernel, Stage
+from codegen.program import Kernel, Stage, Storage
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -45,15 +45,23 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return np.clip(best, low, high)[None]
 
 
-def lower(graph: Graph, operator: Operator) -> Stage:
+def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
     window = _window(graph, operator)
     channels = graph.tensor(operator.inputs[0]).shape[-1]
     low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
+    stored = storage[operator.outputs[0]]
     kernel = Kernel(
         "max_pool_2d",
         f"{window.in_width}x{channels}_k{window.kernel_height}x{window.kernel_width}_s{window.stride_width}"
         + ("_same" if window.pad_left else ""),
-        (*window.constants, ("channels", channels), ("activation_min", low), ("activation_max", high)),
+        (
+            *window.constants,
+            ("channels", channels),
+            ("activation_min", low + stored.bias),
+            ("activation_max", high + stored.bias),
+        ),
+        input=stored,
+        output=stored,
     )
     return Stage(
         operator.index,

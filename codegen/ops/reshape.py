@@ -7,7 +7,7 @@ from typing import Any
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Kernel, RowRead, Stage, rows_of
+from codegen.program import Kernel, RowRead, Stage, Storage, rows_of
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -26,9 +26,10 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return inputs[0].reshape(graph.tensor(operator.outputs[0]).shape)
 
 
-def lower(graph: Graph, operator: Operator) -> Stage:
+def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     before, after = rows_of(source.shape), rows_of(output.shape)
+    stored = storage[output.index]
     every_row = tuple(range(after.count))
     return Stage(
         operator.index,
@@ -37,5 +38,5 @@ def lower(graph: Graph, operator: Operator) -> Stage:
         (operator.inputs[0],),
         operator.outputs[0],
         (RowRead(0, every_row, is_linear=before != after),),
-        Kernel("reshape", f"{after.size_bytes}", (("size", after.size_bytes),)),
+        Kernel("reshape", f"{after.size_bytes}", (("size", after.size_bytes),), (), stored, stored),
     )

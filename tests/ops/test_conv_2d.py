@@ -38,6 +38,10 @@ def build(
     "options",
     [
         pytest.param({"kernel": (1, 1)}, id="pointwise"),
+        pytest.param({"kernel": (1, 1), "channels": (9, 4), "size": (3, 8), "weight_scales": 4}, id="whole-blocks"),
+        pytest.param({"kernel": (1, 1), "channels": (2, 6), "size": (2, 1), "weight_scales": 6}, id="parts-of-blocks"),
+        pytest.param({"kernel": (1, 1), "zero_point": -128, "activation": "relu6"}, id="pointwise-relu6"),
+        pytest.param({"kernel": (1, 1), "scale": 0.0002, "zero_point": 0}, id="pointwise-left-shift"),
         pytest.param({"padding": "same"}, id="same"),
         pytest.param({"padding": "valid"}, id="valid"),
         pytest.param({"stride": (2, 1)}, id="strides"),
@@ -58,6 +62,11 @@ def build(
 def test_exact(options: dict[str, Any], tmp_path: Path) -> None:
     # TFLite's own kernels insist on a bias; TFLM does not.
     assert_exact(build(**options), tmp_path, builtin_ref=options.get("bias", True))
+
+
+def test_pointwise_needs_one_multiply_and_anything_else_is_exact_too() -> None:
+    templates = {compile_bytes(build(kernel=k)).program.stages[0].kernel.template for k in ((1, 1), (3, 3))}
+    assert templates == {"conv_2d_pointwise", "conv_2d"}
 
 
 def test_accumulator_bound_is_reached() -> None:

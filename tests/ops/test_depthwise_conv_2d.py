@@ -48,11 +48,20 @@ def build(
         pytest.param({"bias": False}, id="no-bias"),
         pytest.param({"input_zero_point": -128}, id="zero-point-minus-128"),
         pytest.param({"channels": 1, "size": (1, 1)}, id="one-pixel"),
+        pytest.param({"input_zero_point": 0}, id="one-multiply"),
+        pytest.param({"input_zero_point": 0, "size": (5, 1)}, id="one-multiply-one-column"),
+        pytest.param({"input_zero_point": 0, "size": (1, 9)}, id="one-multiply-one-row"),
+        pytest.param({"input_zero_point": 0, "activation": "relu6"}, id="one-multiply-clamped"),
     ],
 )
 def test_exact(options: dict[str, Any], tmp_path: Path) -> None:
     # TFLite's own kernels insist on a bias; TFLM does not.
     assert_exact(build(**options), tmp_path, builtin_ref=options.get("bias", True))
+
+
+def test_fast_kernel_where_zero_padding_is_zero() -> None:
+    templates = [compile_bytes(build(input_zero_point=z)).program.stages[0].kernel.template for z in (0, 5)]
+    assert templates == ["depthwise_conv_2d_3x3", "depthwise_conv_2d"]
 
 
 def test_asymmetric_weights_are_refused() -> None:
