@@ -29,7 +29,8 @@ def exact_results(rescale: Rescale, sums: Int64Array) -> Int64Array:
     high = np.where(product >= 0, (product + 2**30) // 2**31, -((2**30 - 1 - product) // 2**31))
     divisor = 2 ** max(-rescale.shift, 0)
     rounded = np.sign(high) * ((2 * np.abs(high) + divisor) // (2 * divisor))
-    return np.minimum(np.maximum(rounded, rescale.low), rescale.high)
+    limited: Int64Array = np.minimum(np.maximum(rounded, rescale.low), rescale.high)
+    return limited
 
 
 def generated_result(found: HighMul, rescale: Rescale, sum_: int) -> int:
@@ -39,7 +40,7 @@ def generated_result(found: HighMul, rescale: Rescale, sum_: int) -> int:
     if value < 0:
         value += found.sign_correction
     assert -(2**31) <= value < 2**31
-    scaled = value * found.multiplier // 2 ** (32 + found.shift)
+    scaled = value * found.multiplier // (1 << (32 + found.shift))
     return max(rescale.low, min(rescale.high, scaled - found.offset))
 
 
