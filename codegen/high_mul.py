@@ -16,8 +16,8 @@ each multiplier an interval of b. All of this is in integers, but for the slope 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -196,6 +196,40 @@ def find_high_mul(
             if found is not None:
                 return found
     return None
+
+
+def find_layer(
+    channels: Sequence[tuple[Rescale, WeightedSum]],
+    *,
+    max_weight: int = INT32_MAX,
+    max_shift: int = 0,
+    sign_correction: bool = False,
+    offset: int = 0,
+) -> tuple[HighMul, ...] | None:
+    """`find_high_mul` for every channel of a layer with one shift for all, the least, so that it can be a constant."""
+    for shift in range(max_shift + 1):
+        layer: list[HighMul] = []
+        for exact, sums in channels:
+            found = find_high_mul(
+                exact, sums, max_weight=max_weight, max_shift=shift, sign_correction=sign_correction, offset=offset
+            )
+            aligned = found and _with_shift(found, shift)
+            if aligned is None:
+                break
+            layer.append(aligned)
+        else:
+            return tuple(layer)
+    return None
+
+
+def _with_shift(found: HighMul, shift: int) -> HighMul | None:
+    """The same function with a larger shift, or None where the multiplier would not fit."""
+    spare = shift - found.shift
+    if found.c == 0:
+        return replace(found, b=found.b << spare, shift=shift)
+    if found.multiplier << spare > INT32_MAX:
+        return None
+    return replace(found, multiplier=found.multiplier << spare, shift=shift)
 
 
 def _thresholds(exact: Rescale, sums: WeightedSum, values: IntArray) -> IntArray:

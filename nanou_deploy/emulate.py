@@ -75,7 +75,7 @@ class HarnessRun:
     `layer_instructions`, of per-layer builds, maps operator index to the instructions that the first frame spent
     from the end of what ran before to the end of the operator, and REST to those from the last operator to the
     return. The cost of counting is subtracted, but for passing the hook's arguments and what the compiler must
-    save around a call, so the sum is a little above `instructions`.
+    save around a call, so the sum is nearly `instructions`.
     """
 
     outputs: Int8Array

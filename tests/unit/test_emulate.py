@@ -143,7 +143,7 @@ def test_layers_are_counted_apart(
     whole = run_harness(_build(tmp_path, board), inputs).instructions
     assert whole is not None
     assert 0 < plain.layer_instructions[REST] < 40
-    assert whole[0] <= sum(plain.layer_instructions.values()) <= whole[0] + LAYER_SLACK_INSTRUCTIONS
+    assert abs(sum(plain.layer_instructions.values()) - whole[0]) < LAYER_SLACK_INSTRUCTIONS
 
 
 def test_layers_are_not_counted_on_the_host(tmp_path: Path) -> None:
