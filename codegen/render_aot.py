@@ -61,19 +61,15 @@ def _kernel_names(program: Program) -> dict[Kernel, str]:
 def _arithmetic(program: Program) -> list[str]:
     """The shared functions that the chosen kernels call, each once."""
     environment = template_environment()
-    kernels = {stage.kernel for stage in program.stages}
-    templates = {kernel.template for kernel in kernels}
-    clamps = {str(kernel.values.get("clamp", "")).partition("(")[0] for kernel in kernels}
+    templates = {stage.kernel.template for stage in program.stages}
+    results = " ".join(str(stage.kernel.values.get("result", "")) for stage in program.stages)
     padded = [program.rows[s.inputs[0]] for s in program.stages if s.kernel.template == "depthwise_conv_2d_3x3"]
     sections = []
-    if templates & {"conv_2d", "depthwise_conv_2d"}:
+    if templates & {"conv_2d", "depthwise_conv_2d"} or "requantize(" in results:
         sections.append(environment.get_template("aot/requantize.c.j2").render())
-    if templates & {"conv_2d_pointwise", "depthwise_conv_2d_3x3"}:
-        sections.append(environment.get_template("aot/high_mul.c.j2").render())
-    if "clamp_to_byte" in clamps:
-        sections.append(environment.get_template("aot/clamp_to_byte.c.j2").render())
-    if "clamp_to_range" in clamps:
-        sections.append(environment.get_template("aot/clamp_to_range.c.j2").render())
+    for name in ("high_mul", "clamp_to_byte", "clamp_to_range"):
+        if f"{name}(" in results:
+            sections.append(environment.get_template(f"aot/{name}.c.j2").render())
     if padded:
         size_bytes = max(rows.size_bytes for rows in padded)
         sections.append(environment.get_template("aot/zero_row.c.j2").render(size_bytes=size_bytes))
@@ -89,7 +85,7 @@ def _kernel_text(kernel: Kernel, name: str) -> str:
         "constants": _wrap(constants, " " * 8),
         "input_type": kernel.input.c_type,
         "output_type": kernel.output.c_type,
-        "k": kernel.values,
+        "k": {**kernel.values, "weight_type": dict(kernel.tables).get("weights", "")},
     }
     return template_environment().get_template(f"aot/ops/{kernel.template}.c.j2").render(context)
 

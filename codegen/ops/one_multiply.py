@@ -1,58 +1,117 @@
-"""Fast row kernels for convolutions whose requantization is one multiply (codegen.high_mul).
+"""Fast row kernels: pointwise in register blocks, depthwise 3x3 in running sums, requantized by one multiply.
 
-The factor c of each channel is folded into int32 weights, zero point and bias into the start value of its sum. What
-the multiply yields is the output byte before its clamp to [0, 255]; an int8 output is that byte minus 128.
+The factor c of each channel (codegen.high_mul) is folded into its weights, zero point and bias into the start value of
+its sum. A layer that has no such factors keeps the same loops and ends in the exact 64-bit form instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.high_mul import HighMul, Rescale, WeightedSum, find_high_mul
+from codegen.high_mul import MAX_SHIFT, HighMul, Rescale, WeightedSum, find_layer
 from codegen.ir import IntArray
 from codegen.ops.convolution import Convolution
 from codegen.program import Constant, Kernel, Table
 
 CHANNELS_PER_BLOCK = 4
 PIXELS_PER_BLOCK = 4
+INT16_MAX = 32767
 
 
-def _scalings(convolution: Convolution, taps: IntArray) -> Sequence[HighMul] | None:
-    """One per output channel, or None where a channel has none of the form that the kernels compute.
+@dataclass(frozen=True)
+class Finish:
+    """What becomes of a channel's sum, for a whole layer.
 
-    `taps` is (taps, channels) as the kernel uses them, on stored values.
+    Each channel multiplies its weights by `factor` and has a row of numbers in the table: the sum's start value first,
+    then `columns`. `adjust` and `result` are C, with {sum} and {c0}, {c1} (columns) to be filled in.
     """
+
+    factor: tuple[int, ...]
+    start: tuple[int, ...]
+    columns: tuple[tuple[int, ...], ...]  # by column, then channel
+    adjust: tuple[str, ...]
+    result: str
+
+    @property
+    def constants(self) -> tuple[tuple[str, Constant], ...]:
+        return (("columns", len(self.columns)), ("adjust", self.adjust), ("result", self.result))
+
+    def numbers(self, channel: int) -> list[int]:
+        return [self.start[channel], *(column[channel] for column in self.columns)]
+
+
+def finish_of(convolution: Convolution) -> Finish:
+    """The cheapest exact form: one multiply (and a shift), the same with a sign correction, 64-bit double rounding."""
     scaling, stored = convolution.scaling, convolution.input
     zero = scaling.input_zero_point + stored.bias
-    found = []
-    for channel, weights in enumerate(taps.T):
-        # sum(w * (stored - zero)) + bias == sum(w * stored) + (bias - zero * sum(w))
-        exact = Rescale(
-            int(scaling.bias[channel]) - zero * int(weights.sum()),
-            int(scaling.multiplier[channel]),
-            int(scaling.shift[channel]),
-            scaling.low - scaling.output_zero_point,
-            scaling.high - scaling.output_zero_point,
+    # sum(w * (stored - zero)) + bias == sum(w * stored) + (bias - zero * sum(w))
+    start = [int(b) - zero * int(w.sum()) for b, w in zip(scaling.bias, convolution.taps.T, strict=True)]
+    limits = scaling.low - scaling.output_zero_point, scaling.high - scaling.output_zero_point
+    channels = [
+        (
+            Rescale(start[c], int(scaling.multiplier[c]), int(scaling.shift[c]), *limits),
+            WeightedSum.of_weights(weights, stored.low, stored.high),
         )
-        sums = WeightedSum.of_weights(weights, stored.low, stored.high)
-        high_mul = find_high_mul(exact, sums, offset=scaling.output_zero_point + 128, sign_correction=True)
-        if high_mul is None or high_mul.shift:
-            return None
-        found.append(high_mul)
-    return found
+        for c, weights in enumerate(convolution.taps.T)
+    ]
+    # The offset of the first form is free; -1 suits the sign correction best (docs/adr/0006).
+    for corrects, offset in ((False, scaling.output_zero_point + 128), (True, -1)):
+        for max_weight in (INT16_MAX, 2**31 - 1):
+            layer = find_layer(
+                channels, max_weight=max_weight, max_shift=MAX_SHIFT, sign_correction=corrects, offset=offset
+            )
+            if layer is not None:
+                return _one_multiply(convolution, layer, offset)
+    return _double_rounding(convolution, start)
 
 
-def _store(convolution: Convolution, scalings: Sequence[HighMul]) -> tuple[tuple[str, Constant], ...]:
-    """How a sum becomes a byte: the names of C functions, chosen once for the whole layer."""
+def _double_rounding(convolution: Convolution, start: Sequence[int]) -> Finish:
+    scaling, after = convolution.scaling, convolution.output
+    low, high, zero = (n + after.bias for n in (scaling.low, scaling.high, scaling.output_zero_point))
+    columns = tuple(scaling.multiplier.tolist()), tuple(scaling.shift.tolist())
+    result = f"({after.c_type})requantize({{sum}}, {{c0}}, {{c1}}, {zero}, {low}, {high})"
+    return Finish((1,) * len(start), tuple(start), columns, (), result)
+
+
+def _one_multiply(convolution: Convolution, layer: Sequence[HighMul], offset: int) -> Finish:
+    """The scaled sum is the output minus its zero point plus `offset`; 128 + output is clamped to a byte's range."""
+    columns, adjust = [tuple(channel.multiplier for channel in layer)], []
+    value, shift = "high_mul({sum}, {c0})", layer[0].shift
+    if shift:
+        value = f"({value} >> {shift})"
+    if any(channel.sign_correction for channel in layer):
+        adjust.append("{sum} += ({sum} >> 31) & {c1};")
+        columns.append(tuple(channel.sign_correction for channel in layer))
+    if rest := convolution.scaling.output_zero_point + 128 - offset:
+        value = f"{value} + {rest}"
     low, high = convolution.scaling.low + 128, convolution.scaling.high + 128
-    clamp = "clamp_to_byte(" if (low, high) == (0, 255) else f"clamp_to_range({low}, {high}, "
-    return (
-        ("clamp", clamp),
-        ("corrects_sign", tuple(["sign"] if any(s.sign_correction for s in scalings) else [])),
-        ("to_output", "(uint8_t)(" if convolution.output.bias else "(int8_t)(-128 + "),
+    byte = f"clamp_to_byte({value})" if (low, high) == (0, 255) else f"clamp_to_range({low}, {high}, {value})"
+    result = f"(uint8_t){byte}" if convolution.output.bias else f"(int8_t)({byte} - 128)"
+    return Finish(
+        tuple(channel.c for channel in layer),
+        tuple(channel.b for channel in layer),
+        tuple(columns),
+        tuple(adjust),
+        result,
     )
+
+
+def _weights_table(weights: IntArray, per_line: int) -> Table:
+    """int16 where all weights fit."""
+    flat = weights.reshape(-1)
+    narrow = np.abs(flat).max(initial=0) <= INT16_MAX
+    return Table("weights", flat.astype(np.int16) if narrow else flat.astype(np.int32), per_line)
+
+
+def _kernel(
+    convolution: Convolution, template: str, constants: tuple[tuple[str, Constant], ...], tables: tuple[Table, ...]
+) -> tuple[Kernel, tuple[Table, ...]]:
+    width = f"{convolution.window.in_width}x{convolution.in_channels}_to_{convolution.out_channels}"
+    parameters = tuple((table.name, f"{table.values.dtype.name}_t") for table in tables)
+    return Kernel(template, width, constants, parameters, convolution.input, convolution.output), tables
 
 
 def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | None:
@@ -60,33 +119,21 @@ def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | No
     window = convolution.window
     if (window.kernel_height, window.kernel_width, window.stride_width) != (1, 1, 1):
         return None
-    scalings = _scalings(convolution, convolution.taps)
-    if scalings is None:
-        return None
-    corrects = any(s.sign_correction for s in scalings)
+    finish = finish_of(convolution)
+    scaled = convolution.taps * np.array(finish.factor)
     blocks = _blocks(convolution.out_channels, CHANNELS_PER_BLOCK)
-    values: list[int] = []
-    for size, first, count in blocks:
-        for start in range(first, first + size * count, size):
-            group = range(start, start + size)
-            values += [scalings[c].b for c in group] + [scalings[c].multiplier for c in group]
-            values += [scalings[c].sign_correction for c in group] if corrects else []
-            values += [scalings[c].c * int(tap[c]) for tap in convolution.taps for c in group]
-    kernel = Kernel(
-        "conv_2d_pointwise",
-        f"{window.in_width}x{convolution.in_channels}_to_{convolution.out_channels}",
-        (
-            ("in_channels", convolution.in_channels),
-            ("out_channels", convolution.out_channels),
-            ("channel_blocks", tuple(blocks)),
-            ("pixel_blocks", tuple(_blocks(window.out_width, PIXELS_PER_BLOCK))),
-            *_store(convolution, scalings),
-        ),
-        (("table", "int32_t"),),
-        convolution.input,
-        convolution.output,
+    spans = [range(first + i * size, first + (i + 1) * size) for size, first, count in blocks for i in range(count)]
+    numbers = [number for span in spans for row in zip(*map(finish.numbers, span), strict=True) for number in row]
+    weights = np.concatenate([scaled[:, span.start : span.stop].reshape(-1) for span in spans])
+    constants: tuple[tuple[str, Constant], ...] = (
+        ("in_channels", convolution.in_channels),
+        ("out_channels", convolution.out_channels),
+        ("channel_blocks", tuple(blocks)),
+        ("pixel_blocks", tuple(_blocks(window.out_width, PIXELS_PER_BLOCK))),
+        *finish.constants,
     )
-    return kernel, (Table("table", np.array(values, np.int32), 8),)
+    tables = (Table("channels", np.array(numbers, np.int32), blocks[0][0]), _weights_table(weights, 16))
+    return _kernel(convolution, "conv_2d_pointwise", constants, tables)
 
 
 def _blocks(total: int, size: int) -> list[tuple[int, int, int]]:
@@ -102,22 +149,13 @@ def depthwise_3x3(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] 
     same_size = window.out_width == window.in_width and convolution.in_channels == convolution.out_channels
     if geometry != (3, 3, 1, 1, 1) or not same_size or scaling.input_zero_point + convolution.input.bias != 0:
         return None
-    scalings = _scalings(convolution, convolution.taps)
-    if scalings is None:
-        return None
-    corrects = any(s.sign_correction for s in scalings)
-    rows = [
-        [s.c * int(w) for w in convolution.taps[:, channel]]
-        + [s.b, s.multiplier]
-        + ([s.sign_correction] if corrects else [])
-        for channel, s in enumerate(scalings)
-    ]
-    kernel = Kernel(
-        "depthwise_conv_2d_3x3",
-        f"{window.in_width}x{convolution.in_channels}",
-        (("width", window.in_width), ("channels", convolution.in_channels), *_store(convolution, scalings)),
-        (("table", "int32_t"),),
-        convolution.input,
-        convolution.output,
+    finish = finish_of(convolution)
+    numbers = [number for channel in range(convolution.out_channels) for number in finish.numbers(channel)]
+    weights = (convolution.taps * np.array(finish.factor)).T
+    tables = (Table("channels", np.array(numbers, np.int32), 1 + len(finish.columns)), _weights_table(weights, 9))
+    constants: tuple[tuple[str, Constant], ...] = (
+        ("width", window.in_width),
+        ("channels", convolution.in_channels),
+        *finish.constants,
     )
-    return kernel, (Table("table", np.array(rows, np.int32).reshape(-1), len(rows[0])),)
+    return _kernel(convolution, "depthwise_conv_2d_3x3", constants, tables)
