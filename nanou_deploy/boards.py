@@ -20,8 +20,9 @@ MIB = 1024 * KIB
 class Board:
     """A place where the generated code runs.
 
-    `isa` is what the compiler is told. `pio_board` and `idf_target` are PlatformIO's and ESP-IDF's names,
-    None off hardware. `emulated_as` names the board on which code for this one is verified here.
+    `isa` is what the compiler is told; for the ESP32-S3 in simulation that is what the ESP32 has too. `pio_board` and
+    `idf_target` are PlatformIO's and ESP-IDF's names, None off hardware. `emulated_as` names the board on which code
+    for this one is verified here.
     """
 
     name: str
@@ -58,6 +59,27 @@ _TABLE = (
     ),
     Board("cortex-m4-qemu", "qemu", "Arm MPS2 board with a Cortex-M4 in QEMU", cpu="Cortex-M4", isa="armv7e-m"),
     Board("cortex-m7-qemu", "qemu", "Arm MPS2 board with a Cortex-M7 in QEMU", cpu="Cortex-M7", isa="armv7e-m"),
+    Board("xtensa-qemu", "qemu", "Xtensa in QEMU with the ESP32's instructions", cpu="Xtensa", isa="xtensa-lx6"),
+    Board(
+        "esp32s3-sim",
+        "sim",
+        "simulated ESP32-S3 with the chip's memory map (labwired)",
+        cpu="ESP32-S3",
+        isa="xtensa-lx6",
+        cpu_mhz=240,
+        flash_bytes=8 * MIB,
+        ram_bytes=512 * KIB,
+    ),
+    Board(
+        "esp32-sim",
+        "sim",
+        "simulated ESP32 with the chip's memory map (labwired)",
+        cpu="ESP32",
+        isa="xtensa-lx6",
+        cpu_mhz=240,
+        flash_bytes=4 * MIB,
+        ram_bytes=520 * KIB,
+    ),
     Board(
         "esp32s3",
         "hardware",

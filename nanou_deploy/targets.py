@@ -64,11 +64,9 @@ class Driver:
 @dataclass(frozen=True)
 class XtensaCompiler:
     """LLVM, whose parts for Xtensa are not joined yet: clang to its intermediate language, which names no processor;
-    llc to assembly; llvm-mc to an object. `features` are added to ("+name") or taken from ("-name") the ESP32's.
-    """
+    llc to assembly; llvm-mc to an object."""
 
     tools: XtensaTools
-    features: str = ""
 
     @property
     def version(self) -> str:
@@ -77,13 +75,20 @@ class XtensaCompiler:
     def compile_commands(self, flags: Flags, source: Path, target: Path) -> list[Command]:
         assembly, middle = str(target.with_suffix(".s")), str(target.with_suffix(".ll"))
         clang = [*self.tools.clang.command, "--target=xtensa", *flags, str(source)]
-        cpu = ["-mcpu=esp32", *([f"-mattr={self.features}"] if self.features else [])]
         if source.suffix == ".S":
             to_assembly = [[*clang, "-E", "-o", assembly]]
         else:
-            llc = [*self.tools.llc.command, "-march=xtensa", *cpu, "-O2", middle, "-o", assembly]
+            llc = [*self.tools.llc.command, "-march=xtensa", "-mcpu=esp32", "-O2", middle, "-o", assembly]
             to_assembly = [[*clang, "-S", "-emit-llvm", "-o", middle], llc]
-        assemble = [*self.tools.assembler.command, "-triple=xtensa", *cpu, "-filetype=obj", assembly, "-o", str(target)]
+        assemble = [
+            *self.tools.assembler.command,
+            "-triple=xtensa",
+            "-mcpu=esp32",
+            "-filetype=obj",
+            assembly,
+            "-o",
+            str(target),
+        ]
         return [*to_assembly, assemble]
 
     def link_command(self, flags: Flags, objects: list[Path], script: Path | None, program: Path) -> Command:
@@ -151,9 +156,9 @@ def _arm(compiler: str | None, cpu: str) -> Target:
     return _bare(Driver(tool), flags, sources, "arm/mps2.ld", "-DNANOU_COUNT_MARKS", count_plugin=True)
 
 
-def _xtensa(machine: str, memory: str, *defines: str, features: str = "", count_plugin: bool = False) -> Target:
-    compiler = XtensaCompiler(find_xtensa_tools(), features)
-    sources = ("xtensa/start.S", "xtensa/arithmetic.c", machine)
+def _xtensa(machine: str, memory: str, *defines: str, count_plugin: bool = False) -> Target:
+    compiler = XtensaCompiler(find_xtensa_tools())
+    sources = ("xtensa/start.S", "xtensa/mul_high.S", "xtensa/arithmetic.c", machine)
     return _bare(compiler, _XTENSA, sources, memory, *defines, count_plugin=count_plugin)
 
 
@@ -168,4 +173,11 @@ _BARE = {
     ),
     "cortex-m4-qemu": lambda compiler: _arm(compiler, "cortex-m4"),
     "cortex-m7-qemu": lambda compiler: _arm(compiler, "cortex-m7"),
+    "xtensa-qemu": lambda compiler: _xtensa(
+        "xtensa/simcall.c", "xtensa/sim.ld", "-DNANOU_COUNT_MARKS", "-DNANOU_EMULATE_MUL_HIGH", count_plugin=True
+    ),
+    "esp32-sim": lambda compiler: _xtensa("bare/uart.c", "xtensa/esp32.ld", "-DNANOU_COUNT_CCOUNT", _uart(0x3FF40000)),
+    "esp32s3-sim": lambda compiler: _xtensa(
+        "bare/uart.c", "xtensa/esp32s3.ld", "-DNANOU_COUNT_CCOUNT", _uart(0x60000000)
+    ),
 }

@@ -39,8 +39,9 @@ static inline uint64_t instruction_count(void) {
 
 #elif defined(NANOU_COUNT_CCOUNT)
 
-/* Cycles so far, modulo 2^32: differences are right as long as one inference takes fewer. */
-static inline uint64_t instruction_count(void) {
+/* Cycles so far, modulo 2^32: differences are right as long as one inference takes fewer. Not inlined, so
+ * that what surrounds the call is the same code as with marks. */
+static __attribute__((noinline)) uint64_t instruction_count(void) {
     uint32_t cycles;
     __asm__ volatile("rsr %0, ccount" : "=r"(cycles) : : "memory");
     return cycles;
@@ -49,12 +50,12 @@ static inline uint64_t instruction_count(void) {
 
 #elif defined(NANOU_COUNT_MARKS)
 
-void nanou_mark(void); /* start.S of each architecture */
-static uint32_t mark_number;
+void mark_here(void); /* start.S of each architecture */
 
 /* Which mark this is, from 0. */
-static inline uint64_t instruction_count(void) {
-    nanou_mark();
+static __attribute__((noinline)) uint64_t instruction_count(void) {
+    static uint32_t mark_number;
+    mark_here();
     return mark_number++;
 }
 #define NANOU_MEASURED

@@ -54,6 +54,9 @@ static void instrument(qemu_plugin_id_t id, struct qemu_plugin_tb *block) {
         struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(block, i);
         const char *symbol = qemu_plugin_insn_symbol(instruction);
         const int is_mark = symbol != NULL && strcmp(symbol, "nanou_mark") == 0;
+        if (symbol != NULL && strncmp(symbol, "nanou_uncounted", 15) == 0) {
+            continue;
+        }
         qemu_plugin_register_vcpu_insn_exec_cb(instruction, is_mark ? count_mark : count,
                                                QEMU_PLUGIN_CB_NO_REGS, NULL);
     }
