@@ -46,6 +46,10 @@ def run_checks() -> list[Check]:
         lambda: _tool("sanitizers", toolchain.find_sanitizing_compiler),
         lambda: _tool("RV32 compiler", toolchain.find_rv32_compiler),
         lambda: _tool("QEMU", toolchain.find_qemu_riscv32),
+        lambda: _tool("Cortex-M compiler", toolchain.find_arm_compiler, optional=True),
+        lambda: _tool("QEMU for Cortex-M", toolchain.find_qemu_arm, optional=True),
+        lambda: _tool("Xtensa compiler", lambda: toolchain.find_xtensa_tools().clang, optional=True),
+        lambda: _tool("QEMU for Xtensa", toolchain.find_qemu_xtensa, optional=True),
         lambda: _tool("labwired", toolchain.find_labwired),
         lambda: _package("platformio", "platformio", "building for real boards"),
         _platform,
@@ -88,11 +92,11 @@ def _package(name: str, requirement: str, purpose: str, *, optional: bool = Fals
     return Check(name, version is not None, version or f"not installed; for {purpose}", fix, optional)
 
 
-def _tool(name: str, find: Callable[[], toolchain.Tool]) -> Check:
+def _tool(name: str, find: Callable[[], toolchain.Tool], *, optional: bool = False) -> Check:
     try:
-        return Check(name, True, find().version)
+        return Check(name, True, find().version, optional=optional)
     except ToolMissing as error:
-        return Check(name, False, str(error), error.hint.removeprefix("install it: "))
+        return Check(name, False, str(error), error.hint.partition(": ")[2], optional)
 
 
 def _platform() -> Check:

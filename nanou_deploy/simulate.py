@@ -1,8 +1,8 @@
 """Run a program in the labwired simulator: `python simulate.py ELF CHIP INPUT`. Prints what the chip's UART sends.
 
-A process of its own, because for some chips the simulator itself writes to standard output and error. The frames of INPUT
-go into the flash window that the program calls `cases`: their length in bytes, then the bytes. The program ends with
-"exit N" on the UART, N in hexadecimal, see firmware/host/bare/uart.c; so does this one. Imports nothing of
+A process of its own, because for some chips the simulator itself writes to standard output and error. The frames of
+INPUT go into the flash window that the program calls `cases`: their length in bytes, then the bytes. The program ends
+with "exit N" on the UART, N in hexadecimal, see firmware/host/bare/uart.c; so does this one. Imports nothing of
 nanou_deploy: it must run from any working directory.
 """
 

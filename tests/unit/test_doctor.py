@@ -38,10 +38,12 @@ def test_names_are_unique_and_every_failure_has_a_fix(monkeypatch: pytest.Monkey
         assert not checks[name].ok
         assert "install" in checks[name].fix
         assert not checks[name].optional
-    for name in ("tensorflow", "keras", "espressif32 6.13.0"):
+    for name in ("tensorflow", "keras", "espressif32 6.13.0", "Cortex-M compiler", "QEMU for Cortex-M"):
         assert not checks[name].ok
         assert checks[name].fix
         assert checks[name].optional
+    assert "clang-22" in checks["Xtensa compiler"].fix
+    assert "qemu-system-misc" in checks["QEMU for Xtensa"].fix
     assert checks["Python"].ok
     assert checks["Python"].fix == ""
 
