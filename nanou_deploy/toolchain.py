@@ -32,7 +32,7 @@ XTENSA_TOOLS_HINT = (
 )
 QEMU_HINT = "install it: `sudo apt-get install qemu-system-misc` (Debian 13 and later: qemu-system-riscv)"
 QEMU_ARM_HINT = "install it: `sudo apt-get install qemu-system-arm`"
-QEMU_XTENSA_HINT = "install it: `sudo apt-get install qemu-system-misc` (Debian 13 and later: qemu-system-xtensa)"
+QEMU_XTENSA_HINT = "install it: `sudo apt-get install qemu-system-misc`"
 XTENSA_LLVM_VERSIONS = (22,)  # code of older ones does not run on an ESP32
 LABWIRED_HINT = "install it: `python -m pip install labwired==0.25.0`"
 
