@@ -130,7 +130,29 @@ def test_readme_names_the_two_commands_and_every_board() -> None:
     assert "\nmake demo" in readme
     assert "\nmake test" in readme
     table = re.findall(r"^\| `([a-z0-9-]+)` \|", readme, re.MULTILINE)
-    assert set(BOARDS) <= set(table)
+    assert set(table) == set(BOARDS)
+
+
+def test_readme_states_the_memory_of_the_default_model() -> None:
+    from codegen.compile import compile_model
+    from nanou_deploy.pipeline import open_model
+
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    plan = compile_model(open_model(None)).plan
+    assert f"{plan.macs:,} multiply-accumulates" in readme
+    assert f"\n| working RAM | {plan.working_bytes:,} bytes |" in readme
+    assert f"\n| input and output frame, beside it | {plan.io_bytes:,} bytes |" in readme
+
+
+def test_every_decision_record_is_listed_and_names_its_successor() -> None:
+    folder = REPOSITORY / "docs/adr"
+    listed = dict(re.findall(r"^\| \[\d+\]\((\S+)\) \| (.+) \|$", (folder / "README.md").read_text(), re.MULTILINE))
+    assert set(listed) == {path.name for path in folder.glob("0*.md")}
+    for name, title in listed.items():
+        text = (folder / name).read_text(encoding="utf-8")
+        successor = re.search(r"^Superseded by \[(\d+)\]", text, re.MULTILINE)
+        suffix = f" (superseded by {successor[1]})" if successor else ""
+        assert title == re.match(r"# \d+: (.+)", text)[1] + suffix  # type: ignore[index]
 
 
 def test_the_c_example_compiles(tmp_path: Path, require_tool: Callable[..., str]) -> None:
