@@ -211,6 +211,62 @@ def test_faults_of_cortex_m_are_named(
         run_harness(_build(tmp_path, board, fault), inputs, timeout_s=20)
 
 
+# Products that the code below must find: pairs of operands, and the high half of their product.
+OPERANDS = (0, 1, -1, 2**31 - 1, -(2**31), 0x12345678, -0x7654321, 0xFFFF, 0x10000, -0x10000, 40503)
+MULTIPLY_HIGH = """
+    static volatile const int32_t operands[COUNT] = {OPERANDS};
+    static volatile const int32_t high[COUNT * COUNT] = {SIGNED};
+    static volatile const uint32_t unsigned_high[COUNT * COUNT] = {UNSIGNED};
+    for (int i = 0; i < COUNT; i++) {
+        for (int j = 0; j < COUNT; j++) {
+            const int32_t a = operands[i], b = operands[j];
+            const int32_t product = (int32_t)(((int64_t)a * b) >> 32);
+            const uint32_t unsigned_product = (uint32_t)(((uint64_t)(uint32_t)a * (uint32_t)b) >> 32);
+            if (product != high[i * COUNT + j] || unsigned_product != unsigned_high[i * COUNT + j]) {
+                return NANOU_ERROR_RUNTIME;
+            }
+        }
+    }
+    if (DEEP(20, operands[5]) != EXPECTED) return NANOU_ERROR_RUNTIME;
+"""
+# Calls nest deeper than register windows go, and multiply on the way in and out.
+DEEP = """
+static __attribute__((noinline)) int32_t deep(int depth, int32_t value) {
+    const int32_t half = (int32_t)(((int64_t)value * 0x70000001) >> 32);
+    if (depth == 0) return half;
+    const int32_t below = deep(depth - 1, value - depth);
+    return (int32_t)(((int64_t)(below ^ half) * 0x7FFFFFFF) >> 32);
+}
+nanou_status_t nanou_invoke("""
+
+
+def _deep(depth: int, value: int) -> int:
+    half = value * 0x70000001 >> 32
+    return half if depth == 0 else (_deep(depth - 1, value - depth) ^ half) * 0x7FFFFFFF >> 32
+
+
+@pytest.mark.parametrize("board", [name for name in EMULATED if find_board(name).isa.startswith("xtensa")])
+def test_the_high_half_of_products_is_exact_on_xtensa(
+    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    need_board(board)
+    pairs = [(a, b) for a in OPERANDS for b in OPERANDS]
+    code = (
+        MULTIPLY_HIGH.replace("COUNT", str(len(OPERANDS)))
+        .replace("UNSIGNED", ", ".join(f"{(a % 2**32) * (b % 2**32) >> 32:#x}u" for a, b in pairs))
+        .replace("SIGNED", ", ".join(f"(int32_t){(a * b >> 32) % 2**32:#x}u" for a, b in pairs))
+        .replace("OPERANDS", ", ".join(f"(int32_t){a % 2**32:#x}u" for a in OPERANDS))
+        .replace("EXPECTED", str(_deep(20, OPERANDS[5])))
+        .replace("DEEP", "deep")
+    )
+    library = make_library(tmp_path / "lib", code)
+    source = library / "src" / "nanou_model.c"
+    source.write_text(source.read_text().replace("nanou_status_t nanou_invoke(", DEEP.strip()))
+    build = build_harness(library, find_board(board), tmp_path / board)
+    np.testing.assert_array_equal(run_harness(build, inputs).outputs, expected_outputs(inputs))
+    assert b"mulsh" in b"".join(path.read_bytes() for path in (tmp_path / board / "model").glob("*.s"))
+
+
 def test_a_killed_process_is_reported(need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
     need_board("host")
     with pytest.raises(DeployError, match=r"killed by signal \d+\nframe 0"):
