@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from codegen import ops
+from codegen.fold import fold_upsampling
 from codegen.ir import Graph
-from codegen.program import Program, Stage, Storage, rows_of
+from codegen.program import Program, Storage, rows_of
 
 # Operators that hand bytes on: what goes in and what comes out must be stored alike.
 _BYTE_MOVERS = frozenset({"concatenation", "max_pool_2d", "pad", "reshape", "resize_nearest_neighbor"})
@@ -15,14 +16,21 @@ _BYTE_MOVERS = frozenset({"concatenation", "max_pool_2d", "pad", "reshape", "res
 def lower_graph(graph: Graph) -> Program:
     """Lower a verified graph. Raises UnsupportedError where a bound cannot be proven."""
     storage = assign_storage(graph)
-    stages: list[Stage] = [ops.IMPLEMENTATIONS[op.stem].lower(graph, op, storage) for op in graph.operators]
+    folded = fold_upsampling(graph, storage)
+    absorbed = {fold.resize for fold in folded.values()}
+    stages = [
+        folded[op.index].stage if op.index in folded else ops.IMPLEMENTATIONS[op.stem].lower(graph, op, storage)
+        for op in graph.operators
+        if op.index not in absorbed
+    ]
+    existing = [graph.input.index, *(stage.output for stage in stages)]
     return Program(
         tuple(stages),
         graph.input.index,
         graph.output.index,
-        {i: rows_of(graph.tensor(i).shape) for i in storage},
-        storage,
-        {i: graph.tensor(i).name for i in storage},
+        {i: rows_of(graph.tensor(i).shape) for i in existing},
+        {i: storage[i] for i in existing},
+        {i: graph.tensor(i).name for i in existing},
     )
 
 

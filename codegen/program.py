@@ -77,11 +77,15 @@ class RowRead:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A constant array. `values` is 1-D; `per_line` of them are printed on one line of C."""
+    """A constant array. `values` is 1-D; `per_line` of them are printed on one line of C.
+
+    With several `phases`, the kernel for output row y gets the (y % phases)-th part of equal size.
+    """
 
     name: str
     values: npt.NDArray[np.integer]
     per_line: int
+    phases: int = 1
 
     @property
     def size_bytes(self) -> int:

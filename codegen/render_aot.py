@@ -32,6 +32,7 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "output_offset_bytes": plan.placement(program.output).offset_bytes,
         "alignment_bytes": ALIGNMENT_BYTES,
         "memory_map": _memory_map(plan),
+        "rings": [{**vars(place), "name": _ring_name(place)} for place in plan.placements],
         "kernels": [_kernel_text(kernel, name) for kernel, name in names.items()],
         "arithmetic": _arithmetic(program),
         "layers": [_layer(stage, i, plan, names) for i, stage in enumerate(program.stages)],
@@ -63,7 +64,7 @@ def _arithmetic(program: Program) -> list[str]:
     environment = template_environment()
     templates = {stage.kernel.template for stage in program.stages}
     results = " ".join(str(stage.kernel.values.get("result", "")) for stage in program.stages)
-    padded = [program.rows[s.inputs[0]] for s in program.stages if s.kernel.template == "depthwise_conv_2d_3x3"]
+    padded = [program.rows[stage.inputs[0]] for stage in program.stages if "conv_2d_3x3" in stage.kernel.template]
     sections = []
     if templates & {"conv_2d", "depthwise_conv_2d"} or "requantize(" in results:
         sections.append(environment.get_template("aot/requantize.c.j2").render())
@@ -79,7 +80,7 @@ def _arithmetic(program: Program) -> list[str]:
 def _kernel_text(kernel: Kernel, name: str) -> str:
     constants = [f"{key.upper()} = {value}" for key, value in kernel.constants if isinstance(value, int)]
     parameters = [f"const {kernel.input.c_type} *const rows[]", f"{kernel.output.c_type} *output"]
-    parameters += [f"const {c_type} *{parameter}" for parameter, c_type in kernel.tables]
+    parameters += [f"const {c_type} *restrict {parameter}" for parameter, c_type in kernel.tables]
     context = {
         "signature": _call(f"static void {name}", parameters),
         "constants": _wrap(constants, " " * 8),
@@ -96,17 +97,15 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> 
     notes = [f"{stage.macs:,} MACs".replace(",", " ")] if stage.macs else []
     if stage.accumulator:
         notes.append(f"accumulator within [{stage.accumulator.low}, {stage.accumulator.high}]")
-    names_of_inputs = ["input"] if len(sources) == 1 else [f"input_{i}" for i in range(len(sources))]
-    placed = [*zip(names_of_inputs, sources, strict=True), ("output", out)]
-    arguments = ["rows", "out", *(_table_name(stage, table) for table in stage.tables)]
+    arguments = ["rows", "out", *(_table_argument(stage, table) for table in stage.tables)]
     return {
         "index": stage.operator_index,
         "case": case,
         "name": stage.label,
         "title": f"{stage.stem.upper()}  {stage.summary}",
         "notes": "; ".join(notes) or "no arithmetic",
-        "rings": [{**vars(place), "name": name} for name, place in placed],
-        "reads": [_row(read, names_of_inputs[read.input], out, stage) for read in stage.reads],
+        "output": _ring_name(out),
+        "reads": [_row(read, _ring_name(sources[read.input]), out, stage) for read in stage.reads],
         "call": _call(names[stage.kernel], arguments, indent="    ") + ";",
         "row_bytes": out.row_bytes,
         "input_type": stage.kernel.input.c_type,
@@ -115,26 +114,37 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> 
     }
 
 
+def _ring_name(place: Placement) -> str:
+    return f"tensor_{place.tensor}" if place.region == "work" else f"{place.region}_frame"
+
+
 def _row(read: RowRead, ring: str, out: Placement, stage: Stage) -> str:
     """C expression of one row pointer for output row y."""
     if read.is_linear:
-        return f"ring_row(arena, {ring}, 0) + y * {out.row_bytes}"
+        return f"ring_row(arena, &{ring}, 0) + y * {out.row_bytes}"
     if read.affine is None:
-        return f"ring_row(arena, {ring}, {_table_name(stage, row_table(read))}[y])"
+        return f"ring_row(arena, &{ring}, {_table_name(stage, row_table(stage, read))}[y])"
     step, start = read.affine
     position = {0: "", 1: "y"}.get(step, f"y * {step}")
     offset = f" {'+' if start > 0 else '-'} {abs(start)}" if start else ""
-    return f"ring_row(arena, {ring}, {position + offset if position else start})"
+    return f"ring_row(arena, &{ring}, {position + offset if position else start})"
 
 
-def row_table(read: RowRead) -> Table:
+def row_table(stage: Stage, read: RowRead) -> Table:
     """Rows that follow no straight line, as a table of their own."""
-    smallest = np.uint8 if max(read.rows) < 256 and min(read.rows) >= 0 else np.int32
-    return Table("source_row", np.array(read.rows, smallest), 20)
+    smallest = np.int8 if max(read.rows) < 128 else np.int16 if max(read.rows) < 32768 else np.int32
+    return Table(f"source_row_{stage.reads.index(read)}", np.array(read.rows, smallest), 20)
 
 
 def _row_tables(stage: Stage) -> list[Table]:
-    return [row_table(read) for read in stage.reads if read.affine is None and not read.is_linear]
+    """Each once, even if two pointers follow it."""
+    reads = dict.fromkeys(read for read in stage.reads if read.affine is None and not read.is_linear)
+    return [row_table(stage, read) for read in reads]
+
+
+def _table_argument(stage: Stage, table: Table) -> str:
+    name = _table_name(stage, table)
+    return name if table.phases == 1 else f"{name} + (y % {table.phases}) * {table.values.size // table.phases}"
 
 
 def _cut_note(plan: Plan) -> str:

@@ -50,9 +50,14 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return scaling.apply(accumulator)[None]
 
 
-def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
+def taps_of(graph: Graph, operator: Operator) -> IntArray:
+    """(taps, out_channels)."""
     weights = _weights(graph, operator)
-    taps = weights.reshape(-1, weights.shape[2])
+    return weights.reshape(-1, weights.shape[2])
+
+
+def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
+    taps = taps_of(graph, operator)
     conv = convolution.convolution_of(graph, operator, taps, storage)
     multiplier = conv.out_channels // conv.in_channels
     kernel, tables = one_multiply.depthwise_3x3(conv) or convolution.exact_kernel(

@@ -7,7 +7,7 @@ its sum. A layer that has no such factors keeps the same loops and ends in the e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from codegen.ops.convolution import Convolution
 from codegen.program import Constant, Kernel, Table
 
 CHANNELS_PER_BLOCK = 4
-PIXELS_PER_BLOCK = 4
+PIXELS_PER_BLOCK = 3
+COLUMNS_PER_STEP = 3
+
 INT16_MAX = 32767
 
 
@@ -43,8 +45,11 @@ class Finish:
         return [self.start[channel], *(column[channel] for column in self.columns)]
 
 
-def finish_of(convolution: Convolution) -> Finish:
-    """The cheapest exact form: one multiply (and a shift), the same with a sign correction, 64-bit double rounding."""
+def finish_of(convolution: Convolution, largest_weights: Sequence[int] = ()) -> Finish:
+    """The cheapest exact form: one multiply (and a shift), the same with a sign correction, 64-bit double rounding.
+
+    `largest_weights` by channel, where the kernel's weights are sums of taps.
+    """
     scaling, stored = convolution.scaling, convolution.input
     zero = scaling.input_zero_point + stored.bias
     # sum(w * (stored - zero)) + bias == sum(w * stored) + (bias - zero * sum(w))
@@ -57,6 +62,8 @@ def finish_of(convolution: Convolution) -> Finish:
         )
         for c, weights in enumerate(convolution.taps.T)
     ]
+    for c, largest in enumerate(largest_weights):
+        channels[c] = channels[c][0], replace(channels[c][1], largest_weight=largest)
     # The offset of the first form is free; -1 suits the sign correction best (docs/adr/0006).
     for corrects, offset in ((False, scaling.output_zero_point + 128), (True, -1)):
         for max_weight in (INT16_MAX, 2**31 - 1):
@@ -89,7 +96,8 @@ def _one_multiply(convolution: Convolution, layer: Sequence[HighMul], offset: in
         value = f"{value} + {rest}"
     low, high = convolution.scaling.low + 128, convolution.scaling.high + 128
     byte = f"clamp_to_byte({value})" if (low, high) == (0, 255) else f"clamp_to_range({low}, {high}, {value})"
-    result = f"(uint8_t){byte}" if convolution.output.bias else f"(int8_t)({byte} - 128)"
+    cast = "(uint8_t)" if "range" in byte else ""
+    result = f"{cast}{byte}" if convolution.output.bias else f"(int8_t)({byte} - 128)"
     return Finish(
         tuple(channel.c for channel in layer),
         tuple(channel.b for channel in layer),
@@ -120,6 +128,8 @@ def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | No
     if (window.kernel_height, window.kernel_width, window.stride_width) != (1, 1, 1):
         return None
     finish = finish_of(convolution)
+    pixels = min(PIXELS_PER_BLOCK, window.out_width)
+    overlap = -window.out_width % pixels
     scaled = convolution.taps * np.array(finish.factor)
     blocks = _blocks(convolution.out_channels, CHANNELS_PER_BLOCK)
     spans = [range(first + i * size, first + (i + 1) * size) for size, first, count in blocks for i in range(count)]
@@ -129,7 +139,9 @@ def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | No
         ("in_channels", convolution.in_channels),
         ("out_channels", convolution.out_channels),
         ("channel_blocks", tuple(blocks)),
-        ("pixel_blocks", tuple(_blocks(window.out_width, PIXELS_PER_BLOCK))),
+        ("pixels", pixels),
+        ("pixel_blocks", -(-window.out_width // pixels)),
+        ("steps_back", ((overlap * convolution.in_channels, overlap * convolution.out_channels),) * (overlap > 0)),
         *finish.constants,
     )
     tables = (Table("channels", np.array(numbers, np.int32), blocks[0][0]), _weights_table(weights, 16))
@@ -142,20 +154,63 @@ def _blocks(total: int, size: int) -> list[tuple[int, int, int]]:
     return [(size, 0, whole)] * (whole > 0) + [(rest, whole * size, 1)] * (rest > 0)
 
 
+def is_depthwise_3x3(convolution: Convolution) -> bool:
+    """3x3, stride 1, padded to the same size with zeros that are stored as 0."""
+    window = convolution.window
+    kernel = window.kernel_height, window.kernel_width, window.dilation_height, window.dilation_width
+    geometry = window.stride_height, window.stride_width, window.pad_top, window.pad_left
+    same_size = (window.out_height, window.out_width) == (window.in_height, window.in_width)
+    zero = convolution.scaling.input_zero_point + convolution.input.bias
+    same_channels = convolution.in_channels == convolution.out_channels
+    return kernel == (3, 3, 1, 1) and geometry == (1, 1, 1, 1) and same_size and same_channels and zero == 0
+
+
 def depthwise_3x3(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | None:
-    """3x3, stride 1, one pixel of zero padding: weights stay in registers, each value is loaded once for a row."""
-    window, scaling = convolution.window, convolution.scaling
-    geometry = (window.kernel_height, window.kernel_width, window.stride_width, window.dilation_width, window.pad_left)
-    same_size = window.out_width == window.in_width and convolution.in_channels == convolution.out_channels
-    if geometry != (3, 3, 1, 1, 1) or not same_size or scaling.input_zero_point + convolution.input.bias != 0:
+    """Weights stay in registers, each value is loaded once for a row. None unless `is_depthwise_3x3`."""
+    window = convolution.window
+    if not is_depthwise_3x3(convolution):
         return None
     finish = finish_of(convolution)
     numbers = [number for channel in range(convolution.out_channels) for number in finish.numbers(channel)]
     weights = (convolution.taps * np.array(finish.factor)).T
     tables = (Table("channels", np.array(numbers, np.int32), 1 + len(finish.columns)), _weights_table(weights, 9))
     constants: tuple[tuple[str, Constant], ...] = (
-        ("width", window.in_width),
         ("channels", convolution.in_channels),
+        ("column_blocks", tuple((size, n) for size, _, n in _blocks(window.in_width - 1, COLUMNS_PER_STEP))),
         *finish.constants,
     )
     return _kernel(convolution, "depthwise_conv_2d_3x3", constants, tables)
+
+
+def depthwise_3x3_upsampled(convolution: Convolution, factor: int) -> tuple[Kernel, tuple[Table, ...]]:
+    """The same on an image of which every row stands for `factor` rows and every column for two.
+
+    Taps that meet the same source pixel are summed beforehand: 2x2 sums instead of 3x3 products. `weights` holds, for
+    each phase (output row % factor) and channel, four sums for the upper source row and four for the lower: left tap,
+    middle and right, left and middle, right tap. Where all three window rows lie in one source row, the lower
+    ones are 0.
+    """
+    finish = finish_of(convolution, np.abs(_column_sums(convolution.taps.reshape(3, 3, -1))).max((0, 1)).tolist())
+    window, factors = convolution.taps.reshape(3, 3, -1), np.array(finish.factor)
+    phases = []
+    for phase in range(factor):
+        upper_rows = 1 if phase == 0 else 3 if phase < factor - 1 else 2
+        split = np.stack([window[:upper_rows].sum(0), window[upper_rows:].sum(0)])
+        phases.append((_column_sums(split) * factors).reshape(8, -1).T)
+    numbers = [number for channel in range(convolution.out_channels) for number in finish.numbers(channel)]
+    tables = (
+        Table("channels", np.array(numbers, np.int32), 1 + len(finish.columns)),
+        replace(_weights_table(np.stack(phases), 8), phases=factor),
+    )
+    constants: tuple[tuple[str, Constant], ...] = (
+        ("width", convolution.window.in_width // 2),
+        ("channels", convolution.in_channels),
+        *finish.constants,
+    )
+    return _kernel(convolution, "depthwise_conv_2d_3x3_upsampled", constants, tables)
+
+
+def _column_sums(rows: IntArray) -> IntArray:
+    """(rows, 3 taps, channels) -> (rows, 4, channels): left, middle + right, left + middle, right."""
+    left, middle, right = rows[:, 0], rows[:, 1], rows[:, 2]
+    return np.stack([left, middle + right, left + middle, right], 1)

@@ -50,7 +50,8 @@ def nearest(in_size: int, out_size: int, *, align_corners: bool, half_pixel_cent
     return np.clip(np.array(indices, np.int64), 0, in_size - 1)
 
 
-def _maps(graph: Graph, operator: Operator) -> tuple[IntArray, IntArray]:
+def source_maps(graph: Graph, operator: Operator) -> tuple[IntArray, IntArray]:
+    """Source row of each output row, source column of each output column."""
     _, in_height, in_width, _ = graph.tensor(operator.inputs[0]).shape
     _, out_height, out_width, _ = graph.tensor(operator.outputs[0]).shape
     align, half = bool(operator.options["align_corners"]), bool(operator.options["half_pixel_centers"])
@@ -61,14 +62,14 @@ def _maps(graph: Graph, operator: Operator) -> tuple[IntArray, IntArray]:
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    rows, columns = _maps(graph, operator)
+    rows, columns = source_maps(graph, operator)
     return inputs[0][:, rows][:, :, columns]
 
 
 def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
     _, in_height, in_width, channels = graph.tensor(operator.inputs[0]).shape
     _, out_height, out_width, _ = graph.tensor(operator.outputs[0]).shape
-    rows, columns = _maps(graph, operator)
+    rows, columns = source_maps(graph, operator)
     index_type = np.uint8 if in_width <= 256 else np.uint16
     kernel = Kernel(
         "resize_nearest_neighbor",
