@@ -229,10 +229,14 @@ MULTIPLY_HIGH = """
     }
     if (DEEP(20, operands[5]) != EXPECTED) return NANOU_ERROR_RUNTIME;
 """
-# Calls nest deeper than register windows go, and multiply on the way in and out.
+# Calls nest deeper than register windows go, and multiply on the way in and out. `high` is the first to use a9 in its
+# frame, where an outer frame's stack pointer may still be.
 DEEP = """
+int32_t high(int32_t a, int32_t b);
+__asm__(".text; .p2align 2; high: entry a1, 32; mulsh a9, a2, a3; or a2, a9, a9; retw");
+
 static __attribute__((noinline)) int32_t deep(int depth, int32_t value) {
-    const int32_t half = (int32_t)(((int64_t)value * 0x70000001) >> 32);
+    const int32_t half = high(value, 0x70000001);
     if (depth == 0) return half;
     const int32_t below = deep(depth - 1, value - depth);
     return (int32_t)(((int64_t)(below ^ half) * 0x7FFFFFFF) >> 32);
