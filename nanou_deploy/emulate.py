@@ -57,7 +57,9 @@ _XTENSA_CAUSES = {  # Xtensa Instruction Set Architecture Reference Manual, tabl
     3: "access fault",
     6: "division by zero",
     9: "misaligned access",
+    12: "bus error at an instruction",
     13: "bus error",
+    14: "jump to an address where nothing is",
     15: "access to an address where nothing is",
     20: "instruction access fault",
     24: "access to unmapped memory",
@@ -153,8 +155,11 @@ def _statistics(finished: _Finished, frames: int) -> tuple[tuple[int, ...] | Non
 
 
 def _span(start: int, end: int, marks: tuple[int, ...]) -> int:
-    """Instructions between two counts. With `marks`, they are numbers of marks; else a counter's, which may wrap."""
-    return marks[end] - marks[start] if marks else (end - start) % 2**32
+    """Instructions between two counts. With `marks`, they are numbers of marks; else a counter's, which may be of 32
+    bits and wrap."""
+    if marks:
+        return marks[end] - marks[start]
+    return end - start if end >= start else end - start + 2**32
 
 
 def _layer_instructions(records: Sequence[bytes], marks: tuple[int, ...]) -> Mapping[int, int]:
@@ -180,7 +185,8 @@ def _run_qemu(build: Build, stream: bytes, timeout_s: float) -> _Finished:
     program = build.elf.resolve()
     options = [*machine.split(), "-nographic", "-monitor", "none", "-serial", "none"]
     if build.count_plugin:
-        options += ["-plugin", f"{build_count_plugin(qemu, program.parent)},out=marks.bin"]
+        plugin = str(build_count_plugin(qemu, program.parent)).replace(",", ",,")  # QEMU's way to escape
+        options += ["-plugin", f"{plugin},out=marks.bin"]
     return _run_in_folder([*qemu.command, *options, "-kernel", str(program)], stream, timeout_s)
 
 

@@ -56,7 +56,7 @@ class Driver:
         return [[*self.tool.command, *flags, "-c", str(source), "-o", str(target)]]
 
     def link_command(self, flags: Flags, objects: list[Path], script: Path | None, program: Path) -> Command:
-        bare = ["-nostdlib", "-static", "-Wl,--gc-sections", f"-Wl,-T,{script}"] if script else []
+        bare = ["-nostdlib", "-static", "-Wl,--gc-sections", "-T", str(script)] if script else []
         library = [] if script is None or self.tool.is_zig else ["-lgcc"]
         return [*self.tool.command, *flags, *map(str, objects), *bare, *library, "-o", str(program)]
 
