@@ -194,21 +194,33 @@ def test_crashes_are_located(board: str, need_board: Callable[[str], None], tmp_
         run_harness(build, inputs, timeout_s=20)
 
 
-@pytest.mark.parametrize("board", ARM)
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        ('__asm__ volatile("udf #1");', "undefined instruction"),
-        ("((void (*)(void))(uintptr_t)0x40000001u)();", "instruction access fault"),
-        ("((void (*)(void))(uintptr_t)0x00001000u)();", "jump out of Thumb code"),
-    ],
-)
-def test_faults_of_cortex_m_are_named(
-    fault: str, words: str, board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+JUMP = "((void (*)(void))(uintptr_t){:#x}u)();"
+FAULTS = [
+    *((board, '__asm__ volatile("udf #1");', "undefined instruction") for board in ARM),
+    *((board, JUMP.format(0x40000001), "instruction access fault") for board in ARM),
+    *((board, JUMP.format(0x1000), "jump out of Thumb code") for board in ARM),
+    *((board, '__asm__ volatile("mov sp, %0; udf #1" : : "r"(0x30000000));', "stack access fault") for board in ARM),
+    ("xtensa-qemu", '__asm__ volatile(".byte 0, 0, 0");', "illegal instruction"),
+    ("xtensa-qemu", "*(volatile int32_t *)(uintptr_t)2u = 1;", "misaligned access"),
+    ("xtensa-qemu", JUMP.format(0x90000000), "jump to an address where nothing is"),
+]
+
+
+@pytest.mark.parametrize(("board", "fault", "words"), FAULTS)
+def test_faults_are_named(
+    board: str, fault: str, words: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
 ) -> None:
     need_board(board)
     with pytest.raises(DeployError, match=f"crashed: {words} at pc 0x"):
         run_harness(_build(tmp_path, board, fault), inputs, timeout_s=20)
+
+
+def test_folders_may_have_commas_and_spaces(
+    need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+) -> None:
+    need_board("cortex-m4-qemu")
+    run = run_harness(_build(tmp_path / "one, two", "cortex-m4-qemu"), inputs)
+    np.testing.assert_array_equal(run.outputs, expected_outputs(inputs))
 
 
 # Products that the code below must find: pairs of operands, and the high half of their product.
