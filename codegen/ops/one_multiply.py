@@ -16,10 +16,6 @@ from codegen.ir import IntArray
 from codegen.ops.convolution import Convolution
 from codegen.program import Constant, Kernel, Table
 
-CHANNELS_PER_BLOCK = 4
-PIXELS_PER_BLOCK = 3
-COLUMNS_PER_STEP = 3
-
 INT16_MAX = 32767
 
 
@@ -128,10 +124,10 @@ def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | No
     if (window.kernel_height, window.kernel_width, window.stride_width) != (1, 1, 1):
         return None
     finish = finish_of(convolution)
-    pixels = min(PIXELS_PER_BLOCK, window.out_width)
+    pixels = min(convolution.target.pixels_per_block, window.out_width)
     overlap = -window.out_width % pixels
     scaled = convolution.taps * np.array(finish.factor)
-    blocks = _blocks(convolution.out_channels, CHANNELS_PER_BLOCK)
+    blocks = _blocks(convolution.out_channels, convolution.target.channels_per_block)
     spans = [range(first + i * size, first + (i + 1) * size) for size, first, count in blocks for i in range(count)]
     numbers = [number for span in spans for row in zip(*map(finish.numbers, span), strict=True) for number in row]
     weights = np.concatenate([scaled[:, span.start : span.stop].reshape(-1) for span in spans])
@@ -176,7 +172,10 @@ def depthwise_3x3(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] 
     tables = (Table("channels", np.array(numbers, np.int32), 1 + len(finish.columns)), _weights_table(weights, 9))
     constants: tuple[tuple[str, Constant], ...] = (
         ("channels", convolution.in_channels),
-        ("column_blocks", tuple((size, n) for size, _, n in _blocks(window.in_width - 1, COLUMNS_PER_STEP))),
+        (
+            "column_blocks",
+            tuple((size, n) for size, _, n in _blocks(window.in_width - 1, convolution.target.columns_per_step)),
+        ),
         *finish.constants,
     )
     return _kernel(convolution, "depthwise_conv_2d_3x3", constants, tables)
