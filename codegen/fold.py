@@ -53,6 +53,8 @@ def _fold(graph: Graph, resize: Operator, operator: Operator, context: Lowering)
     conv = convolution.convolution_of(graph, operator, depthwise_conv_2d.taps_of(graph, operator), context)
     if factor < 2 or image[1] % source[1] or not repeats or not doubled or not one_multiply.is_depthwise_3x3(conv):
         return None
+    if one_multiply.stored_zero(conv) != 0:
+        return None
     kernel, tables = one_multiply.depthwise_3x3_upsampled(conv, factor)
     stage = convolution.convolution_stage(conv, kernel, tables)
     y = np.arange(image[1])

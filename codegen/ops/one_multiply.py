@@ -46,8 +46,7 @@ def finish_of(convolution: Convolution, largest_weights: Sequence[int] = ()) -> 
 
     `largest_weights` by channel, where the kernel's weights are sums of taps.
     """
-    scaling, stored = convolution.scaling, convolution.input
-    zero = scaling.input_zero_point + stored.bias
+    scaling, stored, zero = convolution.scaling, convolution.input, stored_zero(convolution)
     # sum(w * (stored - zero)) + bias == sum(w * stored) + (bias - zero * sum(w))
     start = [int(b) - zero * int(w.sum()) for b, w in zip(scaling.bias, convolution.taps.T, strict=True)]
     limits = scaling.low - scaling.output_zero_point, scaling.high - scaling.output_zero_point
@@ -150,15 +149,19 @@ def _blocks(total: int, size: int) -> list[tuple[int, int, int]]:
     return [(size, 0, whole)] * (whole > 0) + [(rest, whole * size, 1)] * (rest > 0)
 
 
+def stored_zero(convolution: Convolution) -> int:
+    """The byte, as stored, that padding of the input stands for."""
+    return convolution.scaling.input_zero_point + convolution.input.bias
+
+
 def is_depthwise_3x3(convolution: Convolution) -> bool:
-    """3x3, stride 1, padded to the same size with zeros that are stored as 0."""
+    """3x3, stride 1, padded to the same size, one output channel for each input channel."""
     window = convolution.window
     kernel = window.kernel_height, window.kernel_width, window.dilation_height, window.dilation_width
     geometry = window.stride_height, window.stride_width, window.pad_top, window.pad_left
     same_size = (window.out_height, window.out_width) == (window.in_height, window.in_width)
-    zero = convolution.scaling.input_zero_point + convolution.input.bias
     same_channels = convolution.in_channels == convolution.out_channels
-    return kernel == (3, 3, 1, 1) and geometry == (1, 1, 1, 1) and same_size and same_channels and zero == 0
+    return kernel == (3, 3, 1, 1) and geometry == (1, 1, 1, 1) and same_size and same_channels
 
 
 def depthwise_3x3(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | None:
@@ -169,13 +172,14 @@ def depthwise_3x3(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] 
     finish = finish_of(convolution)
     numbers = [number for channel in range(convolution.out_channels) for number in finish.numbers(channel)]
     weights = (convolution.taps * np.array(finish.factor)).T
+    columns = [(size, n) for size, _, n in _blocks(window.in_width - 1, convolution.target.columns_per_step)]
+    zero = stored_zero(convolution)
     tables = (Table("channels", np.array(numbers, np.int32), 1 + len(finish.columns)), _weights_table(weights, 9))
     constants: tuple[tuple[str, Constant], ...] = (
         ("channels", convolution.in_channels),
-        (
-            "column_blocks",
-            tuple((size, n) for size, _, n in _blocks(window.in_width - 1, convolution.target.columns_per_step)),
-        ),
+        ("padding", zero),
+        ("borders", (zero,) if zero else ()),
+        ("column_blocks", tuple(columns)),
         *finish.constants,
     )
     return _kernel(convolution, "depthwise_conv_2d_3x3", constants, tables)
@@ -204,6 +208,7 @@ def depthwise_3x3_upsampled(convolution: Convolution, factor: int) -> tuple[Kern
     constants: tuple[tuple[str, Constant], ...] = (
         ("width", convolution.window.in_width // 2),
         ("channels", convolution.in_channels),
+        ("padding", 0),
         *finish.constants,
     )
     return _kernel(convolution, "depthwise_conv_2d_3x3_upsampled", constants, tables)
