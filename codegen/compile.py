@@ -10,6 +10,7 @@ from codegen.lower import lower_graph
 from codegen.model import QuantizedModel
 from codegen.plan import Plan, plan_program
 from codegen.program import Program
+from codegen.target import REGISTERS_32, Target
 from codegen.verify import verify_graph
 
 
@@ -23,8 +24,8 @@ class Compiled:
     plan: Plan
 
 
-def compile_model(model: QuantizedModel) -> Compiled:
+def compile_model(model: QuantizedModel, target: Target = REGISTERS_32) -> Compiled:
     """Load, verify, lower and plan. Raises CodegenError, which names the operator or tensor."""
     graph = verify_graph(load_graph(model.flatbuffer))
-    program = lower_graph(graph)
+    program = lower_graph(graph, target)
     return Compiled(model, graph, program, plan_program(program))

@@ -13,7 +13,7 @@ import numpy as np
 
 from codegen.ir import Graph, Operator
 from codegen.ops import convolution, depthwise_conv_2d, one_multiply, resize_nearest_neighbor
-from codegen.program import RowRead, Stage, Storage
+from codegen.program import Lowering, RowRead, Stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Folded:
     stage: Stage
 
 
-def fold_upsampling(graph: Graph, storage: Mapping[int, Storage]) -> Mapping[int, Folded]:
+def fold_upsampling(graph: Graph, context: Lowering) -> Mapping[int, Folded]:
     """By index of the depthwise operator: every pair that can be folded."""
     producer = {op.outputs[0]: op for op in graph.operators}
     folded: dict[int, Folded] = {}
@@ -33,7 +33,7 @@ def fold_upsampling(graph: Graph, storage: Mapping[int, Storage]) -> Mapping[int
             continue
         resize = producer.get(operator.inputs[0])
         if resize is not None and resize.stem == "resize_nearest_neighbor" and _only_reader(graph, resize):
-            stage = _fold(graph, resize, operator, storage)
+            stage = _fold(graph, resize, operator, context)
             if stage is not None:
                 folded[operator.index] = Folded(resize.index, stage)
     return folded
@@ -44,14 +44,16 @@ def _only_reader(graph: Graph, resize: Operator) -> bool:
     return len(readers) == 1 and resize.outputs[0] not in graph.outputs
 
 
-def _fold(graph: Graph, resize: Operator, operator: Operator, storage: Mapping[int, Storage]) -> Stage | None:
+def _fold(graph: Graph, resize: Operator, operator: Operator, context: Lowering) -> Stage | None:
     source, image = graph.tensor(resize.inputs[0]).shape, graph.tensor(resize.outputs[0]).shape
     factor = image[1] // source[1]
     rows, columns = resize_nearest_neighbor.source_maps(graph, resize)
     repeats = np.array_equal(rows, np.arange(image[1]) // max(factor, 1))
     doubled = image[2] == 2 * source[2] and np.array_equal(columns, np.arange(image[2]) // 2)
-    conv = convolution.convolution_of(graph, operator, depthwise_conv_2d.taps_of(graph, operator), storage)
+    conv = convolution.convolution_of(graph, operator, depthwise_conv_2d.taps_of(graph, operator), context)
     if factor < 2 or image[1] % source[1] or not repeats or not doubled or not one_multiply.is_depthwise_3x3(conv):
+        return None
+    if one_multiply.stored_zero(conv) != 0:
         return None
     kernel, tables = one_multiply.depthwise_3x3_upsampled(conv, factor)
     stage = convolution.convolution_stage(conv, kernel, tables)

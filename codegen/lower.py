@@ -7,19 +7,21 @@ from collections.abc import Mapping
 from codegen import ops
 from codegen.fold import fold_upsampling
 from codegen.ir import Graph
-from codegen.program import Program, Storage, rows_of
+from codegen.program import Lowering, Program, Storage, rows_of
+from codegen.target import Target
 
 # Operators that hand bytes on: what goes in and what comes out must be stored alike.
 _BYTE_MOVERS = frozenset({"concatenation", "max_pool_2d", "pad", "reshape", "resize_nearest_neighbor"})
 
 
-def lower_graph(graph: Graph) -> Program:
+def lower_graph(graph: Graph, target: Target) -> Program:
     """Lower a verified graph. Raises UnsupportedError where a bound cannot be proven."""
     storage = assign_storage(graph)
-    folded = fold_upsampling(graph, storage)
+    context = Lowering(storage, target)
+    folded = fold_upsampling(graph, context)
     absorbed = {fold.resize for fold in folded.values()}
     stages = [
-        folded[op.index].stage if op.index in folded else ops.IMPLEMENTATIONS[op.stem].lower(graph, op, storage)
+        folded[op.index].stage if op.index in folded else ops.IMPLEMENTATIONS[op.stem].lower(graph, op, context)
         for op in graph.operators
         if op.index not in absorbed
     ]

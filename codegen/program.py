@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from codegen.target import Target
+
 # Numbers become an enum of the C function; anything else is the template's own business.
 Constant = int | str | tuple[Any, ...]
 
@@ -33,6 +35,14 @@ class Storage:
     @property
     def high(self) -> int:
         return self.bias + 127
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """What lowering an operator depends on besides the graph: how each activation is stored, and the processor."""
+
+    storage: Mapping[int, Storage]
+    target: Target
 
 
 @dataclass(frozen=True)

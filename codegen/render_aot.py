@@ -64,20 +64,27 @@ def _arithmetic(program: Program) -> list[str]:
     environment = template_environment()
     templates = {stage.kernel.template for stage in program.stages}
     results = " ".join(str(stage.kernel.values.get("result", "")) for stage in program.stages)
-    padded = [program.rows[stage.inputs[0]] for stage in program.stages if "conv_2d_3x3" in stage.kernel.template]
     sections = []
     if templates & {"conv_2d", "depthwise_conv_2d"} or "requantize(" in results:
         sections.append(environment.get_template("aot/requantize.c.j2").render())
     for name in ("high_mul", "clamp_to_byte", "clamp_to_range"):
         if f"{name}(" in results:
             sections.append(environment.get_template(f"aot/{name}.c.j2").render())
-    if padded:
-        size_bytes = max(rows.size_bytes for rows in padded)
-        sections.append(environment.get_template("aot/zero_row.c.j2").render(size_bytes=size_bytes))
+    padded = [stage for stage in program.stages if "padding" in stage.kernel.values]
+    for zero in sorted({int(str(stage.kernel.values["padding"])) for stage in padded}):
+        row_bytes = [program.rows[s.inputs[0]].size_bytes for s in padded if s.kernel.values["padding"] == zero]
+        lines = number_lines(np.full(max(row_bytes), zero & 255), 24)
+        context = {"zero": zero, "name": _padding_row(zero), "size_bytes": max(row_bytes), "lines": lines}
+        sections.append(environment.get_template("aot/padding_row.c.j2").render(context))
     return sections
 
 
+def _padding_row(zero: int) -> str:
+    return f"padding_row_{zero & 255:02x}"
+
+
 def _kernel_text(kernel: Kernel, name: str) -> str:
+    padding = kernel.values.get("padding")
     constants = [f"{key.upper()} = {value}" for key, value in kernel.constants if isinstance(value, int)]
     parameters = [f"const {kernel.input.c_type} *const rows[]", f"{kernel.output.c_type} *output"]
     parameters += [f"const {c_type} *restrict {parameter}" for parameter, c_type in kernel.tables]
@@ -86,7 +93,11 @@ def _kernel_text(kernel: Kernel, name: str) -> str:
         "constants": _wrap(constants, " " * 8),
         "input_type": kernel.input.c_type,
         "output_type": kernel.output.c_type,
-        "k": {**kernel.values, "weight_type": dict(kernel.tables).get("weights", "")},
+        "k": {
+            **kernel.values,
+            "padding_row": _padding_row(padding) if isinstance(padding, int) else "",
+            "weight_type": dict(kernel.tables).get("weights", ""),
+        },
     }
     return template_environment().get_template(f"aot/ops/{kernel.template}.c.j2").render(context)
 

@@ -6,6 +6,8 @@ from codegen import ops
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, Tensor
 
+MAX_OPERATORS = 256  # the generated schedule names each by one byte
+
 
 def verify_graph(graph: Graph) -> Graph:
     """Return `graph` if it is well formed and compilable.
@@ -39,6 +41,8 @@ def verify_interface(graph: Graph) -> None:
             )
         if len(tensor.shape) != 4:
             raise UnsupportedError(f"{what} '{tensor.name}' has shape {tensor.shape}, not (1, height, width, channels)")
+    if len(graph.operators) > MAX_OPERATORS:
+        raise UnsupportedError(f"the model has {len(graph.operators)} operators, more than {MAX_OPERATORS}")
     if not graph.operators:
         raise ModelError("the model has no operators", hint="convert the model again")
 

@@ -17,6 +17,7 @@ from codegen.load import load_graph
 from codegen.model import QuantizedModel, load_model
 from codegen.oracle import run_oracle
 from codegen.render import RenderedProject, Runtime, golden_crc32, golden_frame, render_aot, render_tflm
+from codegen.target import find_target
 from codegen.tflm_arena import arena_budget
 from codegen.verify import verify_interface
 from codegen.write import write_project
@@ -56,7 +57,7 @@ def open_model(path: Path | None) -> QuantizedModel:
 def render_library(model: QuantizedModel, runtime: Runtime, board: Board) -> RenderedProject:
     """The library's text for one board. Raises CodegenError where the runtime cannot take the model."""
     if runtime == "aot":
-        return render_aot(compile_model(model))
+        return render_aot(compile_model(model, find_target(board.isa)))
     graph = load_graph(model.flatbuffer)
     verify_interface(graph)
     measured_bytes = reference.measure_tflm_arena_bytes(model.flatbuffer)

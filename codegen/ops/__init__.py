@@ -17,7 +17,7 @@ from codegen.ops import (
     reshape,
     resize_nearest_neighbor,
 )
-from codegen.program import Stage, Storage
+from codegen.program import Lowering, Stage
 
 
 class Implementation(Protocol):
@@ -32,8 +32,8 @@ class Implementation(Protocol):
     def evaluate(self, graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
         """The oracle: the activation inputs' values (int64, NHWC) to the output's, exactly as TFLM computes them."""
 
-    def lower(self, graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
-        """Integer constants and tables for code generation; `storage` of every activation."""
+    def lower(self, graph: Graph, operator: Operator, context: Lowering) -> Stage:
+        """Integer constants and tables for code generation."""
 
 
 IMPLEMENTATIONS: Mapping[str, Implementation] = {

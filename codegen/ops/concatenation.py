@@ -11,7 +11,7 @@ import tflite
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Kernel, RowRead, Stage, Storage
+from codegen.program import Kernel, Lowering, RowRead, Stage
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -50,11 +50,11 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return np.concatenate(inputs, axis=_axis(graph, operator))
 
 
-def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     axis, output = _axis(graph, operator), graph.tensor(operator.outputs[0])
     shapes = [graph.tensor(i).shape for i in operator.inputs]
     kernel, reads = _by_rows(shapes) if axis == 1 else _within_rows(shapes, axis)
-    stored = storage[output.index]
+    stored = context.storage[output.index]
     kernel = replace(kernel, input=stored, output=stored)
     joined = " + ".join("x".join(map(str, shape[1:])) for shape in shapes)
     return Stage(

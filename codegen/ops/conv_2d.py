@@ -12,7 +12,7 @@ from codegen.errors import UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
 from codegen.ops import convolution, one_multiply
 from codegen.ops.window import read_window_options
-from codegen.program import Stage, Storage
+from codegen.program import Lowering, Stage
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -47,9 +47,9 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return scaling.apply(accumulator)[None]
 
 
-def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     weights = _weights(graph, operator)
     rows = weights.reshape(weights.shape[0], -1)
-    conv = convolution.convolution_of(graph, operator, rows.T, storage)
+    conv = convolution.convolution_of(graph, operator, rows.T, context)
     kernel, tables = one_multiply.pointwise(conv) or convolution.exact_kernel(conv, rows)
     return convolution.convolution_stage(conv, kernel, tables)

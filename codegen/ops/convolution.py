@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +10,9 @@ from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator, Tensor
 from codegen.ops.activation import activation_range, verify_activation
 from codegen.ops.window import Window, make_window
-from codegen.program import AccumulatorBound, Kernel, Stage, Storage, Table
+from codegen.program import AccumulatorBound, Kernel, Lowering, Stage, Storage, Table
 from codegen.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multipliers
+from codegen.target import Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +120,7 @@ class Convolution:
     in_channels: int
     input: Storage
     output: Storage
+    target: Target
 
     @property
     def out_channels(self) -> int:
@@ -134,7 +135,7 @@ class Convolution:
         )
 
 
-def convolution_of(graph: Graph, operator: Operator, taps: IntArray, storage: Mapping[int, Storage]) -> Convolution:
+def convolution_of(graph: Graph, operator: Operator, taps: IntArray, context: Lowering) -> Convolution:
     source, sink = operator.inputs[0], operator.outputs[0]
     return Convolution(
         operator,
@@ -142,8 +143,9 @@ def convolution_of(graph: Graph, operator: Operator, taps: IntArray, storage: Ma
         requantization(graph, operator),
         taps,
         graph.tensor(source).shape[-1],
-        storage[source],
-        storage[sink],
+        context.storage[source],
+        context.storage[sink],
+        context.target,
     )
 
 

@@ -12,7 +12,7 @@ from codegen.errors import ModelError
 from codegen.ir import Graph, IntArray, Operator
 from codegen.ops import convolution, one_multiply
 from codegen.ops.window import read_window_options
-from codegen.program import Stage, Storage
+from codegen.program import Lowering, Stage
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -56,9 +56,9 @@ def taps_of(graph: Graph, operator: Operator) -> IntArray:
     return weights.reshape(-1, weights.shape[2])
 
 
-def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     taps = taps_of(graph, operator)
-    conv = convolution.convolution_of(graph, operator, taps, storage)
+    conv = convolution.convolution_of(graph, operator, taps, context)
     multiplier = conv.out_channels // conv.in_channels
     kernel, tables = one_multiply.depthwise_3x3(conv) or convolution.exact_kernel(
         conv, taps, (("depth_multiplier", multiplier),)

@@ -15,7 +15,7 @@ import numpy as np
 from codegen.errors import UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
 from codegen.ops.lookup import evaluate_lookup, lower_lookup, verify_elementwise
-from codegen.program import Stage, Storage
+from codegen.program import Lowering, Stage
 from codegen.requantize import (
     INT32_MAX,
     multiply_by_quantized_multiplier,
@@ -123,5 +123,5 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return evaluate_lookup(_table(graph, operator), inputs[0])
 
 
-def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
-    return lower_lookup(graph, operator, _table(graph, operator), storage)
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    return lower_lookup(graph, operator, _table(graph, operator), context)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from codegen.errors import ModelError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Kernel, RowRead, Stage, Storage, Table, rows_of
+from codegen.program import Kernel, Lowering, RowRead, Stage, Table, rows_of
 
 
 def verify_elementwise(graph: Graph, operator: Operator) -> None:
@@ -19,11 +17,11 @@ def evaluate_lookup(table: IntArray, values: IntArray) -> IntArray:
     return table[values + 128]
 
 
-def lower_lookup(graph: Graph, operator: Operator, table: IntArray, storage: Mapping[int, Storage]) -> Stage:
+def lower_lookup(graph: Graph, operator: Operator, table: IntArray, context: Lowering) -> Stage:
     """`table` holds the output for inputs -128, -127, ..., 127."""
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     rows = rows_of(source.shape)
-    before, after = storage[source.index], storage[output.index]
+    before, after = context.storage[source.index], context.storage[output.index]
     kernel = Kernel(
         operator.stem,
         f"{rows.size_bytes}",

@@ -12,7 +12,7 @@ from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
 from codegen.ops.activation import activation_range, verify_activation
 from codegen.ops.window import Window, make_window, read_window_options
-from codegen.program import Kernel, Stage, Storage
+from codegen.program import Kernel, Lowering, Stage
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -45,11 +45,11 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return np.clip(best, low, high)[None]
 
 
-def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     window = _window(graph, operator)
     channels = graph.tensor(operator.inputs[0]).shape[-1]
     low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
-    stored = storage[operator.outputs[0]]
+    stored = context.storage[operator.outputs[0]]
     kernel = Kernel(
         "max_pool_2d",
         f"{window.in_width}x{channels}_k{window.kernel_height}x{window.kernel_width}_s{window.stride_width}"

@@ -16,10 +16,6 @@ from codegen.ir import IntArray
 from codegen.ops.convolution import Convolution
 from codegen.program import Constant, Kernel, Table
 
-CHANNELS_PER_BLOCK = 4
-PIXELS_PER_BLOCK = 3
-COLUMNS_PER_STEP = 3
-
 INT16_MAX = 32767
 
 
@@ -50,8 +46,7 @@ def finish_of(convolution: Convolution, largest_weights: Sequence[int] = ()) -> 
 
     `largest_weights` by channel, where the kernel's weights are sums of taps.
     """
-    scaling, stored = convolution.scaling, convolution.input
-    zero = scaling.input_zero_point + stored.bias
+    scaling, stored, zero = convolution.scaling, convolution.input, stored_zero(convolution)
     # sum(w * (stored - zero)) + bias == sum(w * stored) + (bias - zero * sum(w))
     start = [int(b) - zero * int(w.sum()) for b, w in zip(scaling.bias, convolution.taps.T, strict=True)]
     limits = scaling.low - scaling.output_zero_point, scaling.high - scaling.output_zero_point
@@ -128,10 +123,10 @@ def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | No
     if (window.kernel_height, window.kernel_width, window.stride_width) != (1, 1, 1):
         return None
     finish = finish_of(convolution)
-    pixels = min(PIXELS_PER_BLOCK, window.out_width)
+    pixels = min(convolution.target.pixels_per_block, window.out_width)
     overlap = -window.out_width % pixels
     scaled = convolution.taps * np.array(finish.factor)
-    blocks = _blocks(convolution.out_channels, CHANNELS_PER_BLOCK)
+    blocks = _blocks(convolution.out_channels, convolution.target.channels_per_block)
     spans = [range(first + i * size, first + (i + 1) * size) for size, first, count in blocks for i in range(count)]
     numbers = [number for span in spans for row in zip(*map(finish.numbers, span), strict=True) for number in row]
     weights = np.concatenate([scaled[:, span.start : span.stop].reshape(-1) for span in spans])
@@ -154,15 +149,19 @@ def _blocks(total: int, size: int) -> list[tuple[int, int, int]]:
     return [(size, 0, whole)] * (whole > 0) + [(rest, whole * size, 1)] * (rest > 0)
 
 
+def stored_zero(convolution: Convolution) -> int:
+    """The byte, as stored, that padding of the input stands for."""
+    return convolution.scaling.input_zero_point + convolution.input.bias
+
+
 def is_depthwise_3x3(convolution: Convolution) -> bool:
-    """3x3, stride 1, padded to the same size with zeros that are stored as 0."""
+    """3x3, stride 1, padded to the same size, one output channel for each input channel."""
     window = convolution.window
     kernel = window.kernel_height, window.kernel_width, window.dilation_height, window.dilation_width
     geometry = window.stride_height, window.stride_width, window.pad_top, window.pad_left
     same_size = (window.out_height, window.out_width) == (window.in_height, window.in_width)
-    zero = convolution.scaling.input_zero_point + convolution.input.bias
     same_channels = convolution.in_channels == convolution.out_channels
-    return kernel == (3, 3, 1, 1) and geometry == (1, 1, 1, 1) and same_size and same_channels and zero == 0
+    return kernel == (3, 3, 1, 1) and geometry == (1, 1, 1, 1) and same_size and same_channels
 
 
 def depthwise_3x3(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | None:
@@ -173,10 +172,14 @@ def depthwise_3x3(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] 
     finish = finish_of(convolution)
     numbers = [number for channel in range(convolution.out_channels) for number in finish.numbers(channel)]
     weights = (convolution.taps * np.array(finish.factor)).T
+    columns = [(size, n) for size, _, n in _blocks(window.in_width - 1, convolution.target.columns_per_step)]
+    zero = stored_zero(convolution)
     tables = (Table("channels", np.array(numbers, np.int32), 1 + len(finish.columns)), _weights_table(weights, 9))
     constants: tuple[tuple[str, Constant], ...] = (
         ("channels", convolution.in_channels),
-        ("column_blocks", tuple((size, n) for size, _, n in _blocks(window.in_width - 1, COLUMNS_PER_STEP))),
+        ("padding", zero),
+        ("borders", (zero,) if zero else ()),
+        ("column_blocks", tuple(columns)),
         *finish.constants,
     )
     return _kernel(convolution, "depthwise_conv_2d_3x3", constants, tables)
@@ -205,6 +208,7 @@ def depthwise_3x3_upsampled(convolution: Convolution, factor: int) -> tuple[Kern
     constants: tuple[tuple[str, Constant], ...] = (
         ("width", convolution.window.in_width // 2),
         ("channels", convolution.in_channels),
+        ("padding", 0),
         *finish.constants,
     )
     return _kernel(convolution, "depthwise_conv_2d_3x3_upsampled", constants, tables)

@@ -9,7 +9,7 @@ import numpy as np
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Kernel, RowRead, Stage, Storage
+from codegen.program import Kernel, Lowering, RowRead, Stage
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -41,12 +41,12 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return np.pad(inputs[0], _paddings(graph, operator), constant_values=fill)
 
 
-def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     _, (top, _), (left, _), (front, _) = _paddings(graph, operator)
     _, in_height, in_width, in_channels = source.shape
     _, out_height, out_width, out_channels = output.shape
-    stored = storage[operator.outputs[0]]
+    stored = context.storage[operator.outputs[0]]
     kernel = Kernel(
         "pad",
         f"{in_width}x{in_channels}_to_{out_width}x{out_channels}_at_{left}_{front}",

@@ -9,7 +9,7 @@ import numpy as np
 
 from codegen.ir import Graph, IntArray, Operator
 from codegen.ops.lookup import evaluate_lookup, lower_lookup, verify_elementwise
-from codegen.program import Stage, Storage
+from codegen.program import Lowering, Stage
 from codegen.requantize import multiply_by_quantized_multiplier, quantize_multiplier
 
 
@@ -32,5 +32,5 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return evaluate_lookup(_table(graph, operator), inputs[0])
 
 
-def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
-    return lower_lookup(graph, operator, _table(graph, operator), storage)
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    return lower_lookup(graph, operator, _table(graph, operator), context)

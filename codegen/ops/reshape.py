@@ -7,7 +7,7 @@ from typing import Any
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Kernel, RowRead, Stage, Storage, rows_of
+from codegen.program import Kernel, Lowering, RowRead, Stage, rows_of
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -26,10 +26,10 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return inputs[0].reshape(graph.tensor(operator.outputs[0]).shape)
 
 
-def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     before, after = rows_of(source.shape), rows_of(output.shape)
-    stored = storage[output.index]
+    stored = context.storage[output.index]
     every_row = tuple(range(after.count))
     return Stage(
         operator.index,

@@ -10,7 +10,7 @@ import tflite
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.program import Kernel, RowRead, Stage, Storage, Table
+from codegen.program import Kernel, Lowering, RowRead, Stage, Table
 from codegen.requantize import round_half_away
 
 
@@ -66,7 +66,7 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return inputs[0][:, rows][:, :, columns]
 
 
-def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> Stage:
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     _, in_height, in_width, channels = graph.tensor(operator.inputs[0]).shape
     _, out_height, out_width, _ = graph.tensor(operator.outputs[0]).shape
     rows, columns = source_maps(graph, operator)
@@ -76,8 +76,8 @@ def lower(graph: Graph, operator: Operator, storage: Mapping[int, Storage]) -> S
         f"{in_width}x{channels}_to_{out_width}",
         (("out_width", out_width), ("channels", channels)),
         (("source_column", f"{index_type.__name__}_t"),),
-        storage[operator.inputs[0]],
-        storage[operator.outputs[0]],
+        context.storage[operator.inputs[0]],
+        context.storage[operator.outputs[0]],
     )
     return Stage(
         operator.index,

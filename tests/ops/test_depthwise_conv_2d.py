@@ -59,9 +59,9 @@ def test_exact(options: dict[str, Any], tmp_path: Path) -> None:
     assert_exact(build(**options), tmp_path, builtin_ref=options.get("bias", True))
 
 
-def test_fast_kernel_where_zero_padding_is_zero() -> None:
-    templates = [compile_bytes(build(input_zero_point=z)).program.stages[0].kernel.template for z in (0, 5)]
-    assert templates == ["depthwise_conv_2d_3x3", "depthwise_conv_2d"]
+def test_fast_kernel_whatever_padding_is() -> None:
+    templates = {compile_bytes(build(input_zero_point=z)).program.stages[0].kernel.template for z in (-128, 0, 5)}
+    assert templates == {"depthwise_conv_2d_3x3"}
 
 
 def test_asymmetric_weights_are_refused() -> None:

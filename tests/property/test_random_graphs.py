@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,8 @@ def _operator(draw: st.DrawFn, b: ModelBuilder, value: int, values: list[int]) -
             stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
             return b.max_pool(value, window, stride, draw(st.sampled_from(["same", "valid"])))
         case "resize":
-            size = draw(st.integers(1, 12)), draw(st.integers(1, 12))
+            whole = shape[1] * draw(st.integers(1, 3)), shape[2] * 2
+            size = whole if draw(st.booleans()) else (draw(st.integers(1, 12)), draw(st.integers(1, 12)))
             align = draw(st.booleans())
             return b.resize_nearest(
                 value, size, align_corners=align, half_pixel_centers=not align and draw(st.booleans())
@@ -80,8 +82,25 @@ def _convolution(draw: st.DrawFn, b: ModelBuilder, value: int, depthwise: bool) 
     kernel = draw(st.integers(1, min(limit, height))), draw(st.integers(1, min(limit, width)))
     channels = in_channels * draw(st.integers(1, 2)) if depthwise else draw(st.integers(1, 5))
     shape = (1, *kernel, channels) if depthwise else (channels, *kernel, in_channels)
+    if draw(st.booleans()):  # what fast kernels are made for
+        shape = (1, 3, 3, in_channels) if depthwise else (channels, 1, 1, in_channels)
+        return _add_convolution(draw, b, value, rng, shape, depthwise, {"padding": "same"})
     dilated = padding == "same" and draw(st.booleans())
     stride = (1, 1) if dilated else (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    geometry = {"stride": stride, "dilation": (2, 2) if dilated else (1, 1), "padding": padding}
+    return _add_convolution(draw, b, value, rng, shape, depthwise, geometry)
+
+
+def _add_convolution(
+    draw: st.DrawFn,
+    b: ModelBuilder,
+    value: int,
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    depthwise: bool,
+    geometry: dict[str, Any],
+) -> int:
+    channels = shape[3 if depthwise else 0]
     return b.convolution(
         value,
         rng.integers(-127, 128, shape).astype(np.int8),
@@ -90,10 +109,8 @@ def _convolution(draw: st.DrawFn, b: ModelBuilder, value: int, depthwise: bool) 
         scale=draw(SCALES),
         zero_point=draw(ZERO_POINTS),
         depthwise=depthwise,
-        stride=stride,
-        dilation=(2, 2) if dilated else (1, 1),
-        padding=padding,
         activation=draw(st.sampled_from(["none", "relu", "relu6", "relu_n1_to_1"])),
+        **geometry,
     )
 
 

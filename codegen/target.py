@@ -1,0 +1,27 @@
+"""What the compiler knows of a processor: how many values an inner loop can keep in registers.
+
+Block sizes were chosen by counting instructions of the public Nano-U model (`nanou-deploy bench`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """Pointwise kernels hold pixels x channels sums; depthwise ones go `columns_per_step` columns between jumps."""
+
+    name: str
+    pixels_per_block: int
+    channels_per_block: int
+    columns_per_step: int
+
+
+REGISTERS_32 = Target("32 registers", pixels_per_block=3, channels_per_block=4, columns_per_step=3)
+REGISTERS_16 = Target("16 registers", pixels_per_block=2, channels_per_block=4, columns_per_step=3)
+
+
+def find_target(isa: str) -> Target:
+    """RISC-V has 32 general registers; Arm, x86-64 and Xtensa (its window) have 16."""
+    return REGISTERS_32 if isa.startswith("rv") else REGISTERS_16
