@@ -225,3 +225,30 @@ def bench(model: QuantizedModel, board: Board, *, progress: Progress = _silent) 
         build.compiler,
         build.flags,
     )
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Instructions of one operator in one inference, and the kernel that did it. Operator -1: what is left."""
+
+    operator: int
+    kernel: str
+    summary: str
+    macs: int
+    instructions: int
+
+
+def bench_layers(model: QuantizedModel, board: Board, *, progress: Progress = _silent) -> tuple[LayerCost, ...]:
+    """Instructions by operator, on one fixed frame. Raises DeployError where the board cannot count."""
+    target = verification_board(board)
+    compiled = compile_model(model, find_target(board.isa))
+    cases = make_cases(compiled.graph, model.preprocessing, 1, seed=0)
+    with TemporaryDirectory(prefix="nanou-") as scratch:
+        progress(f"counting by operator on {target.name}")
+        library = _fresh_library(model, board, Path(scratch))
+        build = build_harness(library, target, Path(scratch) / "layers", per_layer=True)
+        counts = run_harness(build, cases.flat).layer_instructions or {}
+    stages = {stage.operator_index: stage for stage in compiled.program.stages}
+    costs = [LayerCost(i, stage.kernel.template, stage.summary, stage.macs, counts[i]) for i, stage in stages.items()]
+    rest = sum(count for operator, count in counts.items() if operator not in stages)
+    return (*costs, LayerCost(-1, "", "return to the caller", 0, rest))
