@@ -63,16 +63,22 @@ class Placement:
 
 @dataclass(frozen=True)
 class Plan:
-    """Arena: [working memory | input frame | output frame].
+    """Arena with whole frames: [working memory | input frame | output frame]; or with rows that come and go:
+    [working memory | `row_input` ring | `row_output` row].
 
-    `schedule[s]` is the stage of which step s computes the next row.
+    `schedule[s]` is the stage of which step s computes the next row; len(stages) stands for the arrival of the next
+    input row, before which nothing needs it. `step_names` says so in words, by these numbers.
     """
 
     schedule: tuple[int, ...]
+    step_names: tuple[str, ...]
     cuts: tuple[int, ...]  # tensors computed completely before anything behind them
     placements: tuple[Placement, ...]
+    row_input: Placement
+    row_output: Placement
     working_bytes: int
     arena_bytes: int
+    rows_arena_bytes: int
     io_bytes: int
     macs: int
 
@@ -107,28 +113,48 @@ def plan_program(program: Program) -> Plan:
     """Schedule and place. The result is checked by `check_plan` before anybody uses it."""
     best = _search_cuts(program)
     working_bytes = _aligned(best.peak_bytes)
-    frames = {tensor: program.rows[tensor] for tensor in (program.input, program.output)}
-    frame_bytes = {tensor: rows.count * rows.size_bytes for tensor, rows in frames.items()}
+    rings = {ring.tensor: ring for ring in best.rings}
+    frame_bytes = {t: program.rows[t].count * program.rows[t].size_bytes for t in (program.input, program.output)}
     output_offset = working_bytes + _aligned(frame_bytes[program.input])
     last = len(best.schedule) - 1
-    placements = []
-    for ring in best.rings:
-        rows = program.rows[ring.tensor]
-        region: Region = "work"
-        offset, depth = best.offsets.get(ring.tensor, 0), ring.depth_rows
-        busy = _intervals(ring.busy)
-        if ring.tensor in frames:
-            region = "input" if ring.tensor == program.input else "output"
-            offset = working_bytes if region == "input" else output_offset
-            # Frames are complete; the input survives an inference.
-            depth, busy = rows.count, ((-1 if region == "input" else busy[0][0], last),)
-        name = program.names[ring.tensor]
-        placements.append(Placement(ring.tensor, name, region, offset, rows.size_bytes, depth, rows.count, busy))
-    arena_bytes = _aligned(output_offset + frame_bytes[program.output])
-    io_bytes = sum(frame_bytes.values())
-    plan = Plan(best.schedule, best.cuts, tuple(placements), working_bytes, arena_bytes, io_bytes, program.macs)
+    # Whole frames exist from beginning to end; the input survives an inference.
+    first_output = _intervals(rings[program.output].busy)[0][0]
+    frames = {
+        program.input: _frame(program, "input", working_bytes, ((-1, last),)),
+        program.output: _frame(program, "output", output_offset, ((first_output, last),)),
+    }
+    row_input = _placement(program, rings[program.input], "input", working_bytes)
+    row_output = _placement(program, rings[program.output], "output", working_bytes + _aligned(row_input.size_bytes))
+    plan = Plan(
+        best.schedule,
+        (*(f"{stage.operator_index} {stage.stem.upper()}" for stage in program.stages), "input row"),
+        best.cuts,
+        tuple(
+            frames.get(ring.tensor) or _placement(program, ring, "work", best.offsets[ring.tensor])
+            for ring in best.rings
+        ),
+        row_input,
+        row_output,
+        working_bytes,
+        _aligned(output_offset + frame_bytes[program.output]),
+        _aligned(row_output.offset_bytes + row_output.size_bytes),
+        sum(frame_bytes.values()),
+        program.macs,
+    )
     check_plan(program, plan)
     return plan
+
+
+def _placement(program: Program, ring: _Ring, region: Region, offset_bytes: int) -> Placement:
+    rows, name = program.rows[ring.tensor], program.names[ring.tensor]
+    busy = _intervals(ring.busy)
+    return Placement(ring.tensor, name, region, offset_bytes, rows.size_bytes, ring.depth_rows, rows.count, busy)
+
+
+def _frame(program: Program, region: Region, offset_bytes: int, busy: tuple[tuple[int, int], ...]) -> Placement:
+    tensor = program.input if region == "input" else program.output
+    rows = program.rows[tensor]
+    return Placement(tensor, program.names[tensor], region, offset_bytes, rows.size_bytes, rows.count, rows.count, busy)
 
 
 def _intervals(busy: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
@@ -155,12 +181,15 @@ def _schedule(program: Program, cuts: Sequence[int]) -> tuple[int, ...]:
     """Stage indices, one for each row, such that every row is computed before it is read."""
     producer = {stage.output: i for i, stage in enumerate(program.stages)}
     done = dict.fromkeys(program.rows, 0)
-    done[program.input] = program.rows[program.input].count
     order: list[int] = []
 
     def produce(tensor: int, count: int) -> None:
-        """Have the first `count` rows of `tensor` computed."""
+        """Have the first `count` rows of `tensor` computed, or arrived."""
         while done[tensor] < count:
+            if tensor == program.input:
+                order.append(len(program.stages))
+                done[tensor] += 1
+                continue
             stage = program.stages[producer[tensor]]
             for read in stage.reads:
                 source = stage.inputs[read.input]
@@ -176,16 +205,16 @@ def _schedule(program: Program, cuts: Sequence[int]) -> tuple[int, ...]:
 
 
 def _rings(program: Program, schedule: Sequence[int]) -> tuple[_Ring, ...]:
-    """Depth and busy steps of every tensor that the schedule produces, and of the input."""
-    made: dict[int, list[int]] = {program.input: [0] * program.rows[program.input].count}
-    wanted: dict[int, list[int]] = {program.input: [0] * program.rows[program.input].count}
+    """Depth and busy steps of every tensor that the schedule produces, or reads."""
+    made: dict[int, list[int]] = {}
+    wanted: dict[int, list[int]] = {}
     for step, index in enumerate(schedule):
-        stage = program.stages[index]
-        row = len(made.setdefault(stage.output, []))
-        made[stage.output].append(step)
-        wanted.setdefault(stage.output, []).append(step)
-        for read in stage.reads:
-            source = stage.inputs[read.input]
+        stage = program.stages[index] if index < len(program.stages) else None
+        tensor = stage.output if stage else program.input
+        row = len(made.setdefault(tensor, []))
+        made[tensor].append(step)
+        wanted.setdefault(tensor, []).append(step)
+        for source, read in ((stage.inputs[read.input], read) for read in stage.reads) if stage else ():
             for needed in needed_rows(read, row, program.rows[source].count):
                 wanted[source][needed] = step
     rings = []
@@ -261,30 +290,35 @@ def _place(rings: Sequence[_Ring], meet: npt.NDArray[np.bool_], order: Iterable[
 
 
 def check_plan(program: Program, plan: Plan) -> None:
-    """Prove the plan by executing it on tags: every byte read still holds the row that is meant.
+    """Prove the plan by executing it on tags, with frames and with rows: what is read is always what is meant.
 
     Raises AssertionError, since a failure is a defect of the planner and never of the model.
     """
-    where = {p.tensor: p for p in plan.placements}
-    memory = np.full((plan.arena_bytes, 2), -1, np.int32)  # (tensor, row) that last wrote each byte
-    source = where[program.input]
-    for row in range(source.rows):
-        start = source.offset_bytes + row * source.row_bytes
-        memory[start : start + source.row_bytes] = program.input, row
-    done = dict.fromkeys(program.rows, 0)
-    for index in plan.schedule:
-        stage = program.stages[index]
-        row = done[stage.output]
-        done[stage.output] += 1
-        out = where[stage.output]
-        start = out.offset_bytes + row % out.depth_rows * out.row_bytes
-        assert start + out.row_bytes <= plan.arena_bytes
-        memory[start : start + out.row_bytes] = -1  # kernels may write while they still read
-        _check_reads(program, where, memory, stage, row)
-        memory[start : start + out.row_bytes] = stage.output, row
-    final = where[program.output]
-    assert done[program.output] == final.rows
-    assert (memory[final.offset_bytes : final.offset_bytes + final.size_bytes, 0] == program.output).all()
+    work = {p.tensor: p for p in plan.placements}
+    rows = {**work, program.input: plan.row_input, program.output: plan.row_output}
+    for where, arena_bytes in ((work, plan.arena_bytes), (rows, plan.rows_arena_bytes)):
+        memory = np.full((arena_bytes, 2), -1, np.int32)  # (tensor, row) that last wrote each byte
+        source = where[program.input]
+        for row in range(source.rows) if source.depth_rows == source.rows else ():
+            _slot(memory, source, row)[:] = program.input, row
+        done = dict.fromkeys(program.rows, 0)
+        for index in plan.schedule:
+            stage = program.stages[index] if index < len(program.stages) else None
+            tensor = stage.output if stage else program.input
+            row = done[tensor]
+            done[tensor] += 1
+            slot = _slot(memory, where[tensor], row)
+            slot[:] = -1  # kernels may write while they still read
+            if stage:
+                _check_reads(program, where, memory, stage, row)
+            slot[:] = tensor, row
+        assert done[program.output] == program.rows[program.output].count
+
+
+def _slot(memory: npt.NDArray[np.int32], place: Placement, row: int) -> npt.NDArray[np.int32]:
+    start = place.offset_bytes + row % place.depth_rows * place.row_bytes
+    assert start + place.row_bytes <= len(memory)
+    return memory[start : start + place.row_bytes]
 
 
 def _check_reads(
@@ -294,7 +328,6 @@ def _check_reads(
         held = where[stage.inputs[read.input]]
         assert not read.is_linear or held.depth_rows == held.rows
         for needed in needed_rows(read, row, held.rows):
-            start = held.offset_bytes + needed % held.depth_rows * held.row_bytes
             expected = (held.tensor, needed)
-            found = memory[start : start + held.row_bytes]
+            found = _slot(memory, held, needed)
             assert (found == expected).all(), f"{stage.label} row {row} reads {expected}, overwritten"

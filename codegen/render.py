@@ -44,6 +44,7 @@ class LibraryFacts:
 
     runtime: Runtime
     arena_bytes: int
+    rows_arena_bytes: int  # without frames, for nanou_invoke_rows alone
     working_bytes: int
     macs: int  # 0: unknown
     golden_crc32: int
@@ -67,7 +68,14 @@ def render_aot(compiled: Compiled) -> RenderedProject:
     """The compiled runtime: straight-line C99, no interpreter."""
     graph, plan = compiled.graph, compiled.plan
     frame = golden_frame(graph.input.size_bytes).reshape(graph.input.shape)
-    facts = LibraryFacts("aot", plan.arena_bytes, plan.working_bytes, plan.macs, golden_crc32(run_oracle(graph, frame)))
+    facts = LibraryFacts(
+        "aot",
+        plan.arena_bytes,
+        plan.rows_arena_bytes,
+        plan.working_bytes,
+        plan.macs,
+        golden_crc32(run_oracle(graph, frame)),
+    )
     sources = aot_files(compiled)
     return _library(compiled.model, graph, facts, sources)
 
@@ -75,7 +83,7 @@ def render_aot(compiled: Compiled) -> RenderedProject:
 def render_tflm(model: QuantizedModel, graph: Graph, budget: ArenaBudget, *, macs: int, crc32: int) -> RenderedProject:
     """The interpreter: TensorFlow Lite Micro behind the same header. `crc32` is of TFLM's own golden output."""
     frames = graph.input.size_bytes + graph.output.size_bytes
-    facts = LibraryFacts("tflm", budget.total_bytes, budget.total_bytes - frames, macs, crc32)
+    facts = LibraryFacts("tflm", budget.total_bytes, budget.total_bytes, budget.total_bytes - frames, macs, crc32)
     sources = {**tflm_files(graph, model, budget), "idf_component.yml": _component_manifest()}
     return _library(model, graph, facts, sources)
 

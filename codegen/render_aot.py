@@ -32,7 +32,13 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "output_offset_bytes": plan.placement(program.output).offset_bytes,
         "alignment_bytes": ALIGNMENT_BYTES,
         "memory_map": _memory_map(plan),
-        "rings": [{**vars(place), "name": _ring_name(place)} for place in plan.placements],
+        "rings": [{**vars(p), "name": f"tensor_{p.tensor}"} for p in plan.placements if p.region == "work"],
+        "frames": [
+            ("whole_frames", plan.placement(program.input), plan.placement(program.output)),
+            ("passing_rows", plan.row_input, plan.row_output),
+        ],
+        "read_step": len(program.stages),
+        "output_case": next(i for i, stage in enumerate(program.stages) if stage.output == program.output),
         "kernels": [_kernel_text(kernel, name) for kernel, name in names.items()],
         "arithmetic": _arithmetic(program),
         "layers": [_layer(stage, i, plan, names) for i, stage in enumerate(program.stages)],
@@ -108,15 +114,18 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> 
     notes = [f"{stage.macs:,} MACs".replace(",", " ")] if stage.macs else []
     if stage.accumulator:
         notes.append(f"accumulator within [{stage.accumulator.low}, {stage.accumulator.high}]")
+    touches_frames = any(place.region != "work" for place in (out, *sources))
     arguments = ["rows", "out", *(_table_argument(stage, table) for table in stage.tables)]
     return {
         "index": stage.operator_index,
         "case": case,
         "name": stage.label,
+        "frames": "const frames_t *frames, " if touches_frames else "",
+        "frames_argument": "frames, " if touches_frames else "",
         "title": f"{stage.stem.upper()}  {stage.summary}",
         "notes": "; ".join(notes) or "no arithmetic",
-        "output": _ring_name(out),
-        "reads": [_row(read, _ring_name(sources[read.input]), out, stage) for read in stage.reads],
+        "output": _ring(out),
+        "reads": [_row(read, _ring(sources[read.input]), out, stage) for read in stage.reads],
         "call": _call(names[stage.kernel], arguments, indent="    ") + ";",
         "row_bytes": out.row_bytes,
         "input_type": stage.kernel.input.c_type,
@@ -125,20 +134,21 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> 
     }
 
 
-def _ring_name(place: Placement) -> str:
-    return f"tensor_{place.tensor}" if place.region == "work" else f"{place.region}_frame"
+def _ring(place: Placement) -> str:
+    """C expression of a pointer to a tensor's ring, inside a layer's function."""
+    return f"&tensor_{place.tensor}" if place.region == "work" else f"&frames->{place.region}"
 
 
 def _row(read: RowRead, ring: str, out: Placement, stage: Stage) -> str:
     """C expression of one row pointer for output row y."""
     if read.is_linear:
-        return f"ring_row(arena, &{ring}, 0) + y * {out.row_bytes}"
+        return f"ring_row(arena, {ring}, 0) + y * {out.row_bytes}"
     if read.affine is None:
-        return f"ring_row(arena, &{ring}, {_table_name(stage, row_table(stage, read))}[y])"
+        return f"ring_row(arena, {ring}, {_table_name(stage, row_table(stage, read))}[y])"
     step, start = read.affine
     position = {0: "", 1: "y"}.get(step, f"y * {step}")
     offset = f" {'+' if start > 0 else '-'} {abs(start)}" if start else ""
-    return f"ring_row(arena, &{ring}, {position + offset if position else start})"
+    return f"ring_row(arena, {ring}, {position + offset if position else start})"
 
 
 def row_table(stage: Stage, read: RowRead) -> Table:

@@ -82,7 +82,7 @@ def tflm_files(graph: Graph, model: QuantizedModel, budget: ArenaBudget) -> dict
     environment = template_environment()
     return {
         f"src/{name}": environment.get_template(f"tflm/{name}.j2").render(context)
-        for name in ("nanou_model.cc", "nanou_model_data.c", "nanou_model_data.h")
+        for name in ("nanou_model.cc", "nanou_model_data.c", "nanou_model_data.h", "nanou_rows.c")
     }
 
 

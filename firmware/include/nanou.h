@@ -28,7 +28,7 @@ extern "C" {
 typedef enum nanou_status {
     NANOU_OK = 0,
     NANOU_ERROR_ARGUMENT = 1,        /* a null pointer where none may be */
-    NANOU_ERROR_ARENA_SIZE = 2,      /* arena smaller than nanou_info.arena_bytes */
+    NANOU_ERROR_ARENA_SIZE = 2,      /* arena smaller than nanou_info states for the call */
     NANOU_ERROR_ARENA_ALIGNMENT = 3, /* arena not aligned to nanou_info.arena_alignment_bytes */
     NANOU_ERROR_NOT_READY = 4,       /* nanou_init has not succeeded on this context */
     NANOU_ERROR_RUNTIME = 5          /* the interpreter refused the model or an operator failed */
@@ -50,7 +50,8 @@ typedef struct nanou_info {
     const char *runtime;            /* "aot" or "tflm" */
     const char *model_name;         /* as given to `nanou-deploy generate` */
     const char *model_sha256;       /* 64 hex digits of the .tflite file */
-    uint32_t arena_bytes;           /* what nanou_init needs */
+    uint32_t arena_bytes;           /* for nanou_invoke: working memory and both frames */
+    uint32_t rows_arena_bytes;      /* for nanou_invoke_rows alone; the least that nanou_init takes */
     uint32_t arena_alignment_bytes; /* power of two */
     uint32_t working_bytes;         /* of arena_bytes: all but the two frames */
     uint32_t macs;                  /* multiply-accumulates in one inference */
@@ -62,8 +63,8 @@ typedef struct nanou_info {
 /* A prepared model. Fields are private; the struct is public so that the caller can place it. */
 typedef struct nanou {
     uint8_t *arena;    /* caller's memory, NULL until nanou_init succeeded */
-    int8_t *input;     /* first byte of the input frame inside the arena */
-    int8_t *output;    /* first byte of the output frame inside the arena */
+    int8_t *input;     /* input frame inside the arena; NULL where that has no room for frames */
+    int8_t *output;    /* output frame inside the arena, likewise */
     void *interpreter; /* tflm only: placed inside the arena */
 } nanou_t;
 
@@ -74,12 +75,14 @@ typedef int (*nanou_write_row_t)(void *user, uint32_t y, const int8_t *row);
 
 const nanou_info_t *nanou_get_info(void);
 nanou_status_t nanou_init(nanou_t *net, void *arena, size_t arena_bytes);
-int8_t *nanou_input(nanou_t *net);              /* NULL unless initialised */
-const int8_t *nanou_output(const nanou_t *net); /* NULL unless initialised; valid after nanou_invoke */
+int8_t *nanou_input(nanou_t *net);              /* NULL unless initialised with room for frames */
+const int8_t *nanou_output(const nanou_t *net); /* likewise; valid after nanou_invoke */
 nanou_status_t nanou_invoke(nanou_t *net);
 
 /* Invoke with rows handed over by callbacks instead of whole frames. `read_row` fills
- * input.width_px * input.channels bytes, `write_row` consumes output.width_px * output.channels. */
+ * input.width_px * input.channels bytes, `write_row` consumes output.width_px * output.channels. The aot
+ * runtime asks for a row when it is first needed and hands one over as soon as it is computed, in an arena
+ * without frames; the bytes of the frames, if there is room for them, are used meanwhile. */
 nanou_status_t nanou_invoke_rows(nanou_t *net, nanou_read_row_t read_row, nanou_write_row_t write_row,
                                  void *user);
 

@@ -136,5 +136,5 @@ def _tile_view(tile: Tile) -> TileView:
 def _maps(data: ReportData) -> tuple[ArenaMap, ...]:
     if not data.plan.placements:
         return ()
-    labels = [f"{row.index} {row.op}" for row in data.operators]
-    return (arena_map(data.plan, {step: labels[stage] for step, stage in enumerate(data.plan.schedule)}),)
+    names = data.plan.step_names
+    return (arena_map(data.plan, {step: names[number] for step, number in enumerate(data.plan.schedule)}),)

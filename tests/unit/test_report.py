@@ -91,8 +91,12 @@ PLACEMENTS = (
 def make_plan(placements: tuple[Placement, ...] = PLACEMENTS) -> Plan:
     return Plan(
         schedule=(0, 1, 2),
+        step_names=("0 CONV_2D", "1 CONV_2D", "2 CONV_2D", "input row"),
         cuts=(),
         placements=placements,
+        row_input=PLACEMENTS[0],
+        row_output=PLACEMENTS[3],
+        rows_arena_bytes=448,
         working_bytes=320,
         arena_bytes=448,
         io_bytes=128,

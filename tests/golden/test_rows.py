@@ -1,0 +1,94 @@
+"""nanou_invoke_rows: rows in, rows out, in an arena that has no room for frames."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codegen import reference
+from codegen.compile import Compiled, compile_model
+from codegen.render import render_aot
+from codegen.write import write_project
+from nanou_deploy.pipeline import open_model
+from tests.exactness import compile_bytes, frames_for
+from tests.golden.test_golden import u_net
+
+PROGRAM = """
+#include <stdio.h>
+#include <string.h>
+#include "nanou_model.h"
+
+enum { IN_ROW = NANOU_INPUT_BYTES / NANOU_INPUT_HEIGHT_PX, OUT_ROW = NANOU_OUTPUT_BYTES / NANOU_OUTPUT_HEIGHT_PX };
+
+static uint8_t arena[NANOU_ROWS_ARENA_BYTES] __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
+static uint32_t reads, writes, reads_at_first_write, stop_at = ~0u;
+
+static int read_row(void *user, uint32_t y, int8_t *row) {
+    if (y != reads++ || y == stop_at) {
+        return 1;
+    }
+    memset(row, 0x55, IN_ROW);
+    return fread(row, 1, IN_ROW, user) != IN_ROW;
+}
+
+static int write_row(void *user, uint32_t y, const int8_t *row) {
+    (void)user;
+    if (writes == 0) {
+        reads_at_first_write = reads;
+    }
+    return y != writes++ || fwrite(row, 1, OUT_ROW, stdout) != OUT_ROW;
+}
+
+int main(void) {
+    nanou_t net;
+    if (nanou_init(&net, arena, sizeof arena - 1) != NANOU_ERROR_ARENA_SIZE) return 1;
+    if (nanou_init(&net, arena, sizeof arena) != NANOU_OK) return 2;
+    if (nanou_input(&net) != NULL || nanou_invoke(&net) != NANOU_ERROR_ARENA_SIZE) return 3;
+    if (nanou_invoke_rows(&net, read_row, NULL, stdin) != NANOU_ERROR_ARGUMENT) return 4;
+    stop_at = 1;
+    if (nanou_invoke_rows(&net, read_row, write_row, stdin) != NANOU_ERROR_RUNTIME) return 5;
+    rewind(stdin);
+    stop_at = ~0u;
+    reads = writes = 0;
+    if (nanou_invoke_rows(&net, read_row, write_row, stdin) != NANOU_OK) return 6;
+    fprintf(stderr, "%u %u %u", (unsigned)reads, (unsigned)writes, (unsigned)reads_at_first_write);
+    return 0;
+}
+"""
+
+
+def build(compiled: Compiled, folder: Path, compiler: str) -> Path:
+    write_project(render_aot(compiled), folder / "library")
+    (folder / "rows.c").write_text(PROGRAM)
+    sources = [str(folder / "rows.c"), *map(str, sorted((folder / "library" / "src").glob("*.c")))]
+    flags = ["-std=gnu99", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    program = folder / "rows"
+    subprocess.run([compiler, *flags, f"-I{folder / 'library' / 'include'}", *sources, "-o", program], check=True)
+    return program
+
+
+@pytest.mark.parametrize("which", ["default", "u_net"])
+def test_rows_are_exact(which: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    compiled = compile_bytes(u_net()) if which == "u_net" else compile_model(open_model(None))
+    program = build(compiled, tmp_path, require_tool("gcc", "clang"))
+    frames = frames_for(compiled, count=3)
+    truth = reference.run_tflm(compiled.model.flatbuffer, frames)
+    for frame, wanted in zip(frames, truth, strict=True):
+        (tmp_path / "frame").write_bytes(frame.tobytes())
+        with (tmp_path / "frame").open("rb") as stream:
+            done = subprocess.run([program], stdin=stream, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()[-2000:]
+        np.testing.assert_array_equal(np.frombuffer(done.stdout, np.int8).reshape(wanted.shape), wanted)
+        _, written, _ = map(int, done.stderr.split())
+        assert written == wanted.shape[0]
+
+
+def test_memory_without_frames() -> None:
+    plan = compile_model(open_model(None)).plan
+    assert plan.rows_arena_bytes < 7500 < plan.arena_bytes
+    assert plan.row_input.depth_rows < 5
+    assert plan.row_output.depth_rows == 1
