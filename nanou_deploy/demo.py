@@ -27,6 +27,7 @@ from nanou_train.export import quantize_run
 from nanou_train.train import train_model
 
 EXPERIMENT = "demo"
+RUN = "run"
 BOARD = "esp32s3"
 # The simulated chip takes seconds for a frame; QEMU and the host take milliseconds.
 TARGETS = (("host", 100), ("rv32-qemu", 10), ("esp32c3-sim", 1))
@@ -59,22 +60,10 @@ def run_demo(
 ) -> DemoResult:
     """Everything under `folder`: run/, aot/, tflm/, esp32s3/, report.html, panel.png. Raises the stages' own errors."""
     heading("1/6  Train: BU-Net teacher, Nano-U student, on rendered terrain")
-    training_progress("rendering terrain", 0.0)
-    counts = load_experiment(DEFAULT_CONFIG, EXPERIMENT).terrain.model_dump()
-    dataset = terrain_dataset(counts, seed=seed)
-    trained = train_model(
-        experiment_name=EXPERIMENT,
-        dataset=dataset,
-        output_dir=folder,
-        run_name="run",
-        seed=seed,
-        progress=training_progress,
-    )
-    if trained["status"] != "completed":
-        raise DeployError(f"training {trained['status']}: {trained['error']}", hint="`nanou-deploy doctor`")
-    run_folder = trained["experiment_dir"]
+    dataset = _render_and_train(folder, seed, training_progress)
 
     heading("2/6  Quantize to int8 and evaluate")
+    run_folder = folder / RUN
     model = quantize_run(run_folder, dataset=dataset)
     save_model(model, run_folder / "model.tflite")
     accuracy = runs.evaluate(model, dataset, run_folder=run_folder)
@@ -108,6 +97,18 @@ def run_demo(
     data = _report_data(compiled, accuracy, golden, bench, panels, run_folder)
     report.write_text(render_report(data), encoding="utf-8")
     return DemoResult(model, compiled, accuracy, golden, bench, run_folder, project, report, picture, not_linked)
+
+
+def _render_and_train(folder: Path, seed: int, progress: Callable[[str, float], None]) -> Dataset:
+    """The run is left in folder/run. Raises DeployError with training's own words."""
+    progress("rendering terrain", 0.0)
+    dataset = terrain_dataset(load_experiment(DEFAULT_CONFIG, EXPERIMENT).terrain.model_dump(), seed=seed)
+    trained = train_model(
+        experiment_name=EXPERIMENT, dataset=dataset, output_dir=folder, run_name=RUN, seed=seed, progress=progress
+    )
+    if trained["status"] != "completed":
+        raise DeployError(f"training {trained['status']}: {trained['error']}", hint="`nanou-deploy doctor`")
+    return dataset
 
 
 def _link(project: Path, progress: Callable[[str], None]) -> str:
