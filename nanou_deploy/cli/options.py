@@ -28,11 +28,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def board_option(default: str | None = "host") -> Callable[[_Command], _Command]:
-    return click.option(
-        "--board",
-        default=default,
-        required=default is None,
-        show_default=default is not None,
-        metavar="NAME",
-        help=f"One of {', '.join(BOARDS)}.",
-    )
+    text = f"One of {', '.join(BOARDS)}."
+    if default is None:  # click takes default=None for a value
+        return click.option("--board", required=True, metavar="NAME", help=text)
+    return click.option("--board", default=default, show_default=True, metavar="NAME", help=text)
