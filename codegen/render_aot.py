@@ -22,6 +22,7 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
     """Sources of the library: relative path -> text."""
     program, plan = compiled.program, compiled.plan
     names = _kernel_names(program)
+    producers = {stage.output: stage.operator_index for stage in program.stages}
     environment = template_environment()
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",
@@ -32,7 +33,11 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "output_offset_bytes": plan.placement(program.output).offset_bytes,
         "alignment_bytes": ALIGNMENT_BYTES,
         "memory_map": _memory_map(plan),
-        "rings": [{**vars(p), "name": f"tensor_{p.tensor}"} for p in plan.placements if p.region == "work"],
+        "rings": [
+            {**vars(place), "name": f"tensor_{place.tensor}", "layer": producers[place.tensor]}
+            for place in plan.placements
+            if place.region == "work"
+        ],
         "frames": [
             ("whole_frames", plan.placement(program.input), plan.placement(program.output)),
             ("passing_rows", plan.row_input, plan.row_output),
