@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 import codegen
 from codegen.compile import Compiled
+from codegen.contract import decision_threshold, input_lookup
 from codegen.ir import Graph
-from codegen.model import Quantization, QuantizedModel, threshold_q
+from codegen.model import QuantizedModel
 from codegen.oracle import run_oracle
 from codegen.plan import ALIGNMENT_BYTES
 from codegen.render_aot import aot_files, number_lines
@@ -102,10 +103,10 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
         "input": _frame(graph, graph.inputs[0]),
         "output": _frame(graph, graph.outputs[0]),
         "alignment_bytes": ALIGNMENT_BYTES,
-        "threshold_q": _threshold(model, graph),
+        "threshold_q": decision_threshold(model, graph),
         "golden_seed": f"0x{GOLDEN_SEED:08x}u",
         "golden_crc32": f"0x{facts.golden_crc32:08x}u",
-        "input_lookup": number_lines(_lookup(model, graph), 16),
+        "input_lookup": number_lines(input_lookup(model, graph), 16),
         "sources": sorted(path for path in (*sources, "src/nanou_contract.c") if path.endswith((".c", ".cc"))),
         "languages": "C CXX" if facts.runtime == "tflm" else "C",
         "requires": ["esp-tflite-micro"] if facts.runtime == "tflm" else [],
@@ -138,17 +139,3 @@ def _frame(graph: Graph, index: int) -> Mapping[str, Any]:
         "scale": f"{scale if '.' in scale or 'e' in scale else scale + '.0'}f",
         "zero_point": tensor.zero_point,
     }
-
-
-def output_is_probability(graph: Graph) -> bool:
-    """Whether the model ends in LOGISTIC, so that outputs are probabilities instead of logits."""
-    return graph.operators[-1].stem == "logistic"
-
-
-def _threshold(model: QuantizedModel, graph: Graph) -> int:
-    output = Quantization(graph.output.scale, graph.output.zero_point)
-    return threshold_q(model.threshold, output, is_probability=output_is_probability(graph))
-
-
-def _lookup(model: QuantizedModel, graph: Graph) -> npt.NDArray[np.int8]:
-    return model.preprocessing.lookup_table(Quantization(graph.input.scale, graph.input.zero_point))

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen import reference
-from codegen.ir import Graph
+from codegen.contract import decision_threshold, input_lookup
 from codegen.load import load_graph
-from codegen.model import Quantization, QuantizedModel, threshold_q
-from codegen.render import output_is_probability
+from codegen.model import QuantizedModel
 from nanou_train.data import Dataset, DatasetSpec, Split, load_dataset
-from nanou_train.evaluate import constant_mask, evaluate_model, predict_logits, segmentation_metrics
+from nanou_train.evaluate import constant_mask, decide, evaluate_model, segmentation_metrics
 
 Metrics = Mapping[str, float]
 Masks = npt.NDArray[np.uint8]
@@ -42,16 +41,9 @@ class Accuracy:
 def predict_masks(model: QuantizedModel, images: npt.NDArray[np.uint8]) -> Masks:
     """uint8 (N, H, W) of 0 and 1: the int8 model's decisions, by TFLM, through the preprocessing contract."""
     graph = load_graph(model.flatbuffer)
-    lookup = model.preprocessing.lookup_table(Quantization(graph.input.scale, graph.input.zero_point))
-    outputs = reference.run_tflm(model.flatbuffer, lookup[images])
+    outputs = reference.run_tflm(model.flatbuffer, input_lookup(model, graph)[images])
     drivable: npt.NDArray[np.bool_] = outputs[..., 0] >= decision_threshold(model, graph)
     return drivable.astype(np.uint8)
-
-
-def decision_threshold(model: QuantizedModel, graph: Graph) -> int:
-    """The int8 output from which on a pixel counts as drivable."""
-    output = Quantization(graph.output.scale, graph.output.zero_point)
-    return threshold_q(model.threshold, output, is_probability=output_is_probability(graph))
 
 
 def predict_float_masks(folder: Path, images: npt.NDArray[np.uint8]) -> Masks:
@@ -59,10 +51,8 @@ def predict_float_masks(folder: Path, images: npt.NDArray[np.uint8]) -> Masks:
     from nanou_train import run
 
     manifest = run.read_manifest(folder)
-    logits = predict_logits(run.load_student(folder), images, run.preprocessing(manifest))
     threshold = manifest["configuration"]["threshold"]
-    drivable: npt.NDArray[np.bool_] = logits >= np.log(threshold / (1 - threshold))
-    return drivable.astype(np.uint8)
+    return decide(run.load_student(folder), images, run.preprocessing(manifest), threshold)
 
 
 def model_dataset(model: QuantizedModel, data_root: Path) -> Dataset:

@@ -64,9 +64,17 @@ def predict_logits(model: Any, images: npt.NDArray[np.uint8], preprocessing: Pre
     return np.asarray(logits[..., 0], np.float32)
 
 
+def decide(
+    model: Any, images: npt.NDArray[np.uint8], preprocessing: Preprocessing, threshold: float
+) -> npt.NDArray[np.uint8]:
+    """uint8 (N, H, W) of 0 and 1: where a Keras model that gives logits sees at least probability `threshold`."""
+    logits = predict_logits(model, images, preprocessing)
+    drivable: npt.NDArray[np.bool_] = logits >= np.log(threshold / (1 - threshold))
+    return drivable.astype(np.uint8)
+
+
 def evaluate_model(
     model: Any, images: npt.NDArray[np.uint8], masks: Array, preprocessing: Preprocessing, *, threshold: float = 0.5
 ) -> Metrics:
     """Metrics of a Keras model that gives logits; `threshold` is a probability."""
-    logits = predict_logits(model, images, preprocessing)
-    return segmentation_metrics(masks, logits >= np.log(threshold / (1 - threshold)))
+    return segmentation_metrics(masks, decide(model, images, preprocessing, threshold))

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from codegen.contract import decision_threshold, input_lookup
 from codegen.load import load_graph
-from codegen.model import Quantization, QuantizedModel, threshold_q
+from codegen.model import QuantizedModel
 from codegen.quantize import quantize
 from codegen.reference import run_builtin_ref
 from nanou_train import run
@@ -48,12 +49,8 @@ def quantize_run(
 def evaluate_quantized(model: QuantizedModel, split: Split) -> Metrics:
     """Metrics of the int8 model on BUILTIN_REF, pixels entering through the contract's lookup table."""
     graph = load_graph(model.flatbuffer)
-    source, sink = graph.input, graph.output
-    table = model.preprocessing.lookup_table(Quantization(source.scale, source.zero_point))
-    outputs = run_builtin_ref(model.flatbuffer, table[split.images])
-    is_probability = graph.operators[-1].stem == "logistic"
-    cut = threshold_q(model.threshold, Quantization(sink.scale, sink.zero_point), is_probability=is_probability)
-    return evaluate_outputs(outputs, split.masks, cut)
+    outputs = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[split.images])
+    return evaluate_outputs(outputs, split.masks, decision_threshold(model, graph))
 
 
 def _provenance(manifest: Mapping[str, Any], metrics: Mapping[str, Metrics], calibrated_on: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from codegen.high_mul import MAX_SHIFT, HighMul, Rescale, WeightedSum, find_laye
 from codegen.ir import IntArray
 from codegen.ops.convolution import Convolution
 from codegen.program import Constant, Kernel, Table
+from codegen.requantize import INT32_MAX
 
 INT16_MAX = 32767
 
@@ -40,11 +41,18 @@ class Finish:
     def numbers(self, channel: int) -> list[int]:
         return [self.start[channel], *(column[channel] for column in self.columns)]
 
+    def table(self) -> Table:
+        """Channel after channel."""
+        rows = [self.numbers(channel) for channel in range(len(self.start))]
+        return Table("channels", np.array(rows, np.int32).reshape(-1), 1 + len(self.columns))
+
 
 def finish_of(convolution: Convolution, largest_weights: Sequence[int] = ()) -> Finish:
     """The cheapest exact form: one multiply (and a shift), the same with a sign correction, 64-bit double rounding.
 
-    `largest_weights` by channel, where the kernel's weights are sums of taps.
+    `largest_weights` by channel, where the kernel's weights are sums of taps. `accumulator_bound` covers the last form
+    too, although it adds stored values to a folded start: 0 is a value that every tap can have, so each partial sum is
+    the final sum of some input.
     """
     scaling, stored, zero = convolution.scaling, convolution.input, stored_zero(convolution)
     # sum(w * (stored - zero)) + bias == sum(w * stored) + (bias - zero * sum(w))
@@ -61,7 +69,7 @@ def finish_of(convolution: Convolution, largest_weights: Sequence[int] = ()) -> 
         channels[c] = channels[c][0], replace(channels[c][1], largest_weight=largest)
     # The offset of the first form is free; -1 suits the sign correction best (docs/adr/0006).
     for corrects, offset in ((False, scaling.output_zero_point + 128), (True, -1)):
-        for max_weight in (INT16_MAX, 2**31 - 1):
+        for max_weight in (INT16_MAX, INT32_MAX):
             layer = find_layer(
                 channels, max_weight=max_weight, max_shift=MAX_SHIFT, sign_correction=corrects, offset=offset
             )
@@ -170,11 +178,10 @@ def depthwise_3x3(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] 
     if not is_depthwise_3x3(convolution):
         return None
     finish = finish_of(convolution)
-    numbers = [number for channel in range(convolution.out_channels) for number in finish.numbers(channel)]
     weights = (convolution.taps * np.array(finish.factor)).T
     columns = [(size, n) for size, _, n in _blocks(window.in_width - 1, convolution.target.columns_per_step)]
     zero = stored_zero(convolution)
-    tables = (Table("channels", np.array(numbers, np.int32), 1 + len(finish.columns)), _weights_table(weights, 9))
+    tables = (finish.table(), _weights_table(weights, 9))
     constants: tuple[tuple[str, Constant], ...] = (
         ("channels", convolution.in_channels),
         ("padding", zero),
@@ -200,11 +207,7 @@ def depthwise_3x3_upsampled(convolution: Convolution, factor: int) -> tuple[Kern
         upper_rows = 1 if phase == 0 else 3 if phase < factor - 1 else 2
         split = np.stack([window[:upper_rows].sum(0), window[upper_rows:].sum(0)])
         phases.append((_column_sums(split) * factors).reshape(8, -1).T)
-    numbers = [number for channel in range(convolution.out_channels) for number in finish.numbers(channel)]
-    tables = (
-        Table("channels", np.array(numbers, np.int32), 1 + len(finish.columns)),
-        replace(_weights_table(np.stack(phases), 8), phases=factor),
-    )
+    tables = (finish.table(), replace(_weights_table(np.stack(phases), 8), phases=factor))
     constants: tuple[tuple[str, Constant], ...] = (
         ("width", convolution.window.in_width // 2),
         ("channels", convolution.in_channels),
