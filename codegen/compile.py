@@ -8,10 +8,13 @@ from codegen.ir import Graph
 from codegen.load import load_graph
 from codegen.lower import lower_graph
 from codegen.model import QuantizedModel
-from codegen.plan import Plan, plan_program
+from codegen.plan import Plan
 from codegen.program import Program
+from codegen.search import Objective, best_plan
 from codegen.target import REGISTERS_32, Target
 from codegen.verify import verify_graph
+
+DEFAULT_OBJECTIVE = Objective()
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +27,10 @@ class Compiled:
     plan: Plan
 
 
-def compile_model(model: QuantizedModel, target: Target = REGISTERS_32) -> Compiled:
+def compile_model(
+    model: QuantizedModel, target: Target = REGISTERS_32, objective: Objective = DEFAULT_OBJECTIVE
+) -> Compiled:
     """Load, verify, lower and plan. Raises CodegenError, which names the operator or tensor."""
     graph = verify_graph(load_graph(model.flatbuffer))
-    program = lower_graph(graph, target)
-    return Compiled(model, graph, program, plan_program(program))
+    program, plan = best_plan(lower_graph(graph, target), objective)
+    return Compiled(model, graph, program, plan)

@@ -19,5 +19,9 @@ class UnsupportedError(CodegenError):
     """The model is valid but uses something that the compiler does not implement or cannot prove."""
 
 
+class BudgetError(CodegenError):
+    """The model cannot be compiled within the memory that the user allows."""
+
+
 class WriteError(CodegenError):
     """The target folder cannot be replaced without losing something that nanou-deploy did not write."""

@@ -124,10 +124,11 @@ class Stage:
     tables: tuple[Table, ...] = ()
     macs: int = 0
     accumulator: AccumulatorBound | None = None
+    is_again: bool = False  # a twin: computes rows of an operator that another stage computes too
 
     @property
     def label(self) -> str:
-        return f"layer_{self.operator_index:02d}_{self.stem}"
+        return f"layer_{self.operator_index:02d}_{self.stem}" + ("_again" if self.is_again else "")
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,16 @@ class Program:
 
     @property
     def macs(self) -> int:
-        return sum(stage.macs for stage in self.stages)
+        """Of the model: what is computed twice counts once."""
+        return sum(stage.macs for stage in self.stages if not stage.is_again)
+
+    @property
+    def recomputed_macs(self) -> int:
+        return sum(stage.macs for stage in self.stages if stage.is_again)
 
     @property
     def table_bytes(self) -> int:
-        return sum(table.size_bytes for stage in self.stages for table in stage.tables)
+        return sum(table.size_bytes for stage in self.stages if not stage.is_again for table in stage.tables)
 
 
 def rows_of(shape: tuple[int, ...]) -> Rows:

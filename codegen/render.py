@@ -21,7 +21,7 @@ from codegen.contract import decision_threshold, input_lookup
 from codegen.ir import Graph
 from codegen.model import QuantizedModel
 from codegen.oracle import run_oracle
-from codegen.plan import ALIGNMENT_BYTES
+from codegen.place import ALIGNMENT_BYTES
 from codegen.render_aot import aot_files, number_lines
 from codegen.render_tflm import tflm_dependencies, tflm_files
 from codegen.resources import api_header, template_environment

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 import codegen
 from codegen.compile import Compiled
-from codegen.plan import ALIGNMENT_BYTES, Placement, Plan
+from codegen.place import ALIGNMENT_BYTES
+from codegen.plan import Placement, Plan
 from codegen.program import Kernel, Program, RowRead, Stage, Table
 from codegen.resources import template_environment
 
@@ -22,7 +23,9 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
     """Sources of the library: relative path -> text."""
     program, plan = compiled.program, compiled.plan
     names = _kernel_names(program)
-    producers = {stage.output: stage.operator_index for stage in program.stages}
+    producers = {
+        stage.output: f"{stage.operator_index}{' again' if stage.is_again else ''}" for stage in program.stages
+    }
     environment = template_environment()
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",
@@ -34,7 +37,7 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "alignment_bytes": ALIGNMENT_BYTES,
         "memory_map": _memory_map(plan),
         "rings": [
-            {**vars(place), "name": f"tensor_{place.tensor}", "layer": producers[place.tensor]}
+            {"name": f"tensor_{place.tensor}", "place": place, "layer": producers[place.tensor]}
             for place in plan.placements
             if place.region == "work"
         ],
@@ -48,8 +51,14 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "arithmetic": _arithmetic(program),
         "layers": [_layer(stage, i, plan, names) for i, stage in enumerate(program.stages)],
         "schedule": number_lines(np.array(plan.schedule), 24),
+        "schedule_type": "uint8_t" if len(program.stages) < 256 else "uint16_t",
         "cut_note": _cut_note(plan),
-        "tables": [_table(stage, table) for stage in program.stages for table in (*stage.tables, *_row_tables(stage))],
+        "tables": [
+            _table(stage, table)
+            for stage in program.stages
+            for table in (*stage.tables, *_row_tables(stage))
+            if not stage.is_again
+        ],
     }
     return {
         f"src/{name}": environment.get_template(f"aot/{name}.j2").render(context)
@@ -117,6 +126,8 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> 
     out = plan.placement(stage.output)
     sources = [plan.placement(i) for i in stage.inputs]
     notes = [f"{stage.macs:,} MACs".replace(",", " ")] if stage.macs else []
+    if stage.is_again:
+        notes.append("computes rows a second time, because keeping them takes more memory")
     if stage.accumulator:
         notes.append(f"accumulator within [{stage.accumulator.low}, {stage.accumulator.high}]")
     touches_frames = any(place.region != "work" for place in (out, *sources))
@@ -135,7 +146,7 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> 
         "row_bytes": out.row_bytes,
         "input_type": stage.kernel.input.c_type,
         "output_type": stage.kernel.output.c_type,
-        "trace": "TRACE_BIASED" if stage.kernel.output.bias else "TRACE",
+        "trace": "TRACE_AGAIN" if stage.is_again else "TRACE_BIASED" if stage.kernel.output.bias else "TRACE",
     }
 
 

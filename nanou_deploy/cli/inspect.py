@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.options import json_option, model_option
-from nanou_deploy.cli.output import emit_json, emit_table
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table
 
 if TYPE_CHECKING:
     from codegen.compile import Compiled
@@ -68,7 +68,7 @@ def _document(compiled: Compiled) -> dict[str, Any]:
         ],
         "cuts": plan.cuts,
         "schedule": plan.schedule,
-        "arena": plan.placements,
+        "arena": [{**as_dict(p), "depth_rows": p.depth_rows, "size_bytes": p.size_bytes} for p in plan.placements],
     }
 
 

@@ -1,12 +1,13 @@
-"""The arena as a drawing: steps to the right, addresses upwards, a rectangle for each time that bytes are in use."""
+"""The arena as a drawing: steps to the right, addresses upwards, a rectangle for each time that rows are in use."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import accumulate, count, groupby
 
+from codegen.place import Span
 from codegen.plan import Placement, Plan
 
 WIDTH_PX = 1040
@@ -85,15 +86,15 @@ class _Axes:
         return TOP_PX + PLOT_HEIGHT_PX - address * self.byte_px
 
 
-def live_bytes(placements: Iterable[Placement], step: int) -> int:
-    """Bytes of the arena that hold something in this step; tensors that share bytes count once."""
-    total, end = 0, 0
-    for placement in sorted(placements, key=lambda p: p.offset_bytes):
-        if any(first <= step <= last for first, last in placement.busy):
-            stop = placement.offset_bytes + placement.size_bytes
-            total += max(0, stop - max(end, placement.offset_bytes))
-            end = max(end, stop)
-    return total
+def live_bytes(placements: Sequence[Placement]) -> dict[int, int]:
+    """Bytes of the arena that hold a wanted row, by step; no two rows ever share a byte."""
+    change: dict[int, int] = {}
+    for placement in placements:
+        for first, last in (span for spans in placement.slots for span in spans):
+            change[first] = change.get(first, 0) + placement.row_bytes
+            change[last + 1] = change.get(last + 1, 0) - placement.row_bytes
+    steps = range(min(change), max(change))
+    return dict(zip(steps, accumulate(change.get(step, 0) for step in steps), strict=True))
 
 
 def arena_map(plan: Plan, step_labels: Mapping[int, str]) -> ArenaMap:
@@ -108,7 +109,9 @@ def arena_map(plan: Plan, step_labels: Mapping[int, str]) -> ArenaMap:
     ordered = sorted(placements, key=lambda p: (-p.size_bytes * (p.last_step - p.first_step + 1), p.tensor))
     return ArenaMap(
         height_px=TOP_PX + PLOT_HEIGHT_PX + math.ceil(tick_px) + 20,
-        boxes=tuple(_box(placement, span, axes) for placement in ordered for span in _drawn(placement, column_px)),
+        boxes=tuple(
+            _box(placement, slots, span, axes) for placement in ordered for slots, span in _drawn(placement, column_px)
+        ),
         addresses=tuple(
             Tick(round(axes.y(address), 2), f"{address / 1000:g} KB") for address in _round_numbers(plan.arena_bytes)
         ),
@@ -118,11 +121,11 @@ def arena_map(plan: Plan, step_labels: Mapping[int, str]) -> ArenaMap:
     )
 
 
-def _box(placement: Placement, span: tuple[int, int], axes: _Axes) -> Box:
-    end = placement.offset_bytes + placement.size_bytes
+def _box(placement: Placement, slots: range, span: Span, axes: _Axes) -> Box:
+    start, end = (placement.offset_bytes + slot * placement.row_bytes for slot in (slots.start, slots.stop))
     x, y = axes.x(span[0]), axes.y(end)
     width = (span[1] - span[0] + 1) * axes.column_px
-    height = placement.size_bytes * axes.byte_px
+    height = (end - start) * axes.byte_px
     # In its last step a tensor's bytes may already be its reader's output, so the label keeps clear of it.
     own_width = max(axes.column_px, width - axes.column_px)
     label, turn = _fitting_label(placement, own_width, height)
@@ -132,16 +135,17 @@ def _box(placement: Placement, span: tuple[int, int], axes: _Axes) -> Box:
         width=round(width, 2),
         height=round(height, 2),
         css=placement.region,
-        title=f"{placement.name} · {placement.region} · bytes {placement.offset_bytes:,} to {end - 1:,} "
-        f"({placement.depth_rows} of {placement.rows} rows) · steps {span[0]} to {span[1]}",
+        title=f"{placement.name} · {placement.region} · bytes {start:,} to {end - 1:,} "
+        f"({len(slots)} of {placement.rows} rows) · steps {span[0]} to {span[1]}",
         label=label,
         label_transform=f"translate({x + own_width / 2:.2f} {y + height / 2:.2f})" + turn,
     )
 
 
 def _peak(placements: Sequence[Placement], axes: _Axes, step_labels: Mapping[int, str]) -> Peak:
-    step = max(range(axes.first_step, axes.last_step + 1), key=lambda step: live_bytes(placements, step))
-    text = f"peak {live_bytes(placements, step):,} B at {step_labels.get(step, f'step {step}')}"
+    live = live_bytes(placements)
+    step = max(live, key=live.__getitem__)
+    text = f"peak {live[step]:,} B at {step_labels.get(step, f'step {step}')}"
     half_px = len(text) * CHARACTER_PX / 2
     centre = min(max(axes.x(step) + axes.column_px / 2, LEFT_PX + half_px), WIDTH_PX - RIGHT_PX - half_px)
     return Peak(round(axes.x(step), 2), round(axes.column_px, 2), text, round(centre, 2))
@@ -153,15 +157,24 @@ def _round_numbers(largest: int) -> range:
     return range(0, largest + 1, next(step for step in steps if largest // step <= 8))
 
 
-def _drawn(placement: Placement, column_px: float) -> Iterator[tuple[int, int]]:
-    """Busy spans; those that would be drawn less than two pixels apart are one."""
-    first, last = placement.busy[0]
-    for start, end in placement.busy[1:]:
-        if (start - last - 1) * column_px >= 2:
-            yield first, last
-            first = start
-        last = end
-    yield first, last
+def _drawn(placement: Placement, column_px: float) -> Iterator[tuple[range, Span]]:
+    """Slots side by side that are busy in the same spans, for each such span."""
+    start = 0
+    for spans, alike in groupby(_joined(slot, column_px) for slot in placement.slots):
+        slots = range(start, start + len(list(alike)))
+        yield from ((slots, span) for span in spans)
+        start = slots.stop
+
+
+def _joined(spans: Sequence[Span], column_px: float) -> tuple[Span, ...]:
+    """Those that would be drawn less than two pixels apart as one."""
+    joined = [spans[0]]
+    for first, last in spans[1:]:
+        if (first - joined[-1][1] - 1) * column_px >= 2:
+            joined.append((first, last))
+        else:
+            joined[-1] = joined[-1][0], last
+    return tuple(joined)
 
 
 def _fitting_label(placement: Placement, width_px: float, height_px: float) -> tuple[str, str]:
