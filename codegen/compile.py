@@ -8,13 +8,12 @@ from codegen.ir import Graph
 from codegen.load import load_graph
 from codegen.lower import lower_graph
 from codegen.model import QuantizedModel
+from codegen.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.plan import Plan
 from codegen.program import Program
-from codegen.search import Objective, best_plan
+from codegen.search import best_plan
 from codegen.target import REGISTERS_32, Target
 from codegen.verify import verify_graph
-
-DEFAULT_OBJECTIVE = Objective()
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,28 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from codegen.errors import BudgetError
+from codegen.objective import Objective
 from codegen.plan import Plan, check_plan, make_plan
 from codegen.program import Program
 from codegen.recompute import forks, recompute
 from codegen.schedule import Lifetimes, demand_order, lifetimes, live_bytes
-
-Optimize = Literal["ram", "time", "balanced"]
-OPTIMIZE: tuple[Optimize, ...] = get_args(Optimize)
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What to spend less of.
-
-    `time` and `balanced` compute nothing twice unless `max_ram_bytes` (working memory, frames not counted) makes them;
-    `ram` does wherever that saves memory. Kernels follow `optimize` too (codegen.target).
-    """
-
-    optimize: Optimize = "balanced"
-    max_ram_bytes: int | None = None
 
 
 @dataclass(frozen=True)

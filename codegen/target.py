@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codegen.objective import Optimize
+
 
 @dataclass(frozen=True)
 class Target:
@@ -25,3 +27,8 @@ REGISTERS_16 = Target("16 registers", pixels_per_block=2, channels_per_block=4, 
 def find_target(isa: str) -> Target:
     """RISC-V has 32 general registers; Arm, x86-64 and Xtensa (its window) have 16."""
     return REGISTERS_32 if isa.startswith("rv") else REGISTERS_16
+
+
+def find_targets(isa: str, optimize: Optimize) -> tuple[Target, ...]:
+    """What to try for an objective: first what suits it best, then what takes less flash."""
+    return (find_target(isa),)

@@ -15,14 +15,15 @@ from codegen.compile import Compiled, compile_model
 from codegen.errors import UnsupportedError
 from codegen.load import load_graph
 from codegen.model import QuantizedModel, load_model
+from codegen.objective import DEFAULT_OBJECTIVE, Objective, Optimize
 from codegen.oracle import run_oracle
 from codegen.render import RenderedProject, Runtime, golden_crc32, golden_frame, render_aot, render_tflm
-from codegen.target import find_target
 from codegen.tflm_arena import arena_budget
 from codegen.verify import verify_interface
 from codegen.write import write_project
-from nanou_deploy.boards import Board, find_board
+from nanou_deploy.boards import Board
 from nanou_deploy.build import build_harness
+from nanou_deploy.compilation import compile_for, verification_board
 from nanou_deploy.emulate import run_harness
 from nanou_deploy.errors import DeployError
 from nanou_deploy.golden import TRUTH, Executor, ExecutorResult, GoldenReport, Int8Array, compare, make_cases
@@ -54,10 +55,15 @@ def open_model(path: Path | None) -> QuantizedModel:
     return load_model(path)
 
 
-def render_library(model: QuantizedModel, runtime: Runtime, board: Board) -> RenderedProject:
-    """The library's text for one board. Raises CodegenError where the runtime cannot take the model."""
+def render_library(
+    model: QuantizedModel, runtime: Runtime, board: Board, objective: Objective = DEFAULT_OBJECTIVE
+) -> RenderedProject:
+    """The library's text for one board; `objective` is for the aot runtime.
+
+    Raises CodegenError where the runtime cannot take the model, or not within the objective's limits.
+    """
     if runtime == "aot":
-        return render_aot(compile_model(model, find_target(board.isa)))
+        return render_aot(compile_for(model, board, objective))
     graph = load_graph(model.flatbuffer)
     verify_interface(graph)
     measured_bytes = reference.measure_tflm_arena_bytes(model.flatbuffer)
@@ -76,11 +82,6 @@ def _macs(model: QuantizedModel) -> int:
 
 
 # ---- Verification ----------------------------------------------------------------------------------------------
-
-
-def verification_board(board: Board) -> Board:
-    """Where code for `board` is run here: itself, or for hardware the emulator with the nearest instruction set."""
-    return board if board.runs_here else find_board(board.emulated_as or "host")
 
 
 def reference_executors(model: QuantizedModel, compiled: Compiled) -> list[Executor]:
@@ -136,6 +137,7 @@ def verify(
     seed: int = 0,
     images: Sequence[npt.NDArray[np.uint8]] = (),
     library: Path | None = None,
+    objective: Objective = DEFAULT_OBJECTIVE,
     progress: Progress = _silent,
 ) -> GoldenReport:
     """Compare everything that can run the model here.
@@ -155,7 +157,7 @@ def verify(
         results.append(ExecutorResult("BUILTIN_REF", "absent", detail="TensorFlow is not installed"))
     with TemporaryDirectory(prefix="nanou-") as scratch:
         for board, limit in targets if runtime == "aot" else ():
-            folder = library or _fresh_library(model, board, Path(scratch))
+            folder = library or _fresh_library(compile_for(model, board, objective), Path(scratch))
             executors += board_executors(folder, verification_board(board), limit, Path(scratch))
         for executor in executors:
             progress(f"{executor.name}, {executor.limit or count} cases")
@@ -163,9 +165,9 @@ def verify(
     return GoldenReport(model.sha256, count, tuple(results))
 
 
-def _fresh_library(model: QuantizedModel, board: Board, scratch: Path) -> Path:
+def _fresh_library(compiled: Compiled, scratch: Path) -> Path:
     folder = scratch / "nanou_model"
-    write_project(render_library(model, "aot", board), folder)
+    write_project(render_aot(compiled), folder)
     return folder
 
 
@@ -181,8 +183,10 @@ class BenchResult:
 
     board: str
     runtime: Runtime
+    optimize: Optimize
     model_sha256: str
     macs: int
+    recomputed_macs: int
     instructions: int | None
     instructions_per_mac: float | None
     ram_bytes: int
@@ -195,16 +199,18 @@ class BenchResult:
     flags: tuple[str, ...]
 
 
-def bench(model: QuantizedModel, board: Board, *, progress: Progress = _silent) -> BenchResult:
+def bench(
+    model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE, *, progress: Progress = _silent
+) -> BenchResult:
     """Build for the board and measure. Hardware is measured on its emulator; milliseconds are never derived."""
-    compiled = compile_model(model)
+    compiled = compile_for(model, board, objective)
     target = verification_board(board)
     frames = 1 if target.kind == "sim" else BENCH_FRAMES
     cases = make_cases(compiled.graph, model.preprocessing, frames, seed=0)
     truth = reference.run_tflm(model.flatbuffer, cases.frames).reshape(frames, -1)
     with TemporaryDirectory(prefix="nanou-") as scratch:
         progress(f"building for {target.name}")
-        build = build_harness(_fresh_library(model, board, Path(scratch)), target, Path(scratch) / "bench")
+        build = build_harness(_fresh_library(compiled, Path(scratch)), target, Path(scratch) / "bench")
         progress(f"running {frames} frames on {target.name}")
         run = run_harness(build, cases.flat)
     instructions = round(sum(run.instructions) / frames) if run.instructions else None
@@ -212,8 +218,10 @@ def bench(model: QuantizedModel, board: Board, *, progress: Progress = _silent) 
     return BenchResult(
         target.name,
         "aot",
+        objective.optimize,
         model.sha256,
         plan.macs,
+        compiled.program.recomputed_macs,
         instructions,
         round(instructions / plan.macs, 3) if instructions and plan.macs else None,
         plan.working_bytes,
@@ -238,17 +246,19 @@ class LayerCost:
     instructions: int
 
 
-def bench_layers(model: QuantizedModel, board: Board, *, progress: Progress = _silent) -> tuple[LayerCost, ...]:
+def bench_layers(
+    model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE, *, progress: Progress = _silent
+) -> tuple[LayerCost, ...]:
     """Instructions by operator, on one fixed frame. Raises DeployError where the board cannot count."""
     target = verification_board(board)
-    compiled = compile_model(model, find_target(board.isa))
+    compiled = compile_for(model, board, objective)
     cases = make_cases(compiled.graph, model.preprocessing, 1, seed=0)
     with TemporaryDirectory(prefix="nanou-") as scratch:
         progress(f"counting by operator on {target.name}")
-        library = _fresh_library(model, board, Path(scratch))
+        library = _fresh_library(compiled, Path(scratch))
         build = build_harness(library, target, Path(scratch) / "layers", per_layer=True)
         counts = run_harness(build, cases.flat).layer_instructions or {}
-    stages = {stage.operator_index: stage for stage in compiled.program.stages}
+    stages = {stage.operator_index: stage for stage in compiled.program.stages if not stage.is_again}
     costs = [LayerCost(i, stage.kernel.template, stage.summary, stage.macs, counts[i]) for i, stage in stages.items()]
     rest = sum(count for operator, count in counts.items() if operator not in stages)
     return (*costs, LayerCost(-1, "", "return to the caller", 0, rest))

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen import reference
-from codegen.compile import DEFAULT_OBJECTIVE, Compiled, compile_model
+from codegen.compile import Compiled, compile_model
 from codegen.model import Preprocessing, QuantizedModel
+from codegen.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.oracle import run_oracle
 from codegen.render import render_aot
-from codegen.search import Objective
 from codegen.write import write_project
 from nanou_deploy.boards import find_board
 from nanou_deploy.build import build_harness

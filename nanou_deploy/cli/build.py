@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from nanou_deploy.cli.options import board_option, json_option, model_option, runtime_option
+from nanou_deploy.cli.options import board_option, json_option, model_option, objective_options, runtime_option
 from nanou_deploy.cli.output import as_dict, emit_json, heading, progress
 from nanou_deploy.cli.verify import print_golden
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_NOT_LINKED, EXIT_OK
 
 if TYPE_CHECKING:
+    from codegen.objective import Objective
     from nanou_deploy.boards import Board
     from nanou_deploy.build import Build
 
@@ -21,12 +22,20 @@ if TYPE_CHECKING:
 @board_option(default=None)
 @model_option
 @runtime_option
+@objective_options
 @click.option("--output", type=click.Path(path_type=Path), help="Folder to build in. Default: build/BOARD.")
 @click.option("--cases", type=click.IntRange(1), default=10, show_default=True, help="Input frames to verify with.")
 @click.option("--force", is_flag=True, help="Replace generated folders even if they hold edited files.")
 @json_option
 def build(
-    board: str, model: Path | None, runtime: str, output: Path | None, cases: int, force: bool, as_json: bool
+    board: str,
+    model: Path | None,
+    runtime: str,
+    objective: Objective,
+    output: Path | None,
+    cases: int,
+    force: bool,
+    as_json: bool,
 ) -> int:
     """Generate, verify and build firmware for a board.
 
@@ -42,13 +51,16 @@ def build(
     target, quantized = find_board(board), open_model(model)
     folder = output or Path("build") / board
     heading(f"{quantized.name} for {target.name}: {target.description}")
-    library = render_library(quantized, cast(Runtime, runtime), target)
+    chosen = cast(Runtime, runtime)
+    library = render_library(quantized, chosen, target, objective)
     hardware = target.kind == "hardware"
     source = folder if hardware else folder / "nanou_model"
     project = render_firmware_project(target, library) if hardware else library
     write_project(project, source, force=force)
     progress(f"{source}: {len(project.files)} files")
-    report = verify(quantized, [(target, cases)], runtime=cast(Runtime, runtime), progress=progress)
+    report = verify(
+        quantized, [(target, cases)], runtime=cast(Runtime, runtime), objective=objective, progress=progress
+    )
     if report.passed:
         outcome = _link_hardware(source, target) if hardware else _link_harness(source, folder, target, runtime)
     else:

@@ -7,7 +7,8 @@ from typing import cast
 
 import click
 
-from nanou_deploy.cli.options import board_option, json_option, model_option, runtime_option
+from codegen.objective import Objective
+from nanou_deploy.cli.options import board_option, json_option, model_option, objective_options, runtime_option
 from nanou_deploy.cli.output import emit_json
 
 
@@ -15,6 +16,7 @@ from nanou_deploy.cli.output import emit_json
 @model_option
 @board_option()
 @runtime_option
+@objective_options
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -24,7 +26,9 @@ from nanou_deploy.cli.output import emit_json
 )
 @click.option("--force", is_flag=True, help="Replace the folder even if it holds other or edited files.")
 @json_option
-def generate(model: Path | None, board: str, runtime: str, output: Path, force: bool, as_json: bool) -> None:
+def generate(
+    model: Path | None, board: str, runtime: str, objective: Objective, output: Path, force: bool, as_json: bool
+) -> None:
     """Write the model as a C library: PlatformIO library, ESP-IDF component and CMake target in one."""
     from codegen.render import Runtime
     from codegen.write import write_project
@@ -32,7 +36,7 @@ def generate(model: Path | None, board: str, runtime: str, output: Path, force: 
     from nanou_deploy.pipeline import open_model, render_library
 
     quantized = open_model(model)
-    project = render_library(quantized, cast(Runtime, runtime), find_board(board))
+    project = render_library(quantized, cast(Runtime, runtime), find_board(board), objective)
     changed = write_project(project, output, force=force)
     if as_json:
         emit_json(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
+from codegen.objective import OPTIMIZE, Objective, Optimize
 from nanou_deploy.boards import BOARDS
+
+_SIZE_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -32,3 +37,36 @@ def board_option(default: str | None = "host") -> Callable[[_Command], _Command]
     if default is None:  # click takes default=None for a value
         return click.option("--board", required=True, metavar="NAME", help=text)
     return click.option("--board", default=default, show_default=True, metavar="NAME", help=text)
+
+
+class Size(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """A number of bytes: 8192, 8K, 8KB and 8KiB are the same."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(value).lower())
+        if match is None or match[2] not in _SIZE_UNITS:
+            self.fail(f"{value!r} is no size: write bytes, or for example 8KB (8,192 bytes)", param, ctx)
+        return int(float(match[1]) * _SIZE_UNITS[match[2]])
+
+
+def objective_options(command: _Command) -> _Command:
+    """--optimize, --max-ram and --max-flash, handed to the command as one `objective`."""
+
+    @click.option(
+        "--optimize",
+        type=click.Choice(OPTIMIZE),
+        default="balanced",
+        show_default=True,
+        help="Spend least on working RAM (computing skip connections twice), or on instructions (larger code).",
+    )
+    @click.option("--max-ram", type=Size(), help="Most working RAM, frames not counted: 8192 or 8KB.")
+    @click.option("--max-flash", type=Size(), help="Most code and tables, as the board's compiler makes them.")
+    @wraps(command)
+    def with_objective(*args: Any, optimize: str, max_ram: int | None, max_flash: int | None, **kwargs: Any) -> Any:
+        return command(*args, objective=Objective(cast(Optimize, optimize), max_ram, max_flash), **kwargs)
+
+    return cast(_Command, with_objective)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from nanou_deploy.cli.options import board_option, json_option, model_option, runtime_option
+from nanou_deploy.cli.options import board_option, json_option, model_option, objective_options, runtime_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from codegen.objective import Objective
     from nanou_deploy.golden import ExecutorResult, GoldenReport
     from nanou_deploy.pipeline import LayerCost
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @model_option
 @board_option()
 @runtime_option
+@objective_options
 @click.option("--cases", type=click.IntRange(1), default=20, show_default=True, help="Input frames to compare.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random frames.")
 @click.option(
@@ -40,6 +42,7 @@ def verify(
     model: Path | None,
     board: str,
     runtime: str,
+    objective: Objective,
     cases: int,
     seed: int,
     data: Path | None,
@@ -52,7 +55,8 @@ def verify(
     """
     from codegen.render import Runtime
     from nanou_deploy.boards import find_board
-    from nanou_deploy.pipeline import open_model, verification_board
+    from nanou_deploy.compilation import verification_board
+    from nanou_deploy.pipeline import open_model
     from nanou_deploy.pipeline import verify as run
 
     target, quantized = find_board(board), open_model(model)
@@ -63,6 +67,7 @@ def verify(
         seed=seed,
         images=_images(data, quantized.preprocessing.height_px, quantized.preprocessing.width_px),
         library=library,
+        objective=objective,
         progress=progress,
     )
     if as_json:
@@ -112,9 +117,10 @@ def _images(data: Path | None, height_px: int, width_px: int) -> list[npt.NDArra
 @click.command(short_help="Instructions, RAM, stack, code and tables.")
 @model_option
 @board_option("rv32-qemu")
+@objective_options
 @click.option("--per-layer", is_flag=True, help="Also count by operator.")
 @json_option
-def bench(model: Path | None, board: str, per_layer: bool, as_json: bool) -> int:
+def bench(model: Path | None, board: str, objective: Objective, per_layer: bool, as_json: bool) -> int:
     """Count instructions, RAM, stack, code and tables of one inference (aot runtime).
 
     Instructions are exact counts from the emulator. Emulated cycles are no milliseconds, so none are shown.
@@ -124,8 +130,8 @@ def bench(model: Path | None, board: str, per_layer: bool, as_json: bool) -> int
     from nanou_deploy.pipeline import bench_layers, open_model
 
     target, quantized = find_board(board), open_model(model)
-    result = run(quantized, target, progress=progress)
-    layers = bench_layers(quantized, target, progress=progress) if per_layer else ()
+    result = run(quantized, target, objective, progress=progress)
+    layers = bench_layers(quantized, target, objective, progress=progress) if per_layer else ()
     if as_json:
         emit_json("bench/1", {**as_dict(result), **({"layers": layers} if per_layer else {})})
     else:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codegen.compile import Compiled
-from codegen.search import OPTIMIZE, Objective, Optimize
+from codegen.objective import OPTIMIZE, Objective, Optimize
 from tests.exactness import assert_exact, assert_interpreters_agree, compile_bytes, frames_for
 from tests.model_builder import ModelBuilder
 
