@@ -18,14 +18,14 @@ from codegen.program import Lowering, RowRead, Stage
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """`stage` takes the place of the depthwise convolution; the operator `resize` is not needed any more."""
+    """`stage` takes the place of the depthwise convolution; `upsampled`, the tensor in between, does not exist."""
 
-    resize: int
+    upsampled: int
     stage: Stage
 
 
 def fold_upsampling(graph: Graph, context: Lowering) -> Mapping[int, Folded]:
-    """By index of the depthwise operator: every pair that can be folded."""
+    """By output of the depthwise operator: every pair that can be folded."""
     producer = {op.outputs[0]: op for op in graph.operators}
     folded: dict[int, Folded] = {}
     for operator in graph.operators:
@@ -35,7 +35,7 @@ def fold_upsampling(graph: Graph, context: Lowering) -> Mapping[int, Folded]:
         if resize is not None and resize.stem == "resize_nearest_neighbor" and _only_reader(graph, resize):
             stage = _fold(graph, resize, operator, context)
             if stage is not None:
-                folded[operator.index] = Folded(resize.index, stage)
+                folded[operator.outputs[0]] = Folded(resize.outputs[0], stage)
     return folded
 
 

@@ -42,13 +42,18 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator. `stem` is its name everywhere in this project ("conv_2d"); -1 marks an absent input."""
+    """One operator. `stem` is its name everywhere in this project ("conv_2d"); -1 marks an absent input.
+
+    `index` counts the operators of the file. What a rewriting makes of one has its index too, and a letter in `part`
+    unless it gives the operator's output.
+    """
 
     index: int
     stem: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Mapping[str, int | float | bool | str]
+    part: str = ""
 
     @property
     def label(self) -> str:

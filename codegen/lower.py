@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from codegen import ops
-from codegen.fold import fold_upsampling
+from codegen.fold import Folded, fold_upsampling
 from codegen.ir import Graph
 from codegen.program import Lowering, Program, Storage, rows_of
+from codegen.split import split_depthwise
 from codegen.target import Target
 
 # Operators that hand bytes on: what goes in and what comes out must be stored alike.
@@ -16,15 +17,17 @@ _BYTE_MOVERS = frozenset({"concatenation", "max_pool_2d", "pad", "reshape", "res
 
 def lower_graph(graph: Graph, target: Target) -> Program:
     """Lower a verified graph. Raises UnsupportedError where a bound cannot be proven."""
+    graph = split_depthwise(graph)
     storage = assign_storage(graph)
     context = Lowering(storage, target)
     folded = fold_upsampling(graph, context)
-    absorbed = {fold.resize for fold in folded.values()}
-    stages = [
-        folded[op.index].stage if op.index in folded else ops.IMPLEMENTATIONS[op.stem].lower(graph, op, context)
+    absorbed = {fold.upsampled for fold in folded.values()}
+    lowered = (
+        folded.get(op.outputs[0]) or ops.IMPLEMENTATIONS[op.stem].lower(graph, op, context)
         for op in graph.operators
-        if op.index not in absorbed
-    ]
+        if op.outputs[0] not in absorbed
+    )
+    stages = [item.stage if isinstance(item, Folded) else item for item in lowered]
     existing = [graph.input.index, *(stage.output for stage in stages)]
     return Program(
         tuple(stages),

@@ -124,11 +124,22 @@ class Stage:
     tables: tuple[Table, ...] = ()
     macs: int = 0
     accumulator: AccumulatorBound | None = None
+    part: str = ""  # a letter, where this gives only a part of the operator's output
     is_again: bool = False  # a twin: computes rows of an operator that another stage computes too
 
     @property
+    def name(self) -> str:
+        """The operator's number in the file and, if this is not all of it, what."""
+        return f"{self.operator_index:02d}{self.part}{'_again' if self.is_again else ''}"
+
+    @property
     def label(self) -> str:
-        return f"layer_{self.operator_index:02d}_{self.stem}" + ("_again" if self.is_again else "")
+        return f"layer_{self.name}_{self.stem}"
+
+    @property
+    def gives_operator(self) -> bool:
+        """Whether its rows are those of the operator's output, for the first time."""
+        return not self.part and not self.is_again
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> 
     arguments = ["rows", "out", *(_table_argument(stage, table) for table in stage.tables)]
     return {
         "index": stage.operator_index,
+        "number": f"{stage.operator_index}{stage.part}",
         "case": case,
         "name": stage.label,
         "frames": "const frames_t *frames, " if touches_frames else "",
@@ -146,7 +147,7 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> 
         "row_bytes": out.row_bytes,
         "input_type": stage.kernel.input.c_type,
         "output_type": stage.kernel.output.c_type,
-        "trace": "TRACE_AGAIN" if stage.is_again else "TRACE_BIASED" if stage.kernel.output.bias else "TRACE",
+        "trace": "COUNT" if not stage.gives_operator else "TRACE_BIASED" if stage.kernel.output.bias else "TRACE",
     }
 
 
@@ -205,7 +206,7 @@ def _call(name: str, arguments: Sequence[str], indent: str = "") -> str:
 
 
 def _table_name(stage: Stage, table: Table) -> str:
-    return f"nanou_layer_{stage.operator_index:02d}_{table.name}"
+    return f"nanou_layer_{stage.operator_index:02d}{stage.part}_{table.name}"
 
 
 def _table(stage: Stage, table: Table) -> Mapping[str, Any]:

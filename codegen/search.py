@@ -25,7 +25,7 @@ class _Effort:
     placed: int
 
 
-_QUICK, _THOROUGH = _Effort(4, 8), _Effort(40, 40)
+_QUICK, _THOROUGH = _Effort(4, 8), _Effort(12, 24)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +44,10 @@ def best_plan(program: Program, objective: Objective) -> tuple[Program, Plan]:
     The plan is proven by executing it on tags. Raises BudgetError where `max_ram_bytes` cannot be met; it names the
     least that can be.
     """
-    effort = _THOROUGH if objective.optimize == "ram" else _QUICK
-    best, plan = _best_cuts(_scheduled(program, (), ()), effort)
+    best, plan = _best_cuts(_scheduled(program, (), ()), _QUICK)
     limit = objective.max_ram_bytes
     while objective.optimize == "ram" or (limit is not None and plan.working_bytes > limit):
-        better = [(s, p) for s, p in _with_one_more(program, best, effort) if p.working_bytes < plan.working_bytes]
+        better = [(s, p) for s, p in _with_one_more(program, best) if p.working_bytes < plan.working_bytes]
         if not better:
             break
         fitting = [pair for pair in better if limit is not None and pair[1].working_bytes <= limit]
@@ -56,6 +55,8 @@ def best_plan(program: Program, objective: Objective) -> tuple[Program, Plan]:
             best, plan = min(fitting, key=lambda pair: pair[0].program.recomputed_macs)
         else:
             best, plan = min(better, key=lambda pair: pair[1].working_bytes)
+    if objective.optimize == "ram" or (limit is not None and plan.working_bytes > limit):
+        best, plan = _best_cuts(_scheduled(best.program, best.recomputed, ()), _THOROUGH)
     if limit is not None and plan.working_bytes > limit:
         raise BudgetError(
             f"the model needs {plan.working_bytes:,} bytes of working memory, more than {limit:,}",
@@ -66,12 +67,12 @@ def best_plan(program: Program, objective: Objective) -> tuple[Program, Plan]:
     return best.program, plan
 
 
-def _with_one_more(program: Program, base: _Schedule, effort: _Effort) -> Iterator[tuple[_Schedule, Plan]]:
+def _with_one_more(program: Program, base: _Schedule) -> Iterator[tuple[_Schedule, Plan]]:
     """Compute one more tensor again."""
     for tensor in forks(program):
         if tensor not in base.recomputed:
             recomputed = (*base.recomputed, tensor)
-            yield _best_cuts(_scheduled(recompute(program, recomputed), recomputed, ()), effort)
+            yield _best_cuts(_scheduled(recompute(program, recomputed), recomputed, ()), _QUICK)
 
 
 def _best_cuts(start: _Schedule, effort: _Effort) -> tuple[_Schedule, Plan]:

@@ -163,6 +163,7 @@ def convolution_stage(convolution: Convolution, kernel: Kernel, tables: tuple[Ta
         tables,
         macs=window.out_height * window.out_width * convolution.taps.size,
         accumulator=accumulator_bound(operator, convolution.taps, convolution.scaling),
+        part=operator.part,
     )
 
 
