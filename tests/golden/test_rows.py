@@ -11,11 +11,13 @@ import pytest
 
 from codegen import reference
 from codegen.compile import Compiled, compile_model
+from codegen.objective import Objective
 from codegen.render import render_aot
 from codegen.write import write_project
 from nanou_deploy.pipeline import open_model
 from tests.exactness import compile_bytes, frames_for
 from tests.golden.test_golden import u_net
+from tests.separable_u_net import separable_u_net
 
 PROGRAM = """
 #include <stdio.h>
@@ -71,9 +73,16 @@ def build(compiled: Compiled, folder: Path, compiler: str) -> Path:
     return program
 
 
-@pytest.mark.parametrize("which", ["default", "u_net"])
+COMPILED: dict[str, Callable[[], Compiled]] = {
+    "default": lambda: compile_model(open_model(None)),
+    "u_net": lambda: compile_bytes(u_net()),
+    "computed_again": lambda: compile_bytes(separable_u_net(), objective=Objective("ram")),
+}
+
+
+@pytest.mark.parametrize("which", COMPILED)
 def test_rows_are_exact(which: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    compiled = compile_bytes(u_net()) if which == "u_net" else compile_model(open_model(None))
+    compiled = COMPILED[which]()
     program = build(compiled, tmp_path, require_tool("gcc", "clang"))
     frames = frames_for(compiled, count=3)
     truth = reference.run_tflm(compiled.model.flatbuffer, frames)
