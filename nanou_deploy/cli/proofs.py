@@ -27,7 +27,8 @@ def show_proofs(compiled: Compiled, as_json: bool) -> int:
         emit_json("proofs/1", {"name": model.name, "sha256": model.sha256, "failures": failures, **vars(proofs)})
     else:
         click.echo(f"{compiled.model.name}  sha256 {compiled.model.sha256[:16]}")
-        _print_summary(proofs)
+        if not failures:
+            _print_summary(proofs)
         _print_layers(proofs)
     for failure in failures:
         click.echo(f"not proven: {failure}", err=True)
@@ -37,6 +38,7 @@ def show_proofs(compiled: Compiled, as_json: bool) -> int:
 
 
 def _print_summary(proofs: Proofs) -> None:
+    """What is proven, by category."""
     memory, exact = proofs.memory, proofs.channels - proofs.one_multiply
     layers = sum(layer.values is not None for layer in proofs.layers)
     arrays = sum(len(layer.arrays) for layer in proofs.layers)
@@ -50,8 +52,8 @@ def _print_summary(proofs: Proofs) -> None:
         ),
         "index ranges": (f"{proofs.calls:,} kernel calls stay inside {arrays} arrays: rows and tables",),
         "memory": (
-            f"{memory.steps:,} steps executed on tags, with frames and again with rows: {memory.rows_read:,} rows read, "
-            "all of them the rows that are meant;",
+            f"{memory.steps:,} steps executed on tags, with frames and again with rows: "
+            f"all {memory.rows_read:,} rows read were those meant;",
             f"most in use: {memory.peak_bytes:,} of {memory.working_bytes:,} bytes at step {memory.peak_step}, "
             f"{memory.peak_stage}: tensors {', '.join(map(str, memory.peak_tensors))}",
         ),
@@ -61,7 +63,6 @@ def _print_summary(proofs: Proofs) -> None:
         click.echo(f"{what:<15} {first}")
         for line in rest:
             click.echo(f"{'':<15} {line}")
-    click.echo(f"{'verdict':<15} {'NOT proven: see the end' if proofs.failures else 'everything is proven'}")
 
 
 def _print_layers(proofs: Proofs) -> None:
