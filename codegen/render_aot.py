@@ -100,7 +100,7 @@ def _kernel_text(kernel: Kernel, name: str) -> str:
     parameters = [f"const {kernel.input.c_type} *const rows[]", f"{kernel.output.c_type} *output"]
     parameters += [f"const {c_type} *restrict {parameter}" for parameter, c_type in kernel.tables]
     context = {
-        "signature": _call(f"static void {name}", parameters),
+        "signature": _call(f"KERNEL static void {name}", parameters),
         "constants": _wrap(constants, " " * 8),
         "input_type": kernel.input.c_type,
         "output_type": kernel.output.c_type,

@@ -3,17 +3,18 @@
 The bound is read off the text that is emitted. A compiler keeps a function's variables in registers or gives each a
 place in the frame, beside the function's arrays and the registers that belong to the caller. So a frame takes
 
-    saved registers + arrays + a word * max(0, variables in scope + SPARE - registers)
+    saved registers + arrays + a word * max(0, variables in scope + spare - registers)
 
 Variables in scope: the most at any point of the function, int64_t counting twice; also the elements of a table that an
-inner loop reads at a fixed place, since they may be kept over that loop. SPARE is for what has no name: addresses, ends
-of loops, intermediate results. What a function calls may be inlined or not, and the bound is the largest over these
-choices: the callee's variables and arrays add to the caller's, or its frame comes on top. Of several callees the
+inner loop reads at a fixed place, since they may be kept over that loop. `spare` is for what has no name: addresses,
+ends of loops, intermediate results. What a function calls may be inlined or not, and the bound is the largest over
+these choices: the callee's variables and arrays add to the caller's, or its frame comes on top. Of several callees the
 largest counts, because they are never active at the same time.
 
-That a compiler makes no more than SPARE values of its own is an assumption about gcc -O2, not a theorem. It is tested:
-tests/golden/test_stack.py compares the bound with what gcc states of every function (-fstack-usage), and with the stack
-that emulated processors used. Callbacks of nanou_invoke_rows and interrupts come on top.
+That a compiler makes no more than `spare` values of its own is an assumption about gcc -O2 (for Xtensa, LLVM -O2), not
+a theorem. It is tested: tests/golden/test_stack.py compares the bound with what gcc states of every function
+(-fcallgraph-info=su), and with the stack that emulated processors used. Callbacks of nanou_invoke_rows and interrupts
+come on top.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-SPARE = 4
 LIBRARY_BYTES = 32  # memcpy and memset: leaves that save a few registers
 _LIBRARY = frozenset({"memcpy", "memset"})
 
@@ -40,8 +40,9 @@ _FIXED_READ = re.compile(r"\b(\w+)\[(\d+)\]")
 class StackModel:
     """What a frame looks like on one processor.
 
-    `registers` can hold variables; `saved_bytes` is for a return address and every register of the caller;
-    `below_bytes` may be used below the last frame.
+    `registers` can hold variables, `preserved` of them across a call; `saved_bytes` is for a return address and every
+    register of the caller; `below_bytes` may be used below the last frame. `inlines_kernels`: what KERNEL of
+    nanou_model.c.j2 leaves to the compiler.
     """
 
     name: str
@@ -52,6 +53,8 @@ class StackModel:
     saved_bytes: int
     alignment_bytes: int
     below_bytes: int = 0
+    spare: int = 4
+    inlines_kernels: bool = True
 
 
 # RISC-V saves ra and s0 to s11; zero, sp, gp and tp hold no variables. Arm saves r4 to r11 and lr. Xtensa's windowed
@@ -60,7 +63,7 @@ class StackModel:
 STACK_MODELS = (
     StackModel("RISC-V, 32 bits", "defined(__riscv) && __riscv_xlen == 32", 4, 28, 12, 13 * 4, 16),
     StackModel("Arm, 32 bits", "defined(__arm__)", 4, 14, 8, 9 * 4, 8),
-    StackModel("Xtensa, windowed", "defined(__XTENSA__)", 4, 14, 6, 32, 16, 16),
+    StackModel("Xtensa, windowed", "defined(__XTENSA__)", 4, 14, 6, 32, 16, 16, spare=12, inlines_kernels=False),
     StackModel("x86-64", "", 8, 15, 6, 7 * 8, 16, 128),
 )
 
@@ -83,6 +86,10 @@ class Function:
     @property
     def is_inline(self) -> bool:
         return "inline" in self.head
+
+    def is_separate(self, model: StackModel) -> bool:
+        """Never inlined."""
+        return "NOT_INLINED" in self.head or ("KERNEL" in self.head and not model.inlines_kernels)
 
     def array_bytes(self, word_bytes: int) -> int:
         return sum(count * (size_bytes or word_bytes) for count, size_bytes in self.arrays)
@@ -164,20 +171,27 @@ def _split(text: str) -> Iterator[str]:
 
 def stack_bytes(functions: Mapping[str, Function], model: StackModel) -> int:
     """The most that any public function takes, its own return address included. Raises ValueError on recursion."""
-    return model.below_bytes + max(_deepest(functions, f.name, model, ()) for f in functions.values() if f.is_public)
+    for function in functions.values():
+        _refuse_recursion(functions, function.name, ())
+    return model.below_bytes + max(_deepest(functions, f.name, model) for f in functions.values() if f.is_public)
 
 
-def _deepest(functions: Mapping[str, Function], name: str, model: StackModel, active: tuple[str, ...]) -> int:
-    if name not in functions:
-        return LIBRARY_BYTES
+def _refuse_recursion(functions: Mapping[str, Function], name: str, active: tuple[str, ...]) -> None:
     if name in active:
         raise ValueError(f"{name} calls itself, by way of {', '.join(active[active.index(name) :])}")
+    for callee in functions[name].callees if name in functions else ():
+        _refuse_recursion(functions, callee, (*active, name))
+
+
+def _deepest(functions: Mapping[str, Function], name: str, model: StackModel) -> int:
+    if name not in functions:
+        return LIBRARY_BYTES
     function = functions[name]
     inlined = {callee: _inlined(functions, callee, model) for callee in function.callees}
     most = 0
     for separate in ("", *(n for n in function.callees if n not in functions or not functions[n].is_inline)):
         others = [need for callee, need in inlined.items() if callee != separate]
-        below = _deepest(functions, separate, model, (*active, name)) if separate else 0
+        below = _deepest(functions, separate, model) if separate else 0
         most = max(most, _frame_bytes(_need(function, others, model), model) + below)
     return most
 
@@ -201,15 +215,15 @@ def _need(function: Function, inlined: Sequence[_Need], model: StackModel) -> _N
 
 
 def _inlined(functions: Mapping[str, Function], name: str, model: StackModel) -> _Need:
-    if name not in functions:
+    if name not in functions or functions[name].is_separate(model):
         return _Need(0, 0, 0)
     return _need(functions[name], [_inlined(functions, callee, model) for callee in functions[name].callees], model)
 
 
 def _frame_bytes(need: _Need, model: StackModel) -> int:
     """Two areas, each aligned as gcc does it: saved registers, of which none is used without need, and the rest."""
-    saved = min(model.saved_bytes, (1 + need.variables + SPARE) * model.word_bytes)
-    spilled = max(0, need.variables + SPARE - model.registers, need.across_calls + SPARE - model.preserved)
+    saved = min(model.saved_bytes, (1 + need.variables + model.spare) * model.word_bytes)
+    spilled = max(0, need.variables + model.spare - model.registers, need.across_calls + model.spare - model.preserved)
     places = -(-need.array_bytes // model.word_bytes) + spilled
     return _aligned(saved, model) + _aligned(places * model.word_bytes, model)
 
