@@ -103,6 +103,15 @@ class HighMul:
         return (value * self.multiplier) >> (32 + self.shift)
 
 
+@dataclass(frozen=True)
+class RequantizedChannel:
+    """How one channel is requantized, for `codegen.certificate`. `found` is None where `exact` itself is computed."""
+
+    exact: Rescale
+    sums: WeightedSum
+    found: HighMul | None
+
+
 @dataclass(frozen=True, eq=False)
 class _Corridor:
     """Points (n, 2) of (sum, k): the line must reach every one of `reach` and stay below every one of `below`."""

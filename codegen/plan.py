@@ -127,13 +127,15 @@ def _frame(program: Program, region: Region, offset_bytes: int, first: int, last
 # ---- Proof -----------------------------------------------------------------------------------------------------
 
 
-def check_plan(program: Program, plan: Plan) -> None:
+def check_plan(program: Program, plan: Plan) -> int:
     """Prove the plan by executing it on tags, with frames and with rows: what is read is always what is meant.
 
-    Raises AssertionError, since a failure is a defect of the planner and never of the model.
+    Returns how many rows were read and compared. Raises AssertionError, since a failure is a defect of the planner and
+    never of the model.
     """
     work = {p.tensor: p for p in plan.placements}
     rows = {**work, program.input: plan.row_input, program.output: plan.row_output}
+    rows_read = 0
     for where, arena_bytes in ((work, plan.arena_bytes), (rows, plan.rows_arena_bytes)):
         memory = np.full((arena_bytes, 2), -1, np.int32)  # (tensor, row) that last wrote each byte
         source = where[program.input]
@@ -148,9 +150,10 @@ def check_plan(program: Program, plan: Plan) -> None:
             slot = _slot(memory, where[tensor], row)
             slot[:] = -1  # kernels may write while they still read
             if stage:
-                _check_reads(program, where, memory, stage, row)
+                rows_read += _check_reads(program, where, memory, stage, row)
             slot[:] = tensor, row
         assert done[program.output] == program.rows[program.output].count
+    return rows_read
 
 
 def _slot(memory: npt.NDArray[np.int32], place: Placement, row: int) -> npt.NDArray[np.int32]:
@@ -161,7 +164,9 @@ def _slot(memory: npt.NDArray[np.int32], place: Placement, row: int) -> npt.NDAr
 
 def _check_reads(
     program: Program, where: Mapping[int, Placement], memory: npt.NDArray[np.int32], stage: Stage, row: int
-) -> None:
+) -> int:
+    """How many rows the kernel reads for its output row `row`."""
+    rows_read = 0
     for read in stage.reads:
         held = where[stage.inputs[read.input]]
         assert not read.is_linear or held.depth_rows == held.rows
@@ -169,3 +174,5 @@ def _check_reads(
             expected = (held.tensor, needed)
             found = _slot(memory, held, needed)
             assert (found == expected).all(), f"{stage.label} row {row} reads {expected}, overwritten"
+            rows_read += 1
+    return rows_read

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from codegen.high_mul import RequantizedChannel
 from codegen.target import Target
 
 # Numbers become an enum of the C function; anything else is the template's own business.
@@ -89,13 +90,15 @@ class RowRead:
 class Table:
     """A constant array. `values` is 1-D; `per_line` of them are printed on one line of C.
 
-    With several `phases`, the kernel for output row y gets the (y % phases)-th part of equal size.
+    With several `phases`, the kernel for output row y gets the (y % phases)-th part of equal size. `channels` is what
+    numbers for requantization claim, channel by channel; `codegen.proof` checks it.
     """
 
     name: str
     values: npt.NDArray[np.integer]
     per_line: int
     phases: int = 1
+    channels: tuple[RequantizedChannel, ...] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -22,6 +22,7 @@ from codegen.ir import Graph
 from codegen.model import QuantizedModel
 from codegen.oracle import run_oracle
 from codegen.place import ALIGNMENT_BYTES
+from codegen.proof import Proofs, prove
 from codegen.render_aot import aot_files, number_lines
 from codegen.render_tflm import tflm_dependencies, tflm_files
 from codegen.resources import api_header, template_environment
@@ -30,6 +31,8 @@ from codegen.tflm_arena import ArenaBudget
 Runtime = Literal["aot", "tflm"]
 MANIFEST = "nanou-manifest.json"
 GOLDEN_SEED = 0x6E616E6F  # "nano"
+
+_NO_PROOFS = "/* Not known for the interpreter: NANOU_STACK_BYTES. The aot runtime states it, with what it proves. */"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class LibraryFacts:
     working_bytes: int
     macs: int  # 0: unknown
     golden_crc32: int
+    proofs: str  # C: what was proven, and NANOU_STACK_BYTES
 
 
 def golden_frame(size_bytes: int, seed: int = GOLDEN_SEED) -> npt.NDArray[np.int8]:
@@ -66,8 +70,12 @@ def golden_crc32(output: npt.NDArray[np.int8]) -> int:
 
 
 def render_aot(compiled: Compiled) -> RenderedProject:
-    """The compiled runtime: straight-line C99, no interpreter."""
+    """The compiled runtime: straight-line C99, no interpreter. Nothing is rendered that is not proven."""
     graph, plan = compiled.graph, compiled.plan
+    sources = aot_files(compiled)
+    proofs = prove(compiled, sources)
+    if proofs.failures:  # a defect of this compiler, never of the model
+        raise AssertionError("; ".join(proofs.failures))
     frame = golden_frame(graph.input.size_bytes).reshape(graph.input.shape)
     facts = LibraryFacts(
         "aot",
@@ -76,15 +84,25 @@ def render_aot(compiled: Compiled) -> RenderedProject:
         plan.working_bytes,
         plan.macs,
         golden_crc32(run_oracle(graph, frame)),
+        _proof_block(proofs),
     )
-    sources = aot_files(compiled)
     return _library(compiled.model, graph, facts, sources)
+
+
+def _proof_block(proofs: Proofs) -> str:
+    stack = [
+        (f"#{'el' * bool(i)}if {bound.condition}" if bound.condition else "#else", bound)
+        for i, bound in enumerate(proofs.stack)
+    ]
+    return template_environment().get_template("aot/proofs.h.j2").render({"proofs": proofs, "stack": stack}).rstrip()
 
 
 def render_tflm(model: QuantizedModel, graph: Graph, budget: ArenaBudget, *, macs: int, crc32: int) -> RenderedProject:
     """The interpreter: TensorFlow Lite Micro behind the same header. `crc32` is of TFLM's own golden output."""
     frames = graph.input.size_bytes + graph.output.size_bytes
-    facts = LibraryFacts("tflm", budget.total_bytes, budget.total_bytes, budget.total_bytes - frames, macs, crc32)
+    facts = LibraryFacts(
+        "tflm", budget.total_bytes, budget.total_bytes, budget.total_bytes - frames, macs, crc32, _NO_PROOFS
+    )
     sources = {**tflm_files(graph, model, budget), "idf_component.yml": _component_manifest()}
     return _library(model, graph, facts, sources)
 

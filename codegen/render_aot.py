@@ -109,7 +109,7 @@ def _kernel_text(kernel: Kernel, name: str) -> str:
     parameters = [f"const {kernel.input.c_type} *const rows[]", f"{kernel.output.c_type} *output"]
     parameters += [f"const {c_type} *restrict {parameter}" for parameter, c_type in kernel.tables]
     context = {
-        "signature": _call(f"static void {name}", parameters),
+        "signature": _call(f"KERNEL static void {name}", parameters),
         "constants": _wrap(constants, " " * 8),
         "input_type": kernel.input.c_type,
         "output_type": kernel.output.c_type,
@@ -159,7 +159,7 @@ def _ring(place: Placement) -> str:
 def _row(read: RowRead, ring: str, out: Placement, stage: Stage) -> str:
     """C expression of one row pointer for output row y."""
     if read.is_linear:
-        return f"ring_row(arena, {ring}, 0) + y * {out.row_bytes}"
+        return f"(const {stage.kernel.input.c_type} *)ring_row(arena, {ring}, 0) + y * {out.row_bytes}"
     if read.affine is None:
         return f"ring_row(arena, {ring}, {_table_name(stage, row_table(stage, read))}[y])"
     step, start = read.affine

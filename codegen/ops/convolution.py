@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from codegen.errors import ModelError, UnsupportedError
+from codegen.high_mul import RequantizedChannel, Rescale, WeightedSum
 from codegen.ir import Graph, IntArray, Operator, Tensor
 from codegen.ops.activation import activation_range, verify_activation
 from codegen.ops.window import Window, make_window
@@ -189,4 +190,22 @@ def exact_kernel(
         before,
         after,
     )
-    return kernel, (Table("weights", weights.astype(np.int8).reshape(-1), weights.shape[-1]), *scaling.tables)
+    bias, *rest = scaling.tables
+    bias = replace(bias, channels=_exact_channels(convolution))
+    return kernel, (Table("weights", weights.astype(np.int8).reshape(-1), weights.shape[-1]), bias, *rest)
+
+
+def _exact_channels(convolution: Convolution) -> tuple[RequantizedChannel, ...]:
+    """Taps that hang over the edge add nothing, as does the zero point, so its values include 0."""
+    scaling = convolution.scaling
+    zero, limits = scaling.input_zero_point, np.array([scaling.low, scaling.high]) - scaling.output_zero_point
+    return tuple(
+        RequantizedChannel(
+            Rescale(int(bias), int(multiplier), int(shift), int(limits[0]), int(limits[1])),
+            WeightedSum.of_weights(taps, -128 - zero, 127 - zero),
+            None,
+        )
+        for taps, bias, multiplier, shift in zip(
+            convolution.taps.T, scaling.bias, scaling.multiplier, scaling.shift, strict=True
+        )
+    )

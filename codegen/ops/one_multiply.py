@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codegen.high_mul import MAX_SHIFT, HighMul, Rescale, WeightedSum, find_layer
+from codegen.high_mul import MAX_SHIFT, HighMul, RequantizedChannel, Rescale, WeightedSum, find_layer
 from codegen.ir import IntArray
 from codegen.ops.convolution import Convolution
 from codegen.program import Constant, Kernel, Table
 from codegen.requantize import INT32_MAX
 
 INT16_MAX = 32767
+Channel = tuple[Rescale, WeightedSum]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Finish:
     columns: tuple[tuple[int, ...], ...]  # by column, then channel
     adjust: tuple[str, ...]
     result: str
+    channels: tuple[RequantizedChannel, ...]
 
     @property
     def constants(self) -> tuple[tuple[str, Constant], ...]:
@@ -44,7 +46,7 @@ class Finish:
     def table(self) -> Table:
         """Channel after channel."""
         rows = [self.numbers(channel) for channel in range(len(self.start))]
-        return Table("channels", np.array(rows, np.int32).reshape(-1), 1 + len(self.columns))
+        return Table("channels", np.array(rows, np.int32).reshape(-1), 1 + len(self.columns), channels=self.channels)
 
 
 def finish_of(convolution: Convolution, largest_weights: Sequence[int] = ()) -> Finish:
@@ -74,19 +76,22 @@ def finish_of(convolution: Convolution, largest_weights: Sequence[int] = ()) -> 
                 channels, max_weight=max_weight, max_shift=MAX_SHIFT, sign_correction=corrects, offset=offset
             )
             if layer is not None:
-                return _one_multiply(convolution, layer, offset)
-    return _double_rounding(convolution, start)
+                return _one_multiply(convolution, channels, layer, offset)
+    return _double_rounding(convolution, channels)
 
 
-def _double_rounding(convolution: Convolution, start: Sequence[int]) -> Finish:
+def _double_rounding(convolution: Convolution, channels: Sequence[Channel]) -> Finish:
     scaling, after = convolution.scaling, convolution.output
     low, high, zero = (n + after.bias for n in (scaling.low, scaling.high, scaling.output_zero_point))
     columns = tuple(scaling.multiplier.tolist()), tuple(scaling.shift.tolist())
     result = f"({after.c_type})requantize({{sum}}, {{c0}}, {{c1}}, {zero}, {low}, {high})"
-    return Finish((1,) * len(start), tuple(start), columns, (), result)
+    claims = tuple(RequantizedChannel(exact, sums, None) for exact, sums in channels)
+    return Finish((1,) * len(channels), tuple(exact.bias for exact, _ in channels), columns, (), result, claims)
 
 
-def _one_multiply(convolution: Convolution, layer: Sequence[HighMul], offset: int) -> Finish:
+def _one_multiply(
+    convolution: Convolution, channels: Sequence[Channel], layer: Sequence[HighMul], offset: int
+) -> Finish:
     """The scaled sum is the output minus its zero point plus `offset`; 128 + output is clamped to a byte's range."""
     columns, adjust = [tuple(channel.multiplier for channel in layer)], []
     value, shift = "high_mul({sum}, {c0})", layer[0].shift
@@ -107,6 +112,7 @@ def _one_multiply(convolution: Convolution, layer: Sequence[HighMul], offset: in
         tuple(columns),
         tuple(adjust),
         result,
+        tuple(RequantizedChannel(*channel, found) for channel, found in zip(channels, layer, strict=True)),
     )
 
 
@@ -147,7 +153,10 @@ def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | No
         ("steps_back", ((overlap * convolution.in_channels, overlap * convolution.out_channels),) * (overlap > 0)),
         *finish.constants,
     )
-    tables = (Table("channels", np.array(numbers, np.int32), blocks[0][0]), _weights_table(weights, 16))
+    tables = (
+        Table("channels", np.array(numbers, np.int32), blocks[0][0], channels=finish.channels),
+        _weights_table(weights, 16),
+    )
     return _kernel(convolution, "conv_2d_pointwise", constants, tables)
 
 

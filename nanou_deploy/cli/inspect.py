@@ -9,25 +9,35 @@ import click
 
 from nanou_deploy.cli.options import json_option, model_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table
+from nanou_deploy.errors import EXIT_OK
 
 if TYPE_CHECKING:
     from codegen.compile import Compiled
     from codegen.ir import Tensor
 
 
-@click.command(short_help="Operators, shapes, quantization, MACs, arena map.")
+@click.command(short_help="Operators, shapes, quantization, MACs, arena map; proofs.")
 @model_option
+@click.option("--proofs", is_flag=True, help="Prove again what the generated code relies on, and show it.")
 @json_option
-def inspect(model: Path | None, as_json: bool) -> None:
-    """Show operators, shapes, quantization, multiply-accumulates and the arena map of a model."""
+def inspect(model: Path | None, proofs: bool, as_json: bool) -> int:
+    """Show operators, shapes, quantization, multiply-accumulates and the arena map of a model.
+
+    With --proofs: what holds for every input, layer by layer; exit code 1 if something does not.
+    """
     from codegen.compile import compile_model
     from nanou_deploy.pipeline import open_model
 
     compiled = compile_model(open_model(model))
+    if proofs:
+        from nanou_deploy.cli.proofs import show_proofs
+
+        return show_proofs(compiled, as_json)
     if as_json:
         emit_json("inspect/1", _document(compiled))
     else:
         _print(compiled)
+    return EXIT_OK
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

@@ -19,36 +19,11 @@ from codegen.write import write_project
 from nanou_deploy.boards import find_board
 from nanou_deploy.golden import make_cases
 from nanou_deploy.pipeline import bench, bench_layers, open_model, verify
-from tests.exactness import assert_exact, compile_bytes
-from tests.model_builder import ModelBuilder
+from tests.exactness import assert_exact
+from tests.generated import u_net
 
 pytestmark = pytest.mark.usefixtures("compiler")
 RequireTool = Callable[..., str]
-
-
-def u_net() -> bytes:
-    """Skips, QUANTIZE at one of them, PAD with a strided convolution, LOGISTIC at the end."""
-    rng = np.random.default_rng(5)
-    b = ModelBuilder()
-
-    def conv(source: int, channels: int, kernel: int, depthwise: bool = False, **options: object) -> int:
-        width = b.tensors[source]["shape"][3]
-        shape = (1, kernel, kernel, channels) if depthwise else (channels, kernel, kernel, width)
-        weights = rng.integers(-127, 128, shape).astype(np.int8)
-        scales = list(rng.uniform(0.002, 0.01, channels))
-        bias = rng.integers(-900, 900, channels).astype(np.int32)
-        settings = {"scale": 0.04, "zero_point": -128, "activation": "relu6", **options}
-        return b.convolution(source, weights, scales, bias, depthwise=depthwise, **settings)
-
-    source = b.activation((1, 16, 24, 3), 1 / 127.5, 0)
-    first = conv(source, 4, 3)
-    skip = conv(conv(first, 4, 3, depthwise=True), 6, 1)
-    down = conv(b.pad(skip, [(0, 0), (0, 1), (0, 1), (0, 0)]), 8, 3, stride=(2, 2), padding="valid")
-    deep = conv(b.max_pool(down, (2, 2), (2, 2)), 8, 3, dilation=(2, 2), scale=0.06)
-    up = b.resize_nearest(deep, (16, 24))
-    joined = b.concatenate([b.quantize(skip, 0.06, -128), up])
-    logits = conv(joined, 1, 1, activation="none", scale=0.1, zero_point=5)
-    return b.finish([source], [b.logistic(logits)])
 
 
 @pytest.mark.parametrize("board", ["host", "rv32-qemu"])
@@ -105,21 +80,6 @@ def test_a_flipped_weight_is_located(layer: int, tmp_path: Path) -> None:
     assert broken.first_divergence is not None
     assert broken.first_divergence.operator_index == layer
     assert all(e.status == "equal" for e in report.executors if not e.name.startswith("aot"))
-
-
-STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror", "-O2")
-
-
-@pytest.mark.parametrize("name", ["gcc", "clang"])
-@pytest.mark.parametrize("which", ["default", "u_net"])
-def test_generated_c_is_clean(name: str, which: str, tmp_path: Path, require_tool: RequireTool) -> None:
-    compiler = require_tool(name)
-    compiled = compile_bytes(u_net()) if which == "u_net" else compile_model(open_model(None))
-    write_project(render_aot(compiled), tmp_path / "library")
-    for source in sorted((tmp_path / "library" / "src").glob("*.c")):
-        command = [compiler, *STRICT, f"-I{tmp_path / 'library' / 'include'}", "-c", str(source), "-o", "/dev/null"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, ""), source.name
 
 
 def test_cases_hold_extremes_noise_and_images() -> None:
