@@ -95,8 +95,7 @@ def make_plan(program: Program, cuts: tuple[int, ...], order: Sequence[int], liv
     }
     row_input = _placement(program, rings[program.input], "input", working_bytes)
     row_output = _placement(program, rings[program.output], "output", working_bytes + aligned(row_input.size_bytes))
-    again = [" again" if stage.is_again else "" for stage in program.stages]
-    names = [f"{s.operator_index} {s.stem.upper()}{note}" for s, note in zip(program.stages, again, strict=True)]
+    names = [f"{stage.number} {stage.stem.upper()}" for stage in program.stages]
     return Plan(
         tuple(order),
         (*names, "input row"),

@@ -131,13 +131,14 @@ class Stage:
     is_again: bool = False  # a twin: computes rows of an operator that another stage computes too
 
     @property
-    def name(self) -> str:
-        """The operator's number in the file and, if this is not all of it, what."""
-        return f"{self.operator_index:02d}{self.part}{'_again' if self.is_again else ''}"
+    def number(self) -> str:
+        """The operator's number in the file; what part of it this is; whether it has been computed before."""
+        return f"{self.operator_index}{self.part}{' again' if self.is_again else ''}"
 
     @property
     def label(self) -> str:
-        return f"layer_{self.name}_{self.stem}"
+        """In C: layer_04_conv_2d."""
+        return f"layer_{self.operator_index:02d}{self.part}_{self.stem}{'_again' if self.is_again else ''}"
 
     @property
     def gives_operator(self) -> bool:

@@ -36,7 +36,7 @@ class LayerProof:
     `calls` is the number of kernel calls in one inference, which `arrays` covers.
     """
 
-    operator_index: int
+    number: str
     op: str
     accumulator: AccumulatorBound | None
     values: AccumulatorBound | None
@@ -134,7 +134,7 @@ def _layer(program: Program, plan: Plan, index: int, stage: Stage) -> LayerProof
     failures += [f"{stage.label}: {a.name}: touches {a.touched} of {a.available}" for a in arrays if not _fits(a)]
     values = [bound for c in channels for bound in (c.value_low, c.value_high)]
     return LayerProof(
-        stage.operator_index,
+        stage.number,
         stage.stem.upper(),
         stage.accumulator,
         AccumulatorBound(min(values), max(values)) if values else None,

@@ -23,9 +23,7 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
     """Sources of the library: relative path -> text."""
     program, plan = compiled.program, compiled.plan
     names = _kernel_names(program)
-    producers = {
-        stage.output: f"{stage.operator_index}{' again' if stage.is_again else ''}" for stage in program.stages
-    }
+    producers = {stage.output: stage.number for stage in program.stages}
     environment = template_environment()
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",
@@ -134,7 +132,7 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> 
     arguments = ["rows", "out", *(_table_argument(stage, table) for table in stage.tables)]
     return {
         "index": stage.operator_index,
-        "number": f"{stage.operator_index}{stage.part}",
+        "number": stage.number,
         "case": case,
         "name": stage.label,
         "frames": "const frames_t *frames, " if touches_frames else "",

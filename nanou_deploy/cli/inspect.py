@@ -66,6 +66,8 @@ def _document(compiled: Compiled) -> dict[str, Any]:
         "operators": [
             {
                 "index": stage.operator_index,
+                "part": stage.part,
+                "again": stage.is_again,
                 "op": stage.stem.upper(),
                 "summary": stage.summary,
                 "inputs": stage.inputs,
@@ -92,7 +94,7 @@ def _print(compiled: Compiled) -> None:
         ("#", "Operator", "What", "Scale", "Zero", "MACs", "Tables B", "Accumulator"),
         (
             (
-                stage.operator_index,
+                stage.number,
                 stage.stem.upper(),
                 stage.summary,
                 f"{graph.tensor(stage.output).scale:.5g}",

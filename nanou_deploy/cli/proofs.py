@@ -70,7 +70,7 @@ def _print_layers(proofs: Proofs) -> None:
         ("#", "Operator", "Accumulator", "Sums in C", "One multiply", "Compared", "Calls", "Arrays", "Verdict"),
         (
             (
-                layer.operator_index,
+                layer.number,
                 layer.op,
                 _interval(layer.accumulator),
                 _interval(layer.values),

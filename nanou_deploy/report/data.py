@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -61,7 +62,9 @@ class ReportData:
 def operator_rows(compiled: Compiled) -> tuple[OperatorRow, ...]:
     """One row for each operator of the .tflite file, in execution order; weights include biases."""
     graph = compiled.graph
-    macs = {stage.operator_index: stage.macs for stage in compiled.program.stages}
+    macs: Counter[int] = Counter()
+    for stage in compiled.program.stages:
+        macs[stage.operator_index] += 0 if stage.is_again else stage.macs
     rows = []
     for operator in graph.operators:
         source, sink = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
@@ -73,7 +76,7 @@ def operator_rows(compiled: Compiled) -> tuple[OperatorRow, ...]:
                 input_shape=source.shape,
                 output_shape=sink.shape,
                 quantization=f"scale {sink.scale:.5g}, zero point {sink.zero_point}" if sink.scales else "",
-                macs=macs.get(operator.index, 0),
+                macs=macs[operator.index],
                 weight_bytes=sum(tensor.size_bytes for tensor in constants),
             )
         )
