@@ -35,8 +35,8 @@ CLASSES = ("load", "store", "multiply", "multiply_high_clamp", "arithmetic", "ju
 _CONDITION = "(eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al)?"
 _RULES: Mapping[str, Mapping[str, str]] = {  # by the first two letters of the instruction set
     "rv": {
-        "load": r"l[bhw]u?",
-        "store": r"s[bhw]",
+        "load": r"l[bhw]u?(sp)?",
+        "store": r"s[bhw](sp)?",
         "multiply": r"mul",
         "multiply_high_clamp": r"mulh(u|su)?|(min|max)u?",
         "jump": r"b(eq|ne|lt|ge|gt|le)(u|z)?|j|jal|jr|jalr|ret|call|tail",

@@ -111,10 +111,14 @@ def _compare(
 
 
 def _command(paths: tuple[Path, ...], boards: str | None, markdown: Path) -> str:
-    """What to type for the same document, with the names of files and without their folders."""
-    models = [f"--model {path.name}" for path in paths]
+    """What to type for the same document; files outside the working directory by name alone."""
+
+    def shown(path: Path) -> str:
+        return path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
+
+    models = [f"--model {shown(path)}" for path in paths]
     chosen = [f"--boards {boards}"] if boards else []
-    return " ".join(["nanou-deploy bench --compare", *models, *chosen, f"--markdown {markdown.name}"])
+    return " ".join(["nanou-deploy bench --compare", *models, *chosen, f"--markdown {shown(markdown)}"])
 
 
 def _write(path: Path, text: str) -> None:

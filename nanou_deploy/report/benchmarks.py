@@ -20,8 +20,8 @@ CLASS_TITLES = {
     "load": "Loads",
     "store": "Stores",
     "multiply": "Multiplies",
-    "multiply_high_clamp": "High multiplies, clamps",
-    "arithmetic": "Other arithmetic",
+    "multiply_high_clamp": "High mul., clamps",
+    "arithmetic": "Arithmetic",
     "jump": "Jumps",
 }
 
@@ -93,7 +93,8 @@ def layers_table(layers: Sequence[LayerCost], *, by_class: bool) -> TextTable:
             ("", "all", f"{macs:,}", f"{instructions:,}", f"{instructions / macs:.2f}" if macs else "", *totals)
         )
     columns = ("#", "Kernel", "MACs", "Instructions", "per MAC", *titles)
-    return TextTable(columns, tuple(rows), frozenset({0, *range(2, len(columns) if by_class else 5)}))
+    right = frozenset({0, *range(2, len(columns) if by_class else 5)})
+    return TextTable(columns, tuple(rows), right, ("Of the first of the frames whose mean `bench` states.",))
 
 
 def kernels_table(comparison: Comparison) -> TextTable:
