@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from nanou_deploy.cli.options import board_option, json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
@@ -53,12 +54,26 @@ def bench(
     """
     from nanou_deploy.pipeline import open_model
 
-    if not is_comparison and (boards is not None or markdown is not None or len(models) > 1):
-        raise click.UsageError("--boards, --markdown and several --model belong to --compare")
+    _check_usage(models, per_layer, is_comparison, boards, markdown)
     opened = [open_model(path) for path in models or (None,)]
     if is_comparison:
         return _compare(opened, models, boards, breakdown, markdown, as_json)
     return _measure(opened[0], board, per_layer, breakdown, as_json)
+
+
+def _check_usage(
+    models: tuple[Path, ...], per_layer: bool, is_comparison: bool, boards: str | None, markdown: Path | None
+) -> None:
+    """Raises UsageError for options that do not go together, DeployError before minutes are spent for nothing."""
+    from nanou_deploy.errors import DeployError
+
+    board_given = click.get_current_context().get_parameter_source("board") is ParameterSource.COMMANDLINE
+    if is_comparison and (board_given or per_layer):
+        raise click.UsageError("with --compare it is --boards and --breakdown, not --board and --per-layer")
+    if not is_comparison and (boards is not None or markdown is not None or len(models) > 1):
+        raise click.UsageError("--boards, --markdown and several --model belong to --compare")
+    if markdown is not None and not markdown.absolute().parent.is_dir():
+        raise DeployError(f"cannot write {markdown}: there is no folder {markdown.parent}", hint="make it first")
 
 
 def _measure(model: QuantizedModel, board: str, per_layer: bool, breakdown: bool, as_json: bool) -> int:
@@ -124,8 +139,10 @@ def _command(paths: tuple[Path, ...], boards: str | None, markdown: Path) -> str
 def _write(path: Path, text: str) -> None:
     from nanou_deploy.errors import DeployError
 
+    unfinished = path.with_name(f".{path.name}.new")
     try:
-        path.write_text(text, encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
     except OSError as error:
         raise DeployError(
             f"cannot write {path}: {error.strerror}", hint="name a file in a folder that exists"

@@ -126,9 +126,16 @@ def test_json_has_a_schema_and_every_row() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--boards", "rv32-qemu"], ["--markdown", "x.md"], ["--model", "a", "--model", "b"]]
+    "arguments",
+    [
+        ["--boards", "rv32-qemu"],
+        ["--markdown", "x.md"],
+        ["--model", "a", "--model", "b"],
+        ["--compare", "--board", "rv32-qemu"],
+        ["--compare", "--per-layer"],
+    ],
 )
-def test_options_of_the_comparison_need_it(arguments: list[str]) -> None:
+def test_options_that_do_not_go_together_are_refused(arguments: list[str]) -> None:
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 2
     assert "--compare" in result.output

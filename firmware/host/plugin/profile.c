@@ -119,11 +119,13 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, 
     out = fopen(argument("out", argc, argv), "wb");
     schedule = strtoull(argument("schedule", argc, argv), NULL, 10);
     entry_bytes = strtoull(argument("entry_bytes", argc, argv), NULL, 10);
-    if (layers_file == NULL || out == NULL || entry_bytes == 0) {
-        fputs("profile: arguments out=FILE,layers=FILE,schedule=ADDRESS,entry_bytes=N expected\n", stderr);
+    steps = layers_file == NULL ? 0 : fread(layers, 1, sizeof layers, layers_file);
+    if (out == NULL || entry_bytes == 0 || steps == 0 || steps == MAX_STEPS) {
+        fputs("profile: out=FILE,layers=FILE,schedule=ADDRESS,entry_bytes=N expected, and less than 2^20 "
+              "steps\n",
+              stderr);
         return -1;
     }
-    steps = fread(layers, 1, sizeof layers, layers_file);
     fclose(layers_file);
     qemu_plugin_register_vcpu_tb_trans_cb(id, instrument);
     qemu_plugin_register_atexit_cb(id, finish, NULL);
