@@ -145,7 +145,8 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> 
         "row_bytes": out.row_bytes,
         "input_type": stage.kernel.input.c_type,
         "output_type": stage.kernel.output.c_type,
-        "trace": "COUNT" if not stage.gives_operator else "TRACE_BIASED" if stage.kernel.output.bias else "TRACE",
+        # What is only a part of an operator's output, or has been seen, is not traced.
+        "traces": (["TRACE_BIASED" if stage.kernel.output.bias else "TRACE"] if stage.gives_operator else []),
     }
 
 

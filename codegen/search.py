@@ -67,6 +67,14 @@ def best_plan(program: Program, objective: Objective) -> tuple[Program, Plan]:
     return best.program, plan
 
 
+def layer_plan(program: Program) -> Plan:
+    """Layer by layer: every tensor is computed whole before the next one starts. Only to compare with."""
+    schedule = _scheduled(program, (), tuple(s.output for s in program.stages if s.output != program.output))
+    plan = _planned(schedule)
+    check_plan(program, plan)
+    return plan
+
+
 def _with_one_more(program: Program, base: _Schedule) -> Iterator[tuple[_Schedule, Plan]]:
     """Compute one more tensor again."""
     for tensor in forks(program):

@@ -29,8 +29,8 @@ class Build:
 
     `code_bytes` and `table_bytes` (constants) count the model library's own objects, before the linker drops
     what is unused. `flash_bytes` and `ram_bytes` are of the whole program: everything with contents, everything
-    writable. `sections` are the program's, by name, in bytes. Builds with `trace` record every operator's output,
-    those with `per_layer` how many instructions it took. `count_plugin`: QEMU counts, the program cannot.
+    writable. `sections` are the program's, by name, in bytes. Builds with `trace` record every operator's output.
+    `count_plugin`: QEMU counts instructions, not the program.
     """
 
     board: str
@@ -45,7 +45,6 @@ class Build:
     sections: Mapping[str, int]
     trace: bool = False
     sanitize: bool = False
-    per_layer: bool = False
     count_plugin: bool = False
 
 
@@ -63,27 +62,22 @@ def build_harness(
     *,
     trace: bool = False,
     sanitize: bool = False,
-    per_layer: bool = False,
+    profile: bool = False,
     compiler: str | None = None,
 ) -> Build:
     """Compile `library` (aot runtime) and the harness for a board that runs here, into `work_dir`.
 
-    `trace` makes the program record every operator's output, `per_layer` how many instructions each operator took.
-    `sanitize` (host only) adds AddressSanitizer and UBSan. `compiler` overrides the one that `toolchain` finds.
+    `trace` makes the program record every operator's output; `sanitize` (host only) adds AddressSanitizer and UBSan;
+    `profile` prepares it for nanou_deploy.profile. `compiler` overrides the one that `toolchain` finds.
     Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
     """
     if library_runtime(library) != "aot":
         raise DeployError(
             "the harness links the aot runtime only", hint="tflm models are run by the tflite-micro package instead"
         )
-    target = find_target(board, sanitize=sanitize, compiler=compiler)
-    if per_layer and (trace or board.kind == "host"):
-        raise DeployError(
-            "instructions per operator are counted on emulated boards, in a build of their own",
-            hint="use another --board, rv32-qemu for instance" if board.kind == "host" else "",
-        )
+    target = find_target(board, sanitize=sanitize, profile=profile, compiler=compiler)
     work_dir.mkdir(parents=True, exist_ok=True)
-    flags = (*target.flags, *_build_defines(trace, per_layer))
+    flags = (*target.flags, *(("-DNANOU_TRACE",) if trace else ()))
     model, harness = _compile_objects(target, flags, library.resolve(), work_dir)
     program = work_dir / "harness.elf"
     script = _write_link_script(target, work_dir)
@@ -104,15 +98,8 @@ def build_harness(
         sections={section.name: section.size_bytes for section in sections},
         trace=trace,
         sanitize=sanitize,
-        per_layer=per_layer,
         count_plugin=target.count_plugin,
     )
-
-
-def _build_defines(trace: bool, per_layer: bool) -> Flags:
-    if per_layer:
-        return ("-DNANOU_TRACE", "-DNANOU_LAYER_COUNTS")
-    return ("-DNANOU_TRACE",) if trace else ()
 
 
 def _compile_objects(target: Target, flags: Flags, library: Path, work_dir: Path) -> tuple[list[Path], list[Path]]:
@@ -137,13 +124,13 @@ def _write_link_script(target: Target, work_dir: Path) -> Path | None:
     return script
 
 
-def build_count_plugin(qemu: Tool, folder: Path) -> Path:
-    """The plugin with which this QEMU counts instructions, compiled for this machine if `folder` lacks it."""
-    plugin = folder / "count.so"
+def build_plugin(name: str, qemu: Tool, folder: Path) -> Path:
+    """firmware/host/plugin/NAME.c for this QEMU, compiled for this machine if `folder` lacks it."""
+    plugin = folder / f"{name}.so"
     if not plugin.exists():
         version = re.search(r"version (\d+)", qemu.version)
-        interface = 1 if version and int(version[1]) < 9 else 2  # plugin/count.c says why
-        source = firmware_folder() / "host" / "plugin" / "count.c"
+        interface = 1 if version and int(version[1]) < 9 else 2  # qemu_plugin.h says why
+        source = firmware_folder() / "host" / "plugin" / f"{name}.c"
         flags = [*_PLUGIN_FLAGS, f"-DPLUGIN_VERSION={interface}"]
         _run_compiler([*find_host_compiler().command, *flags, source, "-o", plugin])
     return plugin

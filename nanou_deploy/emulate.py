@@ -18,15 +18,13 @@ import numpy.typing as npt
 
 from nanou_deploy import simulate
 from nanou_deploy.boards import find_board
-from nanou_deploy.build import Build, build_count_plugin
+from nanou_deploy.build import Build, build_plugin
 from nanou_deploy.errors import DeployError
 from nanou_deploy.toolchain import Tool, find_labwired, find_qemu_arm, find_qemu_riscv32, find_qemu_xtensa
 
 Int8Array = npt.NDArray[np.int8]
 
-_RECORD_OUTPUT, _RECORD_LAYER = 0xFFFFFFFF, 0xFFFFFFFE  # see firmware/host/harness.c
-_LAYER_REST, _LAYER_EMPTY = 0xFFFFFFFF, 0xFFFFFFFE
-REST = -1  # in HarnessRun.layer_instructions: what comes after the last operator
+_RECORD_OUTPUT = 0xFFFFFFFF  # see firmware/host/harness.c
 
 _SEMIHOSTING = "-semihosting-config enable=on,target=native"
 _QEMU: Mapping[str, tuple[Callable[[], Tool], str]] = {
@@ -87,30 +85,25 @@ class HarnessRun:
     """What came back, frame by frame.
 
     `outputs` is int8 (N, output bytes). `instructions` (exact) are those from the call of nanou_invoke to its return;
-    `stack_bytes` is the deepest of all frames; both are None on the host, in traced and in per-layer builds. `traces`
-    maps TFLite operator index to that operator's whole output; empty unless the build is traced.
-    `layer_instructions`, of per-layer builds, maps operator index to the instructions that the first frame spent
-    from the end of what ran before to the end of the operator, and REST to those from the last operator to the
-    return. The cost of counting is subtracted, but for passing the hook's arguments and what the compiler must
-    save around a call, so the sum is nearly `instructions`.
+    `stack_bytes` is the deepest of all frames; both are None on the host and in traced builds. `traces` maps TFLite
+    operator index to that operator's whole output; empty unless the build is traced.
     """
 
     outputs: Int8Array
     instructions: tuple[int, ...] | None
     stack_bytes: int | None
     traces: tuple[Mapping[int, bytes], ...]
-    layer_instructions: Mapping[int, int] | None = None
 
 
 @dataclass(frozen=True)
-class _Finished:
-    """A run that came to an end by itself: the harness's exit code, its console text, its record stream, and the
-    instructions executed before each mark, where a plugin counted."""
+class Finished:
+    """A run that came to an end by itself: the harness's exit code, its console text, its record stream, and what a
+    plugin wrote. That of plugin/count.c are the instructions executed before each mark."""
 
     code: int
     console: str
     records: bytes
-    marks: tuple[int, ...] = ()
+    plugin: npt.NDArray[np.uint64]
 
 
 def run_harness(build: Build, inputs: Int8Array, *, timeout_s: float = 600.0) -> HarnessRun:
@@ -124,12 +117,8 @@ def run_harness(build: Build, inputs: Int8Array, *, timeout_s: float = 600.0) ->
     kind = find_board(build.board).kind
     run = {"host": _run_process, "qemu": _run_qemu, "sim": _run_simulator}[kind]
     finished = run(build, np.ascontiguousarray(inputs).tobytes(), timeout_s)
-    if finished.code != 0:
-        raise DeployError(
-            f"the harness on {build.board} {_diagnose(finished, find_board(build.board).isa)}",
-            hint=_CRASH_HINT if kind != "host" else "",
-        )
-    frames, layers = _split_records(finished.records, inputs.shape[0])
+    check_finished(build, finished)
+    frames = _split_records(finished.records, inputs.shape[0])
     counts, stack_bytes = _statistics(finished, inputs.shape[0])
     return HarnessRun(
         outputs=np.stack([np.frombuffer(frame[_RECORD_OUTPUT], dtype=np.int8) for frame in frames]),
@@ -138,23 +127,30 @@ def run_harness(build: Build, inputs: Int8Array, *, timeout_s: float = 600.0) ->
         traces=tuple({key: frame[key] for key in frame if key != _RECORD_OUTPUT} for frame in frames)
         if build.trace
         else (),
-        layer_instructions=_layer_instructions(layers, finished.marks) if build.per_layer else None,
     )
 
 
-def _statistics(finished: _Finished, frames: int) -> tuple[tuple[int, ...] | None, int | None]:
+def check_finished(build: Build, finished: Finished) -> None:
+    """Raises DeployError, which says in words what went wrong, unless the harness came to its good end."""
+    if finished.code != 0:
+        board = find_board(build.board)
+        raise DeployError(
+            f"the harness on {build.board} {_diagnose(finished, board.isa)}",
+            hint=_CRASH_HINT if board.kind != "host" else "",
+        )
+
+
+def _statistics(finished: Finished, frames: int) -> tuple[tuple[int, ...] | None, int | None]:
     """Instructions per frame, less what an empty interval costs, and the deepest stack; None where not printed."""
     lines = [tuple(map(int, line)) for line in _STATISTICS.findall(finished.console)]
     if len(lines) != frames:
         return None, None
-    intervals = [
-        (_span(empty, before, finished.marks), _span(before, after, finished.marks))
-        for empty, before, after, _ in lines
-    ]
+    marks = finished.plugin.tolist()
+    intervals = [(_span(empty, before, marks), _span(before, after, marks)) for empty, before, after, _ in lines]
     return tuple(invoke - nothing for nothing, invoke in intervals), max(line[3] for line in lines)
 
 
-def _span(start: int, end: int, marks: tuple[int, ...]) -> int:
+def _span(start: int, end: int, marks: Sequence[int]) -> int:
     """Instructions between two counts. With `marks`, they are numbers of marks; else a counter's, which may be of 32
     bits and wrap."""
     if marks:
@@ -162,40 +158,37 @@ def _span(start: int, end: int, marks: tuple[int, ...]) -> int:
     return end - start if end >= start else end - start + 2**32
 
 
-def _layer_instructions(records: Sequence[bytes], marks: tuple[int, ...]) -> Mapping[int, int]:
-    """Sum per operator, in the order of first execution; an operator that runs row by row has many records."""
-    empty, totals = 0, dict[int, int]()
-    for record in records:
-        operator, start, end = struct.unpack("<IQQ", record)
-        if operator == _LAYER_EMPTY:
-            empty = _span(start, end, marks)
-        else:
-            key = REST if operator == _LAYER_REST else operator
-            totals[key] = totals.get(key, 0) + _span(start, end, marks) - empty
-    return totals
+def _run_process(build: Build, stream: bytes, timeout_s: float) -> Finished:
+    return _run_in_folder([str(build.elf.resolve()), "input.bin", "output.bin"], {"input.bin": stream}, timeout_s)
 
 
-def _run_process(build: Build, stream: bytes, timeout_s: float) -> _Finished:
-    return _run_in_folder([str(build.elf.resolve()), "input.bin", "output.bin"], stream, timeout_s)
+def _run_qemu(build: Build, stream: bytes, timeout_s: float) -> Finished:
+    plugin = "count" if build.count_plugin else None
+    return run_with_plugin(build, plugin, (), {"input.bin": stream}, timeout_s=timeout_s)
 
 
-def _run_qemu(build: Build, stream: bytes, timeout_s: float) -> _Finished:
+def run_with_plugin(
+    build: Build, plugin: str | None, arguments: Sequence[str], files: Mapping[str, bytes], *, timeout_s: float
+) -> Finished:
+    """Run `build` in QEMU, in a folder with `files`, observed by firmware/host/plugin/PLUGIN.c if one is given."""
     find, machine = _QEMU[build.board]
     qemu = find()
     program = build.elf.resolve()
     options = [*machine.split(), "-nographic", "-monitor", "none", "-serial", "none"]
-    if build.count_plugin:
-        plugin = str(build_count_plugin(qemu, program.parent)).replace(",", ",,")  # QEMU's way to escape
-        options += ["-plugin", f"{plugin},out=marks.bin"]
-    return _run_in_folder([*qemu.command, *options, "-kernel", str(program)], stream, timeout_s)
+    if plugin:
+        library = str(build_plugin(plugin, qemu, program.parent)).replace(",", ",,")  # QEMU's way to escape
+        options += ["-plugin", ",".join((library, "out=plugin.bin", *arguments))]
+    return _run_in_folder([*qemu.command, *options, "-kernel", str(program)], files, timeout_s)
 
 
-def _run_in_folder(command: Sequence[str], stream: bytes, timeout_s: float) -> _Finished:
-    """Run a command that turns input.bin into output.bin in its working directory."""
+def _run_in_folder(command: Sequence[str], files: Mapping[str, bytes], timeout_s: float) -> Finished:
+    """Run a command that turns the files of its working directory into output.bin and perhaps plugin.bin."""
     with TemporaryDirectory(prefix="nanou-") as folder:
-        input_path, output_path = Path(folder, "input.bin"), Path(folder, "output.bin")
-        input_path.write_bytes(stream)
+        for name, data in files.items():
+            Path(folder, name).write_bytes(data)
+        output_path, plugin_path = Path(folder, "output.bin"), Path(folder, "plugin.bin")
         output_path.touch()  # not every emulator can create it
+        plugin_path.touch()
         # Nothing allocates, and looking for leaks needs ptrace, which containers may bar.
         environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0:print_legend=0"}
         try:
@@ -211,18 +204,17 @@ def _run_in_folder(command: Sequence[str], stream: bytes, timeout_s: float) -> _
             )
         except subprocess.TimeoutExpired as error:
             raise _timeout(timeout_s, (error.stdout or b"").decode(errors="replace")) from error
-        marks_path = Path(folder, "marks.bin")
-        marks = np.fromfile(marks_path, dtype=np.uint64).tolist() if marks_path.exists() else []
-        return _Finished(done.returncode, done.stdout.decode(errors="replace"), output_path.read_bytes(), tuple(marks))
+        written = np.fromfile(plugin_path, dtype=np.uint64)
+        return Finished(done.returncode, done.stdout.decode(errors="replace"), output_path.read_bytes(), written)
 
 
-def _run_simulator(build: Build, stream: bytes, timeout_s: float) -> _Finished:
+def _run_simulator(build: Build, stream: bytes, timeout_s: float) -> Finished:
     find_labwired()
     if len(stream) + 4 > _SIM_CASES_LIMIT_BYTES:
         raise DeployError(f"{len(stream)} bytes of input exceed the simulated flash", hint="use fewer --cases")
     chip = build.board.removesuffix("-sim")
     command = [sys.executable, "-P", simulate.__file__, str(build.elf.resolve()), chip, "input.bin"]
-    finished = _run_in_folder(command, stream, timeout_s)
+    finished = _run_in_folder(command, {"input.bin": stream}, timeout_s)
     return replace(finished, records=_decode_lines(finished.console))
 
 
@@ -237,11 +229,10 @@ def _decode_lines(console: str) -> bytes:
     return bytes(stream)
 
 
-def _split_records(stream: bytes, count: int) -> tuple[list[dict[int, bytes]], list[bytes]]:
-    """Per frame: operator index, or _RECORD_OUTPUT, to data; and the first frame's layer records in order. See
-    firmware/host/harness.c. What an operator writes row by row is joined."""
+def _split_records(stream: bytes, count: int) -> list[dict[int, bytes]]:
+    """Per frame: operator index, or _RECORD_OUTPUT, to data. See firmware/host/harness.c. What an operator writes row
+    by row is joined."""
     frames: list[dict[int, bytes]] = [{} for _ in range(count)]
-    layers = []
     position = 0
     while position < len(stream):
         if position + 12 > len(stream):
@@ -250,18 +241,15 @@ def _split_records(stream: bytes, count: int) -> tuple[list[dict[int, bytes]], l
         data = stream[position + 12 : position + 12 + size_bytes]
         if len(data) != size_bytes or frame >= count:
             raise DeployError(f"the harness's record stream is damaged at byte {position}", hint="is the disk full?")
-        if kind != _RECORD_LAYER:
-            frames[frame][kind] = frames[frame].get(kind, b"") + data
-        elif frame == 0:
-            layers.append(data)
+        frames[frame][kind] = frames[frame].get(kind, b"") + data
         position += 12 + size_bytes
     missing = [number for number, frame in enumerate(frames) if _RECORD_OUTPUT not in frame]
     if missing:
         raise DeployError(f"the harness gave no output for frame {missing[0]} of {count}")
-    return frames, layers
+    return frames
 
 
-def _diagnose(finished: _Finished, isa: str) -> str:
+def _diagnose(finished: Finished, isa: str) -> str:
     """What went wrong, in words, from exit code and console text."""
     fault = _FAULT.search(finished.console)
     if fault:

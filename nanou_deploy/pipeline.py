@@ -15,7 +15,7 @@ from codegen.compile import Compiled, compile_model
 from codegen.errors import UnsupportedError
 from codegen.load import load_graph
 from codegen.model import QuantizedModel, load_model
-from codegen.objective import DEFAULT_OBJECTIVE, Objective, Optimize
+from codegen.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.oracle import run_oracle
 from codegen.render import RenderedProject, Runtime, golden_crc32, golden_frame, render_aot, render_tflm
 from codegen.tflm_arena import arena_budget
@@ -27,6 +27,7 @@ from nanou_deploy.compilation import compile_for, verification_board
 from nanou_deploy.emulate import run_harness
 from nanou_deploy.errors import DeployError
 from nanou_deploy.golden import TRUTH, Executor, ExecutorResult, GoldenReport, Int8Array, compare, make_cases
+from nanou_deploy.profile import LayerCost, profile
 from nanou_deploy.resources import models_folder
 
 DEFAULT_MODEL = "nano_u_terrain.tflite"
@@ -157,7 +158,7 @@ def verify(
         results.append(ExecutorResult("BUILTIN_REF", "absent", detail="TensorFlow is not installed"))
     with TemporaryDirectory(prefix="nanou-") as scratch:
         for board, limit in targets if runtime == "aot" else ():
-            folder = library or _fresh_library(compile_for(model, board, objective), Path(scratch))
+            folder = library or _write_library(compile_for(model, board, objective), Path(scratch))
             executors += board_executors(folder, verification_board(board), limit, Path(scratch))
         for executor in executors:
             progress(f"{executor.name}, {executor.limit or count} cases")
@@ -165,7 +166,7 @@ def verify(
     return GoldenReport(model.sha256, count, tuple(results))
 
 
-def _fresh_library(compiled: Compiled, scratch: Path) -> Path:
+def _write_library(compiled: Compiled, scratch: Path) -> Path:
     folder = scratch / "nanou_model"
     write_project(render_aot(compiled), folder)
     return folder
@@ -183,7 +184,6 @@ class BenchResult:
 
     board: str
     runtime: Runtime
-    optimize: Optimize
     model_sha256: str
     macs: int
     recomputed_macs: int
@@ -203,22 +203,25 @@ def bench(
     model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE, *, progress: Progress = _silent
 ) -> BenchResult:
     """Build for the board and measure. Hardware is measured on its emulator; milliseconds are never derived."""
-    compiled = compile_for(model, board, objective)
+    return bench_compiled(compile_for(model, board, objective), board, progress=progress)
+
+
+def bench_compiled(compiled: Compiled, board: Board, *, progress: Progress = _silent) -> BenchResult:
+    """As `bench`, for a model that has been compiled, perhaps with another schedule."""
+    model, plan = compiled.model, compiled.plan
     target = verification_board(board)
     frames = 1 if target.kind == "sim" else BENCH_FRAMES
     cases = make_cases(compiled.graph, model.preprocessing, frames, seed=0)
     truth = reference.run_tflm(model.flatbuffer, cases.frames).reshape(frames, -1)
     with TemporaryDirectory(prefix="nanou-") as scratch:
         progress(f"building for {target.name}")
-        build = build_harness(_fresh_library(compiled, Path(scratch)), target, Path(scratch) / "bench")
+        build = build_harness(_write_library(compiled, Path(scratch)), target, Path(scratch) / "bench")
         progress(f"running {frames} frames on {target.name}")
         run = run_harness(build, cases.flat)
     instructions = round(sum(run.instructions) / frames) if run.instructions else None
-    plan = compiled.plan
     return BenchResult(
         target.name,
         "aot",
-        objective.optimize,
         model.sha256,
         plan.macs,
         compiled.program.recomputed_macs,
@@ -235,30 +238,11 @@ def bench(
     )
 
 
-@dataclass(frozen=True)
-class LayerCost:
-    """Instructions of one operator in one inference, and the kernel that did it. Operator -1: what is left."""
-
-    operator: int
-    kernel: str
-    summary: str
-    macs: int
-    instructions: int
-
-
-def bench_layers(
-    model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE, *, progress: Progress = _silent
-) -> tuple[LayerCost, ...]:
-    """Instructions by operator, on one fixed frame. Raises DeployError where the board cannot count."""
+def bench_layers(compiled: Compiled, board: Board, *, progress: Progress = _silent) -> tuple[LayerCost, ...]:
+    """Instructions by operator and class, on one fixed frame. Raises DeployError where the board cannot tell."""
     target = verification_board(board)
-    compiled = compile_for(model, board, objective)
-    cases = make_cases(compiled.graph, model.preprocessing, 1, seed=0)
+    cases = make_cases(compiled.graph, compiled.model.preprocessing, 1, seed=0)
     with TemporaryDirectory(prefix="nanou-") as scratch:
         progress(f"counting by operator on {target.name}")
-        library = _fresh_library(compiled, Path(scratch))
-        build = build_harness(library, target, Path(scratch) / "layers", per_layer=True)
-        counts = run_harness(build, cases.flat).layer_instructions or {}
-    stages = {stage.operator_index: stage for stage in compiled.program.stages if not stage.is_again}
-    costs = [LayerCost(i, stage.kernel.template, stage.summary, stage.macs, counts[i]) for i, stage in stages.items()]
-    rest = sum(count for operator, count in counts.items() if operator not in stages)
-    return (*costs, LayerCost(-1, "", "return to the caller", 0, rest))
+        library = _write_library(compiled, Path(scratch))
+        return profile(compiled, library, target, cases.flat, Path(scratch) / "layers")

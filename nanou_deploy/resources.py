@@ -27,3 +27,9 @@ def firmware_folder() -> Path:
 def models_folder() -> Path:
     """The trained models that come with nanou-deploy. Raises DeployError where there are none."""
     return _find("_models", "models", ".")
+
+
+@cache
+def docs_folder() -> Path:
+    """The figures of others that benchmarks quote. Raises DeployError if the installation is damaged."""
+    return _find("_docs", "docs", "published_figures.toml")

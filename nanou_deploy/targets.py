@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -113,8 +114,16 @@ class Target:
     count_plugin: bool = False
 
 
-def find_target(board: Board, *, sanitize: bool = False, compiler: str | None = None) -> Target:
-    """Raises ToolMissing where there is no compiler, DeployError where the harness cannot run on `board`."""
+def find_target(board: Board, *, sanitize: bool = False, profile: bool = False, compiler: str | None = None) -> Target:
+    """Raises ToolMissing where there is no compiler, DeployError where the harness cannot run on `board`.
+
+    `profile`: instructions are to be counted one by one, by a plugin even where the program could count them all.
+    """
+    if profile and board.kind != "qemu":
+        raise DeployError(
+            f"{board.name} counts instructions, if at all, only as a whole",
+            hint=f"use an emulated board: --board {', '.join(name for name in _BARE if name.endswith('-qemu'))}",
+        )
     if board.kind == "host":
         tool = find_sanitizing_compiler(compiler) if sanitize else find_host_compiler(compiler)
         flags = (*_WARNINGS, *(_SANITIZE if sanitize else _OPTIMIZE))
@@ -126,7 +135,7 @@ def find_target(board: Board, *, sanitize: bool = False, compiler: str | None = 
         )
     if sanitize:
         raise DeployError("sanitizers need an operating system", hint="use --board host")
-    return _BARE[board.name](compiler)
+    return (_PROFILED if profile else _BARE)[board.name](compiler)
 
 
 def _bare(
@@ -143,10 +152,10 @@ def _bare(
     )
 
 
-def _rv32(compiler: str | None, machine: str, memory: str, *defines: str) -> Target:
+def _rv32(compiler: str | None, machine: str, memory: str, *defines: str, count_plugin: bool = False) -> Target:
     tool = find_rv32_compiler(compiler)
     flags = (*(_RV32_ZIG if tool.is_zig else _RV32), *_OPTIMIZE)
-    return _bare(Driver(tool), flags, ("rv32/start.S", machine), memory, *defines)
+    return _bare(Driver(tool), flags, ("rv32/start.S", machine), memory, *defines, count_plugin=count_plugin)
 
 
 def _arm(compiler: str | None, cpu: str) -> Target:
@@ -166,7 +175,7 @@ def _uart(base: int) -> str:
     return f"-DNANOU_UART_BASE={base:#x}u"
 
 
-_BARE = {
+_BARE: Mapping[str, Callable[[str | None], Target]] = {
     "rv32-qemu": lambda compiler: _rv32(compiler, "bare/semihost.c", "rv32/virt.ld", "-DNANOU_COUNT_CSR=minstret"),
     "esp32c3-sim": lambda compiler: _rv32(
         compiler, "bare/uart.c", "rv32/esp32c3.ld", "-DNANOU_COUNT_CSR=mcycle", _uart(0x60000000)
@@ -179,5 +188,11 @@ _BARE = {
     "esp32-sim": lambda compiler: _xtensa("bare/uart.c", "xtensa/esp32.ld", "-DNANOU_COUNT_CCOUNT", _uart(0x3FF40000)),
     "esp32s3-sim": lambda compiler: _xtensa(
         "bare/uart.c", "xtensa/esp32s3.ld", "-DNANOU_COUNT_CCOUNT", _uart(0x60000000)
+    ),
+}
+_PROFILED: Mapping[str, Callable[[str | None], Target]] = {
+    **_BARE,
+    "rv32-qemu": lambda compiler: _rv32(
+        compiler, "bare/semihost.c", "rv32/virt.ld", "-DNANOU_COUNT_MARKS", count_plugin=True
     ),
 }

@@ -30,6 +30,7 @@ XTENSA_TOOLS_HINT = (
     "install them: `sudo apt-get install clang-22 llvm-22 binutils-xtensa-lx106` (where clang-22 is not packaged: "
     "https://apt.llvm.org)"
 )
+DISASSEMBLER_HINT = "install it: `sudo apt-get install {package}`"
 QEMU_HINT = "install it: `sudo apt-get install qemu-system-misc` (Debian 13 and later: qemu-system-riscv)"
 QEMU_ARM_HINT = "install it: `sudo apt-get install qemu-system-arm`"
 QEMU_XTENSA_HINT = "install it: `sudo apt-get install qemu-system-misc`"
@@ -131,6 +132,20 @@ def find_xtensa_tools() -> XtensaTools:
     raise ToolMissing(
         "no compiler for Xtensa (clang-22, llc-22, llvm-mc-22, xtensa-lx106-elf-ld)", hint=XTENSA_TOOLS_HINT
     )
+
+
+def find_disassembler(isa: str) -> Tool:
+    """The objdump that belongs to the compiler for this instruction set. Raises ToolMissing."""
+    llvm = tuple(f"llvm-objdump-{version}" for version in XTENSA_LLVM_VERSIONS)
+    names, package = {
+        "rv": (("riscv64-unknown-elf-objdump", "riscv32-esp-elf-objdump", *llvm), "binutils-riscv64-unknown-elf"),
+        "ar": (("arm-none-eabi-objdump", *llvm), "binutils-arm-none-eabi"),
+        "xt": (llvm, "llvm-22"),
+    }[isa[:2]]
+    tool = _find_program(names)
+    if tool is None:
+        raise ToolMissing(f"no disassembler for {isa} ({names[0]})", hint=DISASSEMBLER_HINT.format(package=package))
+    return tool
 
 
 def _find_qemu(architecture: str, hint: str) -> Tool:

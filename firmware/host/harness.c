@@ -2,12 +2,11 @@
  *
  * Input: whole frames of NANOU_INPUT_BYTES, one after the other.
  * Output: records, each a header of three little-endian words and then its data:
- *     operator index of the .tflite file, or one of RECORD_...
+ *     operator index of the .tflite file, or RECORD_OUTPUT
  *     frame number, from 0
  *     size of the data in bytes
- * Builds with NANOU_TRACE record what each operator wrote. With NANOU_LAYER_COUNTS as well, they record how
- * many instructions that took instead. Console: one line of statistics per frame, "error ..." lines, and what
- * the target adds.
+ * Builds with NANOU_TRACE record what each operator wrote. Console: one line of statistics per frame,
+ * "error ..." lines, and what the target adds.
  */
 #include "measure.h"
 #include "nanou.h"
@@ -15,11 +14,6 @@
 #include "target.h"
 
 #define RECORD_OUTPUT 0xFFFFFFFFu /* the output frame */
-#define RECORD_LAYER                                                                                         \
-    0xFFFFFFFEu /* operator or LAYER_..., count at the start, count at the end: 4, 8, 8 bytes */
-
-#define LAYER_REST  0xFFFFFFFFu /* from the last operator to the return of nanou_invoke */
-#define LAYER_EMPTY 0xFFFFFFFEu /* nothing: what nanou_trace itself adds to each operator */
 
 enum { EXIT_DONE = 0, EXIT_INIT = 10, EXIT_INVOKE = 11, EXIT_STREAM = 12 };
 
@@ -63,44 +57,7 @@ static void write_record(uint32_t kind, const int8_t *data, uint32_t size_bytes)
     }
 }
 
-#if defined(NANOU_LAYER_COUNTS)
-
-static uint64_t layer_start;
-
-/* Ends the count for one operator, or for some rows of it, and starts the next. Not inlined, so that an empty
- * interval between two calls costs what the call costs everywhere. */
-__attribute__((noinline)) void nanou_trace(uint32_t operator_index, const int8_t *data, uint32_t size_bytes) {
-    const uint64_t end = instruction_count();
-    (void)data;
-    (void)size_bytes;
-    uint8_t record[20];
-    put_word(record, operator_index);
-    put_word(record + 4, (uint32_t)layer_start);
-    put_word(record + 8, (uint32_t)(layer_start >> 32));
-    put_word(record + 12, (uint32_t)end);
-    put_word(record + 16, (uint32_t)(end >> 32));
-    write_record(RECORD_LAYER, (const int8_t *)record, sizeof record);
-    layer_start = instruction_count();
-}
-
-/* Invokes the model between two extra intervals: an empty one, and the rest after the last operator. */
-static nanou_status_t invoke_measured(nanou_t *net) {
-    print_number("frame ", frame_number);
-    target_print("\n");
-    layer_start = instruction_count();
-    for (int i = 0; i < 2; i++) { /* the first interval is not quite empty; the second replaces it */
-        uint32_t layer = LAYER_EMPTY;
-        __asm__("" : "+r"(layer)); /* no copy of nanou_trace for this value */
-        nanou_trace(layer, NULL, 0);
-    }
-    const nanou_status_t status = nanou_invoke(net);
-    uint32_t layer = LAYER_REST;
-    __asm__("" : "+r"(layer));
-    nanou_trace(layer, NULL, 0);
-    return status;
-}
-
-#elif defined(NANOU_MEASURED) && !defined(NANOU_TRACE)
+#if defined(NANOU_MEASURED) && !defined(NANOU_TRACE)
 
 /* Invokes the model and prints the counts before an empty interval, before and after the call; then the
  * stack. */

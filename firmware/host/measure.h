@@ -4,14 +4,17 @@
  *     NANOU_COUNT_CSR=minstret   RISC-V in QEMU with -icount shift=0
  *     NANOU_COUNT_CSR=mcycle     RISC-V in a simulator that spends one cycle per instruction
  *     NANOU_COUNT_CCOUNT         Xtensa in such a simulator
- *     NANOU_COUNT_MARKS          other cores in QEMU: the program only marks the place, by a call of
- * nanou_mark; plugin/count.c notes how many instructions had been executed at each mark, and what is printed
- * here is which mark it was
+ *     NANOU_COUNT_MARKS          other cores in QEMU, and under plugin/profile.c: the program only marks the
+ * place, by a call of nanou_mark; plugin/count.c notes how many instructions had been executed at each mark,
+ * and what is printed here is which mark it was
  */
 #ifndef NANOU_MEASURE_H
 #define NANOU_MEASURE_H
 
 #include <stdint.h>
+
+/* So that what surrounds a call is the same code wherever the count comes from. */
+#define NOT_INLINED __attribute__((noinline))
 
 #if defined(NANOU_COUNT_CSR)
 
@@ -27,7 +30,7 @@
     })
 
 /* Instructions retired so far. The high half is read twice in case the low half wraps in between. */
-static inline uint64_t instruction_count(void) {
+static NOT_INLINED uint64_t instruction_count(void) {
     uint32_t high, low;
     do {
         high = READ_CSR(CSR_NAME(NANOU_COUNT_CSR) "h");
@@ -39,9 +42,8 @@ static inline uint64_t instruction_count(void) {
 
 #elif defined(NANOU_COUNT_CCOUNT)
 
-/* Cycles so far, modulo 2^32: differences are right as long as one inference takes fewer. Not inlined, so
- * that what surrounds the call is the same code as with marks. */
-static __attribute__((noinline)) uint64_t instruction_count(void) {
+/* Cycles so far, modulo 2^32: differences are right as long as one inference takes fewer. */
+static NOT_INLINED uint64_t instruction_count(void) {
     uint32_t cycles;
     __asm__ volatile("rsr %0, ccount" : "=r"(cycles) : : "memory");
     return cycles;
@@ -53,7 +55,7 @@ static __attribute__((noinline)) uint64_t instruction_count(void) {
 void mark_here(void); /* start.S of each architecture */
 
 /* Which mark this is, from 0. */
-static __attribute__((noinline)) uint64_t instruction_count(void) {
+static NOT_INLINED uint64_t instruction_count(void) {
     static uint32_t mark_number;
     mark_here();
     return mark_number++;

@@ -19,7 +19,7 @@ _COMMANDS = {  # in the order of a first project; the value is the module that d
     "generate": "generate",
     "build": "build",
     "verify": "verify",
-    "bench": "verify",
+    "bench": "bench",
     "boards": "boards",
     "doctor": "boards",
     "clean": "clean",

@@ -1,4 +1,4 @@
-"""`verify` and `bench`: is the generated code right, and what does it cost?"""
+"""`verify`: is the generated code right?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from codegen.objective import Objective
     from nanou_deploy.golden import ExecutorResult, GoldenReport
-    from nanou_deploy.pipeline import LayerCost
 
 
 @click.command(short_help="Compare every executor, byte for byte.")
@@ -112,59 +111,3 @@ def _images(data: Path | None, height_px: int, width_px: int) -> list[npt.NDArra
     from nanou_train.data import DatasetSpec, load_split
 
     return list(load_split(DatasetSpec(data, height_px, width_px), "test").images)
-
-
-@click.command(short_help="Instructions, RAM, stack, code and tables.")
-@model_option
-@board_option("rv32-qemu")
-@objective_options
-@click.option("--per-layer", is_flag=True, help="Also count by operator.")
-@json_option
-def bench(model: Path | None, board: str, objective: Objective, per_layer: bool, as_json: bool) -> int:
-    """Count instructions, RAM, stack, code and tables of one inference (aot runtime).
-
-    Instructions are exact counts from the emulator. Emulated cycles are no milliseconds, so none are shown.
-    """
-    from nanou_deploy.boards import find_board
-    from nanou_deploy.pipeline import bench as run
-    from nanou_deploy.pipeline import bench_layers, open_model
-
-    target, quantized = find_board(board), open_model(model)
-    result = run(quantized, target, objective, progress=progress)
-    layers = bench_layers(quantized, target, objective, progress=progress) if per_layer else ()
-    if as_json:
-        emit_json("bench/1", {**as_dict(result), **({"layers": layers} if per_layer else {})})
-    else:
-        if layers:
-            _print_layers(layers)
-        rows = [(key.replace("_", " "), _figure(value)) for key, value in as_dict(result).items()]
-        emit_table(("Figure", "Value"), rows)
-    return EXIT_OK if result.exact else EXIT_MISMATCH
-
-
-def _print_layers(layers: tuple[LayerCost, ...]) -> None:
-    emit_table(
-        ("#", "Kernel", "What", "MACs", "Instructions", "per MAC"),
-        (
-            (
-                cost.operator if cost.operator >= 0 else "",
-                cost.kernel,
-                cost.summary,
-                f"{cost.macs:,}" if cost.macs else "",
-                f"{cost.instructions:,}",
-                f"{cost.instructions / cost.macs:.2f}" if cost.macs else "",
-            )
-            for cost in layers
-        ),
-        right=(0, 3, 4, 5),
-    )
-
-
-def _figure(value: object) -> str:
-    if value is None:
-        return "not counted here"
-    if isinstance(value, bool):
-        return "yes" if value else "NO"
-    if isinstance(value, tuple):
-        return " ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)

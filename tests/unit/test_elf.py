@@ -30,6 +30,18 @@ def test_sections_of_an_object(compiler: str, require_tool: Callable[..., str], 
     assert elf.ram_bytes(sections) == 300 * 4 + 4
     assert 4 <= elf.code_bytes(sections) <= 64
     assert elf.flash_bytes(sections) >= elf.code_bytes(sections) + 1000 + 4
+    table, buffer = (elf.find_symbol(tmp_path / "a.o", name) for name in ("table", "buffer"))
+    assert table is not None
+    assert buffer is not None
+    assert (table.size_bytes, buffer.size_bytes) == (1000, 1200)
+    assert elf.find_symbol(tmp_path / "a.o", "absent") is None
+
+
+def test_symbols_have_the_addresses_that_the_linker_gave(require_tool: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text(SOURCE)
+    command = [require_tool("riscv64-unknown-elf-gcc"), "-march=rv32imc", "-mabi=ilp32", "-nostdlib"]
+    subprocess.run([*command, "-Wl,-Tdata=0x81234000", "-Wl,-e,next", "a.c", "-o", "a.elf"], cwd=tmp_path, check=True)
+    assert elf.find_symbol(tmp_path / "a.elf", "counter") == elf.Symbol(0x81234000, 4)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF", b"MZ" + bytes(100), b"\x7fELF\x01\x02\x01" + bytes(60)])

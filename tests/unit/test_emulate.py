@@ -10,7 +10,7 @@ import pytest
 
 from nanou_deploy.boards import BOARDS, find_board
 from nanou_deploy.build import Build, build_harness
-from nanou_deploy.emulate import REST, run_harness
+from nanou_deploy.emulate import run_harness
 from nanou_deploy.errors import DeployError
 from tests.unit.invert_model import INPUT_BYTES, Int8Array, expected_outputs, inverted, make_library
 
@@ -22,7 +22,6 @@ TWINS = [
     ("xtensa-qemu", "esp32-sim"),
     ("xtensa-qemu", "esp32s3-sim"),
 ]  # the same code in two emulators
-LAYER_SLACK_INSTRUCTIONS = 40  # what calls of the hook cost their callers
 STORE_FAULTS = {
     "rv32-qemu": "store access fault at pc 0x8[0-9a-f]{7}",
     "cortex-m4-qemu": "data access fault at pc 0x0000[0-9a-f]{4}",
@@ -128,32 +127,6 @@ def test_two_emulators_count_the_same(
     counts = [run_harness(_build(tmp_path, board), inputs).instructions for board in (one, other)]
     assert counts[0] is not None
     assert counts[0] == counts[1]
-
-
-@pytest.mark.parametrize("board", EMULATED)
-def test_layers_are_counted_apart(
-    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
-) -> None:
-    need_board(board)
-    nops = ("", f'__asm__ volatile("{"nop; " * 20}");')  # between operator 0 and its hook
-    plain, longer = (run_harness(_build(tmp_path, board, fault, per_layer=True), inputs) for fault in nops)
-    assert plain.layer_instructions is not None
-    assert longer.layer_instructions is not None
-    assert list(plain.layer_instructions) == [0, 1, REST]
-    added = {key: count - plain.layer_instructions[key] for key, count in longer.layer_instructions.items()}
-    assert added == {0: pytest.approx(20, abs=3), 1: 0, REST: 0}  # branches around them may get longer
-    assert plain.instructions is None  # counting is part of it
-    np.testing.assert_array_equal(plain.outputs, expected_outputs(inputs))
-
-    whole = run_harness(_build(tmp_path, board), inputs).instructions
-    assert whole is not None
-    assert 0 < plain.layer_instructions[REST] < 40
-    assert abs(sum(plain.layer_instructions.values()) - whole[0]) < LAYER_SLACK_INSTRUCTIONS
-
-
-def test_layers_are_not_counted_on_the_host(tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="emulated boards"):
-        _build(tmp_path, "host", per_layer=True)
 
 
 @pytest.mark.parametrize("board", EMULATED)

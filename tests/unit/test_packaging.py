@@ -72,6 +72,11 @@ def test_data_travels_with_the_wheel(installed: Path, inside: str, source: str) 
     assert shipped == tracked
 
 
+def test_published_figures_travel_with_the_wheel(installed: Path) -> None:
+    shipped = installed / "nanou_deploy/_docs/published_figures.toml"
+    assert shipped.read_bytes() == (REPOSITORY / "docs/published_figures.toml").read_bytes()
+
+
 def test_default_model_becomes_a_verified_library(
     installed: Path, tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:

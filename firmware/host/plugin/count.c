@@ -4,35 +4,10 @@
  * after it, as ENTRY does when an Xtensa register window has to be spilled. Each time the guest executes its
  * function nanou_mark, the number of instructions executed so far is appended to the file of the argument
  * "out", as eight bytes in the byte order of this machine.
- *
- * Distributions do not package qemu-plugin.h, so the few declarations needed are here, after "QEMU TCG
- * Plugins" in QEMU's developer documentation. They are the same in all versions of the interface;
- * PLUGIN_VERSION says which one is claimed, since QEMU 9 refuses the first and older ones refuse the second.
  */
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_insn;
-struct qemu_plugin_tb;
-enum { QEMU_PLUGIN_CB_NO_REGS = 0 };
-
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *block, size_t index);
-const char *qemu_plugin_insn_symbol(const struct qemu_plugin_insn *instruction);
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
-                                           void (*translated)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *instruction,
-                                            void (*executed)(unsigned int, void *), int flags, void *data);
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*at_exit)(qemu_plugin_id_t, void *),
-                                    void *data);
-int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv);
-
-#define EXPORT __attribute__((visibility("default")))
-EXPORT extern int qemu_plugin_version;
-EXPORT int qemu_plugin_version = PLUGIN_VERSION;
+#include "qemu_plugin.h"
 
 static FILE *marks;
 static uint64_t executed_instructions;
@@ -52,13 +27,10 @@ static void instrument(qemu_plugin_id_t id, struct qemu_plugin_tb *block) {
     (void)id;
     for (size_t i = 0; i < qemu_plugin_tb_n_insns(block); i++) {
         struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(block, i);
-        const char *symbol = qemu_plugin_insn_symbol(instruction);
-        const int is_mark = symbol != NULL && strcmp(symbol, "nanou_mark") == 0;
-        if (symbol != NULL && strncmp(symbol, "nanou_uncounted", 15) == 0) {
-            continue;
+        if (!is_uncounted(instruction)) {
+            qemu_plugin_register_vcpu_insn_exec_cb(instruction, is_mark(instruction) ? count_mark : count,
+                                                   QEMU_PLUGIN_CB_NO_REGS, NULL);
         }
-        qemu_plugin_register_vcpu_insn_exec_cb(instruction, is_mark ? count_mark : count,
-                                               QEMU_PLUGIN_CB_NO_REGS, NULL);
     }
 }
 

@@ -9,7 +9,8 @@ vectors:
 
 /* Compiled code calls by CALL8 only, so that frames are 8 registers apart and other window exceptions mean a
  * crash: they find zeros here, which are an illegal instruction. */
-    .org 0x80                   /* overflow: the registers of the oldest frame, a0 to a7 here, go to the stack, */
+    .org 0x80
+window_overflow:                /* the registers of the oldest frame, a0 to a7 here, go to the stack, */
     s32e a0, a9, -16            /* four below the stack pointer of the frame it called, which is a9, */
     s32e a1, a9, -12
     s32e a2, a9, -8
@@ -21,7 +22,8 @@ vectors:
     s32e a7, a0, -20
     rfwo
 
-    .org 0xC0                   /* underflow: the same way back, before a return to the frame */
+    .org 0xC0
+window_underflow:               /* the same way back, before a return to the frame */
     l32e a0, a9, -16
     l32e a1, a9, -12
     l32e a2, a9, -8

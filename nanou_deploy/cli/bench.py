@@ -1,0 +1,170 @@
+"""`bench`: what does an inference cost, and what do its instructions do?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from nanou_deploy.cli.options import board_option, json_option, objective_options
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
+from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
+
+if TYPE_CHECKING:
+    from codegen.model import QuantizedModel
+    from codegen.objective import Objective
+    from nanou_deploy.report.benchmarks import TextTable
+
+
+@click.command(short_help="Instructions, RAM, stack, code and tables.")
+@click.option(
+    "--model",
+    "models",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A .tflite file or a run folder; with --compare any number. Default: the model that comes with nanou-deploy.",
+)
+@board_option("rv32-qemu")
+@objective_options
+@click.option("--per-layer", is_flag=True, help="Also count by operator (boards in QEMU).")
+@click.option("--breakdown", is_flag=True, help="Also count by operator and class of instruction (boards in QEMU).")
+@click.option("--compare", "is_comparison", is_flag=True, help="Measure runtimes, boards and schedules in one table.")
+@click.option("--boards", metavar="A,B", help="With --compare: boards, or all that run here. Default: those in QEMU.")
+@click.option(
+    "--markdown",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --compare: write the document, breakdown and published figures included.",
+)
+@json_option
+def bench(
+    models: tuple[Path, ...],
+    board: str,
+    objective: Objective,
+    per_layer: bool,
+    breakdown: bool,
+    is_comparison: bool,
+    boards: str | None,
+    markdown: Path | None,
+    as_json: bool,
+) -> int:
+    """Count instructions, RAM, stack, code and tables of one inference.
+
+    Instructions are exact counts from the emulator. Emulated cycles are no milliseconds, so none are shown.
+    With --compare a missing tool gives a line that names it. Exit code 3 where an output is not TFLite Micro's.
+    """
+    from nanou_deploy.pipeline import open_model
+
+    _check_usage(models, per_layer, is_comparison, boards, markdown)
+    opened = [open_model(path) for path in models or (None,)]
+    if is_comparison:
+        return _compare(opened, models, boards, breakdown, markdown, as_json)
+    return _measure(opened[0], board, objective, per_layer or breakdown, breakdown, as_json)
+
+
+def _check_usage(
+    models: tuple[Path, ...], per_layer: bool, is_comparison: bool, boards: str | None, markdown: Path | None
+) -> None:
+    """Raises UsageError for options that do not go together, DeployError before minutes are spent for nothing."""
+    from nanou_deploy.errors import DeployError
+
+    board_given = click.get_current_context().get_parameter_source("board") is ParameterSource.COMMANDLINE
+    if is_comparison and (board_given or per_layer):
+        raise click.UsageError("with --compare it is --boards and --breakdown, not --board and --per-layer")
+    if not is_comparison and (boards is not None or markdown is not None or len(models) > 1):
+        raise click.UsageError("--boards, --markdown and several --model belong to --compare")
+    if markdown is not None and not markdown.absolute().parent.is_dir():
+        raise DeployError(f"cannot write {markdown}: there is no folder {markdown.parent}", hint="make it first")
+
+
+def _measure(
+    model: QuantizedModel, board: str, objective: Objective, per_layer: bool, breakdown: bool, as_json: bool
+) -> int:
+    from nanou_deploy.boards import find_board
+    from nanou_deploy.compilation import compile_for
+    from nanou_deploy.pipeline import bench_compiled, bench_layers
+    from nanou_deploy.report.benchmarks import layers_table
+
+    target = find_board(board)
+    compiled = compile_for(model, target, objective)
+    layers = bench_layers(compiled, target, progress=progress) if per_layer else ()
+    result = bench_compiled(compiled, target, progress=progress)
+    if as_json:
+        emit_json("bench/1", {**as_dict(result), "objective": objective, **({"layers": layers} if layers else {})})
+    else:
+        if layers:
+            _print(layers_table(layers, by_class=breakdown))
+        rows = [(key.replace("_", " "), _figure(value)) for key, value in as_dict(result).items()]
+        emit_table(("Figure", "Value"), rows)
+    return EXIT_OK if result.exact else EXIT_MISMATCH
+
+
+def _compare(
+    models: list[QuantizedModel],
+    paths: tuple[Path, ...],
+    boards: str | None,
+    breakdown: bool,
+    markdown: Path | None,
+    as_json: bool,
+) -> int:
+    from nanou_deploy.compare import compare, select_boards
+    from nanou_deploy.report.benchmarks import compare_table, kernels_table, render_benchmarks
+
+    selected = select_boards(boards)
+    with_breakdown = breakdown or markdown is not None
+    comparisons = [compare(model, selected, breakdown=with_breakdown, progress=progress) for model in models]
+    if markdown:
+        _write(markdown, render_benchmarks(comparisons, _command(paths, boards, markdown)))
+    if as_json:
+        emit_json("bench-compare/1", {"models": comparisons})
+    else:
+        for comparison in comparisons:
+            click.secho(f"{comparison.model}, sha256 {comparison.sha256[:12]}", bold=True)
+            _print(compare_table(comparison))
+            if with_breakdown:
+                _print(kernels_table(comparison))
+    exact = all(row.exact is not False for comparison in comparisons for row in comparison.rows)
+    return EXIT_OK if exact else EXIT_MISMATCH
+
+
+def _command(paths: tuple[Path, ...], boards: str | None, markdown: Path) -> str:
+    """What to type for the same document; files outside the working directory by name alone."""
+
+    def shown(path: Path) -> str:
+        return path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
+
+    models = [f"--model {shown(path)}" for path in paths]
+    chosen = [f"--boards {boards}"] if boards else []
+    return " ".join(["nanou-deploy bench --compare", *models, *chosen, f"--markdown {shown(markdown)}"])
+
+
+def _write(path: Path, text: str) -> None:
+    from nanou_deploy.errors import DeployError
+
+    unfinished = path.with_name(f".{path.name}.new")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise DeployError(
+            f"cannot write {path}: {error.strerror}", hint="name a file in a folder that exists"
+        ) from error
+    progress(f"wrote {path}")
+
+
+def _print(table: TextTable) -> None:
+    emit_table(table.columns, table.rows, right=table.right)
+    for note in table.notes:
+        click.echo(note)
+
+
+def _figure(value: object) -> str:
+    if value is None:
+        return "not counted here"
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
