@@ -31,7 +31,8 @@ class LayerCost:
     """Instructions of one operator in one inference, and the kernel that did it.
 
     `operator` is REST for what no operator does: the call and return, and the steps at which an input row would
-    arrive. `number` tells apart the parts of an operator, and what is computed again, whose `macs` are 0. `classes` maps each of instructions.CLASSES to its share of `instructions`.
+    arrive. `number` tells apart the parts of an operator, and what is computed again, whose `macs` are 0.
+    `classes` maps each of instructions.CLASSES to its share of `instructions`.
     """
 
     operator: int

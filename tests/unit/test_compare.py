@@ -38,9 +38,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
         classes = {"load": 300, "store": 100, "multiply": 400, "multiply_high_clamp": 50, "arithmetic": 149, "jump": 1}
         rest = {**dict.fromkeys(classes, 0), "jump": 10}
         return (
-            LayerCost(0, "conv_2d", "1x1 -> 1x1", 2000, 1000, classes),
-            LayerCost(1, "conv_2d", "1x1 -> 1x1", 1000, 1000, classes),
-            LayerCost(-1, "", "call, return, input rows", 0, 10, rest),
+            LayerCost(0, "0", "conv_2d", "1x1 -> 1x1", 2000, 1000, classes),
+            LayerCost(1, "1", "conv_2d", "1x1 -> 1x1", 1000, 1000, classes),
+            LayerCost(-1, "", "", "call, return, input rows", 0, 10, rest),
         )
 
     monkeypatch.setattr(module, "bench_compiled", bench_compiled)
