@@ -12,7 +12,8 @@ from dataclasses import dataclass
 class Target:
     """Pointwise kernels hold pixels x channels sums; depthwise ones go `columns_per_step` columns between jumps.
 
-    `dual_multiply`: one instruction multiplies two pairs of 16-bit numbers and adds both to a 32-bit sum.
+    `dual_multiply`: one instruction multiplies two pairs of 16-bit numbers and adds both products to a 32-bit sum, and
+    bytes are stored lowest first.
     """
 
     name: str
@@ -24,7 +25,7 @@ class Target:
 
 REGISTERS_32 = Target("32 registers", pixels_per_block=3, channels_per_block=4, columns_per_step=3)
 REGISTERS_16 = Target("16 registers", pixels_per_block=2, channels_per_block=4, columns_per_step=3)
-ARMV7E_M = Target("Armv7E-M", pixels_per_block=2, channels_per_block=4, columns_per_step=4, dual_multiply=True)
+ARMV7E_M = Target("Armv7E-M", pixels_per_block=2, channels_per_block=4, columns_per_step=6, dual_multiply=True)
 
 
 def find_target(isa: str) -> Target:

@@ -19,6 +19,9 @@ from codegen.ops.convolution import Convolution
 from codegen.ops.one_multiply import INT16_MAX, Finish
 from codegen.program import Constant, Kernel, Storage, Table
 
+# Between jumps, chosen like the numbers of codegen.target.
+_FOURS_PER_STEP = 2
+
 Lowered = tuple[Kernel, tuple[Table, ...]]
 
 
@@ -47,7 +50,8 @@ def _flips(convolution: Convolution) -> tuple[tuple[str, Constant], ...]:
 
 
 def pointwise(convolution: Convolution) -> Lowered | None:
-    """1x1, stride 1. A block whose weights fit into registers has two output channels, another one more."""
+    """1x1, stride 1, of at least two inputs. Two output channels of at most four inputs keep their weights in registers,
+    pixel by pixel; otherwise they are loaded once for a block of pixels."""
     window, target, in_channels = convolution.window, convolution.target, convolution.in_channels
     if not target.dual_multiply or not one_multiply.is_pointwise(convolution) or in_channels < 2:
         return None
@@ -69,7 +73,7 @@ def pointwise(convolution: Convolution) -> Lowered | None:
         ("pixels", pixels),
         ("pixel_blocks", -(-window.out_width // pixels)),
         ("steps_back", ((overlap * in_channels, overlap * convolution.out_channels),) * (overlap > 0)),
-        ("groups", (in_channels // 4,) * (in_channels >= 4)),
+        ("fours", tuple((size, n) for size, _, n in one_multiply.blocks_of(in_channels // 4, _FOURS_PER_STEP))),
         ("rest", ((), (f"pixel[{{0}}]{byte}",), (two,), (two, f"pixel[{{2}}]{byte}"))[rest]),
         ("rest_channels", rest),
         ("words", len(weights)),
@@ -91,7 +95,7 @@ def _pointwise_words(weights: IntArray) -> npt.NDArray[np.uint32]:
 
 
 def depthwise_3x3(convolution: Convolution) -> Lowered | None:
-    """3x3, stride 1, same size: two rows of the window in one word, two columns of the third."""
+    """Two rows of the window in one word, two columns of the third; None unless `is_depthwise_3x3`."""
     window = convolution.window
     if not convolution.target.dual_multiply or not one_multiply.is_depthwise_3x3(convolution) or window.in_width < 2:
         return None
