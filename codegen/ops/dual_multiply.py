@@ -50,8 +50,11 @@ def _flips(convolution: Convolution) -> tuple[tuple[str, Constant], ...]:
 
 
 def pointwise(convolution: Convolution) -> Lowered | None:
-    """1x1, stride 1, of at least two inputs. Two output channels of at most four inputs keep their weights in registers,
-    pixel by pixel; otherwise they are loaded once for a block of pixels."""
+    """1x1, stride 1, of at least two inputs.
+
+    Two output channels of at most four inputs keep their weights in registers and go pixel by pixel; otherwise weights
+    are loaded once for a block of pixels.
+    """
     window, target, in_channels = convolution.window, convolution.target, convolution.in_channels
     if not target.dual_multiply or not one_multiply.is_pointwise(convolution) or in_channels < 2:
         return None
