@@ -13,15 +13,21 @@ from codegen.model import Preprocessing, QuantizedModel
 from codegen.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.oracle import run_oracle
 from codegen.render import render_aot
+from codegen.target import REGISTERS_32, Target
 from codegen.write import write_project
 from nanou_deploy.boards import find_board
 from nanou_deploy.build import build_harness
 from nanou_deploy.emulate import run_harness
 
 
-def compile_bytes(flatbuffer: bytes, name: str = "case", objective: Objective = DEFAULT_OBJECTIVE) -> Compiled:
+def compile_bytes(
+    flatbuffer: bytes,
+    name: str = "case",
+    target: Target = REGISTERS_32,
+    objective: Objective = DEFAULT_OBJECTIVE,
+) -> Compiled:
     """A model whose preprocessing does not matter."""
-    return compile_model(QuantizedModel(name, flatbuffer, Preprocessing(1, 1)), objective=objective)
+    return compile_model(QuantizedModel(name, flatbuffer, Preprocessing(1, 1)), target, objective)
 
 
 def frames_for(compiled: Compiled, count: int = 4, seed: int = 0) -> npt.NDArray[np.int8]:
@@ -51,10 +57,11 @@ def assert_exact(
     board: str = "host",
     sanitize: bool = True,
     builtin_ref: bool = True,
+    target: Target = REGISTERS_32,
     objective: Objective = DEFAULT_OBJECTIVE,
 ) -> Compiled:
-    """All of the above, and the compiled C on `board`."""
-    compiled = compile_bytes(flatbuffer, objective=objective)
+    """All of the above, and the C compiled for `target`, on `board`."""
+    compiled = compile_bytes(flatbuffer, target=target, objective=objective)
     frames = frames_for(compiled)
     truth = assert_interpreters_agree(compiled, frames, builtin_ref=builtin_ref)
     library = folder / "nanou_model"

@@ -38,7 +38,10 @@ def test_u_net_is_exact(board: str, tmp_path: Path, require_tool: RequireTool) -
     assert 1 < compiled.plan.placement(skip).depth_rows < compiled.plan.placement(skip).rows
 
 
-@pytest.mark.parametrize(("board", "count"), [("host", 30), ("rv32-qemu", 4), ("esp32c3-sim", 1)])
+@pytest.mark.parametrize(
+    ("board", "count"),
+    [("host", 30), ("rv32-qemu", 4), ("esp32c3-sim", 1), ("cortex-m4-qemu", 3), ("cortex-m7-qemu", 1)],
+)
 def test_default_model(
     board: str, count: int, require_tool: RequireTool, require_module: Callable[[str], None]
 ) -> None:
@@ -47,6 +50,9 @@ def test_default_model(
     if board == "esp32c3-sim":
         require_module("labwired")
         require_tool("riscv64-unknown-elf-gcc")
+    if board.startswith("cortex"):
+        require_tool("qemu-system-arm")
+        require_tool("arm-none-eabi-gcc")
     report = verify(open_model(None), [(find_board(board), count)])
     assert report.passed, report
     assert {e.cases for e in report.executors if e.status != "absent"} == {count}
@@ -54,8 +60,11 @@ def test_default_model(
 
 def test_public_model(shared_model: Callable[[str], Path], require_tool: RequireTool) -> None:
     require_tool("qemu-system-riscv32")
+    require_tool("qemu-system-arm")
     model = load_model(shared_model("nano_u_botanic.tflite"))
-    report = verify(model, [(find_board("host"), 20), (find_board("rv32-qemu"), 3)])
+    report = verify(
+        model, [(find_board(name), n) for name, n in (("host", 20), ("rv32-qemu", 3), ("cortex-m4-qemu", 3))]
+    )
     assert report.passed, report
 
 
