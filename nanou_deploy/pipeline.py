@@ -186,7 +186,6 @@ class BenchResult:
     runtime: Runtime
     model_sha256: str
     macs: int
-    recomputed_macs: int
     instructions: int | None
     instructions_per_mac: float | None
     ram_bytes: int
@@ -197,6 +196,7 @@ class BenchResult:
     exact: bool
     compiler: str
     flags: tuple[str, ...]
+    recomputed_macs: int = 0
 
 
 def bench(
@@ -224,7 +224,6 @@ def bench_compiled(compiled: Compiled, board: Board, *, progress: Progress = _si
         "aot",
         model.sha256,
         plan.macs,
-        compiled.program.recomputed_macs,
         instructions,
         round(instructions / plan.macs, 3) if instructions and plan.macs else None,
         plan.working_bytes,
@@ -235,6 +234,7 @@ def bench_compiled(compiled: Compiled, board: Board, *, progress: Progress = _si
         bool(np.array_equal(run.outputs, truth)),
         build.compiler,
         build.flags,
+        compiled.program.recomputed_macs,
     )
 
 
