@@ -83,6 +83,8 @@ def _overflow(channel: RequantizedChannel, value_low: int, value_high: int) -> s
         return "" if fits else "the accumulator or its left shift can leave int32"
     if found.c < 0 or found.multiplier not in range(2**31):
         return "a factor is negative"
+    if found.shift not in range(32):
+        return f"int32 is shifted by {found.shift}"
     if value_low not in _INT32 or value_high not in _INT32:
         return "a partial sum can leave int32"
     least = found.b + found.c * channel.sums.low

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codegen.high_mul import Rescale, WeightedSum, find_high_mul
+from codegen import certificate
+from codegen.high_mul import RequantizedChannel, Rescale, WeightedSum, find_high_mul
 from codegen.requantize import quantize_multiplier
 from tests.high_mul_certificate import certify
 
@@ -55,6 +57,34 @@ def test_what_is_found_is_exact(
         assert result.offset == offset
         assert sign_correction or result.sign_correction == 0
         certify(result, exact, sums, samples=100)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    channels(),
+    st.booleans(),
+    st.sampled_from(["c", "b", "multiplier", "shift", "sign_correction", "offset"]),
+    st.data(),
+)
+def test_the_certificate_knows_right_from_wrong(
+    channel: Channel, sign_correction: bool, field: str, data: st.DataObject
+) -> None:
+    """`codegen.certificate` compares few sums; here all are compared, by other arithmetic, and both must agree."""
+    exact, sums = channel
+    offset = -1 if sign_correction else 0
+    right = find_high_mul(exact, sums, max_weight=32767, max_shift=8, sign_correction=sign_correction, offset=offset)
+    if right is None:
+        return
+    assert certificate.certify(RequantizedChannel(exact, sums, right)).failure == ""
+    size = abs(getattr(right, field)) // 64 + 1
+    wrong = replace(right, **{field: getattr(right, field) + data.draw(st.integers(-size, size))})
+    stated = certificate.certify(RequantizedChannel(exact, sums, wrong)).failure
+    try:
+        certify(wrong, exact, sums, samples=100)
+    except (AssertionError, ValueError):
+        assert stated
+    else:  # it refuses what C does not define, or where results could decrease, without looking further
+        assert not stated or "is negative" in stated or "is shifted" in stated
 
 
 @settings(max_examples=50, deadline=None)

@@ -84,6 +84,20 @@ def test_inspect(tmp_path: Path) -> None:
     assert "MAX_POOL_2D" in run("inspect", cwd=tmp_path).stdout
 
 
+def test_inspect_proofs(tmp_path: Path) -> None:
+    code, document = run_json("inspect", "--proofs", cwd=tmp_path)
+    assert (code, document["failures"]) == (0, [])
+    assert len(document["layers"]) == 32
+    assert all(c["failure"] == "" for layer in document["layers"] for c in layer["channels"])
+    assert document["memory"]["peak_bytes"] <= document["memory"]["working_bytes"]
+    assert {"RISC-V, 32 bits", "x86-64"} < {bound["processor"] for bound in document["stack"]}
+    shown = run("inspect", "--proofs", cwd=tmp_path)
+    assert shown.returncode == 0
+    for category in ("sums", "requantization", "index ranges", "memory", "stack"):
+        assert f"\n{category} " in shown.stdout
+    assert "NOT proven" not in shown.stdout
+
+
 def test_generate_is_repeatable(tmp_path: Path) -> None:
     code, first = run_json("generate", "--output", "lib", cwd=tmp_path)
     _, second = run_json("generate", "--output", "lib", cwd=tmp_path)

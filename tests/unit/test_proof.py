@@ -1,0 +1,123 @@
+"""What is proven of a compiled model, and that each kind of proof can fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from codegen.compile import Compiled
+from codegen.program import Stage
+from codegen.proof import Proofs, prove
+from codegen.render import render_aot
+from codegen.render_aot import aot_files
+from nanou_deploy.cli.proofs import show_proofs
+from tests.generated import MODELS, compiled
+
+
+def proven(model: Compiled) -> Proofs:
+    return prove(model, aot_files(model))
+
+
+def with_stage(model: Compiled, index: int, stage: Stage) -> Compiled:
+    stages = (*model.program.stages[:index], stage, *model.program.stages[index + 1 :])
+    return replace(model, program=replace(model.program, stages=stages))
+
+
+def find(model: Compiled, template: str) -> tuple[int, Stage]:
+    return next((i, s) for i, s in enumerate(model.program.stages) if s.kernel.template == template)
+
+
+@pytest.mark.parametrize("which", MODELS)
+@pytest.mark.parametrize("isa", ["rv32", "arm"])
+def test_everything_is_proven(which: str, isa: str) -> None:
+    model = compiled(which, isa)
+    proofs = proven(model)
+    assert proofs.failures == ()
+    assert len(proofs.layers) == len(model.program.stages)
+    assert proofs.memory.steps == len(model.plan.schedule)
+    assert proofs.memory.rows_read > proofs.calls
+    for layer, stage in zip(proofs.layers, model.program.stages, strict=True):
+        output = next(array for array in layer.arrays if array.name == "output")
+        assert output.touched == output.available == model.program.rows[stage.output].size_bytes
+        assert bool(layer.channels) == (stage.accumulator is not None)
+
+
+def test_all_forms_of_requantization_occur() -> None:
+    channels = [c for which in MODELS for layer in proven(compiled(which)).layers for c in layer.channels]
+    assert {c.form for c in channels} == {"one multiply", "two roundings"}
+    assert any(c.sign_correction for c in channels)
+    assert all(c.compared >= 2 * c.thresholds for c in channels)
+
+
+def test_a_wrong_multiplier_is_found() -> None:
+    model = compiled("default")
+    index, stage = find(model, "conv_2d_pointwise")
+    first, *others = stage.tables[0].channels
+    assert first.found is not None
+    wrong = replace(
+        first, found=replace(first.found, multiplier=first.found.multiplier + first.found.multiplier // 256)
+    )
+    table = replace(stage.tables[0], channels=(wrong, *others))
+    failures = proven(with_stage(model, index, replace(stage, tables=(table, *stage.tables[1:])))).failures
+    assert len(failures) == 1
+    assert f"{stage.label}: channel 0: differs from TFLite's result at the sum" in failures[0]
+
+
+def test_missing_certificates_are_found() -> None:
+    model = compiled("default")
+    index, stage = find(model, "depthwise_conv_2d_3x3")
+    tables = tuple(replace(table, channels=()) for table in stage.tables)
+    failures = proven(with_stage(model, index, replace(stage, tables=tables))).failures
+    assert failures == (f"{stage.label}: its tables carry no certificates",)
+
+
+def test_a_loop_that_is_too_long_is_found() -> None:
+    model = compiled("default")
+    index, stage = find(model, "conv_2d_pointwise")
+    longer = {**stage.kernel.values, "pixel_blocks": int(str(stage.kernel.values["pixel_blocks"])) + 1}
+    kernel = replace(stage.kernel, constants=tuple(longer.items()))
+    failures = " ".join(proven(with_stage(model, index, replace(stage, kernel=kernel))).failures)
+    assert f"{stage.label}: rows[0]: touches" in failures
+    assert f"{stage.label}: output: touches" in failures
+
+
+def test_a_table_that_is_too_short_is_found() -> None:
+    model = compiled("default")
+    index, stage = find(model, "depthwise_conv_2d_3x3_upsampled")
+    weights = replace(stage.tables[1], values=stage.tables[1].values[:-1])
+    failures = proven(with_stage(model, index, replace(stage, tables=(stage.tables[0], weights)))).failures
+    assert len(failures) == 1
+    assert "weights: touches" in failures[0]
+
+
+def test_a_ring_in_the_wrong_place_is_found() -> None:
+    model = compiled("default")
+    _, stage = find(model, "conv_2d_pointwise")
+    source, sink = model.plan.placement(stage.inputs[0]), model.plan.placement(stage.output)
+    moved = replace(sink, offset_bytes=source.offset_bytes)
+    placements = tuple(moved if place == sink else place for place in model.plan.placements)
+    broken = replace(model, plan=replace(model.plan, placements=placements))
+    assert "overwritten" in " ".join(proven(broken).failures)
+    with pytest.raises(AssertionError, match="overwritten"):
+        render_aot(broken)
+
+
+def test_the_command_fails_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    model = compiled("default")
+    index, stage = find(model, "depthwise_conv_2d_3x3")
+    tables = tuple(replace(table, channels=()) for table in stage.tables)
+    assert show_proofs(with_stage(model, index, replace(stage, tables=tables)), as_json=False) == 1
+    shown = capsys.readouterr()
+    assert "NOT proven" in shown.out
+    assert "no int32 overflows" not in shown.out
+    assert f"not proven: {stage.label}" in shown.err
+    assert "defect of nanou-deploy" in shown.err
+
+
+def test_the_header_states_the_proofs() -> None:
+    model = compiled("default")
+    header, proofs = render_aot(model).files["include/nanou_model.h"], proven(model)
+    assert f"{proofs.one_multiply} of {proofs.channels} channels by one multiply" in header
+    for bound in proofs.stack:
+        assert f"#define NANOU_STACK_BYTES {bound.size_bytes}u" in header
