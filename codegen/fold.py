@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from codegen.ir import Graph, Operator
-from codegen.ops import convolution, depthwise_conv_2d, one_multiply, resize_nearest_neighbor
+from codegen.ops import convolution, depthwise_conv_2d, dual_multiply, one_multiply, resize_nearest_neighbor
 from codegen.program import Lowering, RowRead, Stage
 
 
@@ -55,7 +55,9 @@ def _fold(graph: Graph, resize: Operator, operator: Operator, context: Lowering)
         return None
     if one_multiply.stored_zero(conv) != 0:
         return None
-    kernel, tables = one_multiply.depthwise_3x3_upsampled(conv, factor)
+    kernel, tables = dual_multiply.depthwise_3x3_upsampled(conv, factor) or one_multiply.depthwise_3x3_upsampled(
+        conv, factor
+    )
     stage = convolution.convolution_stage(conv, kernel, tables)
     y = np.arange(image[1])
     return replace(

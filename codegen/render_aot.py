@@ -23,6 +23,7 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
     program, plan = compiled.program, compiled.plan
     names = _kernel_names(program)
     producers = {stage.output: stage.operator_index for stage in program.stages}
+    kernels = [_kernel_text(kernel, name) for kernel, name in names.items()]
     environment = template_environment()
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",
@@ -44,8 +45,8 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         ],
         "read_step": len(program.stages),
         "output_case": next(i for i, stage in enumerate(program.stages) if stage.output == program.output),
-        "kernels": [_kernel_text(kernel, name) for kernel, name in names.items()],
-        "arithmetic": _arithmetic(program),
+        "kernels": kernels,
+        "arithmetic": _arithmetic(program, "".join(kernels)),
         "layers": [_layer(stage, i, plan, names) for i, stage in enumerate(program.stages)],
         "schedule": number_lines(np.array(plan.schedule), 24),
         "cut_note": _cut_note(plan),
@@ -70,7 +71,7 @@ def _kernel_names(program: Program) -> dict[Kernel, str]:
     return names
 
 
-def _arithmetic(program: Program) -> list[str]:
+def _arithmetic(program: Program, kernels: str) -> list[str]:
     """The shared functions that the chosen kernels call, each once."""
     environment = template_environment()
     templates = {stage.kernel.template for stage in program.stages}
@@ -80,6 +81,9 @@ def _arithmetic(program: Program) -> list[str]:
         sections.append(environment.get_template("aot/requantize.c.j2").render())
     for name in ("high_mul", "clamp_to_byte", "clamp_to_biased_byte", "clamp_to_int8", "clamp_to_range"):
         if f"{name}(" in results:
+            sections.append(environment.get_template(f"aot/{name}.c.j2").render())
+    for name in ("smlad", "smladx", "load_word"):
+        if f"{name}(" in kernels:
             sections.append(environment.get_template(f"aot/{name}.c.j2").render())
     padded = [stage for stage in program.stages if "padding" in stage.kernel.values]
     for zero in sorted({int(str(stage.kernel.values["padding"])) for stage in padded}):
@@ -216,8 +220,8 @@ def _memory_map(plan: Plan) -> Sequence[str]:
 
 
 def number_lines(values: npt.NDArray[np.integer], per_line: int) -> Sequence[str]:
-    """Numbers right-aligned in columns, `per_line` of them on a line."""
-    numbers = [str(int(v)) for v in values]
+    """Numbers right-aligned in columns, `per_line` of them on a line; words that hold two numbers in hexadecimal."""
+    numbers = [f"{v:#010x}u" if values.dtype == np.uint32 else str(int(v)) for v in values]
     width = max(map(len, numbers))
     padded = [number.rjust(width) for number in numbers]
     return [", ".join(padded[i : i + per_line]) for i in range(0, len(padded), per_line)]

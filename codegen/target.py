@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-# Least code, the default in between, or fewest instructions.
 Variant = Literal["compact", "balanced", "fast"]
 
 
@@ -20,6 +19,8 @@ class Target:
 
     `splits_rows`: pixels at the end of a row that are no whole block have code of their own; without, the last block
     starts earlier and computes some pixels again. `signed_clamp`: one instruction clamps to the range of int8.
+    `dual_multiply`: one instruction multiplies two pairs of 16-bit numbers and adds both products to a 32-bit sum, and
+    bytes are stored lowest first.
     """
 
     name: str
@@ -30,42 +31,49 @@ class Target:
     inputs_per_step: int = 1
     splits_rows: bool = False
     signed_clamp: bool = False
+    dual_multiply: bool = False
 
 
 REGISTERS_32 = Target("32 registers", pixels_per_block=4, channels_per_block=4, columns_per_step=3)
 REGISTERS_16 = Target("16 registers", pixels_per_block=2, channels_per_block=4, columns_per_step=3)
+ARMV7E_M = replace(REGISTERS_16, name="Armv7E-M", columns_per_step=6, dual_multiply=True)
 XTENSA = replace(REGISTERS_16, name="Xtensa", source_columns_per_step=2, inputs_per_step=2, signed_clamp=True)
+
+# Least code, what is compiled by default, fewest instructions.
+VARIANTS: Mapping[str, Mapping[Variant, Target]] = {
+    REGISTERS_32.name: {
+        "compact": replace(REGISTERS_32, pixels_per_block=2, columns_per_step=1),
+        "balanced": REGISTERS_32,
+        "fast": replace(
+            REGISTERS_32, columns_per_step=5, source_columns_per_step=3, inputs_per_step=16, splits_rows=True
+        ),
+    },
+    REGISTERS_16.name: {
+        "compact": replace(REGISTERS_16, columns_per_step=1),
+        "balanced": REGISTERS_16,
+        "fast": replace(
+            REGISTERS_16, columns_per_step=4, source_columns_per_step=2, inputs_per_step=16, splits_rows=True
+        ),
+    },
+    ARMV7E_M.name: {
+        "compact": replace(ARMV7E_M, columns_per_step=2),
+        "balanced": ARMV7E_M,
+        "fast": replace(ARMV7E_M, columns_per_step=12, inputs_per_step=16),
+    },
+    XTENSA.name: {
+        "compact": replace(XTENSA, columns_per_step=1, source_columns_per_step=1, inputs_per_step=1),
+        "balanced": XTENSA,
+        "fast": replace(XTENSA, columns_per_step=5, source_columns_per_step=4, inputs_per_step=16, splits_rows=True),
+    },
+}
 
 
 def find_target(isa: str, variant: Variant = "balanced") -> Target:
-    """RISC-V has 32 general registers; Arm, x86-64 and Xtensa (its window) have 16."""
-    return VARIANTS[_registers(isa)][variant]
-
-
-def _registers(isa: str) -> str:
-    if isa.startswith("rv"):
-        return REGISTERS_32.name
-    return XTENSA.name if isa.startswith("xtensa") else REGISTERS_16.name
-
-
-def _variants(balanced: Target, compact: Target, fast: Target) -> Mapping[Variant, Target]:
-    return {"compact": compact, "balanced": balanced, "fast": fast}
-
-
-VARIANTS: Mapping[str, Mapping[Variant, Target]] = {
-    REGISTERS_32.name: _variants(
-        REGISTERS_32,
-        compact=replace(REGISTERS_32, pixels_per_block=2, columns_per_step=1),
-        fast=replace(REGISTERS_32, columns_per_step=5, source_columns_per_step=3, inputs_per_step=16, splits_rows=True),
-    ),
-    REGISTERS_16.name: _variants(
-        REGISTERS_16,
-        compact=replace(REGISTERS_16, columns_per_step=1),
-        fast=replace(REGISTERS_16, columns_per_step=4, source_columns_per_step=2, inputs_per_step=16, splits_rows=True),
-    ),
-    XTENSA.name: _variants(
-        XTENSA,
-        compact=replace(XTENSA, columns_per_step=1, source_columns_per_step=1, inputs_per_step=1),
-        fast=replace(XTENSA, columns_per_step=5, source_columns_per_step=4, inputs_per_step=16, splits_rows=True),
-    ),
-}
+    """RISC-V has 32 general registers; Arm, x86-64 and Xtensa (its window) have 16. Armv7E-M has SMLAD."""
+    if isa == "armv7e-m":
+        base = ARMV7E_M
+    elif isa.startswith("xtensa"):
+        base = XTENSA
+    else:
+        base = REGISTERS_32 if isa.startswith("rv") else REGISTERS_16
+    return VARIANTS[base.name][variant]

@@ -12,15 +12,16 @@ from codegen.compile import Compiled, compile_model
 from codegen.model import Preprocessing, QuantizedModel
 from codegen.oracle import run_oracle
 from codegen.render import render_aot
+from codegen.target import REGISTERS_32, Target
 from codegen.write import write_project
 from nanou_deploy.boards import find_board
 from nanou_deploy.build import build_harness
 from nanou_deploy.emulate import run_harness
 
 
-def compile_bytes(flatbuffer: bytes, name: str = "case") -> Compiled:
+def compile_bytes(flatbuffer: bytes, name: str = "case", target: Target = REGISTERS_32) -> Compiled:
     """A model whose preprocessing does not matter."""
-    return compile_model(QuantizedModel(name, flatbuffer, Preprocessing(1, 1)))
+    return compile_model(QuantizedModel(name, flatbuffer, Preprocessing(1, 1)), target)
 
 
 def frames_for(compiled: Compiled, count: int = 4, seed: int = 0) -> npt.NDArray[np.int8]:
@@ -44,10 +45,16 @@ def assert_interpreters_agree(
 
 
 def assert_exact(
-    flatbuffer: bytes, folder: Path, *, board: str = "host", sanitize: bool = True, builtin_ref: bool = True
+    flatbuffer: bytes,
+    folder: Path,
+    *,
+    board: str = "host",
+    sanitize: bool = True,
+    builtin_ref: bool = True,
+    target: Target = REGISTERS_32,
 ) -> Compiled:
-    """All of the above, and the compiled C on `board`."""
-    compiled = compile_bytes(flatbuffer)
+    """All of the above, and the C compiled for `target`, on `board`."""
+    compiled = compile_bytes(flatbuffer, target=target)
     frames = frames_for(compiled)
     truth = assert_interpreters_agree(compiled, frames, builtin_ref=builtin_ref)
     library = folder / "nanou_model"

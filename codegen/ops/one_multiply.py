@@ -47,12 +47,16 @@ class Finish:
         return Table("channels", np.array(rows, np.int32).reshape(-1), 1 + len(self.columns))
 
 
-def finish_of(convolution: Convolution, largest_weights: Sequence[int] = ()) -> Finish:
+def finish_of(
+    convolution: Convolution,
+    largest_weights: Sequence[int] = (),
+    max_weights: Sequence[int] = (INT16_MAX, INT32_MAX),
+) -> Finish:
     """The cheapest exact form: one multiply (and a shift), the same with a sign correction, 64-bit double rounding.
 
-    `largest_weights` by channel, where the kernel's weights are sums of taps. `accumulator_bound` covers the last form
-    too, although it adds stored values to a folded start: 0 is a value that every tap can have, so each partial sum is
-    the final sum of some input.
+    `largest_weights` by channel, where the kernel's weights are sums of taps; `max_weights` by preference.
+    `accumulator_bound` covers the last form too, although it adds stored values to a folded start: 0 is a value that
+    every tap can have, so each partial sum is the final sum of some input.
     """
     scaling, stored, zero = convolution.scaling, convolution.input, stored_zero(convolution)
     # sum(w * (stored - zero)) + bias == sum(w * stored) + (bias - zero * sum(w))
@@ -69,7 +73,7 @@ def finish_of(convolution: Convolution, largest_weights: Sequence[int] = ()) -> 
         channels[c] = channels[c][0], replace(channels[c][1], largest_weight=largest)
     # The offset of the first form is free; -1 suits the sign correction best (docs/adr/0006).
     for corrects, offset in ((False, scaling.output_zero_point + _clamp_of(convolution)[0]), (True, -1)):
-        for max_weight in (INT16_MAX, INT32_MAX):
+        for max_weight in max_weights:
             layer = find_layer(
                 channels, max_weight=max_weight, max_shift=MAX_SHIFT, sign_correction=corrects, offset=offset
             )
@@ -125,7 +129,7 @@ def _weights_table(weights: IntArray, per_line: int) -> Table:
     return Table("weights", flat.astype(np.int16) if narrow else flat.astype(np.int32), per_line)
 
 
-def _kernel(
+def kernel_of(
     convolution: Convolution, template: str, constants: tuple[tuple[str, Constant], ...], tables: tuple[Table, ...]
 ) -> tuple[Kernel, tuple[Table, ...]]:
     width = f"{convolution.window.in_width}x{convolution.in_channels}_to_{convolution.out_channels}"
@@ -133,14 +137,19 @@ def _kernel(
     return Kernel(template, width, constants, parameters, convolution.input, convolution.output), tables
 
 
+def is_pointwise(convolution: Convolution) -> bool:
+    window = convolution.window
+    return (window.kernel_height, window.kernel_width, window.stride_width) == (1, 1, 1)
+
+
 def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | None:
     """1x1, stride 1: blocks of pixels times blocks of output channels, each weight loaded once for a block."""
     window = convolution.window
-    if (window.kernel_height, window.kernel_width, window.stride_width) != (1, 1, 1):
+    if not is_pointwise(convolution):
         return None
     finish = finish_of(convolution)
     scaled = convolution.taps * np.array(finish.factor)
-    blocks = _blocks(convolution.out_channels, convolution.target.channels_per_block)
+    blocks = blocks_of(convolution.out_channels, convolution.target.channels_per_block)
     spans = [range(first + i * size, first + (i + 1) * size) for size, first, count in blocks for i in range(count)]
     numbers = [number for span in spans for row in zip(*map(finish.numbers, span), strict=True) for number in row]
     weights = np.concatenate([scaled[:, span.start : span.stop].reshape(-1) for span in spans])
@@ -153,7 +162,7 @@ def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | No
         *finish.constants,
     )
     tables = (Table("channels", np.array(numbers, np.int32), blocks[0][0]), _weights_table(weights, 16))
-    return _kernel(convolution, "conv_2d_pointwise", constants, tables)
+    return kernel_of(convolution, "conv_2d_pointwise", constants, tables)
 
 
 def _pixel_blocks(convolution: Convolution) -> tuple[tuple[str, Constant], ...]:
@@ -169,10 +178,10 @@ def _pixel_blocks(convolution: Convolution) -> tuple[tuple[str, Constant], ...]:
 
 def _steps(total: int, size: int) -> tuple[tuple[int, int], ...]:
     """(elements in a step, number of steps)."""
-    return tuple((elements, count) for elements, _, count in _blocks(total, size))
+    return tuple((elements, count) for elements, _, count in blocks_of(total, size))
 
 
-def _blocks(total: int, size: int) -> list[tuple[int, int, int]]:
+def blocks_of(total: int, size: int) -> list[tuple[int, int, int]]:
     """(block size, first element, number of blocks): as many whole blocks as fit, then one smaller."""
     whole, rest = divmod(total, size)
     return [(size, 0, whole)] * (whole > 0) + [(rest, whole * size, 1)] * (rest > 0)
@@ -209,7 +218,7 @@ def depthwise_3x3(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] 
         ("column_blocks", _steps(window.in_width - 1, convolution.target.columns_per_step)),
         *finish.constants,
     )
-    return _kernel(convolution, "depthwise_conv_2d_3x3", constants, tables)
+    return kernel_of(convolution, "depthwise_conv_2d_3x3", constants, tables)
 
 
 def depthwise_3x3_upsampled(convolution: Convolution, factor: int) -> tuple[Kernel, tuple[Table, ...]]:
@@ -220,21 +229,27 @@ def depthwise_3x3_upsampled(convolution: Convolution, factor: int) -> tuple[Kern
     middle and right, left and middle, right tap. Where all three window rows lie in one source row, the lower
     ones are 0.
     """
-    finish = finish_of(convolution, np.abs(_column_sums(convolution.taps.reshape(3, 3, -1))).max((0, 1)).tolist())
-    window, factors = convolution.taps.reshape(3, 3, -1), np.array(finish.factor)
-    phases = []
-    for phase in range(factor):
-        upper_rows = 1 if phase == 0 else 3 if phase < factor - 1 else 2
-        split = np.stack([window[:upper_rows].sum(0), window[upper_rows:].sum(0)])
-        phases.append((_column_sums(split) * factors).reshape(8, -1).T)
-    tables = (finish.table(), replace(_weights_table(np.stack(phases), 8), phases=factor))
+    sums = upsampled_sums(convolution, factor)
+    finish = finish_of(convolution, np.abs(sums).max((0, 2)).tolist())
+    weights = sums * np.array(finish.factor)[:, None]
+    tables = (finish.table(), replace(_weights_table(weights, 8), phases=factor))
     constants: tuple[tuple[str, Constant], ...] = (
         ("channels", convolution.in_channels),
         ("padding", 0),
         ("column_blocks", _steps(convolution.window.in_width // 2 - 1, convolution.target.source_columns_per_step)),
         *finish.constants,
     )
-    return _kernel(convolution, "depthwise_conv_2d_3x3_upsampled", constants, tables)
+    return kernel_of(convolution, "depthwise_conv_2d_3x3_upsampled", constants, tables)
+
+
+def upsampled_sums(convolution: Convolution, factor: int) -> IntArray:
+    """(phases, channels, 8): four sums of taps for the upper source row, four for the lower."""
+    window, phases = convolution.taps.reshape(3, 3, -1), []
+    for phase in range(factor):
+        upper_rows = 1 if phase == 0 else 3 if phase < factor - 1 else 2
+        split = np.stack([window[:upper_rows].sum(0), window[upper_rows:].sum(0)])
+        phases.append(_column_sums(split).reshape(8, -1).T)
+    return np.stack(phases)
 
 
 def _column_sums(rows: IntArray) -> IntArray:
