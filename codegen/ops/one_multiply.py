@@ -144,7 +144,6 @@ def is_pointwise(convolution: Convolution) -> bool:
 
 def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | None:
     """1x1, stride 1: blocks of pixels times blocks of output channels, each weight loaded once for a block."""
-    window = convolution.window
     if not is_pointwise(convolution):
         return None
     finish = finish_of(convolution)
