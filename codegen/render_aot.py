@@ -86,7 +86,7 @@ def _arithmetic(program: Program, kernels: str) -> list[str]:
     sections = []
     if templates & {"conv_2d", "depthwise_conv_2d"} or "requantize(" in results:
         sections.append(environment.get_template("aot/requantize.c.j2").render())
-    for name in ("high_mul", "clamp_to_byte", "clamp_to_range"):
+    for name in ("high_mul", "clamp_to_byte", "clamp_to_biased_byte", "clamp_to_int8", "clamp_to_range"):
         if f"{name}(" in results:
             sections.append(environment.get_template(f"aot/{name}.c.j2").render())
     for name in ("smlad", "smladx", "load_word"):

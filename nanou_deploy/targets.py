@@ -79,7 +79,17 @@ class XtensaCompiler:
         if source.suffix == ".S":
             to_assembly = [[*clang, "-E", "-o", assembly]]
         else:
-            llc = [*self.tools.llc.command, "-march=xtensa", "-mcpu=esp32", "-O2", middle, "-o", assembly]
+            llc = [
+                *self.tools.llc.command,
+                "-march=xtensa",
+                "-mcpu=esp32",
+                "-O2",
+                "-disable-lsr",
+                "-pre-RA-sched=source",
+                middle,
+                "-o",
+                assembly,
+            ]
             to_assembly = [[*clang, "-S", "-emit-llvm", "-o", middle], llc]
         assemble = [
             *self.tools.assembler.command,

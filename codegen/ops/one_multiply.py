@@ -74,7 +74,7 @@ def finish_of(
     for c, largest in enumerate(largest_weights):
         channels[c] = channels[c][0], replace(channels[c][1], largest_weight=largest)
     # The offset of the first form is free; -1 suits the sign correction best (docs/adr/0006).
-    for corrects, offset in ((False, scaling.output_zero_point + 128), (True, -1)):
+    for corrects, offset in ((False, scaling.output_zero_point + _clamp_of(convolution)[0]), (True, -1)):
         for max_weight in max_weights:
             layer = find_layer(
                 channels, max_weight=max_weight, max_shift=MAX_SHIFT, sign_correction=corrects, offset=offset
@@ -96,7 +96,7 @@ def _double_rounding(convolution: Convolution, channels: Sequence[Channel]) -> F
 def _one_multiply(
     convolution: Convolution, channels: Sequence[Channel], layer: Sequence[HighMul], offset: int
 ) -> Finish:
-    """The scaled sum is the output minus its zero point plus `offset`; 128 + output is clamped to a byte's range."""
+    """The scaled sum is the output minus its zero point plus `offset`."""
     columns, adjust = [tuple(channel.multiplier for channel in layer)], []
     value, shift = "high_mul({sum}, {c0})", layer[0].shift
     if shift:
@@ -104,20 +104,28 @@ def _one_multiply(
     if any(channel.sign_correction for channel in layer):
         adjust.append("{sum} += ({sum} >> 31) & {c1};")
         columns.append(tuple(channel.sign_correction for channel in layer))
-    if rest := convolution.scaling.output_zero_point + 128 - offset:
-        value = f"{value} + {rest}"
-    low, high = convolution.scaling.low + 128, convolution.scaling.high + 128
-    byte = f"clamp_to_byte({value})" if (low, high) == (0, 255) else f"clamp_to_range({low}, {high}, {value})"
-    cast = "(uint8_t)" if "range" in byte else ""
-    result = f"{cast}{byte}" if convolution.output.bias else f"(int8_t)({byte} - 128)"
+    raised, result = _clamp_of(convolution)
+    if rest := convolution.scaling.output_zero_point + raised - offset:
+        value = f"{value} {'+' if rest > 0 else '-'} {abs(rest)}"
     return Finish(
         tuple(channel.c for channel in layer),
         tuple(channel.b for channel in layer),
         tuple(columns),
         tuple(adjust),
-        result,
+        result.format(value),
         tuple(RequantizedChannel(*channel, found) for channel, found in zip(channels, layer, strict=True)),
     )
+
+
+def _clamp_of(convolution: Convolution) -> tuple[int, str]:
+    """What the output has to be raised by before the clamp, and the C that clamps such a value {} and stores it."""
+    low, high, biased = convolution.scaling.low, convolution.scaling.high, convolution.output.bias
+    if (low, high) != (-128, 127):
+        clamped = f"clamp_to_range({low + 128}, {high + 128}, {{}})"
+        return 128, f"(uint8_t){clamped}" if biased else f"(int8_t)({clamped} - 128)"
+    if convolution.target.signed_clamp:
+        return 0, "clamp_to_biased_byte({})" if biased else "(int8_t)clamp_to_int8({})"
+    return 128, "clamp_to_byte({})" if biased else "(int8_t)(clamp_to_byte({}) - 128)"
 
 
 def _weights_table(weights: IntArray, per_line: int) -> Table:
@@ -142,12 +150,9 @@ def is_pointwise(convolution: Convolution) -> bool:
 
 def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | None:
     """1x1, stride 1: blocks of pixels times blocks of output channels, each weight loaded once for a block."""
-    window = convolution.window
     if not is_pointwise(convolution):
         return None
     finish = finish_of(convolution)
-    pixels = min(convolution.target.pixels_per_block, window.out_width)
-    overlap = -window.out_width % pixels
     scaled = convolution.taps * np.array(finish.factor)
     blocks = blocks_of(convolution.out_channels, convolution.target.channels_per_block)
     spans = [range(first + i * size, first + (i + 1) * size) for size, first, count in blocks for i in range(count)]
@@ -157,9 +162,8 @@ def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | No
         ("in_channels", convolution.in_channels),
         ("out_channels", convolution.out_channels),
         ("channel_blocks", tuple(blocks)),
-        ("pixels", pixels),
-        ("pixel_blocks", -(-window.out_width // pixels)),
-        ("steps_back", ((overlap * convolution.in_channels, overlap * convolution.out_channels),) * (overlap > 0)),
+        ("input_steps", _steps(convolution.in_channels, convolution.target.inputs_per_step)),
+        *_pixel_blocks(convolution),
         *finish.constants,
     )
     tables = (
@@ -167,6 +171,22 @@ def pointwise(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | No
         _weights_table(weights, 16),
     )
     return kernel_of(convolution, "conv_2d_pointwise", constants, tables)
+
+
+def _pixel_blocks(convolution: Convolution) -> tuple[tuple[str, Constant], ...]:
+    """(pixels, number of blocks) along a row, and how far the last block steps back, in bytes, where it does."""
+    width, target = convolution.window.out_width, convolution.target
+    pixels = min(target.pixels_per_block, width)
+    if target.splits_rows:
+        return ("pixel_blocks", _steps(width, pixels)), ("steps_back", ())
+    overlap = -width % pixels
+    back = (overlap * convolution.in_channels, overlap * convolution.out_channels)
+    return ("pixel_blocks", ((pixels, -(-width // pixels)),)), ("steps_back", (back,) * (overlap > 0))
+
+
+def _steps(total: int, size: int) -> tuple[tuple[int, int], ...]:
+    """(elements in a step, number of steps)."""
+    return tuple((elements, count) for elements, _, count in blocks_of(total, size))
 
 
 def blocks_of(total: int, size: int) -> list[tuple[int, int, int]]:
@@ -197,14 +217,13 @@ def depthwise_3x3(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] 
         return None
     finish = finish_of(convolution)
     weights = (convolution.taps * np.array(finish.factor)).T
-    columns = [(size, n) for size, _, n in blocks_of(window.in_width - 1, convolution.target.columns_per_step)]
     zero = stored_zero(convolution)
     tables = (finish.table(), _weights_table(weights, 9))
     constants: tuple[tuple[str, Constant], ...] = (
         ("channels", convolution.in_channels),
         ("padding", zero),
         ("borders", (zero,) if zero else ()),
-        ("column_blocks", tuple(columns)),
+        ("column_blocks", _steps(window.in_width - 1, convolution.target.columns_per_step)),
         *finish.constants,
     )
     return kernel_of(convolution, "depthwise_conv_2d_3x3", constants, tables)
@@ -223,9 +242,9 @@ def depthwise_3x3_upsampled(convolution: Convolution, factor: int) -> tuple[Kern
     weights = sums * np.array(finish.factor)[:, None]
     tables = (finish.table(), replace(_weights_table(weights, 8), phases=factor))
     constants: tuple[tuple[str, Constant], ...] = (
-        ("width", convolution.window.in_width // 2),
         ("channels", convolution.in_channels),
         ("padding", 0),
+        ("column_blocks", _steps(convolution.window.in_width // 2 - 1, convolution.target.source_columns_per_step)),
         *finish.constants,
     )
     return kernel_of(convolution, "depthwise_conv_2d_3x3_upsampled", constants, tables)

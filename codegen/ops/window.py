@@ -48,13 +48,15 @@ class Window:
         text = f"{self.kernel_height}x{self.kernel_width} window, stride {self.stride_height}x{self.stride_width}"
         if (self.dilation_height, self.dilation_width) != (1, 1):
             text += f", dilation {self.dilation_height}x{self.dilation_width}"
-        return f"{text}, {'padded' if self.pad_top or self.pad_left or self._overhangs else 'unpadded'}"
+        return f"{text}, {'padded' if self.overhangs else 'unpadded'}"
 
     @property
-    def _overhangs(self) -> bool:
+    def overhangs(self) -> bool:
+        """Whether any tap is skipped."""
         last_y = (self.out_height - 1) * self.stride_height + (self.kernel_height - 1) * self.dilation_height
         last_x = (self.out_width - 1) * self.stride_width + (self.kernel_width - 1) * self.dilation_width
-        return last_y - self.pad_top >= self.in_height or last_x - self.pad_left >= self.in_width
+        ends = last_y - self.pad_top >= self.in_height or last_x - self.pad_left >= self.in_width
+        return ends or self.pad_top > 0 or self.pad_left > 0
 
     def rows(self, ky: int) -> IntArray:
         """Input row read by tap `ky` for each output row; out of range where the tap is skipped."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from codegen.compile import Compiled
 from codegen.objective import OPTIMIZE, Objective, Optimize
-from codegen.target import ARMV7E_M, REGISTERS_32, Target
+from codegen.target import VARIANTS, Target
 from tests.exactness import assert_exact, assert_interpreters_agree, compile_bytes, frames_for
 from tests.model_builder import ModelBuilder
 
@@ -135,10 +135,13 @@ def test_interpreters_agree(flatbuffer: bytes) -> None:
 
 
 @pytest.mark.usefixtures("compiler")
-@pytest.mark.parametrize("target", [REGISTERS_32, ARMV7E_M], ids=lambda target: target.name)
-@settings(max_examples=20)
-@given(graphs(), st.sampled_from(OPTIMIZE))
-def test_compiled_c_is_exact(target: Target, flatbuffer: bytes, optimize: Optimize) -> None:
+@settings(max_examples=60)
+@given(
+    graphs(),
+    st.sampled_from([target for family in VARIANTS.values() for target in family.values()]),
+    st.sampled_from(OPTIMIZE),
+)
+def test_compiled_c_is_exact(flatbuffer: bytes, target: Target, optimize: Optimize) -> None:
     with TemporaryDirectory() as folder:
         differ = _interpreters_differ(compile_bytes(flatbuffer))
         objective = Objective(optimize)
