@@ -31,6 +31,8 @@ _RV32 = ("-march=rv32imc", "-mabi=ilp32", *_FREESTANDING)
 _RV32_ZIG = ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c", "-ffreestanding", "-fno-sanitize=all")
 # LLVM's Xtensa backend allows one code section per file, so no -ffunction-sections.
 _XTENSA = ("-O2", "-fdata-sections", "-fno-vectorize", "-fomit-frame-pointer", *_FREESTANDING)
+# Left to itself, llc turns pointers into base plus index and moves what it reads, for which 16 registers are too few.
+_LLC = ("-march=xtensa", "-mcpu=esp32", "-O2", "-disable-lsr", "-pre-RA-sched=source")
 _BARE_SOURCES = ("harness.c", "bare/trap.c", "bare/memory.c")
 
 
@@ -79,17 +81,7 @@ class XtensaCompiler:
         if source.suffix == ".S":
             to_assembly = [[*clang, "-E", "-o", assembly]]
         else:
-            llc = [
-                *self.tools.llc.command,
-                "-march=xtensa",
-                "-mcpu=esp32",
-                "-O2",
-                "-disable-lsr",
-                "-pre-RA-sched=source",
-                middle,
-                "-o",
-                assembly,
-            ]
+            llc = [*self.tools.llc.command, *_LLC, middle, "-o", assembly]
             to_assembly = [[*clang, "-S", "-emit-llvm", "-o", middle], llc]
         assemble = [
             *self.tools.assembler.command,

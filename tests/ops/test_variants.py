@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from codegen.render import render_aot
 from codegen.target import VARIANTS, XTENSA, Target, find_target
+from codegen.write import write_project
 from tests.exactness import assert_exact, compile_bytes
 from tests.model_builder import ModelBuilder
 
@@ -49,13 +52,22 @@ def build(width: int, zero_point: int, activation: str = "none") -> bytes:
 
 
 @pytest.mark.usefixtures("compiler")
-@pytest.mark.parametrize(("width", "zero_point"), [(1, -128), (11, 20), (28, -128)])
+@pytest.mark.parametrize(("width", "zero_point"), [(1, -128), (27, 20)])
 @pytest.mark.parametrize("target", TARGETS)
 def test_exact(target: Target, width: int, zero_point: int, tmp_path: Path) -> None:
     compiled = assert_exact(build(width, zero_point), tmp_path, target=target)
     templates = {stage.kernel.template for stage in compiled.program.stages}
     assert not templates & {"conv_2d", "depthwise_conv_2d", "max_pool_2d"}
     assert any(template.startswith("depthwise_conv_2d_3x3_upsampled") for template in templates)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_generated_c_is_clean(target: Target, tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    write_project(render_aot(compile_bytes(build(27, -128), target=target)), tmp_path / "library")
+    flags = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-fsyntax-only")
+    sources = [str(tmp_path / "library" / "src" / "nanou_model.c"), f"-I{tmp_path / 'library' / 'include'}"]
+    done = subprocess.run([require_tool("gcc", "clang"), *flags, *sources], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("zero_point", [-128, 20])
