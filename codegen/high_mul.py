@@ -258,8 +258,12 @@ def _search(
     """Least c for which one line, or two of one slope, keep to their corridors; of its candidates the roomiest."""
     bounds = [corridor.slopes() for corridor in corridors]
     slopes = max(low for low, _ in bounds), min(min(high for _, high in bounds), 2.0**31)
+    # Besides the sums, products have to fit int32: none is further from 0 than all of its sign together.
     max_c = min(
-        max_weight // max(sums.largest_weight, 1), (2**32 - 1) // (sums.partial_high - sums.partial_low), _MAX_FACTOR
+        max_weight // max(sums.largest_weight, 1),
+        (2**32 - 1) // (sums.partial_high - sums.partial_low),
+        INT32_MAX // max(sums.partial_high, -sums.partial_low),
+        _MAX_FACTOR,
     )
     if slopes[0] >= slopes[1]:
         return None

@@ -81,10 +81,9 @@ def _kernel_names(program: Program) -> dict[Kernel, str]:
 def _arithmetic(program: Program, kernels: str) -> list[str]:
     """The shared functions that the chosen kernels call, each once."""
     environment = template_environment()
-    templates = {stage.kernel.template for stage in program.stages}
     results = " ".join(str(stage.kernel.values.get("result", "")) for stage in program.stages)
     sections = []
-    if templates & {"conv_2d", "depthwise_conv_2d"} or "requantize(" in results:
+    if "requantize(" in results:
         sections.append(environment.get_template("aot/requantize.c.j2").render())
     for name in ("high_mul", "clamp_to_byte", "clamp_to_biased_byte", "clamp_to_int8", "clamp_to_range"):
         if f"{name}(" in results:

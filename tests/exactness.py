@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
 
 from codegen import reference
 from codegen.compile import Compiled, compile_model
+from codegen.high_mul import HighMul, Rescale, WeightedSum
 from codegen.model import Preprocessing, QuantizedModel
-from codegen.objective import DEFAULT_OBJECTIVE, Objective
+from codegen.objective import DEFAULT_OBJECTIVE, OPTIMIZE, Objective
+from codegen.ops import one_multiply
 from codegen.oracle import run_oracle
 from codegen.render import render_aot
-from codegen.target import REGISTERS_32, Target
+from codegen.target import REGISTERS_32, VARIANTS, Target
 from codegen.write import write_project
 from nanou_deploy.boards import find_board
 from nanou_deploy.build import build_harness
 from nanou_deploy.emulate import run_harness
+from nanou_deploy.toolchain import find_sanitizing_compiler
+from tests.high_mul_certificate import certify
+
+TARGETS = [target for family in VARIANTS.values() for target in family.values()]
+EVERY_WAY = Path(__file__).with_name("run_every_way.c")
+STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+SANITIZE = ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-D_GNU_SOURCE"]
+CERTIFIED_SUMS = 1 << 16  # of a channel, all of them; of more, those around thresholds and samples
 
 
 def compile_bytes(
@@ -70,3 +86,69 @@ def assert_exact(
     outputs = run_harness(build, frames.reshape(len(frames), -1)).outputs
     np.testing.assert_array_equal(outputs.reshape(truth.shape), truth, f"compiled C on {board} and TFLM")
     return compiled
+
+
+def interpreters_differ(compiled: Compiled) -> bool:
+    """Whether TFLM and BUILTIN_REF are known to disagree: see test_logistic.test_coarse_scales."""
+    logistics = (op for op in compiled.graph.operators if op.stem == "logistic")
+    return any(compiled.graph.tensor(op.inputs[0]).scale > 0.5 for op in logistics)
+
+
+def assert_exact_every_way(
+    flatbuffer: bytes, folder: Path, frames: npt.NDArray[np.int8], truth: npt.NDArray[np.int8], *, turn: int = 0
+) -> int:
+    """The compiled C, whole frames and row by row, under sanitizers and without a warning.
+
+    For three of all targets, one after another with each `turn`, by an objective that changes with it too. Every
+    one-multiply constant on the way is certified by `tests.high_mul_certificate`. Returns how many channels that were.
+    """
+    objective = Objective(OPTIMIZE[turn % len(OPTIMIZE)])
+    with _recorded_certificates() as channels:
+        for number in range(turn, turn + len(TARGETS), len(TARGETS) // 3):
+            target = TARGETS[number % len(TARGETS)]
+            files = render_aot(compile_bytes(flatbuffer, target=target, objective=objective)).files
+            outputs = _run_every_way(files, folder / f"target-{number % len(TARGETS)}", frames, truth[0].size)
+            for how, values in zip(("whole frames", "rows"), outputs, strict=True):
+                differing = f"C for {target}, {objective}, from {how}, and TFLM"
+                np.testing.assert_array_equal(values.reshape(truth.shape), truth, differing)
+    for found, exact, sums in channels:
+        certify(found, exact, sums, samples=100, exhaustive=CERTIFIED_SUMS)
+    return len(channels)
+
+
+def _run_every_way(
+    files: Mapping[str, str], library: Path, frames: npt.NDArray[np.int8], output_bytes: int
+) -> npt.NDArray[np.int8]:
+    """(2, N, output bytes): from whole frames, and row by row."""
+    for path, text in files.items():
+        (library / path).parent.mkdir(parents=True, exist_ok=True)
+        (library / path).write_text(text)
+    program, outputs = library / "every_way", library / "outputs.bin"
+    includes = [f"-I{library / 'include'}", f"-I{library / 'src'}"]
+    command = [*find_sanitizing_compiler().command, *STRICT, *SANITIZE, *includes, str(EVERY_WAY), "-o", str(program)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr[-3000:]
+    (library / "frames.bin").write_bytes(frames.tobytes())
+    environment = {"ASAN_OPTIONS": "detect_leaks=0"}  # needs ptrace, which containers may bar; nothing allocates
+    command = [str(program), str(library / "frames.bin"), str(outputs)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert ran.returncode == 0, f"code {ran.returncode}\n{ran.stderr[-3000:]}"
+    written = np.fromfile(outputs, np.int8)
+    assert written.size == 2 * len(frames) * output_bytes
+    return np.moveaxis(written.reshape(len(frames), 2, output_bytes), 1, 0)
+
+
+@contextmanager
+def _recorded_certificates() -> Iterator[set[tuple[HighMul, Rescale, WeightedSum]]]:
+    """Every channel that the compiler meanwhile finds to be exact with one multiply. Searches once for all targets."""
+    recorded: set[tuple[HighMul, Rescale, WeightedSum]] = set()
+    search = lru_cache(maxsize=None)(one_multiply.find_layer)
+
+    def recording(channels: Sequence[tuple[Rescale, WeightedSum]], **options: Any) -> tuple[HighMul, ...] | None:
+        layer = search(tuple(channels), **options)
+        if layer is not None:
+            recorded.update((found, *channel) for found, channel in zip(layer, channels, strict=True))
+        return layer
+
+    with mock.patch.object(one_multiply, "find_layer", recording):
+        yield recorded

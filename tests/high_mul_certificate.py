@@ -44,14 +44,22 @@ def generated_result(found: HighMul, rescale: Rescale, sum_: int) -> int:
     return max(rescale.low, min(rescale.high, scaled - found.offset))
 
 
-def certify(found: HighMul, rescale: Rescale, sums: WeightedSum, *, samples: int = 2000) -> None:
-    """AssertionError unless equal at every sum; for huge intervals at all thresholds, their neighbours and samples."""
+def certify(
+    found: HighMul,
+    rescale: Rescale,
+    sums: WeightedSum,
+    *,
+    samples: int = 2000,
+    exhaustive: int = EXHAUSTIVE_VALUES,
+) -> None:
+    """AssertionError unless equal at every sum; for intervals of `exhaustive` sums or more at all thresholds, their
+    neighbours and samples."""
     assert 0 <= found.multiplier < 2**31
     assert -(2**31) < found.sign_correction < 2**31
     assert found.c >= 1 or exact_result(rescale, sums.low) == exact_result(rescale, sums.high)
     for partial in (sums.partial_low, sums.partial_high, 0):
         assert -(2**31) <= found.c * partial + found.b < 2**31
-    if sums.high - sums.low < EXHAUSTIVE_VALUES:
+    if sums.high - sums.low < exhaustive:
         for start in range(sums.low, sums.high + 1, CHUNK_VALUES):
             chunk = np.arange(start, min(start + CHUNK_VALUES, sums.high + 1))
             value = chunk * found.c + found.b
@@ -62,7 +70,7 @@ def certify(found: HighMul, rescale: Rescale, sums: WeightedSum, *, samples: int
             np.testing.assert_array_equal(limited, exact_results(rescale, chunk))
     rng = np.random.default_rng(0)
     picked = set(rng.integers(sums.low, sums.high, samples, endpoint=True).tolist())
-    if sums.high - sums.low >= EXHAUSTIVE_VALUES:
+    if sums.high - sums.low >= exhaustive:
         picked |= _around_thresholds(rescale, sums)
     for sum_ in picked | {sums.low, sums.high}:
         assert generated_result(found, rescale, sum_) == exact_result(rescale, sum_), (found, rescale, sums, sum_)

@@ -10,7 +10,7 @@ import tflite
 
 from codegen.errors import UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.ops import convolution, dual_multiply, one_multiply
+from codegen.ops import convolution, dual_multiply, one_multiply, windowed
 from codegen.ops.window import read_window_options
 from codegen.program import Lowering, Stage
 
@@ -49,9 +49,6 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     weights = _weights(graph, operator)
-    rows = weights.reshape(weights.shape[0], -1)
-    conv = convolution.convolution_of(graph, operator, rows.T, context)
-    kernel, tables = (
-        dual_multiply.pointwise(conv) or one_multiply.pointwise(conv) or convolution.exact_kernel(conv, rows)
-    )
+    conv = convolution.convolution_of(graph, operator, weights.reshape(weights.shape[0], -1).T, context)
+    kernel, tables = dual_multiply.pointwise(conv) or one_multiply.pointwise(conv) or windowed.conv_2d(conv)
     return convolution.convolution_stage(conv, kernel, tables)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from codegen.errors import ModelError, UnsupportedError
-from codegen.high_mul import RequantizedChannel, Rescale, WeightedSum
 from codegen.ir import Graph, IntArray, Operator, Tensor
 from codegen.ops.activation import activation_range, verify_activation
 from codegen.ops.window import Window, make_window
@@ -33,17 +32,8 @@ class Requantization:
         scaled = multiply_by_quantized_multiplier(accumulator + self.bias, self.multiplier, self.shift)
         return np.clip(scaled + self.output_zero_point, self.low, self.high)
 
-    @property
-    def tables(self) -> tuple[Table, ...]:
-        return (
-            Table("bias", self.bias.astype(np.int32), 8),
-            Table("multiplier", self.multiplier.astype(np.int32), 8),
-            Table("shift", self.shift.astype(np.int8), 16),
-        )
-
 
 MAX_LEFT_SHIFT = 30  # 1 << 31 does not fit int32
-TABLE_PARAMETERS = (("weights", "int8_t"), ("bias", "int32_t"), ("multiplier", "int32_t"), ("shift", "int8_t"))
 
 
 def verify_convolution(graph: Graph, operator: Operator, channel_axis: int) -> None:
@@ -131,9 +121,9 @@ class Convolution:
     def shape_name(self) -> str:
         window = self.window
         name = f"{window.in_width}x{self.in_channels}_to_{self.out_channels}"
-        return f"{name}_k{window.kernel_height}x{window.kernel_width}_s{window.stride_width}" + (
-            "_same" if window.pad_left else ""
-        )
+        name += f"_k{window.kernel_height}x{window.kernel_width}_s{window.stride_width}"
+        name += f"_d{window.dilation_width}" if window.dilation_width > 1 else ""
+        return name + ("_same" if window.pad_left else "")
 
 
 def convolution_of(graph: Graph, operator: Operator, taps: IntArray, context: Lowering) -> Convolution:
@@ -165,47 +155,4 @@ def convolution_stage(convolution: Convolution, kernel: Kernel, tables: tuple[Ta
         macs=window.out_height * window.out_width * convolution.taps.size,
         accumulator=accumulator_bound(operator, convolution.taps, convolution.scaling),
         part=operator.part,
-    )
-
-
-def exact_kernel(
-    convolution: Convolution, weights: IntArray, constants: tuple[tuple[str, int], ...] = ()
-) -> tuple[Kernel, tuple[Table, ...]]:
-    """Any window, any quantization, by the 64-bit double rounding. `weights` in the order of the template's loops."""
-    scaling, before, after = convolution.scaling, convolution.input, convolution.output
-    kernel = Kernel(
-        convolution.operator.stem,
-        convolution.shape_name,
-        (
-            *convolution.window.constants,
-            ("in_channels", convolution.in_channels),
-            ("out_channels", convolution.out_channels),
-            *constants,
-            ("input_zero", scaling.input_zero_point + before.bias),
-            ("output_zero", scaling.output_zero_point + after.bias),
-            ("activation_min", scaling.low + after.bias),
-            ("activation_max", scaling.high + after.bias),
-        ),
-        TABLE_PARAMETERS,
-        before,
-        after,
-    )
-    bias, *rest = scaling.tables
-    bias = replace(bias, channels=_exact_channels(convolution))
-    return kernel, (Table("weights", weights.astype(np.int8).reshape(-1), weights.shape[-1]), bias, *rest)
-
-
-def _exact_channels(convolution: Convolution) -> tuple[RequantizedChannel, ...]:
-    """Taps that hang over the edge add nothing, as does the zero point, so its values include 0."""
-    scaling = convolution.scaling
-    zero, limits = scaling.input_zero_point, np.array([scaling.low, scaling.high]) - scaling.output_zero_point
-    return tuple(
-        RequantizedChannel(
-            Rescale(int(bias), int(multiplier), int(shift), int(limits[0]), int(limits[1])),
-            WeightedSum.of_weights(taps, -128 - zero, 127 - zero),
-            None,
-        )
-        for taps, bias, multiplier, shift in zip(
-            convolution.taps.T, scaling.bias, scaling.multiplier, scaling.shift, strict=True
-        )
     )

@@ -10,7 +10,7 @@ import tflite
 
 from codegen.errors import ModelError
 from codegen.ir import Graph, IntArray, Operator
-from codegen.ops import convolution, dual_multiply, one_multiply
+from codegen.ops import convolution, dual_multiply, one_multiply, windowed
 from codegen.ops.window import read_window_options
 from codegen.program import Lowering, Stage
 
@@ -57,12 +57,8 @@ def taps_of(graph: Graph, operator: Operator) -> IntArray:
 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    taps = taps_of(graph, operator)
-    conv = convolution.convolution_of(graph, operator, taps, context)
-    multiplier = conv.out_channels // conv.in_channels
+    conv = convolution.convolution_of(graph, operator, taps_of(graph, operator), context)
     kernel, tables = (
-        dual_multiply.depthwise_3x3(conv)
-        or one_multiply.depthwise_3x3(conv)
-        or convolution.exact_kernel(conv, taps, (("depth_multiplier", multiplier),))
+        dual_multiply.depthwise_3x3(conv) or one_multiply.depthwise_3x3(conv) or windowed.depthwise_conv_2d(conv)
     )
     return convolution.convolution_stage(conv, kernel, tables)

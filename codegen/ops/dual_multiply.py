@@ -84,7 +84,10 @@ def pointwise(convolution: Convolution) -> Lowered | None:
         *finish.constants,
     )
     words = np.concatenate([weights[:, span.start : span.stop].reshape(-1) for span in spans])
-    tables = (Table("channels", np.array(numbers, np.int32), blocks[0][0]), Table("weights", words, 8))
+    tables = (
+        Table("channels", np.array(numbers, np.int32), blocks[0][0], channels=finish.channels),
+        Table("weights", words, 8),
+    )
     return one_multiply.kernel_of(convolution, "conv_2d_pointwise_smlad", constants, tables)
 
 

@@ -213,7 +213,7 @@ def is_depthwise_3x3(convolution: Convolution) -> bool:
 def depthwise_3x3(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]] | None:
     """Weights stay in registers, each value is loaded once for a row. None unless `is_depthwise_3x3`."""
     window = convolution.window
-    if not is_depthwise_3x3(convolution):
+    if not is_depthwise_3x3(convolution) or window.in_width == 1:  # no column to the right: leave it to `windowed`
         return None
     finish = finish_of(convolution)
     weights = (convolution.taps * np.array(finish.factor)).T
