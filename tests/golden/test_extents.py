@@ -16,6 +16,8 @@ from tests.generated import MODELS, compiled, write_library
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "aot" / "ops"
 
+ISAS = ("rv32imc", "armv7e-m", "xtensa-lx6")
+
 PREAMBLE = """\
 #include "nanou_model.c"
 #include <stdlib.h>
@@ -58,8 +60,9 @@ def call(stage: Stage, name: str, present: tuple[bool, ...]) -> str:
 
 
 @pytest.mark.parametrize("which", MODELS)
-def test_kernels_stay_inside(which: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    model = compiled(which)
+@pytest.mark.parametrize("isa", ISAS)
+def test_kernels_stay_inside(which: str, isa: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    model = compiled(which, isa)
     library = write_library(model, tmp_path)
     source = (library / "src" / "nanou_model.c").read_text()
     calls = []
@@ -86,5 +89,6 @@ def test_every_template_states_its_extents() -> None:
 
 
 def test_the_models_use_every_template() -> None:
-    used = {stage.kernel.template for which in MODELS for stage in compiled(which).program.stages}
+    models = [compiled(which, isa) for which in MODELS for isa in ISAS]
+    used = {stage.kernel.template for model in models for stage in model.program.stages}
     assert used == extents._EXTENTS.keys()
