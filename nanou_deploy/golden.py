@@ -104,7 +104,7 @@ class Executor:
 def make_cases(
     graph: Graph, preprocessing: Preprocessing, count: int, *, seed: int, images: Sequence[npt.NDArray[np.uint8]] = ()
 ) -> Cases:
-    """`count` frames: extremes first, then random and real ones in turn.
+    """`count` frames: extremes and ramps first, then random and real ones in turn.
 
     Of few cases, the first are one random frame, one real image and the extremes. `images` are uint8 (H, W, C) of the
     model's size; they pass through the preprocessing contract.
@@ -135,8 +135,12 @@ def _extremes(shape: tuple[int, int, int], zero_point: int) -> list[tuple[str, I
         frame[y, x] = value
         return frame
 
+    def gray(values: npt.NDArray[np.integer]) -> Int8Array:
+        """The same in all channels; rows or columns are repeated."""
+        return np.broadcast_to(values[..., None], shape).astype(np.int8)
+
     checkered = np.where(np.add.outer(np.arange(height), np.arange(width)) % 2, 127, -128)
-    board = np.broadcast_to(checkered[..., None], shape).astype(np.int8)
+    across, down = (np.linspace(-128, 127, extent).round().astype(np.int64) for extent in (width, height))
     return [
         ("all -128", np.full(shape, -128, np.int8)),
         ("all 127", np.full(shape, 127, np.int8)),
@@ -145,7 +149,10 @@ def _extremes(shape: tuple[int, int, int], zero_point: int) -> list[tuple[str, I
         ("last pixel 127", one_pixel(height - 1, width - 1, 127)),
         ("middle pixel 127", one_pixel(height // 2, width // 2, 127)),
         ("middle pixel -128", one_pixel(height // 2, width // 2, -128)),
-        ("checkerboard", board),
+        ("checkerboard", gray(checkered)),
+        ("the other checkerboard", gray(-1 - checkered)),
+        ("ramp across", gray(across[None, :])),
+        ("ramp down", gray(down[:, None])),
     ]
 
 

@@ -148,7 +148,7 @@ def verify(
     """
     compiled = compile_model(model)
     count = max(cases for _, cases in targets)
-    images = images or golden_images(model, count, seed)
+    images = images or golden_images(model, (count + 1) // 2, seed)  # as many as random frames
     cases = make_cases(compiled.graph, model.preprocessing, count, seed=seed, images=images)
     progress(f"{TRUTH}, {count} cases")
     truth = reference.run_tflm(model.flatbuffer, cases.frames)
@@ -158,7 +158,7 @@ def verify(
         results.append(ExecutorResult("BUILTIN_REF", "absent", detail="TensorFlow is not installed"))
     with TemporaryDirectory(prefix="nanou-") as scratch:
         for board, limit in targets if runtime == "aot" else ():
-            folder = library or _write_library(compile_for(model, board, objective), Path(scratch))
+            folder = library or _write_library(compile_for(model, board, objective), Path(scratch) / board.name)
             executors += board_executors(folder, verification_board(board), limit, Path(scratch))
         for executor in executors:
             progress(f"{executor.name}, {executor.limit or count} cases")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from nanou_deploy.cli.options import board_option, json_option, model_option, objective_options, runtime_option
+from nanou_deploy.boards import BOARDS, Board
+from nanou_deploy.cli.options import json_option, model_option, objective_options, runtime_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
@@ -21,7 +23,15 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Compare every executor, byte for byte.")
 @model_option
-@board_option()
+@click.option(
+    "--board",
+    "boards",
+    multiple=True,
+    default=("host",),
+    show_default=True,
+    metavar="NAME[:CASES]",
+    help=f"One of {', '.join(BOARDS)}, with a number of cases of its own. May be repeated.",
+)
 @runtime_option
 @objective_options
 @click.option("--cases", type=click.IntRange(1), default=20, show_default=True, help="Input frames to compare.")
@@ -39,7 +49,7 @@ if TYPE_CHECKING:
 @json_option
 def verify(
     model: Path | None,
-    board: str,
+    boards: tuple[str, ...],
     runtime: str,
     objective: Objective,
     cases: int,
@@ -53,15 +63,14 @@ def verify(
     Exit code 3 where anything differs.
     """
     from codegen.render import Runtime
-    from nanou_deploy.boards import find_board
     from nanou_deploy.compilation import verification_board
     from nanou_deploy.pipeline import open_model
     from nanou_deploy.pipeline import verify as run
 
-    target, quantized = find_board(board), open_model(model)
+    targets, quantized = _targets(boards, cases), open_model(model)
     report = run(
         quantized,
-        [(target, cases)],
+        targets,
         runtime=cast(Runtime, runtime),
         seed=seed,
         images=_images(data, quantized.preprocessing.height_px, quantized.preprocessing.width_px),
@@ -70,12 +79,29 @@ def verify(
         progress=progress,
     )
     if as_json:
-        emit_json("verify/1", {**as_dict(report), "passed": report.passed, "board": board})
+        names = [board.name for board, _ in targets]
+        emit_json("verify/1", {**as_dict(report), "passed": report.passed, "boards": names})
     else:
         print_golden(report)
-        if runtime == "aot" and verification_board(target) is not target:
-            click.echo(f"{board} is hardware: its C was run as {verification_board(target).name}.")
+        for board, _ in targets if runtime == "aot" else ():
+            if verification_board(board) is not board:
+                click.echo(f"{board.name} is hardware: its C was run as {verification_board(board).name}.")
     return EXIT_OK if report.passed else EXIT_MISMATCH
+
+
+def _targets(boards: Sequence[str], cases: int) -> list[tuple[Board, int]]:
+    """("host:1000", "rv32-qemu") -> boards with their numbers of cases; `cases` where none is stated."""
+    from nanou_deploy.boards import find_board
+
+    targets: dict[Board, int] = {}
+    for text in boards:
+        name, colon, count = text.partition(":")
+        if colon and not (count.isdecimal() and int(count)):
+            raise click.BadParameter(f"{text!r} does not end in a number of cases", param_hint="--board")
+        board, limit = find_board(name), int(count) if colon else cases
+        if targets.setdefault(board, limit) != limit:
+            raise click.BadParameter(f"{name} is there twice, with different numbers of cases", param_hint="--board")
+    return list(targets.items())
 
 
 def print_golden(report: GoldenReport) -> None:

@@ -94,13 +94,17 @@ def test_a_flipped_weight_is_located(layer: int, tmp_path: Path) -> None:
 def test_cases_hold_extremes_noise_and_images() -> None:
     compiled = compile_model(open_model(None))
     image = np.full((60, 80, 3), 200, np.uint8)
-    cases = make_cases(compiled.graph, compiled.model.preprocessing, 14, seed=3, images=[image, image])
-    assert len(cases) == 14
-    assert len(cases.frames) == 14
+    cases = make_cases(compiled.graph, compiled.model.preprocessing, 17, seed=3, images=[image, image])
+    assert len(cases) == 17
+    assert len(cases.frames) == 17
     labels = dict(zip(cases.labels, cases.frames, strict=True))
     assert (labels["all -128"] == -128).all()
     assert (labels["all 127"] == 127).all()
     assert np.count_nonzero(labels["first pixel 127"] == 127) == 3
+    assert (labels["checkerboard"] + labels["the other checkerboard"] == -1).all()
+    for ramp in (labels["ramp across"][0], labels["ramp down"][:, 0]):
+        assert (ramp[0].tolist(), ramp[-1].tolist()) == ([-128] * 3, [127] * 3)
+        assert (np.diff(ramp.astype(int), axis=0) > 0).all()
     assert len(np.unique(labels["random 0"])) == 256
     assert np.unique(labels["image 0"]).tolist() == [
         round((200 / 255 - 0.5) / 0.5 / compiled.graph.input.scale) + compiled.graph.input.zero_point

@@ -5,8 +5,7 @@
 For each model: TFLM = BUILTIN_REF = NumPy oracle; the plan proves itself; the C of three compiler targets, in
 turn, compiled under AddressSanitizer and UBSan without a warning, gives TFLM's bytes from whole frames and row by row;
 every one-multiply constant passes the independent checker. Case k of a seed is the same model, with the same frames, on
-every
-run. What fails is kept in a folder, with the command that repeats it. Exit code 0, or 1 if anything failed.
+every run. What fails is kept in a folder, with the command that repeats it. Exit code 0, or 1 if anything failed.
 """
 
 from __future__ import annotations

@@ -73,6 +73,8 @@ def test_an_error_as_json(tmp_path: Path) -> None:
 def test_wrong_usage_is_2(tmp_path: Path) -> None:
     assert run("build", cwd=tmp_path).returncode == 2
     assert run("verify", "--cases", "0", cwd=tmp_path).returncode == 2
+    assert run("verify", "--board", "host:many", cwd=tmp_path).returncode == 2
+    assert run("verify", "--board", "host:3", "--board", "host:4", cwd=tmp_path).returncode == 2
 
 
 def test_inspect(tmp_path: Path) -> None:
@@ -138,6 +140,15 @@ def test_verify_of_an_edited_library_is_3(tmp_path: Path, require_tool: Callable
     assert (code, document["passed"]) == (3, False)
     broken = next(e for e in document["executors"] if e["name"] == "aot host")
     assert broken["first_divergence"]["operator_index"] == 5
+
+
+def test_verify_on_several_boards(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    require_tool("gcc", "clang")
+    require_tool("qemu-system-riscv32")
+    code, document = run_json("verify", "--board", "host:3", "--board", "rv32-qemu", "--cases", "2", cwd=tmp_path)
+    assert (code, document["boards"], document["cases"]) == (0, ["host", "rv32-qemu"], 3)
+    counts = {executor["name"]: executor["equal_cases"] for executor in document["executors"]}
+    assert (counts["TFLM"], counts["aot host"], counts["aot rv32-qemu"]) == (3, 3, 2)
 
 
 def test_clean_keeps_edited_work(tmp_path: Path) -> None:

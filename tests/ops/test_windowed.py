@@ -1,0 +1,101 @@
+"""Convolutions of any window: every geometry on every compiler target, from whole frames and row by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codegen.ops import one_multiply
+from codegen.program import Stage
+from tests.exactness import assert_exact_every_way, assert_interpreters_agree, compile_bytes, frames_for
+from tests.model_builder import ModelBuilder
+
+pytestmark = pytest.mark.usefixtures("compiler")
+
+
+def build(
+    kernel: tuple[int, int],
+    size: tuple[int, int],
+    channels: tuple[int, int] = (3, 6),
+    *,
+    depthwise: bool,
+    input_zero_point: int = -20,
+    **options: Any,
+) -> bytes:
+    """`channels` are those before and after, when depthwise the second is a multiple of the first."""
+    rng = np.random.default_rng(8)
+    b = ModelBuilder()
+    source = b.activation((1, *size, channels[0]), 0.02, input_zero_point)
+    shape = (1, *kernel, channels[1]) if depthwise else (channels[1], *kernel, channels[0])
+    weights = rng.integers(-127, 128, shape).astype(np.int8)
+    bias = rng.integers(-3000, 3000, channels[1]).astype(np.int32)
+    options = {"scale": 0.05, "zero_point": 10, **options}
+    scales = list(rng.uniform(0.001, 0.02, channels[1]))
+    return b.finish([source], [b.convolution(source, weights, scales, bias, depthwise=depthwise, **options)])
+
+
+def stage_of(flatbuffer: bytes) -> Stage:
+    return compile_bytes(flatbuffer).program.stages[0]
+
+
+GEOMETRIES = [
+    pytest.param({"kernel": (3, 3), "size": (5, 9)}, id="same"),
+    pytest.param({"kernel": (5, 4), "size": (6, 7), "padding": "valid"}, id="valid-even"),
+    pytest.param({"kernel": (3, 5), "size": (7, 8), "stride": (1, 2)}, id="stride"),
+    pytest.param({"kernel": (1, 1), "size": (5, 7), "stride": (2, 3)}, id="pointwise-stride"),
+    pytest.param({"kernel": (3, 3), "size": (6, 15), "dilation": (2, 4)}, id="dilation"),
+    pytest.param({"kernel": (2, 3), "size": (8, 9), "dilation": (3, 2), "padding": "valid"}, id="dilation-valid"),
+    pytest.param({"kernel": (5, 7), "size": (2, 3)}, id="every-window-overhangs"),
+    pytest.param({"kernel": (2, 2), "size": (3, 3), "dilation": (1, 5)}, id="a-window-without-a-pixel"),
+    pytest.param({"kernel": (4, 4), "size": (4, 4), "padding": "valid"}, id="whole-image"),
+    pytest.param({"kernel": (3, 3), "size": (4, 6), "channels": (1, 1)}, id="one-channel"),
+    pytest.param({"kernel": (3, 3), "size": (4, 6), "channels": (2, 10), "stride": (2, 2)}, id="many-channels"),
+    pytest.param({"kernel": (1, 9), "size": (2, 12), "channels": (2, 4)}, id="wide"),
+    pytest.param({"kernel": (1, 33), "size": (1, 40), "channels": (1, 2)}, id="wider-than-a-block-may-be"),
+    pytest.param({"kernel": (3, 3), "size": (5, 9), "stride": (2, 2), "input_zero_point": -128}, id="input-minus-128"),
+    pytest.param({"kernel": (3, 3), "size": (5, 9), "stride": (2, 2), "input_zero_point": 0}, id="padding-is-0"),
+    pytest.param({"kernel": (3, 2), "size": (5, 9), "zero_point": -128, "activation": "relu6"}, id="relu6"),
+    pytest.param({"kernel": (3, 2), "size": (5, 9), "scale": 2e-4}, id="left-shift"),
+]
+
+
+@pytest.mark.parametrize("depthwise", [False, True], ids=["dense", "depthwise"])
+@pytest.mark.parametrize("options", GEOMETRIES)
+def test_exact(options: dict[str, Any], depthwise: bool, tmp_path: Path) -> None:
+    flatbuffer = build(depthwise=depthwise, **options)
+    compiled = compile_bytes(flatbuffer)
+    frames = frames_for(compiled)
+    truth = assert_interpreters_agree(compiled, frames)
+    assert_exact_every_way(flatbuffer, tmp_path, frames, truth)
+
+
+@pytest.mark.parametrize("depthwise", [False, True], ids=["dense", "depthwise"])
+def test_two_roundings_are_exact_too(depthwise: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is known for which no layer of one multiply exists, so the search is kept from finding one."""
+    monkeypatch.setattr(one_multiply, "find_layer", lambda *_, **__: None)
+    flatbuffer = build((3, 2), (5, 6), depthwise=depthwise)
+    compiled = compile_bytes(flatbuffer)
+    assert "requantize(" in str(compiled.program.stages[0].kernel.values["result"])
+    frames = frames_for(compiled)
+    truth = assert_interpreters_agree(compiled, frames)
+    assert assert_exact_every_way(flatbuffer, tmp_path, frames, truth) == 0
+
+
+def test_columns_at_the_borders_alone_are_computed_apart() -> None:
+    same, valid = (
+        stage_of(build((3, 3), (5, 20), depthwise=False, padding=padding)).kernel.values
+        for padding in ("same", "valid")
+    )
+    assert (same["interior_first"], same["interior_end"], same["borders"]) == (1, 19, (2,))
+    assert (valid["interior_first"], valid["interior_end"], valid["borders"]) == (0, 18, ())
+    assert "padding" in same
+    assert "padding" not in valid
+
+
+def test_unit_of_work_is_a_block() -> None:
+    """Four output channels share each value, and two or three pixels each weight; ten channels are 4 + 4 + 2."""
+    blocks = stage_of(build((3, 3), (5, 20), (2, 10), depthwise=False)).kernel.values["channel_blocks"]
+    assert blocks == ((4, 0, 2, (3,)), (2, 8, 1, (6,)))
