@@ -6,7 +6,7 @@ its sum. A layer that has no such factors keeps the same loops and ends in the e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,17 +31,19 @@ class Finish:
 
     factor: tuple[int, ...]
     start: tuple[int, ...]
-    columns: tuple[tuple[int, ...], ...]  # by column, then channel
+    columns: Mapping[str, tuple[int, ...]]  # by name, then channel
     adjust: tuple[str, ...]
     result: str
     channels: tuple[RequantizedChannel, ...]
 
     @property
     def constants(self) -> tuple[tuple[str, Constant], ...]:
-        return (("columns", len(self.columns)), ("adjust", self.adjust), ("result", self.result))
+        names = " and ".join(self.columns)
+        numbers = ("columns", len(self.columns)), ("column_names", names)
+        return (*numbers, ("adjust", self.adjust), ("result", self.result))
 
     def numbers(self, channel: int) -> list[int]:
-        return [self.start[channel], *(column[channel] for column in self.columns)]
+        return [self.start[channel], *(column[channel] for column in self.columns.values())]
 
     def table(self) -> Table:
         """Channel after channel."""
@@ -87,7 +89,7 @@ def finish_of(
 def _double_rounding(convolution: Convolution, channels: Sequence[Channel]) -> Finish:
     scaling, after = convolution.scaling, convolution.output
     low, high, zero = (n + after.bias for n in (scaling.low, scaling.high, scaling.output_zero_point))
-    columns = tuple(scaling.multiplier.tolist()), tuple(scaling.shift.tolist())
+    columns = {"multiplier": tuple(scaling.multiplier.tolist()), "shift": tuple(scaling.shift.tolist())}
     result = f"({after.c_type})requantize({{sum}}, {{c0}}, {{c1}}, {zero}, {low}, {high})"
     claims = tuple(RequantizedChannel(exact, sums, None) for exact, sums in channels)
     return Finish((1,) * len(channels), tuple(exact.bias for exact, _ in channels), columns, (), result, claims)
@@ -97,20 +99,20 @@ def _one_multiply(
     convolution: Convolution, channels: Sequence[Channel], layer: Sequence[HighMul], offset: int
 ) -> Finish:
     """The scaled sum is the output minus its zero point plus `offset`."""
-    columns, adjust = [tuple(channel.multiplier for channel in layer)], []
+    columns, adjust = {"multiplier": tuple(channel.multiplier for channel in layer)}, []
     value, shift = "high_mul({sum}, {c0})", layer[0].shift
     if shift:
         value = f"({value} >> {shift})"
     if any(channel.sign_correction for channel in layer):
         adjust.append("{sum} += ({sum} >> 31) & {c1};")
-        columns.append(tuple(channel.sign_correction for channel in layer))
+        columns["sign correction"] = tuple(channel.sign_correction for channel in layer)
     raised, result = _clamp_of(convolution)
     if rest := convolution.scaling.output_zero_point + raised - offset:
         value = f"{value} {'+' if rest > 0 else '-'} {abs(rest)}"
     return Finish(
         tuple(channel.c for channel in layer),
         tuple(channel.b for channel in layer),
-        tuple(columns),
+        columns,
         tuple(adjust),
         result.format(value),
         tuple(RequantizedChannel(*channel, found) for channel, found in zip(channels, layer, strict=True)),
