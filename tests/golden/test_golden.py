@@ -15,6 +15,7 @@ import pytest
 from codegen.compile import compile_model
 from codegen.model import QuantizedModel, load_model
 from codegen.render import render_aot
+from codegen.target import ARMV7E_M, REGISTERS_32, XTENSA, Target
 from codegen.write import write_project
 from nanou_deploy.boards import find_board
 from nanou_deploy.golden import make_cases
@@ -63,7 +64,10 @@ def test_u_net_is_exact(board: str, tmp_path: Path, require_tool: RequireTool) -
     assert 1 < compiled.plan.placement(skip).depth_rows < compiled.plan.placement(skip).rows
 
 
-@pytest.mark.parametrize(("board", "count"), [("host", 30), ("rv32-qemu", 4), ("esp32c3-sim", 1)])
+@pytest.mark.parametrize(
+    ("board", "count"),
+    [("host", 30), ("rv32-qemu", 4), ("esp32c3-sim", 1), ("cortex-m4-qemu", 3), ("cortex-m7-qemu", 1)],
+)
 def test_default_model(
     board: str, count: int, require_tool: RequireTool, require_module: Callable[[str], None]
 ) -> None:
@@ -72,6 +76,9 @@ def test_default_model(
     if board == "esp32c3-sim":
         require_module("labwired")
         require_tool("riscv64-unknown-elf-gcc")
+    if board.startswith("cortex"):
+        require_tool("qemu-system-arm")
+        require_tool("arm-none-eabi-gcc")
     report = verify(open_model(None), [(find_board(board), count)])
     assert report.passed, report
     assert {e.cases for e in report.executors if e.status != "absent"} == {count}
@@ -79,8 +86,11 @@ def test_default_model(
 
 def test_public_model(shared_model: Callable[[str], Path], require_tool: RequireTool) -> None:
     require_tool("qemu-system-riscv32")
+    require_tool("qemu-system-arm")
     model = load_model(shared_model("nano_u_botanic.tflite"))
-    report = verify(model, [(find_board("host"), 20), (find_board("rv32-qemu"), 3)])
+    report = verify(
+        model, [(find_board(name), n) for name, n in (("host", 20), ("rv32-qemu", 3), ("cortex-m4-qemu", 3))]
+    )
     assert report.passed, report
 
 
@@ -112,9 +122,10 @@ STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic
 
 @pytest.mark.parametrize("name", ["gcc", "clang"])
 @pytest.mark.parametrize("which", ["default", "u_net"])
-def test_generated_c_is_clean(name: str, which: str, tmp_path: Path, require_tool: RequireTool) -> None:
+@pytest.mark.parametrize("target", [REGISTERS_32, ARMV7E_M, XTENSA], ids=lambda target: target.name)
+def test_generated_c_is_clean(name: str, which: str, target: Target, tmp_path: Path, require_tool: RequireTool) -> None:
     compiler = require_tool(name)
-    compiled = compile_bytes(u_net()) if which == "u_net" else compile_model(open_model(None))
+    compiled = compile_bytes(u_net(), target=target) if which == "u_net" else compile_model(open_model(None), target)
     write_project(render_aot(compiled), tmp_path / "library")
     for source in sorted((tmp_path / "library" / "src").glob("*.c")):
         command = [compiler, *STRICT, f"-I{tmp_path / 'library' / 'include'}", "-c", str(source), "-o", "/dev/null"]
