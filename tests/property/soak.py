@@ -2,10 +2,10 @@
 
     python -m tests.property.soak --cases 2000 --seed 1
 
-For each model: TFLM = BUILTIN_REF = NumPy oracle; the plan proves itself; the C of three compiler targets, in
-turn, compiled under AddressSanitizer and UBSan without a warning, gives TFLM's bytes from whole frames and row by row;
-every one-multiply constant passes the independent checker. Case k of a seed is the same model, with the same frames, on
-every run. What fails is kept in a folder, with the command that repeats it. Exit code 0, or 1 if anything failed.
+For each model: TFLM = BUILTIN_REF = NumPy oracle; the plan proves itself; the C of four compiler targets in turn, one
+of them under AddressSanitizer and UBSan, compiles without a warning and gives TFLM's bytes from whole frames and row by
+row; every one-multiply constant passes the independent checker. Case k of a seed is the same model and the same frames
+on every run. What fails is kept in a folder, with the command that repeats it. Exit code 0, or 1 if anything failed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ import numpy.typing as npt
 
 from codegen.compile import Compiled
 from codegen.errors import UnsupportedError
-from tests.exactness import assert_exact_every_way, assert_interpreters_agree, compile_bytes, interpreters_differ
+from tests.exactness import (
+    assert_exact_every_way,
+    assert_interpreters_agree,
+    compile_bytes,
+    interpreters_differ,
+)
 from tests.property.random_graphs import random_model
 
 CASES_PER_PROCESS = 50  # TensorFlow takes seconds to load, and an interpreter that crashes takes its process along
