@@ -48,6 +48,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
         (["build", "--board", "esp32s4"], "did you mean"),
         (["evaluate", "--model", "empty"], "holds no model.tflite"),
         (["quantize", "--run", "empty"], "try:"),
+        (["generate", "--max-ram", "4KB"], "more than 4,096"),
         (["train", "--data", "absent"], "absent"),
     ],
 )
