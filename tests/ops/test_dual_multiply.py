@@ -138,7 +138,7 @@ def test_which_layers_take_it() -> None:
     assert _last(pointwise((1, 3))).kernel.template == "conv_2d_pointwise"  # nothing to pair
     assert _last(pointwise((2, 3), stride=(1, 2))).kernel.template == "conv_2d"
     assert _last(depthwise((3, 2))).kernel.template == "depthwise_conv_2d_3x3_smlad"
-    assert _last(depthwise((3, 1))).kernel.template == "depthwise_conv_2d_3x3"  # no column beside the first
+    assert _last(depthwise((3, 1))).kernel.template == "depthwise_conv_2d"  # no column beside the first
     upsampled = depthwise((3, 4), factors=(2, 2), storage="uint8")
     assert _last(upsampled).kernel.template == "depthwise_conv_2d_3x3_upsampled_smlad"
     assert _last(upsampled, REGISTERS_16).kernel.template == "depthwise_conv_2d_3x3_upsampled"
