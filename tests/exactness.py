@@ -30,7 +30,7 @@ from nanou_deploy.toolchain import find_host_compiler, find_sanitizing_compiler
 from tests.high_mul_certificate import certify
 
 EVERY_WAY = Path(__file__).with_name("run_every_way.c")
-STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wunused-const-variable", "-Werror"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 CERTIFIED_SUMS = 1 << 16  # of a channel, all of them; of more, those around thresholds and samples
 
