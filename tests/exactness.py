@@ -31,7 +31,7 @@ from tests.high_mul_certificate import certify
 
 TARGETS = [target for family in VARIANTS.values() for target in family.values()]
 EVERY_WAY = Path(__file__).with_name("run_every_way.c")
-STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wunused-const-variable", "-Werror"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 CERTIFIED_SUMS = 1 << 16  # of a channel, all of them; of more, those around thresholds and samples
 

@@ -69,12 +69,14 @@ def conv_2d(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]]:
     numbers = [n for g in groups for row in zip(*map(finish.numbers, range(g.first, g.end)), strict=True) for n in row]
     scaled = convolution.taps * np.array(finish.factor)
     weights = np.concatenate([scaled[:, group.first : group.end].reshape(-1) for group in groups])
+    borders = window.out_width - interior.count
     adjacent = window.kernel_width if window.dilation_width == 1 else 1
     constants: Constants = (
         ("spans", window.kernel_width // adjacent),
         ("span_values", adjacent * convolution.in_channels),
         ("channel_blocks", tuple(blocks)),
-        ("borders", (window.out_width - interior.count,) * (window.out_width > interior.count)),
+        ("borders", (borders,) * (borders > 0)),
+        *_padding(convolution, absent_rows=_has_absent_rows(window), pixels=borders > 0),
     )
     tables = (
         Table("channels", np.array(numbers, np.int32), groups[0].count, channels=finish.channels),
@@ -88,12 +90,18 @@ def depthwise_conv_2d(convolution: Convolution) -> tuple[Kernel, tuple[Table, ..
     window, interior = convolution.window, _interior(convolution.window)
     finish = finish_of(convolution)
     pixels = max(1, min(MAX_DEPTHWISE_PIXELS, MAX_PRODUCTS // window.kernel_width))
+    taps = range(window.kernel_width)
     looped = interior.split(interior.even(pixels))[:1] if interior.count else []
     borders = [*_Range(0, interior.first).split(pixels), *_Range(interior.end, window.out_width).split(pixels)]
     weights = (convolution.taps * np.array(finish.factor)).T.reshape(-1)
     zero, moving = stored_zero(convolution), "(x - INTERIOR_FIRST) * STRIDE_WIDTH * IN_CHANNELS + "
+    # With a dilation wider than the image, an even window can miss every pixel.
+    meets = any(0 <= column < window.in_width for tap in taps for column in window.columns(tap))
     constants: Constants = (
         ("depth_multiplier", convolution.out_channels // convolution.in_channels),
+        *_padding(convolution, absent_rows=meets and _has_absent_rows(window), pixels=False),
+        ("read", ("channel / DEPTH_MULTIPLIER",) * meets),
+        ("unread", ("rows",) * (not meets)),
         ("interior_blocks", tuple(_block(window, block, zero, moving) for block in looped)),
         ("border_blocks", tuple((block.first, *_block(window, block, zero, "")) for block in borders)),
     )
@@ -121,6 +129,20 @@ def _block(window: Window, block: _Range, zero: int, origin: str) -> tuple[Const
     return block.count, ((tuple(sorted(taps)), (origin,) * bool(columns), columns, padding),) * bool(taps)
 
 
+def _has_absent_rows(window: Window) -> bool:
+    return any(not 0 <= row < window.in_height for read in window.reads for row in read.rows)
+
+
+def _padding(convolution: Convolution, *, absent_rows: bool, pixels: bool) -> Constants:
+    """A row of stored zeros for what the kernel reads outside the image, if it does: rows, or single pixels."""
+    padding: Constants = (("padding", stored_zero(convolution)),) if absent_rows or pixels else ()
+    return (
+        *padding,
+        ("source", "source" if absent_rows else "rows"),
+        ("absent_rows", (convolution.window.kernel_height,) * absent_rows),
+    )
+
+
 def _weights_table(weights: IntArray, per_line: int) -> Table:
     """int16 where all weights fit."""
     narrow = np.abs(weights).max(initial=0) <= INT16_MAX
@@ -130,19 +152,14 @@ def _weights_table(weights: IntArray, per_line: int) -> Table:
 def _kernel(
     convolution: Convolution, constants: Constants, finish: Finish, tables: tuple[Table, ...]
 ) -> tuple[Kernel, tuple[Table, ...]]:
-    """The kernel of the operator's own name. Only where windows overhang is there padding, or a row that is absent."""
-    window, interior = convolution.window, _interior(convolution.window)
-    absent = any(not 0 <= row < window.in_height for read in window.reads for row in read.rows)
-    padded = absent or interior.count < window.out_width
+    """The kernel of the operator's own name."""
+    interior = _interior(convolution.window)
     geometry: Constants = (
         ("in_channels", convolution.in_channels),
         ("out_channels", convolution.out_channels),
-        *window.constants,
+        *convolution.window.constants,
         ("interior_first", interior.first),
         ("interior_end", interior.end),
-        *((("padding", stored_zero(convolution)),) if padded else ()),
-        ("source", "source" if absent else "rows"),
-        ("absent_rows", (window.kernel_height,) * absent),
     )
     parameters = tuple((table.name, f"{table.values.dtype.name}_t") for table in tables)
     kernel = Kernel(

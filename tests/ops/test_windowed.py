@@ -50,6 +50,7 @@ GEOMETRIES = [
     pytest.param({"kernel": (2, 3), "size": (8, 9), "dilation": (3, 2), "padding": "valid"}, id="dilation-valid"),
     pytest.param({"kernel": (5, 7), "size": (2, 3)}, id="every-window-overhangs"),
     pytest.param({"kernel": (2, 2), "size": (3, 3), "dilation": (1, 5)}, id="a-window-without-a-pixel"),
+    pytest.param({"kernel": (2, 2), "size": (4, 1), "dilation": (2, 3)}, id="no-window-with-a-pixel"),
     pytest.param({"kernel": (4, 4), "size": (4, 4), "padding": "valid"}, id="whole-image"),
     pytest.param({"kernel": (3, 3), "size": (4, 6), "channels": (1, 1)}, id="one-channel"),
     pytest.param({"kernel": (3, 3), "size": (4, 6), "channels": (2, 10), "stride": (2, 2)}, id="many-channels"),
