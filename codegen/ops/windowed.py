@@ -21,6 +21,7 @@ from codegen.program import Constant, Kernel, Table
 Constants = tuple[tuple[str, Constant], ...]
 
 # Chosen by counting instructions of dense and depthwise networks on RV32 and Cortex-M4 (`nanou-deploy bench`).
+MAX_SUMS = 12  # of a dense block; 16 would go to the stack
 MAX_PIXELS = 6  # of a block, where so few channels are left that more would have room
 MAX_DEPTHWISE_PIXELS = 4  # of one channel
 MAX_PRODUCTS = 64  # of a depthwise block and window row: they are all written out
@@ -60,7 +61,7 @@ def conv_2d(convolution: Convolution) -> tuple[Kernel, tuple[Table, ...]]:
     window, target, interior = convolution.window, convolution.target, _interior(convolution.window)
     finish = finish_of(convolution)
     groups = _Range(0, convolution.out_channels).split(target.channels_per_block)
-    sums = target.pixels_per_block * target.channels_per_block
+    sums = min(target.pixels_per_block * target.channels_per_block, MAX_SUMS)
     blocks = []
     for size in dict.fromkeys(group.count for group in groups):
         alike = [group for group in groups if group.count == size]
