@@ -56,9 +56,8 @@ def predict_float_masks(folder: Path, images: npt.NDArray[np.uint8]) -> Masks:
 
 
 def model_dataset(model: QuantizedModel, data_root: Path) -> Dataset:
-    """A folder data set at the model's size, by the contract's resize filter."""
-    contract = model.preprocessing
-    return load_dataset(DatasetSpec(data_root, contract.height_px, contract.width_px))
+    """A folder data set, read as the model's preprocessing contract says."""
+    return load_dataset(DatasetSpec.of(data_root, model.preprocessing))
 
 
 def evaluate(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from codegen.model import Preprocessing
     from nanou_deploy.golden import ExecutorResult, GoldenReport
     from nanou_deploy.pipeline import LayerCost
 
@@ -61,7 +62,7 @@ def verify(
         [(target, cases)],
         runtime=cast(Runtime, runtime),
         seed=seed,
-        images=_images(data, quantized.preprocessing.height_px, quantized.preprocessing.width_px),
+        images=_images(data, quantized.preprocessing),
         library=library,
         progress=progress,
     )
@@ -101,12 +102,12 @@ def _where(result: ExecutorResult) -> str:
     return f"{at.operator}, {at.differing_bytes} bytes of tensor '{at.tensor}' in case '{at.case_label}'"
 
 
-def _images(data: Path | None, height_px: int, width_px: int) -> list[npt.NDArray[np.uint8]]:
+def _images(data: Path | None, contract: Preprocessing) -> list[npt.NDArray[np.uint8]]:
     if data is None:
         return []
     from nanou_train.data import DatasetSpec, load_split
 
-    return list(load_split(DatasetSpec(data, height_px, width_px), "test").images)
+    return list(load_split(DatasetSpec.of(data, contract), "test").images)
 
 
 @click.command(short_help="Instructions, RAM, stack, code and tables.")
