@@ -15,7 +15,7 @@ _COMMANDS = {  # in the order of a first project; the value is the module that d
     "prepare": "data",
     "data-check": "data",
     "train": "train",
-    "evaluate": "train",
+    "evaluate": "evaluate",
     "quantize": "train",
     "inspect": "inspect",
     "generate": "generate",
