@@ -178,6 +178,7 @@ def _report_data(
         evaluations=distinct,
         comparisons=result.comparisons,
         worst=panels,
+        split=result.split,
         provenance={"evaluated on": f"{result.dataset}, {result.images} {result.split} images"},
         commands=commands,
     )

@@ -12,7 +12,7 @@ from nanou_train import run
 from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, load_experiment
 from nanou_train.data import Dataset, DatasetSpec, load_dataset, terrain_dataset
 from nanou_train.distill import train_step
-from nanou_train.errors import TrainError
+from nanou_train.errors import DataError, TrainError
 from nanou_train.evaluate import Metrics, constant_mask, evaluate_model
 from nanou_train.fit import FitResult, Progress, preprocessing_of, train_single_model, train_with_distillation
 from nanou_train.models import PRESETS, create_model_from_config
@@ -86,6 +86,11 @@ def _train_experiment(
             load_dataset(DatasetSpec(data_root, height, width))
             if data_root
             else terrain_dataset(config.terrain.model_dump(), seed=seed, height_px=height, width_px=width)
+        )
+    if len(dataset.classes) != 2:
+        raise DataError(
+            f"{dataset.name} has {len(dataset.classes)} classes, the networks give one logit per pixel",
+            hint="join classes to two with `nanou-deploy prepare --label-map`",
         )
     facts = run.describe_run(config, dataset, Preprocessing(height, width), seed) | {"experiment": name}
     run.start_run(folder, facts)

@@ -89,9 +89,12 @@ def evaluate(
 def _executors(given: tuple[str, ...], compare: bool, has_run: bool) -> tuple[str, ...]:
     """In a fixed order, the float model first. Without TensorFlow, TFLite Micro stands for int8."""
     from codegen.reference import builtin_ref_available
+    from nanou_deploy.errors import DeployError
     from nanou_deploy.executors import EXECUTORS
 
     wanted = set(given)
+    if "keras" in wanted and not has_run:
+        raise DeployError("executor keras needs a training run", hint="give the run's folder with --run")
     if compare:
         wanted |= {*COMPARED, *(("keras",) if has_run else ())}
     elif not wanted:

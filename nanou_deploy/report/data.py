@@ -58,6 +58,7 @@ class ReportData:
     evaluations: tuple[Evaluation, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     worst: tuple[Panel, ...] = ()
+    split: str = "test"
     provenance: Mapping[str, str] | None = None
     commands: tuple[str, ...] = ()
 

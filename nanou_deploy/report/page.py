@@ -112,7 +112,8 @@ def _verdict(executors: tuple[ExecutorResult, ...]) -> Cell:
         where = f", first at {first.operator}" if first else ""
         return Cell(f"{', '.join(row.name for row in differing)}: not equal to {TRUTH}{where}.", "bad")
     cases = sum(row.cases for row in compared)
-    return Cell(f"{len(compared)} executors equal {TRUTH} byte for byte, in {cases:,} comparisons.", "good")
+    plural = "executor equals" if len(compared) == 1 else "executors equal"
+    return Cell(f"{len(compared)} {plural} {TRUTH} byte for byte, in {cases:,} comparisons.", "good")
 
 
 def _figures(data: ReportData) -> tuple[Figure, ...]:
