@@ -46,6 +46,18 @@ class EvaluationResult:
     comparisons: tuple[Comparison, ...]
     decisions: Mapping[str, Masks]
 
+    @property
+    def rows(self) -> Mapping[str, Metrics]:
+        """Metrics of "constant mask", "float" and "int8", as far as they ran: from the least to the most learned.
+
+        Executors that gave the same bytes are one row; others than the first int8 one keep their own names.
+        """
+        rows = {"constant mask": self.constant_mask}
+        for one in merge_equal(self):
+            name = "float" if one.executor == "keras" else "int8"
+            rows[one.executor if name in rows else name] = one.metrics
+        return rows
+
     def as_json(self) -> dict[str, Any]:
         """Everything but the decisions; executors by name."""
         return {
@@ -101,22 +113,22 @@ def evaluate_executors(
 
 def worst_panels(result: EvaluationResult, part: Split, contract: Preprocessing) -> tuple[Panel, ...]:
     """The images of the lowest mIoU of the last executor (the one nearest to the device)."""
+    stems = [score.stem for score in result.executors[-1].worst[:WORST_PICTURES]]
+    return tuple(panel(result, part, part.stems.index(stem), contract) for stem in stems)
+
+
+def panel(result: EvaluationResult, part: Split, index: int, contract: Preprocessing) -> Panel:
+    """One image of the split with its truth and what the float and the int8 model decided."""
     floating = result.decisions.get("keras")
     int8 = next((result.decisions[name] for name in ("aot", "tflm", "int8") if name in result.decisions), None)
-    panels = []
-    for score in result.executors[-1].worst[:WORST_PICTURES]:
-        index = part.stems.index(score.stem)
-        panels.append(
-            Panel(
-                score.stem,
-                _display(part.images[index], contract),
-                part.masks[index],
-                None if floating is None else floating[index],
-                None if int8 is None else int8[index],
-                result.classes,
-            )
-        )
-    return tuple(panels)
+    return Panel(
+        part.stems[index],
+        _display(part.images[index], contract),
+        part.masks[index],
+        None if floating is None else floating[index],
+        None if int8 is None else int8[index],
+        result.classes,
+    )
 
 
 def _display(image: Masks, contract: Preprocessing) -> Masks:
@@ -162,9 +174,6 @@ def _report_data(
 ) -> ReportData:
     compiled = compile_model(model)
     distinct = merge_equal(result)
-    names = {"keras": "float"}
-    rows = {"constant mask": result.constant_mask}
-    rows |= {names.get(one.executor, "int8"): one.metrics for one in distinct}
     return ReportData(
         model_name=model.name,
         model_sha256=model.sha256,
@@ -174,7 +183,7 @@ def _report_data(
         plan=compiled.plan,
         operators=operator_rows(compiled),
         executors=_golden_rows(result),
-        accuracy=tuple(AccuracyRow(name, metrics) for name, metrics in rows.items()),
+        accuracy=tuple(AccuracyRow(name, metrics) for name, metrics in result.rows.items()),
         evaluations=distinct,
         comparisons=result.comparisons,
         worst=panels,

@@ -156,8 +156,7 @@ def _grouped(dataset: Dataset, group_by: str) -> Dataset:
 
 def _print(result: EvaluationResult) -> None:
     click.echo(f"{result.dataset}, {result.images} {result.split} images, threshold {result.threshold:g}")
-    rows = {"constant mask": result.constant_mask, **{one.executor: one.metrics for one in result.executors}}
-    print_metrics(rows)
+    print_metrics({"constant mask": result.constant_mask, **{one.executor: one.metrics for one in result.executors}})
     titles = ("share", "iou", "dice", "precision", "recall", "f05", "f2", "boundary_f")
     columns = ("Executor", "Class", *(title.replace("_", " ") for title in titles))
     rows_by_class = (

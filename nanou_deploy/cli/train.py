@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from nanou_deploy.cli.options import json_option
 from nanou_deploy.cli.output import emit_json, emit_table
-
-if TYPE_CHECKING:
-    from nanou_deploy.runs import Metrics
 
 METRIC_NAMES = ("miou", "iou_drivable", "iou_background", "f1", "precision", "recall")
 
@@ -106,7 +103,7 @@ def train(
     click.echo(f"next: nanou-deploy quantize --run {output}")
 
 
-def print_metrics(rows: Mapping[str, Metrics]) -> None:
+def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
     """One line per predictor, in per cent."""
     columns = ("", *(name.replace("_", " ") for name in METRIC_NAMES))
     lines = (
