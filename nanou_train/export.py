@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,16 @@ from codegen.model import QuantizedModel
 from codegen.quantize import quantize
 from codegen.reference import run_builtin_ref
 from nanou_train import run
-from nanou_train.curves import OBJECTIVES, best_threshold, sweep
 from nanou_train.data import Dataset, Split
-from nanou_train.errors import TrainError
-from nanou_train.evaluate import Metrics, evaluate_outputs, int8_predictor
+from nanou_train.evaluate import Metrics, evaluate_outputs
 
 CALIBRATION_COUNT = 100
 
 
 def quantize_run(
-    folder: Path,
-    *,
-    name: str = "",
-    data_root: Path | None = None,
-    dataset: Dataset | None = None,
-    threshold: float | None = None,
-    objective: str = "",
+    folder: Path, *, name: str = "", data_root: Path | None = None, dataset: Dataset | None = None
 ) -> QuantizedModel:
     """Quantize the student of a completed run, calibrated on its own training images, and measure it.
-
-    The threshold is the configuration's, or `threshold`, or with `objective` (one of curves.OBJECTIVES) the one that is
-    best for the int8 model on the validation part.
 
     `dataset` (already loaded) or `data_root` (a folder that moved) stand in for the data that the manifest names;
     either must be the same data. The name is by default the model preset's and the data set's. `provenance` gets the
@@ -46,35 +34,16 @@ def quantize_run(
     manifest = run.read_manifest(folder)
     student = run.load_student(folder)
     dataset = run.run_dataset(manifest, data_root, dataset)
-    contract, threshold = run.preprocessing(manifest), threshold or manifest["configuration"]["threshold"]
+    contract, threshold = run.preprocessing(manifest), manifest["configuration"]["threshold"]
     chosen = np.linspace(0, len(dataset.train) - 1, min(CALIBRATION_COUNT, len(dataset.train))).astype(int)
     representative = contract.normalize(dataset.train.images[chosen])
     name = name or re.sub(r"\W+", "_", f"{manifest['configuration']['model_name']}_{dataset.name}")
     model = quantize(student, representative, name=name, preprocessing=contract, threshold=threshold, provenance={})
-    origin = "given"
-    if objective:
-        model = replace(model, threshold=choose_threshold(model, dataset.val, objective))
-        origin = f"best {objective} of the int8 model on the validation part"
     metrics = {"float" if role == "student" else role: values for role, values in manifest["metrics"].items()}
     metrics["int8"] = evaluate_quantized(model, dataset.test)
     return QuantizedModel(
-        name,
-        model.flatbuffer,
-        contract,
-        model.threshold,
-        _provenance(manifest, metrics, len(representative)) | {"threshold": origin},
+        name, model.flatbuffer, contract, threshold, _provenance(manifest, metrics, len(representative))
     )
-
-
-def choose_threshold(model: QuantizedModel, split: Split, objective: str) -> float:
-    """The probability threshold with the best `objective` of the int8 model, on BUILTIN_REF, on a split.
-
-    Raises TrainError for an unknown objective.
-    """
-    if objective not in OBJECTIVES:
-        raise TrainError(f"{objective} is no objective for a threshold", hint=f"use one of {', '.join(OBJECTIVES)}")
-    predictor = int8_predictor("int8", model, lambda frames: run_builtin_ref(model.flatbuffer, frames))
-    return best_threshold(sweep(predictor.logits(split.images), split.masks, predictor.cut), objective)
 
 
 def evaluate_quantized(model: QuantizedModel, split: Split) -> Metrics:

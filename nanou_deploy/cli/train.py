@@ -143,11 +143,16 @@ def quantize(
     The threshold goes into the model's contract, and from there into the firmware, as an int8 constant.
     """
     from codegen.model import save_model
+    from nanou_train import run
     from nanou_train.export import quantize_run
+    from nanou_train.threshold import with_threshold
 
     if threshold is not None and objective:
         raise click.UsageError("--threshold and --choose-threshold exclude each other")
-    model = quantize_run(run_folder, data_root=data, threshold=threshold, objective=objective or "")
+    dataset = run.run_dataset(run.read_manifest(run_folder), data)
+    model = quantize_run(run_folder, dataset=dataset)
+    if threshold is not None or objective:
+        model = with_threshold(model, dataset, threshold=threshold, objective=objective or "")
     target = output or run_folder / "model.tflite"
     save_model(model, target)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from codegen.contract import decision_threshold
 from codegen.load import load_graph
 from codegen.model import load_model
 from codegen.oracle import run_oracle
-from nanou_train.data import Split
+from nanou_train.data import Split, terrain_dataset
+from nanou_train.errors import TrainError
 from nanou_train.evaluate import (
     Predictor,
     compare,
@@ -21,6 +23,7 @@ from nanou_train.evaluate import (
     int8_predictor,
     logit,
 )
+from nanou_train.export import evaluate_quantized
 from nanou_train.labels import BINARY_CLASSES
 from nanou_train.terrain import generate
 from tests.conftest import REPOSITORY
@@ -96,3 +99,26 @@ def test_int8_decisions_are_the_firmwares(threshold: float) -> None:
     split = Split(images, masks, ("a", "b"))
     metrics = evaluate_logits(predictor, predictor.logits(images), split, BINARY_CLASSES, threshold=threshold).metrics
     assert metrics["miou"] == evaluate_outputs(kept[0], masks, constant)["miou"]
+
+
+def test_the_threshold_is_chosen_on_validation(require_module: Callable[[str], None]) -> None:
+    """Against every threshold tried one by one; another objective, another choice."""
+    require_module("tensorflow")
+    from nanou_train.threshold import choose_threshold, with_threshold
+
+    model = load_model(REPOSITORY / "models" / "nano_u_terrain.tflite")
+    dataset = terrain_dataset({"train": 1, "val": 4, "test": 1}, seed=3)
+    chosen = {objective: choose_threshold(model, dataset.val, objective) for objective in ("f05", "f2")}
+    assert chosen["f2"] < chosen["f05"]  # recall weighs more in F2, precision in F0.5
+    for objective, threshold in chosen.items():
+        found = with_threshold(model, dataset, objective=objective)
+        assert found.threshold == threshold
+        assert f"best {objective}" in found.provenance["threshold"]
+        assert found.provenance["metrics"]["int8"]["miou"] != model.provenance["metrics"]["int8"]["miou"]
+        scores = [
+            evaluate_quantized(replace(model, threshold=other), dataset.val)[objective]
+            for other in (threshold, 0.2, 0.8)
+        ]
+        assert scores[0] == max(scores)
+    with pytest.raises(TrainError, match="no objective"):
+        choose_threshold(model, dataset.val, "beauty")
