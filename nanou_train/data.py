@@ -64,10 +64,14 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What ROOT/dataset.json says: class names in the order of their indices, and the sequence of each stem."""
+    """What ROOT/dataset.json says: class names in the order of their indices, and the sequence of each stem.
+
+    `resize_filter` is the one that `prepare` has used, empty where the images are as the camera gave them.
+    """
 
     classes: tuple[str, ...] = BINARY_CLASSES
     groups: Mapping[str, str] = field(default_factory=dict)
+    resize_filter: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +135,7 @@ def read_card(root: Path) -> DatasetCard:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         classes, groups = tuple(card.get("classes", BINARY_CLASSES)), dict(card.get("groups", {}))
+        resize_filter = str(card.get("prepared", {}).get("resize_filter", ""))
         wrong = "" if card["schema"] == CARD_SCHEMA else f"has schema {card['schema']}, not {CARD_SCHEMA}"
         if len(classes) < 2 or not all(isinstance(text, str) for text in (*classes, *groups.values())):
             wrong = "has fewer than two classes, or a name that is no text"
@@ -140,7 +145,7 @@ def read_card(root: Path) -> DatasetCard:
         ) from error
     if wrong:
         raise DataError(f"{path} {wrong}", hint="prepare the data set again")
-    return DatasetCard(classes, groups)
+    return DatasetCard(classes, groups, resize_filter)
 
 
 def terrain_dataset(counts: Mapping[str, int], *, seed: int, height_px: int = 60, width_px: int = 80) -> Dataset:
@@ -162,6 +167,11 @@ def load_split(spec: DatasetSpec, split: str) -> Split:
     if not spec.root.is_dir():
         raise DataError(f"no data set folder {spec.root}", hint="give a folder with train/, val/ and test/ in it")
     card = read_card(spec.root)
+    if card.resize_filter not in ("", spec.resize_filter):
+        raise DataError(
+            f"{spec.root} was resized with {card.resize_filter}, the preprocessing contract says {spec.resize_filter}",
+            hint=f"prepare it again with --filter {spec.resize_filter}, or train a model on it",
+        )
     images, masks = split_files(spec.root, split)
     stems = tuple(sorted(images))
     pairs = [_read_pair(images[stem], masks[stem], spec.contract, len(card.classes)) for stem in stems]

@@ -111,6 +111,23 @@ def test_the_loader_follows_the_contract(spec: PrepareSpec) -> None:
     assert np.array_equal(red_first.images[..., ::-1], blue_first.images)
 
 
+def test_a_prepared_filter_is_the_models(
+    spec: PrepareSpec, tmp_path: Path, require_module: Callable[[str], None]
+) -> None:
+    """Data resized by one filter are no data for a contract that says another."""
+    prepare(replace(spec, contract=Preprocessing(60, 80, resize_filter="lanczos")))
+    with pytest.raises(DataError, match="was resized with lanczos, the preprocessing contract says box"):
+        load_split(DatasetSpec(spec.output), "test")
+    require_module("tensorflow")
+    from nanou_train.train import train_model
+
+    tiny = {"use_distillation": False, "epochs": 1, "batch_size": 8}
+    result = train_model(data_root=spec.output, output_dir=tmp_path / "runs", **tiny)
+    assert result["error"] == ""
+    manifest = json.loads((result["experiment_dir"] / "manifest.json").read_text())
+    assert manifest["preprocessing"]["resize_filter"] == "lanczos"
+
+
 def test_classes_vote_by_area() -> None:
     classes = np.array([[0, 1, 2, 2], [1, 1, 0, 1]], np.uint8)  # two blocks of 2x2
     assert vote(classes, 3, Preprocessing(1, 2)).tolist() == [[1, 2]]
@@ -321,3 +338,19 @@ def test_public_data(shared_data: Callable[[str], Path], name: str, pattern: str
     assert set(audit.groups_across) == crossing
     assert audit.duplicates_across == ()
     assert len(audit.near_duplicates_across) == (1 if name == "camvid" else 0)
+
+
+def test_training_refuses_more_than_two_classes(
+    spec: PrepareSpec, tmp_path: Path, require_module: Callable[[str], None]
+) -> None:
+    require_module("tensorflow")
+    from nanou_train.train import train_model
+
+    for path in spec.masks.rglob("*.png"):
+        color_mask().save(path)
+    (tmp_path / "labels.yaml").write_text(LABELS)
+    prepare(replace(spec, label_map=tmp_path / "labels.yaml", contract=Preprocessing(60, 80)))
+    result = train_model(data_root=spec.output, output_dir=tmp_path / "runs")
+    assert result["status"] == "failed"
+    assert "3 classes" in result["error"]
+    assert not (tmp_path / "runs").exists()
