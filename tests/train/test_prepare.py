@@ -14,7 +14,7 @@ from PIL import Image
 from codegen.model import Preprocessing
 from nanou_train.audit import audit_dataset
 from nanou_train.data import DatasetSpec, load_dataset, load_split
-from nanou_train.errors import DataError
+from nanou_train.errors import DataError, TrainError
 from nanou_train.images import camera_pixels, vote
 from nanou_train.prepare import PrepareSpec, prepare
 from tests.train.picture_files import color_mask, rgb16_png, save, write_drives
@@ -112,18 +112,21 @@ def test_the_loader_follows_the_contract(spec: PrepareSpec) -> None:
 
 
 def test_a_prepared_filter_is_the_models(
-    spec: PrepareSpec, tmp_path: Path, require_module: Callable[[str], None]
+    spec: PrepareSpec, tmp_path: Path, require_module: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Data resized by one filter are no data for a contract that says another."""
     prepare(replace(spec, contract=Preprocessing(60, 80, resize_filter="lanczos")))
     with pytest.raises(DataError, match="was resized with lanczos, the preprocessing contract says box"):
         load_split(DatasetSpec(spec.output), "test")
     require_module("tensorflow")
-    from nanou_train.train import train_model
+    from nanou_train import train
 
-    tiny = {"use_distillation": False, "epochs": 1, "batch_size": 8}
-    result = train_model(data_root=spec.output, output_dir=tmp_path / "runs", **tiny)
-    assert result["error"] == ""
+    def stop(*_: object) -> None:
+        raise TrainError("far enough")
+
+    monkeypatch.setattr(train, "_train_models", stop)
+    result = train.train_model(data_root=spec.output, output_dir=tmp_path / "runs")
+    assert result["error"] == "far enough"
     manifest = json.loads((result["experiment_dir"] / "manifest.json").read_text())
     assert manifest["preprocessing"]["resize_filter"] == "lanczos"
 
