@@ -357,3 +357,14 @@ def test_training_refuses_more_than_two_classes(
     assert result["status"] == "failed"
     assert "3 classes" in result["error"]
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_split_by_image_leaks_on_public_data(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    """The figures of docs/DATA.md: all YCOR pictures in one folder, split at random and by place."""
+    for kind, name in (("img", "images"), ("mask", "masks")):
+        (tmp_path / name).mkdir()
+        for path in shared_data("ycor").glob(f"*/{kind}/*.png"):
+            (tmp_path / name / path.name).symlink_to(path)
+    spec = PrepareSpec(tmp_path / "images", tmp_path / "masks", tmp_path / "data")
+    assert len(prepare(spec).audit.near_duplicates_across) == 65
+    assert prepare(replace(spec, group_by=r"^c\d+")).audit.near_duplicates_across == ()
