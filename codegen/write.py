@@ -1,4 +1,4 @@
-"""Put a rendered project on disk, all of it or nothing.
+"""Put a rendered project, or any folder, on disk: all of it or nothing.
 
 The new tree is written beside the target and then exchanged with it in one system call, so that whoever looks, even
 after a kill -9 or a power cut, sees the old files or the new ones. A folder that holds anything nanou-deploy did not
@@ -7,6 +7,7 @@ write, or files edited since, is left alone unless forced.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fnmatch
 import hashlib
@@ -15,6 +16,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from codegen.errors import WriteError
@@ -40,20 +42,29 @@ def write_project(project: RenderedProject, target: Path, *, force: bool = False
             return False
         if not force:
             _refuse_to_lose(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target)
-        staging = Path(tempfile.mkdtemp(prefix=_staging_prefix(target), dir=target.parent))
-        try:
+        with staged_folder(target) as staging:
             _fill(staging, project)
-            _exchange(staging, target)
-            _carry_over(staging, target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise WriteError(
             f"cannot write {target}: {error.strerror or error}", hint="check the path and its rights"
         ) from error
     return True
+
+
+@contextlib.contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target` that takes its place at the end of the block, and vanishes on an exception."""
+    target = target.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target)
+    staging = Path(tempfile.mkdtemp(prefix=_staging_prefix(target), dir=target.parent))
+    try:
+        staging.chmod(0o755)
+        yield staging
+        _exchange(staging, target)
+        _carry_over(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def edited_files(target: Path) -> tuple[str, ...]:
@@ -126,7 +137,6 @@ def _is_running(pid: str) -> bool:
 
 
 def _fill(staging: Path, project: RenderedProject) -> None:
-    staging.chmod(0o755)
     for path, text in project.files.items():
         file = staging / path
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -12,14 +12,14 @@ import codegen
 from codegen.compile import Compiled, compile_model
 from codegen.model import QuantizedModel, save_model
 from codegen.write import write_project
-from nanou_deploy import pipeline, runs
+from nanou_deploy import pipeline
 from nanou_deploy.boards import find_board
 from nanou_deploy.errors import DeployError
+from nanou_deploy.evaluation import EvaluationResult, evaluate_executors, merge_equal, panel, worst_panels
 from nanou_deploy.golden import GoldenReport
 from nanou_deploy.pipeline import BenchResult
 from nanou_deploy.platformio import PlatformMissing, build_project, lint_project, render_firmware_project
 from nanou_deploy.report import AccuracyRow, Panel, ReportData, operator_rows, render_report, write_panel_png
-from nanou_deploy.runs import Accuracy
 from nanou_train import run
 from nanou_train.config import DEFAULT_CONFIG, load_experiment
 from nanou_train.data import Dataset, terrain_dataset
@@ -40,7 +40,7 @@ class DemoResult:
 
     model: QuantizedModel
     compiled: Compiled
-    accuracy: Accuracy
+    evaluation: EvaluationResult
     golden: GoldenReport
     bench: BenchResult
     run_folder: Path
@@ -66,8 +66,10 @@ def run_demo(
     run_folder = folder / RUN
     model = quantize_run(run_folder, dataset=dataset)
     save_model(model, run_folder / "model.tflite")
-    accuracy = runs.evaluate(model, dataset, run_folder=run_folder)
-    for name, metrics in accuracy.rows.items():
+    evaluation = evaluate_executors(
+        ("keras", "tflm"), model, run_folder, dataset, threshold=model.threshold, progress=progress
+    )
+    for name, metrics in evaluation.rows.items():
         progress(f"{name:<14} mIoU {100 * metrics['miou']:.1f} %")
 
     heading("3/6  Compile: straight-line C (aot) and the interpreter library (tflm)")
@@ -91,12 +93,13 @@ def run_demo(
     not_linked = _link(project, progress)
 
     heading("6/6  Report")
-    panels = _panels(model, run_folder, dataset)
+    panels = _panels(model, evaluation, dataset)
     picture, report = folder / "panel.png", folder / "report.html"
     write_panel_png(picture, panels)
-    data = _report_data(compiled, accuracy, golden, bench, panels, run_folder)
+    worst = worst_panels(evaluation, dataset.test, model.preprocessing)
+    data = _report_data(compiled, evaluation, golden, bench, panels, worst, run_folder)
     report.write_text(render_report(data), encoding="utf-8")
-    return DemoResult(model, compiled, accuracy, golden, bench, run_folder, project, report, picture, not_linked)
+    return DemoResult(model, compiled, evaluation, golden, bench, run_folder, project, report, picture, not_linked)
 
 
 def _render_and_train(folder: Path, seed: int, progress: Callable[[str, float], None]) -> Dataset:
@@ -123,26 +126,25 @@ def _link(project: Path, progress: Callable[[str], None]) -> str:
     return ""
 
 
-def _panels(model: QuantizedModel, run_folder: Path, dataset: Dataset) -> tuple[Panel, ...]:
+def _panels(model: QuantizedModel, evaluation: EvaluationResult, dataset: Dataset) -> tuple[Panel, ...]:
     """Test scenes spread evenly over the set, not chosen by how well they came out."""
     test = dataset.test
     chosen = np.linspace(0, len(test.images) - 1, PANELS).astype(int)
-    images, truths = test.images[chosen], test.masks[chosen]
-    floating, int8 = runs.predict_float_masks(run_folder, images), runs.predict_masks(model, images)
-    return tuple(Panel(test.stems[index], images[i], truths[i], floating[i], int8[i]) for i, index in enumerate(chosen))
+    return tuple(panel(evaluation, test, index, model.preprocessing) for index in chosen.tolist())
 
 
 def _report_data(
     compiled: Compiled,
-    accuracy: Accuracy,
+    evaluation: EvaluationResult,
     golden: GoldenReport,
     bench: BenchResult,
     panels: tuple[Panel, ...],
+    worst: tuple[Panel, ...],
     run_folder: Path,
 ) -> ReportData:
     manifest = run.read_manifest(run_folder)
     provenance = {
-        "training data": f"{accuracy.dataset}, sha256 {manifest['data']['train']['sha256'][:16]}",
+        "training data": f"{evaluation.dataset}, sha256 {manifest['data']['train']['sha256'][:16]}",
         "experiment": f"{manifest['experiment']}, seed {manifest['seed']}",
         "student weights": f"sha256 {manifest['weights']['student'][:16]}",
         "versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
@@ -162,7 +164,10 @@ def _report_data(
         plan=compiled.plan,
         operators=operator_rows(compiled),
         executors=golden.executors,
-        accuracy=tuple(AccuracyRow(name, metrics) for name, metrics in accuracy.rows.items()),
+        accuracy=tuple(AccuracyRow(name, metrics) for name, metrics in evaluation.rows.items()),
+        evaluations=merge_equal(evaluation),
+        comparisons=evaluation.comparisons,
+        worst=worst,
         bench=(bench,),
         panels=panels,
         provenance=provenance,

@@ -5,7 +5,7 @@ from __future__ import annotations
 EXIT_OK = 0
 EXIT_ERROR = 1  # anything not listed below
 EXIT_USAGE = 2  # wrong command line (click's own)
-EXIT_MISMATCH = 3  # a golden comparison found a difference
+EXIT_MISMATCH = 3  # a golden comparison found a difference, or a data check found something in two splits
 EXIT_NOT_LINKED = 4  # project complete and verified on emulators, but the board's platform is not installed
 EXIT_TOOL_MISSING = 5  # a compiler, emulator or package that the command needs is absent
 

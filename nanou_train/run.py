@@ -103,7 +103,7 @@ def run_dataset(manifest: Mapping[str, Any], data_root: Path | None = None, data
             source["counts"], seed=source["seed"], height_px=contract.height_px, width_px=contract.width_px
         )
     else:
-        dataset = load_dataset(DatasetSpec(data_root or Path(source["root"]), contract.height_px, contract.width_px))
+        dataset = load_dataset(DatasetSpec.of(data_root or Path(source["root"]), contract))
     if dataset.train.sha256 != manifest["data"]["train"]["sha256"]:
         raise TrainError(
             f"the data set {dataset.name} is not the one that this run was trained on",

@@ -10,9 +10,9 @@ from codegen.model import Preprocessing
 from codegen.quantize import import_tensorflow
 from nanou_train import run
 from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, load_experiment
-from nanou_train.data import Dataset, DatasetSpec, load_dataset, terrain_dataset
+from nanou_train.data import Dataset, DatasetSpec, load_dataset, read_card, terrain_dataset
 from nanou_train.distill import train_step
-from nanou_train.errors import TrainError
+from nanou_train.errors import DataError, TrainError
 from nanou_train.evaluate import Metrics, constant_mask, evaluate_model
 from nanou_train.fit import FitResult, Progress, preprocessing_of, train_single_model, train_with_distillation
 from nanou_train.models import PRESETS, create_model_from_config
@@ -80,14 +80,21 @@ def _train_experiment(
     import tensorflow as tf
 
     height, width, _ = PRESETS[config.model_name].input_shape
+    prepared_filter = read_card(data_root).resize_filter if data_root else ""
+    contract = Preprocessing(height, width, resize_filter=prepared_filter or "box")
     if dataset is None:
         progress("loading the data set" if data_root else "rendering terrain", 0.0)
         dataset = (
-            load_dataset(DatasetSpec(data_root, height, width))
+            load_dataset(DatasetSpec.of(data_root, contract))
             if data_root
             else terrain_dataset(config.terrain.model_dump(), seed=seed, height_px=height, width_px=width)
         )
-    facts = run.describe_run(config, dataset, Preprocessing(height, width), seed) | {"experiment": name}
+    if len(dataset.classes) != 2:
+        raise DataError(
+            f"{dataset.name} has {len(dataset.classes)} classes, the networks give one logit per pixel",
+            hint="join classes to two with `nanou-deploy prepare --label-map`",
+        )
+    facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name}
     run.start_run(folder, facts)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

@@ -12,8 +12,10 @@ from nanou_deploy.cli.output import fail
 
 _COMMANDS = {  # in the order of a first project; the value is the module that defines it
     "demo": "demo",
+    "prepare": "data",
+    "data-check": "data",
     "train": "train",
-    "evaluate": "train",
+    "evaluate": "evaluate",
     "quantize": "train",
     "inspect": "inspect",
     "generate": "generate",
@@ -33,7 +35,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"nanou_deploy.cli.{_COMMANDS[cmd_name]}"), cmd_name)
+        module = import_module(f"nanou_deploy.cli.{_COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
 

@@ -33,15 +33,14 @@ def demo(output: Path, seed: int) -> int:
 
 
 def _summarize(result: DemoResult) -> None:
-    plan, bench, accuracy = result.compiled.plan, result.bench, result.accuracy
-    floating = accuracy.floating or {}
+    plan, bench, rows = result.compiled.plan, result.bench, result.evaluation.rows
     instructions = f"{bench.instructions:,} per inference" if bench.instructions else "not counted"
     lines = (
         ("Model", f"{result.model.name}, {plan.macs:,} MACs, {len(result.model.flatbuffer):,} B as .tflite"),
         (
             "Accuracy",
-            f"int8 {100 * accuracy.int8['miou']:.1f} % mIoU, float {100 * floating.get('miou', 0):.1f} %, "
-            f"constant mask {100 * accuracy.constant_mask['miou']:.1f} %",
+            f"int8 {100 * rows['int8']['miou']:.1f} % mIoU, float {100 * rows['float']['miou']:.1f} %, "
+            f"constant mask {100 * rows['constant mask']['miou']:.1f} %",
         ),
         ("RAM", f"{plan.working_bytes:,} B working + {plan.io_bytes:,} B frames + {bench.stack_bytes:,} B stack"),
         ("Flash", f"{bench.code_bytes:,} B code + {bench.table_bytes:,} B tables"),

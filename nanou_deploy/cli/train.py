@@ -1,18 +1,15 @@
-"""`train`, `evaluate`, `quantize`: from images and masks to an int8 model."""
+"""`train`, `quantize`: from images and masks to an int8 model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from nanou_deploy.cli.options import json_option, model_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table
-
-if TYPE_CHECKING:
-    from nanou_deploy.runs import Metrics
+from nanou_deploy.cli.options import json_option
+from nanou_deploy.cli.output import emit_json, emit_table
 
 METRIC_NAMES = ("miou", "iou_drivable", "iou_background", "f1", "precision", "recall")
 
@@ -106,7 +103,7 @@ def train(
     click.echo(f"next: nanou-deploy quantize --run {output}")
 
 
-def print_metrics(rows: Mapping[str, Metrics]) -> None:
+def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
     """One line per predictor, in per cent."""
     columns = ("", *(name.replace("_", " ") for name in METRIC_NAMES))
     lines = (
@@ -116,58 +113,54 @@ def print_metrics(rows: Mapping[str, Metrics]) -> None:
     emit_table(columns, lines, right=range(1, len(columns)))
 
 
-@click.command(short_help="Accuracy on a test set: constant mask, float, int8.")
-@model_option
-@data_option
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
-@json_option
-def evaluate(model: Path | None, data: Path | None, split: str, as_json: bool) -> None:
-    """Accuracy of the int8 model (by TFLite Micro), beside the float model and a constant mask.
-
-    MODEL as a run folder also evaluates the float student, on the run's own data unless --data says otherwise.
-    """
-    from nanou_deploy.pipeline import open_model
-    from nanou_deploy.runs import evaluate as run
-
-    quantized = open_model(model)
-    run_folder = model if model is not None and model.is_dir() else None
-    accuracy = run(quantized, _dataset(quantized, run_folder, data), split=split, run_folder=run_folder)
-    if as_json:
-        emit_json("evaluate/1", {**as_dict(accuracy), "model_sha256": quantized.sha256})
-        return
-    click.echo(f"{accuracy.dataset}, {accuracy.images} {split} images")
-    print_metrics(accuracy.rows)
-
-
-def _dataset(model: Any, run_folder: Path | None, data: Path | None) -> Any:
-    from nanou_deploy.runs import model_dataset
-    from nanou_train import run
-    from nanou_train.config import TerrainCounts
-    from nanou_train.data import terrain_dataset
-
-    if data is not None:
-        return model_dataset(model, data)
-    if run_folder is not None:
-        return run.run_dataset(run.read_manifest(run_folder))
-    size = {"height_px": model.preprocessing.height_px, "width_px": model.preprocessing.width_px}
-    return terrain_dataset(TerrainCounts().model_dump(), seed=0, **size)
-
-
 @click.command(short_help="Make a run's full-int8 .tflite file.")
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="A completed run's folder.")
 @click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write. Default: RUN/model.tflite.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Probability from which on a pixel is drivable. Default: the experiment's.",
+)
+@click.option(
+    "--choose-threshold",
+    "objective",
+    type=click.Choice(["miou", "f1", "f05", "f2", "iou_drivable"]),
+    default=None,
+    help="Take the threshold with the best METRIC of the int8 model on the validation part.",
+)
 @json_option
-def quantize(run_folder: Path, data: Path | None, output: Path | None, as_json: bool) -> None:
-    """Convert a run's student to full-int8 TFLite, calibrated on the run's training images."""
-    from codegen.model import save_model
-    from nanou_train.export import quantize_run
+def quantize(
+    run_folder: Path,
+    data: Path | None,
+    output: Path | None,
+    threshold: float | None,
+    objective: str | None,
+    as_json: bool,
+) -> None:
+    """Convert a run's student to full-int8 TFLite, calibrated on the run's training images.
 
-    model = quantize_run(run_folder, data_root=data)
+    The threshold goes into the model's contract, and from there into the firmware, as an int8 constant.
+    """
+    from codegen.model import save_model
+    from nanou_train import run
+    from nanou_train.export import quantize_run
+    from nanou_train.threshold import with_threshold
+
+    if threshold is not None and objective:
+        raise click.UsageError("--threshold and --choose-threshold exclude each other")
+    dataset = run.run_dataset(run.read_manifest(run_folder), data)
+    model = quantize_run(run_folder, dataset=dataset)
+    if threshold is not None or objective:
+        model = with_threshold(model, dataset, threshold=threshold, objective=objective or "")
     target = output or run_folder / "model.tflite"
     save_model(model, target)
     if as_json:
-        emit_json("quantize/1", {"model": target, "sha256": model.sha256, "size_bytes": len(model.flatbuffer)})
+        size_bytes = len(model.flatbuffer)
+        facts = {"model": target, "sha256": model.sha256, "size_bytes": size_bytes, "threshold": model.threshold}
+        emit_json("quantize/1", facts)
     else:
-        click.echo(f"{target}: {len(model.flatbuffer):,} bytes, sha256 {model.sha256[:16]}")
+        click.echo(
+            f"{target}: {len(model.flatbuffer):,} bytes, threshold {model.threshold:g}, sha256 {model.sha256[:16]}"
+        )
         click.echo(f"next: nanou-deploy build --board esp32s3 --model {output or run_folder}")

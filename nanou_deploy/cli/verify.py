@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from codegen.model import Preprocessing
     from codegen.objective import Objective
     from nanou_deploy.golden import ExecutorResult, GoldenReport
 
@@ -73,7 +74,7 @@ def verify(
         targets,
         runtime=cast(Runtime, runtime),
         seed=seed,
-        images=_images(data, quantized.preprocessing.height_px, quantized.preprocessing.width_px),
+        images=_images(data, quantized.preprocessing),
         library=library,
         objective=objective,
         progress=progress,
@@ -131,9 +132,9 @@ def _where(result: ExecutorResult) -> str:
     return f"{at.operator}, {at.differing_bytes} bytes of tensor '{at.tensor}' in case '{at.case_label}'"
 
 
-def _images(data: Path | None, height_px: int, width_px: int) -> list[npt.NDArray[np.uint8]]:
+def _images(data: Path | None, contract: Preprocessing) -> list[npt.NDArray[np.uint8]]:
     if data is None:
         return []
     from nanou_train.data import DatasetSpec, load_split
 
-    return list(load_split(DatasetSpec(data, height_px, width_px), "test").images)
+    return list(load_split(DatasetSpec.of(data, contract), "test").images)

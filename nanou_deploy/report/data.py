@@ -11,6 +11,7 @@ from codegen.plan import Plan
 from nanou_deploy.golden import ExecutorResult
 from nanou_deploy.pipeline import BenchResult
 from nanou_deploy.report.pictures import Panel
+from nanou_train.evaluate import Comparison, Evaluation
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class ReportData:
     accuracy: tuple[AccuracyRow, ...] = ()
     bench: tuple[BenchResult, ...] = ()
     panels: tuple[Panel, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    worst: tuple[Panel, ...] = ()
+    split: str = "test"
     provenance: Mapping[str, str] | None = None
     commands: tuple[str, ...] = ()
 

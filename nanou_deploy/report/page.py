@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from codegen.resources import template_environment
 from nanou_deploy.golden import TRUTH, ExecutorResult
 from nanou_deploy.report.arena_map import ArenaMap, arena_map
+from nanou_deploy.report.charts import evaluation_charts
 from nanou_deploy.report.data import ReportData
-from nanou_deploy.report.pictures import AGREED_RGB, FALSE_DRIVABLE_RGB, MISSED_RGB, Tile, panel_tiles, png_bytes
+from nanou_deploy.report.evaluation import evaluation_tables
+from nanou_deploy.report.pictures import Panel, Tile, legend_entries, panel_tiles, png_bytes
 from nanou_deploy.report.tables import Cell, accuracy_table, cost_table, executors_table, operators_table, shape_text
 
 
@@ -36,6 +38,17 @@ class TileView:
     height_px: int
 
 
+@dataclass(frozen=True)
+class Gallery:
+    """Rows of pictures with one legend of (text, colour)."""
+
+    slug: str
+    title: str
+    note: str
+    rows: tuple[PictureRow, ...]
+    legend: tuple[tuple[str, str], ...]
+
+
 def render_report(data: ReportData) -> str:
     """One self-contained HTML document. The same data always gives the same bytes."""
     return (
@@ -52,19 +65,13 @@ def render_report(data: ReportData) -> str:
             ),
             verdict=_verdict(data.executors),
             figures=_figures(data),
-            pictures=tuple(PictureRow(tuple(_tile_view(tile) for tile in panel_tiles(panel))) for panel in data.panels),
-            picture_sections=("pictures",) if data.panels else (),
-            legend=tuple(
-                (text, "#{:02x}{:02x}{:02x}".format(*rgb))
-                for text, rgb in (
-                    ("drivable", AGREED_RGB),
-                    ("drivable only to the model", FALSE_DRIVABLE_RGB),
-                    ("missed by the model", MISSED_RGB),
-                )
-            ),
-            tables=tuple(
-                table for table in (accuracy_table(data), executors_table(data), cost_table(data)) if table.rows
-            ),
+            galleries=tuple(_galleries(data)),
+            accuracy=tuple(table for table in (accuracy_table(data),) if table.rows),
+            charts=evaluation_charts(data.evaluations),
+            chart_sections=("evaluation",) if data.evaluations else (),
+            evaluation_tables=evaluation_tables(data),
+            worst=tuple(_worst(data)),
+            tables=tuple(table for table in (executors_table(data), cost_table(data)) if table.rows),
             maps=_maps(data),
             operators=operators_table(data),
             provenance=tuple((data.provenance or {}).items()),
@@ -73,6 +80,26 @@ def render_report(data: ReportData) -> str:
             generator=f"nanou-deploy {data.generator_version}",
         )
     )
+
+
+def _galleries(data: ReportData) -> Iterator[Gallery]:
+    if data.panels:
+        note = (
+            "Test pictures at the model's own resolution. Float is the trained network, int8 what runs on the device."
+        )
+        yield _gallery("pictures", "What it saw and what it decided", note, data.panels)
+
+
+def _worst(data: ReportData) -> Iterator[Gallery]:
+    if data.worst:
+        note = f"The pictures of the lowest mIoU of {data.evaluations[-1].executor}, worst first."
+        yield _gallery("worst", "Where it fails", note, data.worst)
+
+
+def _gallery(slug: str, title: str, note: str, panels: tuple[Panel, ...]) -> Gallery:
+    rows = tuple(PictureRow(tuple(_tile_view(tile) for tile in panel_tiles(panel))) for panel in panels)
+    legend = tuple((text, "#{:02x}{:02x}{:02x}".format(*rgb)) for text, rgb in legend_entries(panels[0].classes))
+    return Gallery(slug, title, note, rows, legend)
 
 
 def _verdict(executors: tuple[ExecutorResult, ...]) -> Cell:
@@ -85,7 +112,8 @@ def _verdict(executors: tuple[ExecutorResult, ...]) -> Cell:
         where = f", first at {first.operator}" if first else ""
         return Cell(f"{', '.join(row.name for row in differing)}: not equal to {TRUTH}{where}.", "bad")
     cases = sum(row.cases for row in compared)
-    return Cell(f"{len(compared)} executors equal {TRUTH} byte for byte, in {cases:,} comparisons.", "good")
+    plural = "executor equals" if len(compared) == 1 else "executors equal"
+    return Cell(f"{len(compared)} {plural} {TRUTH} byte for byte, in {cases:,} comparisons.", "good")
 
 
 def _figures(data: ReportData) -> tuple[Figure, ...]:

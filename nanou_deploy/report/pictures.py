@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from nanou_train.labels import BINARY_CLASSES, class_color
+
 Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.uint8]
 
@@ -25,13 +27,14 @@ PANEL_TITLES = ("camera", "truth", "float", "int8")
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One example. `image` is uint8 (H, W, 3); masks are uint8 (H, W) of 0 and 1, None where unknown."""
+    """One example. `image` is uint8 (H, W, 3); masks are class indices uint8 (H, W), None where unknown."""
 
     name: str
     image: Picture
     truth: Mask | None
     float_mask: Mask | None
-    int8_mask: Mask
+    int8_mask: Mask | None
+    classes: tuple[str, ...] = BINARY_CLASSES
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,26 +70,56 @@ def overlay(image: Picture, mask: Mask, truth: Mask | None) -> Picture:
     return blended
 
 
+def class_overlay(image: Picture, mask: Mask, truth: Mask | None, class_count: int) -> Picture:
+    """As `overlay`, for any number of classes: each in its colour, and where truth is another, in the error colour."""
+    if class_count == 2:
+        return overlay(image, mask, truth)
+    grey = image.astype(np.float32).mean(axis=2, keepdims=True).repeat(3, axis=2) * 0.8 + 40.0
+    colours = np.array([class_color(index) for index in range(class_count)], np.float32)[mask]
+    blended = grey * (1.0 - _AGREED_TINT) + colours * _AGREED_TINT
+    if truth is not None:
+        blended[mask != truth] = FALSE_DRIVABLE_RGB
+    picture: Picture = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
+    return picture
+
+
 def panel_tiles(panel: Panel) -> tuple[Tile, ...]:
     """Camera, truth, float and int8, in the order of PANEL_TITLES."""
+    count = len(panel.classes)
 
     def decision(title: str, mask: Mask | None, missing: str) -> Tile:
         if mask is None:
             return Tile(title, None, missing)
-        caption = "" if panel.truth is None else f"IoU {100 * iou(mask, panel.truth):.1f} %"
-        return Tile(title, overlay(panel.image, mask, panel.truth), caption)
+        caption = "" if panel.truth is None else _score(mask, panel.truth, count)
+        return Tile(title, class_overlay(panel.image, mask, panel.truth, count), caption)
 
     def label(truth: Mask | None) -> Tile:
         if truth is None:
             return Tile(PANEL_TITLES[1], None, "no label")
-        return Tile(PANEL_TITLES[1], overlay(panel.image, truth, None), f"{100 * np.mean(truth):.0f} % drivable")
+        caption = f"{100 * np.mean(truth):.0f} % drivable" if count == 2 else f"{len(np.unique(truth))} classes"
+        return Tile(PANEL_TITLES[1], class_overlay(panel.image, truth, None, count), caption)
 
     return (
         Tile(PANEL_TITLES[0], panel.image, panel.name),
         label(panel.truth),
         decision(PANEL_TITLES[2], panel.float_mask, "no float model"),
-        decision(PANEL_TITLES[3], panel.int8_mask, ""),
+        decision(PANEL_TITLES[3], panel.int8_mask, "no int8 model"),
     )
+
+
+def _score(mask: Mask, truth: Mask, class_count: int) -> str:
+    if class_count == 2:
+        return f"IoU {100 * iou(mask, truth):.1f} %"
+    return f"{100 * np.mean(mask == truth):.1f} % of pixels right"
+
+
+def legend_entries(classes: tuple[str, ...]) -> tuple[tuple[str, tuple[int, int, int]], ...]:
+    """What the colours of overlays mean."""
+    if len(classes) == 2:
+        names = ("drivable", "drivable only to the model", "missed by the model")
+        return tuple(zip(names, (AGREED_RGB, FALSE_DRIVABLE_RGB, MISSED_RGB), strict=True))
+    shown = tuple((name, class_color(index)) for index, name in enumerate(classes))
+    return (*shown, ("another class than in truth", FALSE_DRIVABLE_RGB))
 
 
 def png_bytes(picture: Picture) -> bytes:
@@ -127,7 +160,7 @@ def panel_picture(panels: Sequence[Panel], *, tile_width_px: int = 280) -> Pictu
                 enlarged = Image.fromarray(tile.picture).resize((cell_w, cell_h), Image.Resampling.NEAREST)
                 canvas.paste(enlarged, (left, top))
             draw.text((left, top + cell_h + 4), tile.caption, fill=(96, 102, 110), font=caption_font)
-    _draw_legend(draw, margin_px, size[1] - foot_px + 12, caption_font)
+    _draw_legend(draw, margin_px, size[1] - foot_px + 12, caption_font, panels[0].classes)
     return np.asarray(canvas, dtype=np.uint8)
 
 
@@ -138,13 +171,13 @@ def write_panel_png(path: Path, panels: Sequence[Panel], *, tile_width_px: int =
 
 
 def _draw_legend(
-    draw: ImageDraw.ImageDraw, left: int, top: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont
+    draw: ImageDraw.ImageDraw,
+    left: int,
+    top: int,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    classes: tuple[str, ...],
 ) -> None:
-    for text, colour in (
-        ("drivable", AGREED_RGB),
-        ("drivable only to the model", FALSE_DRIVABLE_RGB),
-        ("missed by the model", MISSED_RGB),
-    ):
+    for text, colour in legend_entries(classes):
         draw.rectangle((left, top + 2, left + 13, top + 15), fill=colour)
         draw.text((left + 20, top), text, fill=(60, 66, 72), font=font)
         left += 20 + int(draw.textlength(text, font=font)) + 28

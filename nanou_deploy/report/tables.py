@@ -44,8 +44,8 @@ def accuracy_table(data: ReportData) -> Table:
     return Table(
         "accuracy",
         "Accuracy",
-        "Percent, on the test set. The constant mask predicts each pixel's majority in the training set, whatever "
-        "the picture: a model must beat it to have learned to look.",
+        f"Percent, on the {data.split} set. The constant mask predicts each pixel's majority in the training set, "
+        "whatever the picture: a model must beat it to have learned to look.",
         (Cell("predictor"), *(Cell(title, "n") for _, title in columns)),
         tuple((Cell(row.name), *(percent(row.metrics.get(key)) for key, _ in columns)) for row in data.accuracy),
     )

@@ -1,0 +1,189 @@
+"""`evaluate`: how good a model is, by whatever runs it, and how far those agree."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nanou_deploy.cli.data import group_by_option
+from nanou_deploy.cli.options import json_option, model_option
+from nanou_deploy.cli.output import emit_json, emit_table, progress
+from nanou_deploy.cli.train import data_option, print_metrics
+
+if TYPE_CHECKING:
+    from codegen.model import QuantizedModel
+    from nanou_deploy.evaluation import EvaluationResult
+    from nanou_train.data import Dataset
+    from nanou_train.evaluate import Evaluation
+
+COMPARED = ("int8", "tflm", "aot")
+
+
+@click.command(short_help="Metrics on a test set, by Keras, int8 or compiled C.")
+@model_option
+@click.option("--run", "run_folder", type=click.Path(path_type=Path), help="A run folder: its student and int8 model.")
+@data_option
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option(
+    "--executor",
+    "executors",
+    multiple=True,
+    type=click.Choice(["keras", "int8", "tflm", "aot"]),
+    help="Float student, TFLite's BUILTIN_REF, TFLite Micro, compiled C. Again for more. Default: keras and int8.",
+)
+@click.option("--compare", is_flag=True, help="Run all that there are, and count what differs between them.")
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Instead of the model's own."
+)
+@group_by_option
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for JSON, charts, pictures and report.html.")
+@json_option
+def evaluate(
+    model: Path | None,
+    run_folder: Path | None,
+    data: Path | None,
+    split: str,
+    executors: tuple[str, ...],
+    compare: bool,
+    threshold: float | None,
+    group_by: str,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Metrics of a model beside a constant mask: by class, by sequence, over all thresholds; calibration; worst images.
+
+    A run is evaluated on its own data unless --data says otherwise. docs/EVALUATION.md defines every metric.
+    """
+    from nanou_deploy.evaluation import evaluate_executors, write_evaluation
+
+    run_folder = run_folder or (model if model is not None and model.is_dir() else None)
+    names = _executors(executors, compare, run_folder is not None)
+    quantized = _quantized(model, run_folder, names)
+    dataset = _grouped(_dataset(quantized, run_folder, data), group_by)
+    contract, own_threshold = _contract(quantized, run_folder)
+    result = evaluate_executors(
+        names,
+        quantized,
+        run_folder,
+        dataset,
+        split=split,
+        threshold=threshold or own_threshold,
+        progress=progress,
+    )
+    if output is not None:
+        command = "nanou-deploy " + " ".join(sys.argv[1:])
+        write_evaluation(output, result, getattr(dataset, split), contract, quantized, (command,))
+    if as_json:
+        sha256 = quantized.sha256 if quantized else None
+        emit_json("evaluate/2", {**result.as_json(), "model_sha256": sha256, "output": output})
+        return
+    _print(result)
+    if output is not None:
+        click.echo(f"written: {output}")
+
+
+def _executors(given: tuple[str, ...], compare: bool, has_run: bool) -> tuple[str, ...]:
+    """In a fixed order, the float model first. Without TensorFlow, TFLite Micro stands for int8."""
+    from codegen.reference import builtin_ref_available
+    from nanou_deploy.errors import DeployError
+    from nanou_deploy.executors import EXECUTORS
+
+    wanted = set(given)
+    if "keras" in wanted and not has_run:
+        raise DeployError("executor keras needs a training run", hint="give the run's folder with --run")
+    if compare:
+        wanted |= {*COMPARED, *(("keras",) if has_run else ())}
+    elif not wanted:
+        wanted = {"int8" if builtin_ref_available() else "tflm", *(("keras",) if has_run else ())}
+    return tuple(name for name in EXECUTORS if name in wanted)
+
+
+def _quantized(model: Path | None, run_folder: Path | None, names: tuple[str, ...]) -> QuantizedModel | None:
+    """The int8 model; None where only the float student of a run that was not quantized is asked for."""
+    from nanou_deploy.pipeline import open_model
+
+    path = model or run_folder
+    if names == ("keras",) and path is not None and path.is_dir() and not (path / "model.tflite").is_file():
+        return None
+    return open_model(path)
+
+
+def _contract(quantized: QuantizedModel | None, run_folder: Path | None) -> tuple[Any, float]:
+    """Preprocessing and decision threshold: the int8 model's, else the run's."""
+    if quantized is not None:
+        return quantized.preprocessing, quantized.threshold
+    from nanou_train import run
+
+    assert run_folder is not None
+    manifest = run.read_manifest(run_folder)
+    return run.preprocessing(manifest), manifest["configuration"]["threshold"]
+
+
+def _dataset(model: QuantizedModel | None, run_folder: Path | None, data: Path | None) -> Dataset:
+    from nanou_train import run
+    from nanou_train.config import TerrainCounts
+    from nanou_train.data import DatasetSpec, load_dataset, terrain_dataset
+
+    if data is not None:
+        return load_dataset(DatasetSpec.of(data, _contract(model, run_folder)[0]))
+    if run_folder is not None:
+        return run.run_dataset(run.read_manifest(run_folder))
+    contract = _contract(model, run_folder)[0]
+    size = {"height_px": contract.height_px, "width_px": contract.width_px}
+    return terrain_dataset(TerrainCounts().model_dump(), seed=0, **size)
+
+
+def _grouped(dataset: Dataset, group_by: str) -> Dataset:
+    """The data set with the sequences that --group-by says."""
+    if not group_by:
+        return dataset
+    from dataclasses import replace
+
+    from nanou_train.data import SPLITS
+    from nanou_train.splits import group_names
+
+    parts = {}
+    for name in SPLITS:
+        part = getattr(dataset, name)
+        groups = group_names(part.stems, group_by).groups
+        parts[name] = replace(part, groups=tuple(groups[stem] for stem in part.stems))
+    return replace(dataset, **parts)
+
+
+def _print(result: EvaluationResult) -> None:
+    click.echo(f"{result.dataset}, {result.images} {result.split} images, threshold {result.threshold:g}")
+    print_metrics({"constant mask": result.constant_mask, **{one.executor: one.metrics for one in result.executors}})
+    titles = ("share", "iou", "dice", "precision", "recall", "f05", "f2", "boundary_f")
+    columns = ("Executor", "Class", *(title.replace("_", " ") for title in titles))
+    rows_by_class = (
+        (one.executor, each.name, *(_percent(getattr(each, title)) for title in titles))
+        for one in result.executors
+        for each in one.classes
+    )
+    emit_table(columns, rows_by_class, right=range(2, len(columns)))
+    for one in result.executors:
+        click.echo(f"{one.executor}: {', '.join(_remarks(one))}")
+    for pair in result.comparisons:
+        decided = f"{pair.differing_pixels:,} of {pair.pixels:,} pixels decided differently"
+        steps = pair.max_difference_steps
+        apart = "" if steps is None else f", logits at most {steps:.2f} int8 steps apart"
+        click.echo(f"{pair.first} and {pair.second}: {decided}{apart}")
+
+
+def _remarks(one: Evaluation) -> Iterator[str]:
+    yield f"calibration error {_percent(one.calibration.ece)} %"
+    if one.average_precision is not None:
+        yield f"average precision {_percent(one.average_precision)} %"
+    if spread := one.sequence_spread:
+        mean, deviation = _percent(spread["mean_miou"]), _percent(spread["std_miou"])
+        yield f"mIoU of {len(one.sequences)} sequences {mean} ± {deviation} %"
+    worst = one.worst[0]
+    yield f"worst image {worst.stem} ({_percent(worst.miou)} %)"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
