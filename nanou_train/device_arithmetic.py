@@ -1,6 +1,6 @@
 """TFLite's integer arithmetic in a quantization-aware Keras graph, so that its logits are a device's very logits.
 
-Rounding weights and activations explains an int8 model up to about one activation in five hundred per layer. The rest
+Rounding weights and activations explains an int8 model up to one or two activations in a thousand per layer. The rest
 is two details. The bias is an integer number of accumulator steps. And the accumulator is scaled to the output in two
 roundings (TFLite's MultiplyByQuantizedMultiplier: SaturatingRoundingDoublingHighMul, then RoundingDivideByPOT by k
 bits), so that what lies just below one half is rounded up twice. `match_device` lets each convolution compute this, in

