@@ -1,4 +1,4 @@
-"""Keras model -> full-int8 .tflite, by post-training quantization.
+"""Keras model -> full-int8 .tflite, with ranges from representative data or from the model's own fake quantization.
 
 The result has int8 input and output, int8 weights per channel, int32 biases and a batch of 1. The same model and
 the same representative data give the same bytes.
@@ -79,7 +79,7 @@ def silenced() -> Iterator[None]:
 
 def quantize(
     model: keras.Model,
-    representative: npt.NDArray[np.float32],
+    representative: npt.NDArray[np.float32] | None,
     *,
     name: str,
     preprocessing: Preprocessing,
@@ -89,12 +89,17 @@ def quantize(
     """Quantize a Keras model of one input and one output to int8.
 
     `representative` is float32 (N, H, W, C), normalized by `preprocessing`, from the training set: the converter
-    takes the activation ranges from it. Raises ModelError where shapes disagree, the data are not normalized, or the
-    converter leaves something in floating point.
+    takes the activation ranges from it. None is for a model trained with fake quantization
+    (`tf.quantization.fake_quant_with_min_max_vars` on its input and every activation that rounds): its own ranges are
+    used. Raises ModelError where shapes disagree, the data are not normalized, a range is missing, or the converter
+    leaves something in floating point.
     """
     shape = (preprocessing.height_px, preprocessing.width_px, preprocessing.channels)
     _check_arguments(model, representative, shape, preprocessing)
-    flatbuffer = _convert(model, representative, shape)
+    if representative is None:
+        flatbuffer = _convert_with_own_ranges(model, shape, preprocessing)
+    else:
+        flatbuffer = _convert(model, representative, shape)
     check_full_int8(flatbuffer)
     return QuantizedModel(name, flatbuffer, preprocessing, threshold, dict(provenance))
 
@@ -116,19 +121,38 @@ def check_full_int8(flatbuffer: bytes) -> None:
 
 
 def _check_arguments(
-    model: keras.Model, representative: npt.NDArray[np.float32], shape: tuple[int, ...], preprocessing: Preprocessing
+    model: keras.Model,
+    representative: npt.NDArray[np.float32] | None,
+    shape: tuple[int, ...],
+    preprocessing: Preprocessing,
 ) -> None:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ModelError(f"{model.name} has {len(model.inputs)} inputs and {len(model.outputs)} outputs, not one each")
-    for what, found in (("the model's input", tuple(model.inputs[0].shape[1:])), ("data", representative.shape[1:])):
+    data_shape = shape if representative is None else representative.shape[1:]
+    for what, found in (("the model's input", tuple(model.inputs[0].shape[1:])), ("data", data_shape)):
         if found != shape:
             raise ModelError(f"{what} is {found}, the preprocessing contract says {shape}")
+    if representative is None:
+        return
     low, high = preprocessing.normalize(np.array([0, 255], np.uint8))
     if not len(representative) or representative.min() < low - 1e-4 or representative.max() > high + 1e-4:
         raise ModelError(
             f"representative data are empty or outside {low:g}..{high:g}",
             hint="normalize them with the model's own preprocessing",
         )
+
+
+def _convert_with_own_ranges(model: keras.Model, shape: tuple[int, ...], preprocessing: Preprocessing) -> bytes:
+    """The converter wants data all the same. Where all ranges are the model's, it cannot matter which."""
+    black, white = (
+        _convert(model, preprocessing.normalize(np.full((1, *shape), value, np.uint8)), shape) for value in (0, 255)
+    )
+    if black != white:
+        raise ModelError(
+            f"{model.name} lacks a range of its own for some activation: it converts differently with other data",
+            hint="put fake quantization behind every operation that computes, or give representative data",
+        )
+    return black
 
 
 def _convert(model: keras.Model, representative: npt.NDArray[np.float32], shape: tuple[int, ...]) -> bytes:

@@ -13,17 +13,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from nanou_train.augment import Strength
 from nanou_train.errors import ConfigError
 from nanou_train.models import PRESETS, near_names
 
 DEFAULT_CONFIG = Path("config/experiments.yaml")
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+def _strength(value: Any) -> Any:
+    """YAML reads a bare `off` as false, and true and false were the only values once."""
+    return {True: "light", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class TerrainCounts(BaseModel):
@@ -41,17 +47,30 @@ class ExperimentConfig(BaseModel):
 
     With `use_distillation` and no `teacher_weights` (a .keras file), the teacher is trained first, for
     `teacher_epochs`. Learning rates follow a cosine to 0 after a short warm-up. `patience` counts epochs without a
-    better validation mIoU and matters only with `early_stopping`.
+    better validation mIoU and matters only with `early_stopping`. With `teacher_cache` the teacher sees each training
+    image once, as it is and mirrored, and its logits move along with augmentation; without, it sees each augmented
+    batch. `weight_average` is the decay per step of the average of weights that is validated and kept; 0 keeps the
+    weights themselves. `keep` says which epoch's weights a run ends with.
+
+    `start_from` is the folder of a completed run whose student to go on with, as for another place or season; `freeze`
+    "encoder" then leaves everything before the decoder as it is, ranges and statistics too.
+
+    `quantization_aware` makes the student round as its int8 model will (nanou_train.fake_quant), from the first epoch
+    or after `quantization_start` epochs; `freeze_epochs` is how many last ones leave ranges and statistics alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model_name: str = "nano_u"
+    start_from: Path | None = None
+    freeze: Literal["nothing", "encoder"] = "nothing"
     epochs: Positive = 40
     batch_size: Positive = 16
     learning_rate: Rate = 0.01
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
-    augment: bool = True
+    augment: Annotated[Strength, BeforeValidator(_strength)] = "light"
+    weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    keep: Literal["best", "last"] = "best"
     early_stopping: bool = False
     patience: Positive = 10
     use_distillation: bool = True
@@ -59,8 +78,13 @@ class ExperimentConfig(BaseModel):
     teacher_weights: Path | None = None
     teacher_epochs: Positive = 12
     teacher_learning_rate: Rate = 0.003
+    teacher_cache: bool = False
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.3
     temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
+    quantization_aware: bool = False
+    activation_ranges: Literal["ema", "learned"] = "ema"
+    quantization_start: Annotated[int, Field(ge=0)] = 0
+    freeze_epochs: Annotated[int, Field(ge=0)] = 0
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     terrain: TerrainCounts = TerrainCounts()
 

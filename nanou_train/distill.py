@@ -64,16 +64,29 @@ def train_step(
     entropy), `distillation_loss` (with its T^2; 0 without a teacher) and `loss`, which without a teacher is
     `student_loss` whatever alpha is.
     """
+    teacher_logits = None if teacher is None else teacher(x, training=False)
+    return distillation_step(student, teacher_logits, x, y, optimizer, alpha, temperature)
+
+
+def distillation_step(
+    student: keras.Model,
+    teacher_logits: Tensor | None,
+    x: Tensor,
+    y: Tensor,
+    optimizer: keras.optimizers.Optimizer,
+    alpha: float = 0.3,
+    temperature: float = 4.0,
+) -> dict[str, Tensor]:
+    """As `train_step`, with the teacher's logits (B, H, W, K) for `x` given instead of computed."""
     import tensorflow as tf
 
-    teacher_logits = None if teacher is None else tf.stop_gradient(teacher(x, training=False))
     with tf.GradientTape() as tape:
         logits = student(x, training=True)
         supervised = segmentation_loss(y, logits)
         if teacher_logits is None:
             distilled, loss = tf.zeros_like(supervised), supervised
         else:
-            distilled = distillation_loss(teacher_logits, logits, temperature)
+            distilled = distillation_loss(tf.stop_gradient(teacher_logits), logits, temperature)
             loss = alpha * distilled + (1.0 - alpha) * supervised
     gradients = tape.gradient(loss, student.trainable_variables)
     optimizer.apply_gradients(zip(gradients, student.trainable_variables, strict=True))

@@ -1,28 +1,26 @@
-"""The training loop: NumPy arrays in memory, seeded augmentation, one graph-compiled `train_step`.
+"""Training from first to last epoch: validation, the best weights, and resuming where a training was interrupted.
 
 The same seed, data, configuration, versions and machine give the same weights (`train_model` also switches
-TensorFlow to deterministic operations).
+TensorFlow to deterministic operations), whether or not the training was interrupted in between.
 """
 
 from __future__ import annotations
 
-import math
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from codegen.model import Preprocessing
 from nanou_train import run
-from nanou_train.augment import augment
+from nanou_train.checkpoint import TrainingState, load_state, save_state
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Split
-from nanou_train.distill import train_step
-from nanou_train.errors import ConfigError, TrainError
+from nanou_train.errors import ConfigError
 from nanou_train.evaluate import evaluate_model
+from nanou_train.loop import TrainingLoop, preprocessing_of
 
 if TYPE_CHECKING:
     import keras
@@ -46,15 +44,25 @@ def train_single_model(
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
+    state_path: Path | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
-    """Train on masks alone, in place; the model ends with the weights of its best epoch.
+    """Train on masks alone, in place; the model ends with the weights that `config.keep` names.
 
     Best is the highest mIoU on `val_data`, or the last epoch without it. `checkpoint` (.keras) is replaced at each
-    better epoch. Raises TrainError where data and model sizes disagree or the loss is not finite.
+    better epoch. `state_path` (.npz) holds the state after every epoch; where it holds one of this very training, the
+    training goes on from there. Raises TrainError where data and model sizes disagree or the loss is not finite.
     """
     return train_with_distillation(
-        model, None, config, train_data, val_data, seed=seed, checkpoint=checkpoint, progress=progress
+        model,
+        None,
+        config,
+        train_data,
+        val_data,
+        seed=seed,
+        checkpoint=checkpoint,
+        state_path=state_path,
+        progress=progress,
     )
 
 
@@ -67,96 +75,83 @@ def train_with_distillation(
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
+    state_path: Path | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Train the student on masks and the teacher's logits, in place; else as `train_single_model`."""
     _check_sizes(student, teacher, train_data, val_data)
-    batch_size = min(config.batch_size, len(train_data))
-    step = _compiled_step(student, teacher, config, len(train_data) // batch_size)
-    history: list[dict[str, float]] = []
-    best_epoch, best_score, best_weights = 0, -1.0, student.get_weights()
-    for epoch in range(1, config.epochs + 1):
-        row = {"epoch": float(epoch)} | _run_epoch(step, student, config, batch_size, train_data, val_data, seed, epoch)
-        history.append(row)
-        score = row.get("val_miou", float(epoch))
-        if score > best_score:
-            best_epoch, best_score, best_weights = epoch, score, student.get_weights()
-            if checkpoint is not None:
-                run.save_model_file(student, checkpoint)
-        if progress is not None:
-            shown = f", validation mIoU {row['val_miou']:.3f}" if val_data is not None else ""
-            title = f"{student.name} epoch {epoch}/{config.epochs}"
-            progress(f"{title}: loss {row['loss']:.3f}{shown}", epoch / config.epochs)
-        if config.early_stopping and epoch - best_epoch >= config.patience:
+    identity = _identity(student, teacher, config, train_data, val_data, seed)
+    state = load_state(state_path, identity) if state_path is not None else None
+    loop = TrainingLoop(student, teacher, config, train_data, seed, state)
+    history = list(state.history) if state else []
+    best_epoch, best_score = (state.best_epoch, state.best_score) if state else (0, -1.0)
+    best_weights = list(state.arrays["best"]) if state else student.get_weights()
+    started, first = time.monotonic(), len(history)
+    for epoch in range(first + 1, config.epochs + 1):
+        if config.early_stopping and epoch - 1 - best_epoch >= config.patience and epoch > 1:
             break
+        row = {"epoch": float(epoch)} | loop.run_epoch(epoch)
+        weights = loop.kept_weights()
+        if val_data is not None:
+            row["val_miou"] = _validate(student, weights, val_data, config)
+        row["seconds"] = round(time.monotonic() - started - sum(r["seconds"] for r in history[first:]), 2)
+        history.append(row)
+        score = row.get("val_miou", float(epoch)) if config.keep == "best" else float(epoch)
+        if score > best_score:
+            best_epoch, best_score, best_weights = epoch, score, weights
+            if checkpoint is not None:
+                _save(student, weights, checkpoint)
+        if state_path is not None:
+            arrays = {"best": best_weights, **loop.state_arrays()}
+            save_state(TrainingState(epoch, best_epoch, best_score, tuple(history), arrays), state_path, identity)
+        if progress is not None:
+            left_s = (time.monotonic() - started) / (epoch - first) * (config.epochs - epoch)
+            progress(_progress_line(student.name, row, config.epochs, left_s), epoch / config.epochs)
     student.set_weights(best_weights)
     return FitResult(tuple(history), best_epoch)
 
 
-def preprocessing_of(model: keras.Model) -> Preprocessing:
-    """The contract that training, calibration and firmware share, for a model's input size."""
-    height, width, channels = model.inputs[0].shape[1:]
-    return Preprocessing(height_px=height, width_px=width, channels=channels)
+def _validate(model: keras.Model, weights: list[Any], data: Split, config: ExperimentConfig) -> float:
+    """mIoU with `weights`, leaving the model's own in place."""
+    own = model.get_weights()
+    model.set_weights(weights)
+    metrics = evaluate_model(model, data.images, data.masks, preprocessing_of(model), threshold=config.threshold)
+    model.set_weights(own)
+    return float(metrics["miou"])
 
 
-def _optimizer(config: ExperimentConfig, steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
-    import keras
-
-    total = steps * config.epochs
-    warmup = min(steps, total // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate * 0.1 if warmup else config.learning_rate,
-        decay_steps=max(1, total - warmup),
-        warmup_target=config.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
-    optimizer.build(model.trainable_variables)
-    return optimizer
+def _save(model: keras.Model, weights: list[Any], path: Path) -> None:
+    own = model.get_weights()
+    model.set_weights(weights)
+    run.save_model_file(model, path)
+    model.set_weights(own)
 
 
-def _compiled_step(
-    student: keras.Model, teacher: keras.Model | None, config: ExperimentConfig, steps: int
-) -> Callable[[Any, Any], dict[str, Any]]:
-    import tensorflow as tf
-
-    optimizer = _optimizer(config, steps, student)
-    compiled: Callable[[Any, Any], dict[str, Any]] = tf.function(
-        lambda x, y: train_step(student, teacher, x, y, optimizer, config.alpha, config.temperature), autograph=False
-    )
-    return compiled
-
-
-def _run_epoch(
-    step: Callable[[Any, Any], dict[str, Any]],
+def _identity(
     student: keras.Model,
+    teacher: keras.Model | None,
     config: ExperimentConfig,
-    batch_size: int,
-    data: Split,
-    val_data: Split | None,
+    train: Split,
+    val: Split | None,
     seed: int,
-    epoch: int,
-) -> dict[str, float]:
-    """One pass in random order, whole batches only (one shape, one graph): mean losses, validation mIoU, seconds."""
-    import tensorflow as tf
+) -> str:
+    """A hash of everything that decides a training's outcome on one machine."""
+    facts = {
+        "student": run.weights_sha256(student),
+        "operations": [type(operation).__name__ for operation in student.operations],
+        "teacher": None if teacher is None else run.weights_sha256(teacher),
+        "configuration": config.model_dump(mode="json"),
+        "data": [train.sha256, None if val is None else val.sha256],
+        "seed": seed,
+        "versions": run.versions(),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    started = time.monotonic()
-    contract, rng = preprocessing_of(student), np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(data))
-    results = []
-    for start in range(0, len(data) - batch_size + 1, batch_size):
-        chosen = order[start : start + batch_size]
-        images, masks = data.images[chosen], data.masks[chosen]
-        if config.augment:
-            images, masks = augment(images, masks, rng)
-        results.append(step(tf.constant(contract.normalize(images)), tf.constant(masks.astype(np.float32))))
-    row = {key: float(np.mean([float(result[key]) for result in results])) for key in results[0]}
-    if not all(math.isfinite(value) for value in row.values()):
-        raise TrainError(f"the loss of {student.name} is not finite in epoch {epoch}", hint="lower learning_rate")
-    if val_data is not None:
-        metrics = evaluate_model(student, val_data.images, val_data.masks, contract, threshold=config.threshold)
-        row["val_miou"] = metrics["miou"]
-    return row | {"seconds": round(time.monotonic() - started, 2)}
+
+def _progress_line(name: str, row: dict[str, float], epochs: int, left_s: float) -> str:
+    shown = f", validation mIoU {row['val_miou']:.3f}" if "val_miou" in row else ""
+    left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
+    return f"{name} epoch {row['epoch']:.0f}/{epochs}: loss {row['loss']:.3f}{shown}, {left} left"
 
 
 def _check_sizes(student: keras.Model, teacher: keras.Model | None, train: Split, val: Split | None) -> None:

@@ -79,7 +79,7 @@ def load_model_file(path: Path) -> keras.Model:
     import_tensorflow()
     import keras
 
-    import nanou_train.layers  # noqa: F401  registers our layers
+    import nanou_train.fake_quant  # noqa: F401  registers our layers
 
     if not path.is_file():
         raise TrainError(f"no model file {path}", hint="give a .keras file")

@@ -12,9 +12,10 @@ from nanou_train import run
 from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, load_experiment
 from nanou_train.data import Dataset, DatasetSpec, load_dataset, read_card, terrain_dataset
 from nanou_train.distill import train_step
-from nanou_train.errors import DataError, TrainError
+from nanou_train.errors import ConfigError, DataError, TrainError
 from nanou_train.evaluate import Metrics, constant_mask, evaluate_model
-from nanou_train.fit import FitResult, Progress, preprocessing_of, train_single_model, train_with_distillation
+from nanou_train.fit import FitResult, Progress, train_single_model, train_with_distillation
+from nanou_train.loop import preprocessing_of
 from nanou_train.models import PRESETS, create_model_from_config
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ def train_model(
     """Run one experiment into OUTPUT_DIR/RUN_NAME (default: the experiment's name); see nanou_train.run for the files.
 
     Data are the folder `data_root`, or else the embedded terrain; `dataset` gives them already loaded.
-    `overrides` replace keys of the experiment. An intended error (configuration, data, folder) does not raise: it
-    comes back as status "failed" with `error`, and in the manifest if the run had begun. Raises CodegenError where
-    TensorFlow is not installed; anything else is a bug and propagates.
+    `overrides` replace keys of the experiment. A folder with an interrupted run of just this configuration, data, seed
+    and versions is continued, to the same weights as without the interruption. An intended error (configuration,
+    data, folder) does not raise: it comes back as status "failed" with `error`, and in the manifest if the run had
+    begun. Raises CodegenError where TensorFlow is not installed; anything else is a bug and propagates.
     """
     folder = Path(output_dir) / (run_name or experiment_name)
     try:
@@ -96,6 +98,7 @@ def _train_experiment(
         )
     facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name}
     run.start_run(folder, facts)
+    grow_gpu_memory()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     try:
@@ -127,6 +130,8 @@ def _finish(
     run.write_json(folder / "metrics.json", {"test": metrics, "best_epoch": best, "history": rows})
     weights = {role: run.weights_sha256(model) for role, model in models.items()}
     run.write_manifest(folder, {**facts, "status": "completed", "weights": weights, "metrics": metrics})
+    for role in models:
+        (folder / f"{role}.npz").unlink(missing_ok=True)
     return TrainResult(
         status="completed", model_path=folder / "student.keras", final_metrics=metrics, experiment_dir=folder, error=""
     )
@@ -138,7 +143,7 @@ def _train_models(
     """Teacher (if any) and student, trained; progress runs from 0 to 1 over both."""
     models: dict[str, keras.Model] = {}
     histories: dict[str, FitResult] = {}
-    student = create_model_from_config(config.model_name)
+    student = _initial_student(config)
     teacher, share = None, 0.0
     if config.use_distillation and config.teacher_weights is not None:
         teacher = models["teacher"] = run.load_model_file(config.teacher_weights)
@@ -146,7 +151,12 @@ def _train_models(
         share = config.teacher_epochs / (config.teacher_epochs + config.epochs)
         teacher = models["teacher"] = create_model_from_config(config.teacher_name)
         teacher_config = config.model_copy(
-            update={"epochs": config.teacher_epochs, "learning_rate": config.teacher_learning_rate}
+            update={
+                "epochs": config.teacher_epochs,
+                "learning_rate": config.teacher_learning_rate,
+                "quantization_start": 0,
+                "freeze_epochs": 0,
+            }
         )
         histories["teacher"] = train_single_model(
             teacher,
@@ -155,6 +165,7 @@ def _train_models(
             dataset.val,
             seed=seed + 1,
             checkpoint=folder / "teacher.keras",
+            state_path=folder / "teacher.npz",
             progress=lambda message, done: progress(message, share * done),
         )
     histories["student"] = train_with_distillation(
@@ -165,10 +176,46 @@ def _train_models(
         dataset.val,
         seed=seed,
         checkpoint=folder / "student.keras",
+        state_path=folder / "student.npz",
         progress=lambda message, done: progress(message, share + (1 - share) * done),
     )
     models["student"] = student
     return models, histories
+
+
+def _initial_student(config: ExperimentConfig) -> keras.Model:
+    """A new student, or the one of an earlier run, rounding and frozen as the configuration says."""
+    from nanou_train.fake_quant import is_quantization_aware, quantization_aware
+
+    wanted = PRESETS[config.model_name].input_shape
+    student = (
+        create_model_from_config(config.model_name)
+        if config.start_from is None
+        else run.load_student(config.start_from)
+    )
+    found = tuple(student.inputs[0].shape[1:])
+    if found != wanted:
+        raise ConfigError(
+            f"the student of {config.start_from} takes {found}, {config.model_name} takes {wanted}",
+            hint="name the model_name of that run",
+        )
+    if config.quantization_aware and not is_quantization_aware(student):
+        student = quantization_aware(student, ranges=config.activation_ranges)
+    if config.freeze == "encoder":
+        for layer in student.layers:
+            layer.trainable = not layer.name.startswith(("encoder", "bottleneck"))
+    return student
+
+
+def grow_gpu_memory() -> None:
+    """Let TensorFlow take GPU memory as it needs it instead of all at once; without a GPU, nothing."""
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # the GPU is in use already, and its setting can no longer change
+            return
 
 
 def _silent(message: str, done: float) -> None:

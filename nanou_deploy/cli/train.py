@@ -66,6 +66,8 @@ class _Reporter:
     "--output", type=click.Path(path_type=Path), default=Path("runs/default"), show_default=True, help="Run folder."
 )
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the student instead of the experiment's.")
+@click.option("--from", "start_from", type=click.Path(path_type=Path), help="Go on with this run's student.")
+@click.option("--freeze", type=click.Choice(["nothing", "encoder"]), help="What of it to leave as it is.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
 def train(
@@ -74,6 +76,8 @@ def train(
     config: Path | None,
     output: Path,
     epochs: int | None,
+    start_from: Path | None,
+    freeze: str | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -82,7 +86,8 @@ def train(
     from nanou_train.config import DEFAULT_CONFIG
     from nanou_train.train import train_model
 
-    overrides: dict[str, Any] = {"epochs": epochs} if epochs else {}
+    given = {"epochs": epochs, "start_from": start_from, "freeze": freeze}
+    overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     with training_progress() as progress:
         result = train_model(
             config or DEFAULT_CONFIG,

@@ -42,6 +42,8 @@ def test_children_override_parents_and_arguments_override_both(tmp_path: Path) -
         ("experiments: {demo: {extends: b}, b: {extends: demo}}", "demo extends b extends demo: a cycle", "remove"),
         ("experiments: {demo: {epochs: 0}}", "epochs = 0", "epochs"),
         ("experiments: {demo: {alpha: 1.5}}", r"alpha = 1\.5", "alpha"),
+        ("experiments: {demo: {augment: strong}}", "augment = 'strong'", "augment"),
+        ("experiments: {demo: {activation_ranges: fixed}}", "activation_ranges = 'fixed'", "activation_ranges"),
         ("experiments: {demo: {epochs: many}}", "epochs = 'many'", "epochs"),
         ("experiments: {demo: {terrain: {trian: 3}}}", r"terrain\.trian", "terrain"),
         ("experiments: {demo: {model_name: nano}}", 'model_name "nano" is no model preset', "nano_u"),
@@ -54,6 +56,12 @@ def test_mistakes_are_named(tmp_path: Path, text: str, says: str, hint: str) -> 
     with pytest.raises(ConfigError, match=says) as caught:
         load_experiment(_write(tmp_path, text), "demo")
     assert hint in caught.value.hint
+
+
+def test_a_bare_off_and_the_former_truth_values_mean_a_strength(tmp_path: Path) -> None:
+    for text, strength in (("off", "off"), ("true", "light"), ("false", "off"), ("full", "full")):
+        path = _write(tmp_path, f"experiments: {{demo: {{augment: {text}}}}}")
+        assert load_experiment(path, "demo").augment == strength
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanou_train.augment import augment
+from nanou_train.augment import augment, augment_with_logits
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Dataset, terrain_dataset
 from nanou_train.errors import TrainError
@@ -80,6 +80,34 @@ def test_a_run_becomes_an_int8_model(finished: tuple[dict[str, Any], list[Any]])
     )
     assert abs(model.provenance["metrics"]["int8"]["miou"] - model.provenance["metrics"]["float"]["miou"]) < 0.1
     json.dumps(model.provenance)
+
+
+def test_a_student_can_go_on_with_its_encoder_frozen(
+    finished: tuple[dict[str, Any], list[Any]], tmp_path: Path
+) -> None:
+    from nanou_train.train import train_model
+
+    before = finished[0]["experiment_dir"]
+    changes = {**TINY, "start_from": before, "freeze": "encoder", "quantization_aware": True, "use_distillation": False}
+    result = train_model(experiment_name="quick_test", output_dir=tmp_path, seed=7, **changes)
+    assert result["error"] == ""
+    old, new = load_student(before), load_student(result["experiment_dir"])
+    changed = {
+        layer.name: any(
+            not np.array_equal(one, other)
+            for one, other in zip(layer.get_weights(), new.get_layer(layer.name).get_weights(), strict=True)
+        )
+        for layer in old.layers
+        if layer.weights
+    }
+    frozen = {name for name in changed if name.startswith(("encoder", "bottleneck"))}
+    assert not any(changed[name] for name in frozen)
+    assert all(changed[name] for name in changed.keys() - frozen)
+    assert float(new.get_layer("encoder1a_dw_relu6_range").high) == 6.0
+    assert float(new.get_layer("logits_range").high) < 8.0
+
+    wrong = train_model(experiment_name="quick_test", output_dir=tmp_path, **changes, model_name="nano_u_skips")
+    assert "nano_u_skips takes" in wrong["error"]
 
 
 def test_other_data_than_the_runs_are_refused(finished: tuple[dict[str, Any], list[Any]]) -> None:
@@ -172,13 +200,50 @@ def test_sizes_must_agree(small: Dataset) -> None:
         train_single_model(create_nano_u((48, 64, 3), (4,), 4), ExperimentConfig(), small.train)
 
 
-def test_augmentation_is_seeded_and_keeps_pixels_and_masks_together() -> None:
-    rng = np.random.default_rng(0)
-    masks = (rng.random((16, 12, 16)) < 0.5).astype(np.uint8)
+@pytest.mark.parametrize("strength", ["light", "full"])
+def test_augmentation_is_seeded_and_keeps_pixels_masks_and_logits_together(strength: Any) -> None:
+    masks = np.zeros((64, 12, 16), np.uint8)
+    masks[:, 4:] = 1
+    masks[:, 8:, 5:9] = 0
     images = np.repeat(masks[..., None] * np.uint8(200), 3, axis=-1)
-    changed, moved = augment(images, masks, np.random.default_rng(1))
-    again, _ = augment(images, masks, np.random.default_rng(1))
-    assert np.array_equal(changed, again)
-    assert not np.array_equal(moved, masks)
-    for image, mask in zip(changed, moved, strict=True):
-        assert image[mask == 1].min() > image[mask == 0].max()
+    logits = np.where(masks[..., None], 5.0, -5.0).astype(np.float32)
+    changed, moved, carried = augment_with_logits(images, masks, logits, np.random.default_rng(1), strength)
+    again = augment_with_logits(images, masks, logits, np.random.default_rng(1), strength)
+    assert np.array_equal(changed, again[0])
+    assert (changed.shape, changed.dtype, moved.shape) == (images.shape, np.uint8, masks.shape)
+    assert np.mean(moved != masks) > 0.05
+    assert carried is not None
+    assert np.mean((carried[..., 0] > 0) == (moved == 1)) > 0.97  # bilinear and nearest part at edges only
+    bright = changed.mean(axis=-1)
+    assert (
+        np.mean([np.corrcoef(one.ravel(), other.ravel())[0, 1] for one, other in zip(bright, moved, strict=True)]) > 0.9
+    )
+
+
+def test_augmentation_off_changes_nothing() -> None:
+    images, masks = np.full((2, 4, 4, 3), 7, np.uint8), np.ones((2, 4, 4), np.uint8)
+    same = augment(images, masks, np.random.default_rng(0), "off")
+    assert same[0] is images
+    assert same[1] is masks
+
+
+def test_cached_teacher_logits_are_the_mean_over_mirror_images(small: Dataset) -> None:
+    from nanou_train.loop import preprocessing_of, teacher_logits
+    from nanou_train.models import create_bu_net
+
+    teacher = create_bu_net((24, 32, 3), (4,), 4)
+    logits = teacher_logits(teacher, small.train.images)
+    np.testing.assert_allclose(logits[:, :, ::-1], teacher_logits(teacher, small.train.images[:, :, ::-1]), atol=1e-5)
+    x = preprocessing_of(teacher).normalize(small.train.images)
+    np.testing.assert_allclose(logits, (teacher(x) + teacher(x[:, :, ::-1])[:, :, ::-1]) / 2, atol=1e-4)
+
+
+def test_the_running_average_is_what_a_training_keeps(small: Dataset) -> None:
+    """With a decay that forgets at once, the average is the last step's weights; with a slow one it is not."""
+    options = {"epochs": 2, "keep": "last", "augment": "off"}
+    plain, _ = _fit(small, **options)
+    quick, _ = _fit(small, **options, weight_average=1e-9)
+    slow, _ = _fit(small, **options, weight_average=0.9)
+    for one, other in zip(plain, quick, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert max(float(np.abs(one - other).max()) for one, other in zip(plain, slow, strict=True)) > 1e-3

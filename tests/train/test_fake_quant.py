@@ -1,0 +1,199 @@
+"""Fake quantization: its arithmetic, where it is put, and that the int8 model computes what the trained graph does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codegen.contract import input_lookup
+from codegen.errors import ModelError
+from codegen.load import load_graph
+from codegen.model import Preprocessing
+from codegen.quantize import quantize
+from codegen.reference import run_builtin_ref
+from nanou_train import terrain
+from nanou_train.config import ExperimentConfig
+from nanou_train.data import Split, terrain_dataset
+from nanou_train.errors import ConfigError
+
+HEIGHT, WIDTH = 24, 32
+
+
+@pytest.fixture(autouse=True)
+def _seeded(require_module: Callable[[str], None]) -> None:
+    require_module("tensorflow")
+    from codegen.quantize import import_tensorflow
+
+    import_tensorflow()
+    import keras
+
+    keras.utils.set_random_seed(4)
+
+
+def _float_model(*, skips: bool = False) -> Any:
+    from nanou_train.models import create_nano_u
+
+    return create_nano_u((HEIGHT, WIDTH, 3), (4, 6), 8, skips=skips)
+
+
+def _ranges(model: Any) -> list[Any]:
+    from nanou_train.fake_quant import FakeQuant
+
+    return [layer for layer in model.layers if isinstance(layer, FakeQuant)]
+
+
+def test_kernels_lie_on_one_grid_per_channel_and_commute_with_channel_factors() -> None:
+    import tensorflow as tf
+
+    from nanou_train.fake_quant import fake_quantized_kernel
+
+    kernel = tf.random.normal((1, 1, 8, 5)) * tf.constant([1e-3, 0.1, 1.0, 30.0, 0.0])
+    rounded = fake_quantized_kernel(kernel, (3,)).numpy()
+    top = np.abs(kernel.numpy()).max(axis=(0, 1, 2))
+    steps = rounded[..., :4] / (top[:4] / 127)
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
+    assert np.abs(steps).max() == pytest.approx(127)
+    assert (rounded[..., 4] == 0).all()
+    assert (np.abs(rounded - kernel.numpy()) <= top / 254 * 1.0001).all()
+    factors = tf.constant([2.0, -0.3, 7.0, 1e-2, 5.0])
+    np.testing.assert_allclose(fake_quantized_kernel(kernel * factors, (3,)), rounded * factors.numpy(), rtol=1e-5)
+
+
+def test_rounding_passes_the_gradient_straight_through() -> None:
+    import tensorflow as tf
+
+    from nanou_train.fake_quant import FakeQuant, fake_quantized_kernel
+
+    kernel, upstream = tf.random.normal((3, 3, 4, 1)), tf.random.normal((3, 3, 4, 1))
+    inside = tf.constant([[-0.5, 0.2, 0.9]])
+    layer = FakeQuant(-1.0, 1.0)
+    with tf.GradientTape() as tape:
+        tape.watch([kernel, inside])
+        value = tf.reduce_sum(fake_quantized_kernel(kernel, (2, 3)) * upstream) + tf.reduce_sum(3 * layer(inside))
+    gradients = tape.gradient(value, [kernel, inside])
+    np.testing.assert_allclose(gradients[0], upstream)
+    np.testing.assert_allclose(gradients[1], 3.0)
+
+
+def test_ranges_follow_batches_until_they_are_frozen() -> None:
+    from nanou_train.fake_quant import FakeQuant
+
+    layer = FakeQuant(0.0, 6.0, momentum=0.5)
+    x = np.array([[0.0, 1.0, 2.0]], np.float32)
+    layer(x)
+    assert float(layer.high) == 6.0, "inference must not move a range"
+    layer(x, training=True)
+    assert (float(layer.low), float(layer.high)) == (0.0, 4.0)
+    layer.frozen = True
+    layer(x, training=True)
+    assert float(layer.high) == 4.0
+    fixed = FakeQuant(-1.0, 1.0, fixed=True)
+    fixed(x, training=True)
+    assert (float(fixed.low), float(fixed.high), fixed.trainable_variables) == (-1.0, 1.0, [])
+
+
+def test_learned_ranges_get_a_gradient_from_what_they_clip() -> None:
+    import tensorflow as tf
+
+    from nanou_train.fake_quant import FakeQuant
+
+    layer = FakeQuant(0.0, 2.0, ranges="learned")
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(layer(tf.constant([[0.5, 3.0, 5.0]]), training=True))
+    assert [variable.name for variable in layer.trainable_variables] == ["high"]
+    assert float(tape.gradient(value, layer.trainable_variables)[0]) == 2.0
+    assert float(layer.high) == 2.0
+
+
+def test_without_rounding_it_is_the_float_network() -> None:
+    from nanou_train.fake_quant import quantization_aware, set_rounding
+
+    model = _float_model(skips=True)
+    x = np.random.default_rng(0).uniform(-1, 1, (2, HEIGHT, WIDTH, 3)).astype(np.float32)
+    quantized = quantization_aware(model)
+    rounded = quantized(x).numpy()
+    set_rounding(quantized, False)
+    np.testing.assert_allclose(quantized(x), model(x), atol=1e-6)
+    assert np.abs(rounded - model(x)).max() > 1e-4
+
+
+def test_concatenated_tensors_share_one_range() -> None:
+    from nanou_train.fake_quant import quantization_aware
+
+    model = quantization_aware(_float_model(skips=True))
+    counts = {layer.name: len(layer._inbound_nodes) for layer in _ranges(model)}
+    assert sorted(counts.values())[-2:] == [2, 2], counts
+    assert sum(counts.values()) == 2 + 2 * 10  # input and logits, and two ReLUs in each of ten blocks
+
+
+def test_a_layer_that_it_does_not_know_is_refused() -> None:
+    import keras
+
+    from nanou_train.fake_quant import quantization_aware
+
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.Conv2DTranspose(1, 2, name="up")(inputs))
+    with pytest.raises(ConfigError, match=r"Conv2DTranspose \(up\)"):
+        quantization_aware(model)
+
+
+@pytest.mark.parametrize(("skips", "ranges"), [(False, "ema"), (True, "learned")])
+def test_the_int8_model_computes_what_the_trained_graph_computes(tmp_path: Path, skips: bool, ranges: Any) -> None:
+    """Trained a little, saved, loaded, converted: same operators, same ranges, and the same logits, byte for byte.
+
+    Those of the graph alone, without what integer arithmetic adds, are the same almost everywhere.
+    """
+    import tensorflow as tf
+
+    from nanou_train.export import logit_agreement
+    from nanou_train.fake_quant import quantization_aware, set_frozen
+    from nanou_train.run import load_model_file, save_model_file, weights_sha256
+    from nanou_train.train import train_single_model
+
+    data = terrain_dataset({"train": 32, "val": 4, "test": 4}, seed=0, height_px=HEIGHT, width_px=WIDTH)
+    model = quantization_aware(_float_model(skips=skips), ranges=ranges)
+    config = ExperimentConfig(epochs=3, batch_size=8, learning_rate=0.01, freeze_epochs=1)
+    train_single_model(model, config, data.train)
+    set_frozen(model, False)
+    observe = tf.function(lambda x: model(x, training=True))
+    for _ in range(200):  # ranges and statistics that a longer training would have reached
+        observe(Preprocessing(HEIGHT, WIDTH).normalize(data.train.images[:16]))
+    save_model_file(model, tmp_path / "model.keras")
+    loaded = load_model_file(tmp_path / "model.keras")
+    assert weights_sha256(loaded) == weights_sha256(model)
+
+    contract = Preprocessing(HEIGHT, WIDTH)
+    pixels = np.concatenate(
+        [
+            np.random.default_rng(1).integers(0, 256, (8, HEIGHT, WIDTH, 3), np.uint8),
+            terrain.generate(16, seed=9, height_px=HEIGHT, width_px=WIDTH)[0],
+        ]
+    )
+    int8 = quantize(loaded, None, name="t", preprocessing=contract, provenance={})
+    graph = load_graph(int8.flatbuffer)
+    assert not [operator.label for operator in graph.operators if operator.stem == "quantize"]
+    last = _ranges(loaded)[-1]
+    assert graph.output.scale == pytest.approx((float(last.high) - float(last.low)) / 255, rel=1e-5)
+    device = run_builtin_ref(int8.flatbuffer, input_lookup(int8, graph)[pixels])
+    assert device.astype(np.float32).std() > 5, "logits that hardly vary would prove nothing"
+    split = Split(pixels, np.zeros(pixels.shape[:3], np.uint8), ("",) * len(pixels))
+    found = logit_agreement(loaded, int8, split)
+    assert found["matched"]["equal"] > 0.999, found  # 1, but for a scale that the converter rounded otherwise
+    assert found["as_trained"]["within_1"] > 0.4, found  # so little trained, one step off soon becomes many
+
+
+def test_a_missing_range_is_noticed() -> None:
+    import keras
+
+    from nanou_train.fake_quant import FakeQuant
+
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(2, 1)(FakeQuant(-1.0, 1.0)(inputs))
+    x = keras.layers.Conv2D(1, 1)(x)  # from here to the next range, nobody said what rounds how
+    model = keras.Model(inputs, FakeQuant(-4.0, 4.0)(x), name="gap")
+    with pytest.raises(ModelError, match="gap lacks a range"):
+        quantize(model, None, name="t", preprocessing=Preprocessing(8, 8), provenance={})
