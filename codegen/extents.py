@@ -52,7 +52,8 @@ def _window_rows(k: Mapping[str, Any], present: Present, channels: int) -> tuple
 def _windowed(k: Mapping[str, Any], tables: Mapping[str, Table], present: Present) -> Extents:
     """Pixels go forward in blocks, the last of which may overlap; columns whose windows overhang come one by one."""
     rows, out = _window_rows(k, present, k["in_channels"]), k["out_channels"]
-    required = () if k["absent_rows"] else tuple(range(len(rows)))
+    reads = not k["absent_rows"] and _last_column(k) >= 0
+    required = tuple(range(len(rows))) if reads else ()
     padding = (_last_column(k) + 1) * k["in_channels"] if not all(present) else 0
     if "padding" in k:  # a tap beside the image takes the first pixel of the padding row
         padding = max(padding, k["in_channels"])

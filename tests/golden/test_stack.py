@@ -60,7 +60,7 @@ def test_gcc_takes_no_more(name: str, which: str, tmp_path: Path, require_tool: 
     library = write_library(compiled(which, COMPILERS[name][0]), tmp_path)
     stated = stated_by_gcc(name, library, tmp_path, require_tool(*COMPILERS[name][1]))
     assert 0 < stated <= bound(name, library)
-    assert bound(name, library) <= 1.55 * stated or which != "default" or name == "gcc"
+    assert bound(name, library) <= 1.75 * stated or which != "default" or name == "gcc"
 
 
 def test_gcc_takes_no_more_for_the_public_model(
@@ -69,7 +69,7 @@ def test_gcc_takes_no_more_for_the_public_model(
     model = compile_model(load_model(shared_model("nano_u_botanic.tflite")), find_target("rv32"))
     library = write_library(model, tmp_path)
     stated = stated_by_gcc("rv32", library, tmp_path, require_tool(*COMPILERS["rv32"][1]))
-    assert stated <= bound("rv32", library) <= 1.55 * stated
+    assert stated <= bound("rv32", library) <= 1.75 * stated
 
 
 @pytest.mark.parametrize("which", MODELS)
