@@ -58,7 +58,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         ("activation_min", low + stored.bias),
         ("activation_max", high + stored.bias),
     )
-    if inside := not window.overhangs and window.kernel_height * window.kernel_width <= MAX_UNROLLED_TAPS:
+    if inside := not window.overhangs and 1 < window.kernel_height * window.kernel_width <= MAX_UNROLLED_TAPS:
         taps = [(row, column) for row in range(window.kernel_height) for column in range(window.kernel_width)]
         constants = (
             ("kernel_height", window.kernel_height),

@@ -10,7 +10,6 @@ from click.testing import CliRunner
 
 from codegen.compile import Compiled, compile_model
 from codegen.errors import UnsupportedError
-from codegen.target import REGISTERS_32
 from nanou_deploy import compare as module
 from nanou_deploy.boards import BOARDS, Board, find_board
 from nanou_deploy.cli.bench import bench as command
@@ -80,7 +79,7 @@ def test_rows_are_schedules_on_boards_and_then_the_interpreter() -> None:
 
 def test_layer_by_layer_holds_every_tensor_whole() -> None:
     schedule = next(schedule for schedule in SCHEDULES if schedule.name == "layers")
-    compiled, streamed = schedule.compile(open_model(None), REGISTERS_32), compile_model(open_model(None))
+    compiled, streamed = schedule.compile(open_model(None), RV32), compile_model(open_model(None))
     assert all(place.depth_rows == place.rows for place in compiled.plan.placements)
     stages = [index for index in compiled.plan.schedule if index < len(compiled.program.stages)]
     assert stages == sorted(stages)
@@ -88,7 +87,7 @@ def test_layer_by_layer_holds_every_tensor_whole() -> None:
 
 
 def test_the_first_schedule_is_what_build_does() -> None:
-    assert SCHEDULES[0].compile(open_model(None), REGISTERS_32).plan == compile_model(open_model(None)).plan
+    assert SCHEDULES[0].compile(open_model(None), RV32).plan == compile_model(open_model(None)).plan
 
 
 def test_missing_tools_are_lines_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
