@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from click.testing import CliRunner
 
 from codegen.compile import Compiled, compile_model
 from codegen.errors import UnsupportedError
+from codegen.model import QuantizedModel
 from nanou_deploy import compare as module
 from nanou_deploy.boards import BOARDS, Board, find_board
 from nanou_deploy.cli.bench import bench as command
@@ -18,6 +22,21 @@ from nanou_deploy.errors import DeployError
 from nanou_deploy.pipeline import BenchResult, Progress, open_model
 from nanou_deploy.profile import LayerCost
 from nanou_deploy.report.benchmarks import compare_table, kernels_table, layers_table, markdown, render_benchmarks
+
+
+@cache
+def cached(compile_one: Callable[[QuantizedModel, Board], Compiled]) -> Callable[[QuantizedModel, Board], Compiled]:
+    """The same, once for each model and board: compiling takes most of these tests."""
+    known: dict[tuple[str, str], Compiled] = {}
+
+    def compile_once(model: QuantizedModel, board: Board) -> Compiled:
+        key = model.sha256, board.name
+        if key not in known:
+            known[key] = compile_one(model, board)
+        return known[key]
+
+    return compile_once
+
 
 RV32, M4 = find_board("rv32-qemu"), find_board("cortex-m4-qemu")
 
@@ -42,6 +61,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
             LayerCost(-1, "", "", "call, return, input rows", 0, 10, rest),
         )
 
+    monkeypatch.setattr(module, "SCHEDULES", tuple(replace(s, compile=cached(s.compile)) for s in SCHEDULES))
     monkeypatch.setattr(module, "bench_compiled", bench_compiled)
     monkeypatch.setattr(module, "bench_layers", bench_layers)
 
