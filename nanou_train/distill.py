@@ -7,12 +7,19 @@ one channel means a sigmoid, several mean a softmax over the last axis.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import keras
 
 Tensor = Any
+
+
+class Optimizer(Protocol):
+    """Any Keras optimizer, or nanou_train.optimizer's."""
+
+    def apply_gradients(self, pairs: Iterable[tuple[Tensor, Any]], /) -> Any: ...
 
 
 def segmentation_loss(y: Tensor, logits: Tensor) -> Tensor:
@@ -54,7 +61,7 @@ def train_step(
     teacher: keras.Model | None,
     x: Tensor,
     y: Tensor,
-    optimizer: keras.optimizers.Optimizer,
+    optimizer: Optimizer,
     alpha: float = 0.3,
     temperature: float = 4.0,
 ) -> dict[str, Tensor]:
@@ -73,7 +80,7 @@ def distillation_step(
     teacher_logits: Tensor | None,
     x: Tensor,
     y: Tensor,
-    optimizer: keras.optimizers.Optimizer,
+    optimizer: Optimizer,
     alpha: float = 0.3,
     temperature: float = 4.0,
 ) -> dict[str, Tensor]:

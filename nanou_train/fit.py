@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,7 +136,10 @@ def _identity(
     val: Split | None,
     seed: int,
 ) -> str:
-    """A hash of everything that decides a training's outcome on one machine."""
+    """A hash of everything that decides a training's outcome on one machine.
+
+    The threads of one operation are among it: they decide in which order it adds.
+    """
     facts = {
         "student": run.weights_sha256(student),
         "operations": [type(operation).__name__ for operation in student.operations],
@@ -144,6 +148,7 @@ def _identity(
         "data": [train.sha256, None if val is None else val.sha256],
         "seed": seed,
         "versions": run.versions(),
+        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", ""),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -21,6 +21,7 @@ from nanou_train.config import ExperimentConfig
 from nanou_train.data import Split
 from nanou_train.distill import distillation_step
 from nanou_train.errors import TrainError
+from nanou_train.optimizer import VectorAdamW, flattened, unflattened
 
 if TYPE_CHECKING:
     import keras
@@ -64,7 +65,7 @@ class TrainingLoop:
         self.teacher = None if cached else teacher
         self.logits = teacher_logits(teacher, data.images) if teacher is not None and cached else None
         self.optimizer = _optimizer(config, self.steps, student)
-        self.averages = [tf.Variable(weight) for weight in student.weights] if config.weight_average else []
+        self.averages = [tf.Variable(flattened(student.weights))] if config.weight_average else []
         if state is not None:
             student.set_weights(state.arrays["student"])
             for variable, value in zip(self._others(), state.arrays["other"], strict=True):
@@ -87,7 +88,9 @@ class TrainingLoop:
         return row
 
     def kept_weights(self) -> list[npt.NDArray[Any]]:
-        return [np.array(weight) for weight in self.averages or self.student.weights]
+        if not self.averages:
+            return [np.array(weight) for weight in self.student.weights]
+        return unflattened(np.array(self.averages[0]), self.student.weights)
 
     def state_arrays(self) -> dict[str, list[npt.NDArray[Any]]]:
         return {
@@ -143,15 +146,15 @@ class TrainingLoop:
             )
             count = tf.cast(self.optimizer.iterations, tf.float32)
             decay = tf.minimum(self.config.weight_average, (1.0 + count) / (10.0 + count))  # soon forget the start
-            for average, weight in zip(self.averages, self.student.weights, strict=bool(self.averages)):
-                average.assign(decay * average + (1.0 - decay) * weight)
+            for average in self.averages:
+                average.assign(decay * average + (1.0 - decay) * flattened(self.student.weights))
             return losses
 
         compiled: Callable[..., dict[str, Any]] = tf.function(step, autograph=False)
         return compiled
 
 
-def _optimizer(config: ExperimentConfig, steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
+def _optimizer(config: ExperimentConfig, steps: int, model: keras.Model) -> VectorAdamW:
     import keras
 
     total = steps * config.epochs
@@ -162,7 +165,4 @@ def _optimizer(config: ExperimentConfig, steps: int, model: keras.Model) -> kera
         warmup_target=config.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["_range"])
-    optimizer.build(model.trainable_variables)
-    return optimizer
+    return VectorAdamW(model.trainable_variables, schedule, config.weight_decay)
