@@ -89,6 +89,8 @@ def quantize(
     preprocessing: Preprocessing,
     threshold: float = 0.5,
     provenance: Mapping[str, Any],
+    classes: tuple[str, ...] = (),
+    drivable: tuple[str, ...] = (),
 ) -> QuantizedModel:
     """Quantize a Keras model of one input and one output to int8.
 
@@ -105,7 +107,7 @@ def quantize(
     else:
         flatbuffer = _convert(model, representative, shape)
     check_full_int8(flatbuffer)
-    return QuantizedModel(name, flatbuffer, preprocessing, threshold, dict(provenance))
+    return QuantizedModel(name, flatbuffer, preprocessing, threshold, dict(provenance), classes, drivable)
 
 
 def check_full_int8(flatbuffer: bytes) -> None:

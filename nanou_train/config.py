@@ -11,6 +11,7 @@ values of the wrong kind are errors that name the place.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from nanou_train.augment import Strength
 from nanou_train.errors import ConfigError
-from nanou_train.models import PRESETS, near_names
+from nanou_train.models import PRESETS, ModelConfig, near_names
 
 DEFAULT_CONFIG = Path("config/experiments.yaml")
 Positive = Annotated[int, Field(ge=1)]
@@ -42,8 +43,23 @@ class TerrainCounts(BaseModel):
     test: Positive = 200
 
 
+class NetworkSettings(BaseModel):
+    """A network that is no preset: as nanou_train.models.ModelConfig, without what the data decide."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: Literal["nano_u", "bu_net"]
+    filters: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    bottleneck: Positive
+    skips: bool = True
+
+
 class ExperimentConfig(BaseModel):
     """One experiment. `model_name` and `teacher_name` are presets of nanou_train.models.
+
+    `model` and `teacher`, with architecture, filters, bottleneck and skips, describe networks instead. `input_size`
+    (height, width) and `input_channels` (3: colour, 1: grey) are by default those of the preset `model_name`; the
+    teacher's are the student's. How many classes a network tells apart follows from the data.
 
     With `use_distillation` and no `teacher_weights` (a .keras file), the teacher is trained first, for
     `teacher_epochs`. Learning rates follow a cosine to 0 after a short warm-up. `patience` counts epochs without a
@@ -62,6 +78,9 @@ class ExperimentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model_name: str = "nano_u"
+    model: NetworkSettings | None = None
+    input_size: tuple[Positive, Positive] | None = None
+    input_channels: Literal[1, 3] | None = None
     start_from: Path | None = None
     freeze: Literal["nothing", "encoder"] = "nothing"
     epochs: Positive = 40
@@ -75,6 +94,7 @@ class ExperimentConfig(BaseModel):
     patience: Positive = 10
     use_distillation: bool = True
     teacher_name: str = "bu_net"
+    teacher: NetworkSettings | None = None
     teacher_weights: Path | None = None
     teacher_epochs: Positive = 12
     teacher_learning_rate: Rate = 0.003
@@ -87,6 +107,20 @@ class ExperimentConfig(BaseModel):
     freeze_epochs: Annotated[int, Field(ge=0)] = 0
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     terrain: TerrainCounts = TerrainCounts()
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of student and teacher."""
+        height, width, channels = PRESETS[self.model_name].input_shape
+        height, width = self.input_size or (height, width)
+        return height, width, self.input_channels or channels
+
+    def network(self, role: Literal["student", "teacher"], classes: int) -> ModelConfig:
+        """What `create_model_from_config` builds for one of the two."""
+        settings = self.model if role == "student" else self.teacher
+        name = self.model_name if role == "student" else self.teacher_name
+        base = PRESETS[name] if settings is None else ModelConfig(input_shape=self.input_shape, **dict(settings))
+        return replace(base, input_shape=self.input_shape, classes=classes)
 
 
 def load_experiment(config_path: Path, name: str, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:

@@ -21,7 +21,9 @@ from nanou_train.config import ExperimentConfig
 from nanou_train.data import Split
 from nanou_train.errors import ConfigError
 from nanou_train.evaluate import evaluate_model
+from nanou_train.labels import BINARY_CLASSES
 from nanou_train.loop import TrainingLoop, preprocessing_of
+from nanou_train.models import class_count
 
 if TYPE_CHECKING:
     import keras
@@ -116,7 +118,10 @@ def _validate(model: keras.Model, weights: list[Any], data: Split, config: Exper
     """mIoU with `weights`, leaving the model's own in place."""
     own = model.get_weights()
     model.set_weights(weights)
-    metrics = evaluate_model(model, data.images, data.masks, preprocessing_of(model), threshold=config.threshold)
+    names = BINARY_CLASSES if class_count(model) == 2 else tuple(map(str, range(class_count(model))))
+    metrics = evaluate_model(
+        model, data.images, data.masks, preprocessing_of(model), threshold=config.threshold, classes=names
+    )
     model.set_weights(own)
     return float(metrics["miou"])
 
@@ -168,3 +173,7 @@ def _check_sizes(student: keras.Model, teacher: keras.Model | None, train: Split
     ):
         if tuple(found) != wanted:
             raise ConfigError(f"{what} {tuple(found)}, {student.name} needs {wanted}", hint="use one size for all")
+    count, top = class_count(student), int(train.masks.max(initial=0))
+    if top >= count or (teacher is not None and class_count(teacher) != count):
+        other = f"masks have class {top}" if top >= count else f"the teacher has {class_count(teacher)}"
+        raise ConfigError(f"{student.name} tells {count} classes apart, {other}", hint="use one set of classes for all")

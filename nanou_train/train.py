@@ -12,11 +12,11 @@ from nanou_train import run
 from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, load_experiment
 from nanou_train.data import Dataset, DatasetSpec, load_dataset, read_card, terrain_dataset
 from nanou_train.distill import train_step
-from nanou_train.errors import ConfigError, DataError, TrainError
+from nanou_train.errors import ConfigError, TrainError
 from nanou_train.evaluate import Metrics, constant_mask, evaluate_model
 from nanou_train.fit import FitResult, Progress, train_single_model, train_with_distillation
 from nanou_train.loop import preprocessing_of
-from nanou_train.models import PRESETS, create_model_from_config
+from nanou_train.models import check_size, class_count, create_model_from_config
 
 if TYPE_CHECKING:
     import keras
@@ -81,20 +81,20 @@ def _train_experiment(
     import keras
     import tensorflow as tf
 
-    height, width, _ = PRESETS[config.model_name].input_shape
+    height, width, channels = config.input_shape
+    for role in ("student", "teacher"):
+        network = config.network(role, 2)  # before anything is read, rendered or written
+        check_size(height, width, len(network.filters), f"the {role}")
     prepared_filter = read_card(data_root).resize_filter if data_root else ""
-    contract = Preprocessing(height, width, resize_filter=prepared_filter or "box")
+    contract = Preprocessing(height, width, channels, resize_filter=prepared_filter or "box")
     if dataset is None:
         progress("loading the data set" if data_root else "rendering terrain", 0.0)
         dataset = (
             load_dataset(DatasetSpec.of(data_root, contract))
             if data_root
-            else terrain_dataset(config.terrain.model_dump(), seed=seed, height_px=height, width_px=width)
-        )
-    if len(dataset.classes) != 2:
-        raise DataError(
-            f"{dataset.name} has {len(dataset.classes)} classes, the networks give one logit per pixel",
-            hint="join classes to two with `nanou-deploy prepare --label-map`",
+            else terrain_dataset(
+                config.terrain.model_dump(), seed=seed, height_px=height, width_px=width, channels=channels
+            )
         )
     facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name}
     run.start_run(folder, facts)
@@ -120,9 +120,11 @@ def _finish(
 ) -> TrainResult:
     """Measure on the test part and write everything; the manifest last, because it declares the run complete."""
     test, threshold = dataset.test, config.threshold
-    metrics = {"constant_mask": constant_mask(dataset.train.masks, test.masks)}
+    classes = dataset.classes
+    metrics = {"constant_mask": constant_mask(dataset.train.masks, test.masks, classes)}
     for role, model in models.items():
-        metrics[role] = evaluate_model(model, test.images, test.masks, preprocessing_of(model), threshold=threshold)
+        contract = preprocessing_of(model)
+        metrics[role] = evaluate_model(model, test.images, test.masks, contract, threshold=threshold, classes=classes)
         run.save_model_file(model, folder / f"{role}.keras")
     rows = [{"model": role, **row} for role, result in histories.items() for row in result.history]
     run.write_csv(folder / "metrics.csv", rows)
@@ -143,13 +145,16 @@ def _train_models(
     """Teacher (if any) and student, trained; progress runs from 0 to 1 over both."""
     models: dict[str, keras.Model] = {}
     histories: dict[str, FitResult] = {}
-    student = _initial_student(config)
+    classes = len(dataset.classes)
+    student = _initial_student(config, classes)
     teacher, share = None, 0.0
     if config.use_distillation and config.teacher_weights is not None:
         teacher = models["teacher"] = run.load_model_file(config.teacher_weights)
     elif config.use_distillation:
         share = config.teacher_epochs / (config.teacher_epochs + config.epochs)
-        teacher = models["teacher"] = create_model_from_config(config.teacher_name)
+        teacher = models["teacher"] = create_model_from_config(
+            config.network("teacher", classes), name=config.teacher_name
+        )
         teacher_config = config.model_copy(
             update={
                 "epochs": config.teacher_epochs,
@@ -183,13 +188,13 @@ def _train_models(
     return models, histories
 
 
-def _initial_student(config: ExperimentConfig) -> keras.Model:
+def _initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
     """A new student, or the one of an earlier run, rounding and frozen as the configuration says."""
     from nanou_train.fake_quant import is_quantization_aware, quantization_aware
 
-    wanted = PRESETS[config.model_name].input_shape
+    wanted = config.input_shape
     student = (
-        create_model_from_config(config.model_name)
+        create_model_from_config(config.network("student", classes), name=config.model_name)
         if config.start_from is None
         else run.load_student(config.start_from)
     )
@@ -197,10 +202,15 @@ def _initial_student(config: ExperimentConfig) -> keras.Model:
     if found != wanted:
         raise ConfigError(
             f"the student of {config.start_from} takes {found}, {config.model_name} takes {wanted}",
-            hint="name the model_name of that run",
+            hint="name the model_name and input_size of that run",
         )
     if config.quantization_aware and not is_quantization_aware(student):
         student = quantization_aware(student, ranges=config.activation_ranges)
+    if class_count(student) != classes:
+        raise ConfigError(
+            f"the student of {config.start_from} tells {class_count(student)} classes apart, the data have {classes}",
+            hint="train a new one, or use a data set of the same classes",
+        )
     if config.freeze == "encoder":
         for layer in student.layers:
             layer.trainable = not layer.name.startswith(("encoder", "bottleneck"))

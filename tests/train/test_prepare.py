@@ -276,7 +276,7 @@ def test_somebody_elses_folder_is_kept(spec: PrepareSpec) -> None:
     [
         ("{", "is damaged"),
         ('{"schema": 9}', "has schema 9"),
-        ('{"schema": 1, "classes": ["one"]}', "fewer than two classes"),
+        ('{"schema": 1, "classes": ["one"]}', "has not 2 to 32 classes"),
         ('{"schema": 1, "classes": 3}', "is damaged"),
     ],
 )
