@@ -20,8 +20,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from nanou_train.augment import Strength
+from nanou_train.distribution import Strategy
 from nanou_train.errors import ConfigError
 from nanou_train.models import PRESETS, ModelConfig, near_names
+from nanou_train.schedule import Schedule
 
 DEFAULT_CONFIG = Path("config/experiments.yaml")
 Positive = Annotated[int, Field(ge=1)]
@@ -62,11 +64,19 @@ class ExperimentConfig(BaseModel):
     teacher's are the student's. How many classes a network tells apart follows from the data.
 
     With `use_distillation` and no `teacher_weights` (a .keras file), the teacher is trained first, for
-    `teacher_epochs`. Learning rates follow a cosine to 0 after a short warm-up. `patience` counts epochs without a
+    `teacher_epochs`. `patience` counts epochs without a
     better validation mIoU and matters only with `early_stopping`. With `teacher_cache` the teacher sees each training
     image once, as it is and mirrored, and its logits move along with augmentation; without, it sees each augmented
     batch. `weight_average` is the decay per step of the average of weights that is validated and kept; 0 keeps the
     weights themselves. `keep` says which epoch's weights a run ends with.
+
+    The learning rate follows `schedule`: "cosine", from a short warm-up to 0; "plateau", times `plateau_factor` after
+    each `plateau_patience` epochs without a better validation mIoU; or "constant". `tversky` is the share of the
+    Tversky loss in the loss on masks, the rest is cross entropy; `tversky_alpha` weights false positives in it,
+    `tversky_beta` false negatives (nanou_train.distill.tversky_loss).
+
+    `strategy` says where training runs (nanou_train.distribution): "none" on one device, "mirrored" on all GPUs of this
+    computer, "multi_worker" on the hosts of TF_CONFIG. `batch_size` is divided among them.
 
     `start_from` is the folder of a completed run whose student to go on with, as for another place or season; `freeze`
     "encoder" then leaves everything before the decoder as it is, ranges and statistics too.
@@ -88,6 +98,13 @@ class ExperimentConfig(BaseModel):
     learning_rate: Rate = 0.01
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
     augment: Annotated[Strength, BeforeValidator(_strength)] = "light"
+    schedule: Schedule = "cosine"
+    plateau_patience: Positive = 5
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    tversky: Annotated[float, Field(ge=0, le=1)] = 0.0
+    tversky_alpha: Annotated[float, Field(ge=0, le=1)] = 0.3
+    tversky_beta: Annotated[float, Field(ge=0, le=1)] = 0.7
+    strategy: Strategy = "none"
     weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     keep: Literal["best", "last"] = "best"
     early_stopping: bool = False

@@ -19,6 +19,7 @@ from nanou_train import run
 from nanou_train.checkpoint import TrainingState, load_state, save_state
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Split
+from nanou_train.distribution import find_strategy, is_chief, replica_count
 from nanou_train.errors import ConfigError
 from nanou_train.evaluate import evaluate_model
 from nanou_train.labels import BINARY_CLASSES
@@ -86,6 +87,7 @@ def train_with_distillation(
     identity = _identity(student, teacher, config, train_data, val_data, seed)
     state = load_state(state_path, identity) if state_path is not None else None
     loop = TrainingLoop(student, teacher, config, train_data, seed, state)
+    chief = is_chief(loop.strategy)
     history = list(state.history) if state else []
     best_epoch, best_score = (state.best_epoch, state.best_score) if state else (0, -1.0)
     best_weights = list(state.arrays["best"]) if state else student.get_weights()
@@ -93,6 +95,7 @@ def train_with_distillation(
     for epoch in range(first + 1, config.epochs + 1):
         if config.early_stopping and epoch - 1 - best_epoch >= config.patience and epoch > 1:
             break
+        loop.follow(history)
         row = {"epoch": float(epoch)} | loop.run_epoch(epoch)
         weights = loop.kept_weights()
         if val_data is not None:
@@ -102,9 +105,9 @@ def train_with_distillation(
         score = row.get("val_miou", float(epoch)) if config.keep == "best" else float(epoch)
         if score > best_score:
             best_epoch, best_score, best_weights = epoch, score, weights
-            if checkpoint is not None:
+            if checkpoint is not None and chief:
                 _save(student, weights, checkpoint)
-        if state_path is not None:
+        if state_path is not None and chief:
             arrays = {"best": best_weights, **loop.state_arrays()}
             save_state(TrainingState(epoch, best_epoch, best_score, tuple(history), arrays), state_path, identity)
         if progress is not None:
@@ -153,6 +156,7 @@ def _identity(
         "data": [train.sha256, None if val is None else val.sha256],
         "seed": seed,
         "versions": run.versions(),
+        "replicas": replica_count(find_strategy(config.strategy)),
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", ""),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -6,7 +6,8 @@ few elements, which took a fifth of a training step's processor time; on one vec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 NOT_DECAYED = "_range/"  # in a variable's path: learned ends of activation ranges are no weights
 
@@ -28,15 +30,12 @@ class VectorAdamW:
     def __init__(self, variables: Sequence[Any], learning_rate: Any, weight_decay: float) -> None:
         """`variables` are a model's trainable variables, float32; `learning_rate` a number or a Keras schedule."""
         import keras
-        import tensorflow as tf
 
-        decayed = [variable for variable in variables if NOT_DECAYED not in variable.path]
-        rest = [variable for variable in variables if NOT_DECAYED in variable.path]
-        self.groups = [group for group in (decayed, rest) if group]
-        self.vectors = [
-            keras.Variable(tf.concat([tf.reshape(value, [-1]) for value in group], 0), name=name)
-            for group, name in zip(self.groups, ("decayed", "rest") if decayed else ("rest",), strict=False)
-        ]
+        groups = {"decayed": [], "rest": []}  # type: dict[str, list[Any]]
+        for variable in variables:
+            groups["rest" if NOT_DECAYED in variable.path else "decayed"].append(variable)
+        self.groups = [group for group in groups.values() if group]
+        self.vectors = [keras.Variable(flattened(group), name=name) for name, group in groups.items() if group]
         self.inner: keras.optimizers.Optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
         self.inner.exclude_from_weight_decay(var_names=["rest"])
         self.inner.build(self.vectors)
@@ -50,23 +49,25 @@ class VectorAdamW:
         """What a resumed training needs beside the model's own variables."""
         return list(self.inner.variables)
 
-    def apply_gradients(self, pairs: Iterable[tuple[Any, Any]]) -> None:
-        """One step; `pairs` of gradient (None: 0) and variable, all variables in any order."""
+    @property
+    def targets(self) -> list[Any]:
+        """The model's variables, in the order in which `apply` wants their gradients."""
+        return [variable for group in self.groups for variable in group]
+
+    def apply(self, gradient: Any, strategy: tf.distribute.Strategy | None = None) -> None:
+        """One step. `gradient` float32 (N,): `flattened` gradients of `targets`, which belong to `strategy`."""
         import tensorflow as tf
 
-        gradients = {id(variable): gradient for gradient, variable in pairs}
-        flat = [
-            flattened([tf.zeros(v.shape) if gradients[id(v)] is None else gradients[id(v)] for v in group])
-            for group in self.groups
-        ]
+        parts = tf.split(gradient, [vector.shape.num_elements() for vector in self.vectors])
         for vector, group in zip(self.vectors, self.groups, strict=True):
             vector.assign(flattened(group))
-        self.inner.apply_gradients(zip(flat, self.vectors, strict=True))
-        for vector, group in zip(self.vectors, self.groups, strict=True):
-            sizes = [variable.shape.num_elements() for variable in group]
-            parts = tf.split(tf.convert_to_tensor(vector), sizes)
-            for variable, part in zip(group, parts, strict=True):
-                variable.assign(tf.reshape(part, variable.shape))
+        self.inner.apply_gradients(zip(parts, self.vectors, strict=True))
+        with nullcontext() if strategy is None else strategy.scope():
+            for vector, group in zip(self.vectors, self.groups, strict=True):
+                sizes = [variable.shape.num_elements() for variable in group]
+                updated = tf.split(tf.convert_to_tensor(vector), sizes)
+                for variable, part in zip(group, updated, strict=True):
+                    variable.assign(tf.reshape(part, variable.shape))
 
 
 def flattened(values: Sequence[Any]) -> Any:

@@ -12,6 +12,7 @@ from nanou_train import run
 from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, load_experiment
 from nanou_train.data import Dataset, DatasetSpec, load_dataset, read_card, terrain_dataset
 from nanou_train.distill import train_step
+from nanou_train.distribution import find_strategy, is_chief
 from nanou_train.errors import ConfigError, TrainError
 from nanou_train.evaluate import Metrics, constant_mask, evaluate_model
 from nanou_train.fit import FitResult, Progress, train_single_model, train_with_distillation
@@ -81,6 +82,8 @@ def _train_experiment(
     import keras
     import tensorflow as tf
 
+    grow_gpu_memory()
+    chief = is_chief(find_strategy(config.strategy))  # before TensorFlow's first operation
     height, width, channels = config.input_shape
     for role in ("student", "teacher"):
         network = config.network(role, 2)  # before anything is read, rendered or written
@@ -97,34 +100,45 @@ def _train_experiment(
             )
         )
     facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name}
-    run.start_run(folder, facts)
-    grow_gpu_memory()
+    if chief:
+        run.start_run(folder, facts)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     try:
         models, histories = _train_models(config, dataset, folder, seed, progress)
     except (TrainError, KeyboardInterrupt) as error:
         status = "failed" if isinstance(error, TrainError) else "interrupted"
-        run.write_manifest(folder, {**facts, "status": status, "error": str(error)})
+        if chief:
+            run.write_manifest(folder, {**facts, "status": status, "error": str(error)})
         raise
-    return _finish(folder, facts, config, dataset, models, histories)
+    metrics = _measure(config, dataset, models)
+    if chief:
+        _finish(folder, facts, models, histories, metrics)
+    return TrainResult(
+        status="completed", model_path=folder / "student.keras", final_metrics=metrics, experiment_dir=folder, error=""
+    )
+
+
+def _measure(config: ExperimentConfig, dataset: Dataset, models: Mapping[str, keras.Model]) -> dict[str, Metrics]:
+    """Metrics on the test part, of each model and of the constant mask."""
+    test, classes = dataset.test, dataset.classes
+    metrics = {"constant_mask": constant_mask(dataset.train.masks, test.masks, classes)}
+    for role, model in models.items():
+        metrics[role] = evaluate_model(
+            model, test.images, test.masks, preprocessing_of(model), threshold=config.threshold, classes=classes
+        )
+    return metrics
 
 
 def _finish(
     folder: Path,
     facts: Mapping[str, Any],
-    config: ExperimentConfig,
-    dataset: Dataset,
     models: Mapping[str, keras.Model],
     histories: Mapping[str, FitResult],
-) -> TrainResult:
-    """Measure on the test part and write everything; the manifest last, because it declares the run complete."""
-    test, threshold = dataset.test, config.threshold
-    classes = dataset.classes
-    metrics = {"constant_mask": constant_mask(dataset.train.masks, test.masks, classes)}
+    metrics: Mapping[str, Metrics],
+) -> None:
+    """Write everything; the manifest last, because it declares the run complete."""
     for role, model in models.items():
-        contract = preprocessing_of(model)
-        metrics[role] = evaluate_model(model, test.images, test.masks, contract, threshold=threshold, classes=classes)
         run.save_model_file(model, folder / f"{role}.keras")
     rows = [{"model": role, **row} for role, result in histories.items() for row in result.history]
     run.write_csv(folder / "metrics.csv", rows)
@@ -134,9 +148,6 @@ def _finish(
     run.write_manifest(folder, {**facts, "status": "completed", "weights": weights, "metrics": metrics})
     for role in models:
         (folder / f"{role}.npz").unlink(missing_ok=True)
-    return TrainResult(
-        status="completed", model_path=folder / "student.keras", final_metrics=metrics, experiment_dir=folder, error=""
-    )
 
 
 def _train_models(
