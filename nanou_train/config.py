@@ -26,6 +26,7 @@ from nanou_train.models import PRESETS, ModelConfig, near_names
 from nanou_train.schedule import Schedule
 
 DEFAULT_CONFIG = Path("config/experiments.yaml")
+Role = Literal["student", "teacher"]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
@@ -132,7 +133,16 @@ class ExperimentConfig(BaseModel):
         height, width = self.input_size or (height, width)
         return height, width, self.input_channels or channels
 
-    def network(self, role: Literal["student", "teacher"], classes: int) -> ModelConfig:
+    @property
+    def created(self) -> tuple[Role, ...]:
+        """The networks that a run makes, as opposed to those that it is given."""
+        made: dict[Role, bool] = {
+            "student": self.start_from is None,
+            "teacher": self.use_distillation and self.teacher_weights is None,
+        }
+        return tuple(role for role, new in made.items() if new)
+
+    def network(self, role: Role, classes: int) -> ModelConfig:
         """What `create_model_from_config` builds for one of the two."""
         settings = self.model if role == "student" else self.teacher
         name = self.model_name if role == "student" else self.teacher_name

@@ -85,9 +85,8 @@ def _train_experiment(
     grow_gpu_memory()
     chief = is_chief(find_strategy(config.strategy))  # before TensorFlow's first operation
     height, width, channels = config.input_shape
-    for role in ("student", "teacher"):
-        network = config.network(role, 2)  # before anything is read, rendered or written
-        check_size(height, width, len(network.filters), f"the {role}")
+    for role in config.created:  # before anything is read, rendered or written
+        check_size(height, width, len(config.network(role, 2).filters), f"the {role}")
     prepared_filter = read_card(data_root).resize_filter if data_root else ""
     contract = Preprocessing(height, width, channels, resize_filter=prepared_filter or "box")
     if dataset is None:

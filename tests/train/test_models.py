@@ -163,7 +163,7 @@ def test_inference_does_not_depend_on_the_batch() -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(TrainError, match="height 50 cannot be divided") as size:
         create_nano_u((50, 64, 3), (4, 8))
-    assert size.value.hint == "use 48x64 or 54x64, or fewer stages"
+    assert size.value.hint == "use 48x64 or 52x64, or fewer stages"
     with pytest.raises(TrainError, match="height 1 and width 70") as size:
         create_nano_u((1, 70, 3), (4, 8, 8))
     assert size.value.hint == "use 8x72, or fewer stages"
