@@ -50,7 +50,7 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "output_case": next(i for i, stage in enumerate(program.stages) if stage.output == program.output),
         "kernels": kernels,
         "arithmetic": _arithmetic(program, "".join(kernels)),
-        "layers": [_layer(stage, i, plan, names) for i, stage in enumerate(program.stages)],
+        "layers": [_layer(stage, i, plan, names, _parts(program, stage)) for i, stage in enumerate(program.stages)],
         "schedule": number_lines(np.array(plan.schedule), 24),
         "schedule_type": "uint8_t" if len(program.stages) < 256 else "uint16_t",
         "cut_note": _cut_note(plan),
@@ -110,8 +110,11 @@ def _padding_row(zero: int) -> str:
 def _users(program: Program, kernel: Kernel) -> str:
     """ "Layer 4" or "Layers 10, 12 and 15"."""
     numbers = [stage.number for stage in program.stages if stage.kernel == kernel]
-    listed = " and ".join(filter(None, (", ".join(numbers[:-1]), numbers[-1])))
-    return f"Layer{'s' * (len(numbers) > 1)} {listed}"
+    return f"Layer{'s' * (len(numbers) > 1)} {_listed(numbers)}"
+
+
+def _listed(numbers: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(numbers[:-1]), numbers[-1])))
 
 
 def _kernel_text(kernel: Kernel, name: str, used_by: str) -> str:
@@ -140,10 +143,18 @@ def _kernel_text(kernel: Kernel, name: str, used_by: str) -> str:
     return template.render({**context, "constants": _wrap(used, " " * 8)})
 
 
-def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str]) -> Mapping[str, Any]:
+def _parts(program: Program, stage: Stage) -> list[str]:
+    """Numbers of the layers that `stage` joins to one operator of the file, where that was split."""
+    alike = (s for s in program.stages if s.operator_index == stage.operator_index and s.is_again == stage.is_again)
+    return [] if stage.part else [other.number for other in alike if other.part]
+
+
+def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str], parts: Sequence[str]) -> Mapping[str, Any]:
     out = plan.placement(stage.output)
     sources = [plan.placement(i) for i in stage.inputs]
     notes = [f"{stage.macs:,} MACs"] if stage.macs else []
+    if parts:
+        notes.append(f"joins layers {_listed(parts)}, into which the operator of the file was split")
     if stage.is_again:
         notes.append("computes rows a second time, because keeping them takes more memory")
     if stage.accumulator:
