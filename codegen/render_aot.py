@@ -91,7 +91,7 @@ def _arithmetic(program: Program, kernels: str) -> list[str]:
     padded = [stage for stage in program.stages if "padding" in stage.kernel.values]
     for zero in sorted({int(str(stage.kernel.values["padding"])) for stage in padded}):
         row_bytes = [program.rows[s.inputs[0]].size_bytes for s in padded if s.kernel.values["padding"] == zero]
-        lines = number_lines(np.full(max(row_bytes), zero & 255), 24)
+        lines = number_lines(np.full(max(row_bytes), zero & 255), 20)
         initializer = "{\n" + "".join(f"    {line},\n" for line in lines) + "}" if zero else "{0}"
         context = {
             "zero": zero,
