@@ -140,7 +140,7 @@ def _identity(
         "student": run.weights_sha256(student),
         "operations": [type(operation).__name__ for operation in student.operations],
         "teacher": None if teacher is None else run.weights_sha256(teacher),
-        "configuration": config.model_dump(mode="json"),
+        "configuration": config.deciding(),
         "data": [train.sha256, None if val is None else val.sha256],
         "seed": seed,
         "versions": run.versions(),

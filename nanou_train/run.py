@@ -119,7 +119,7 @@ def preprocessing(manifest: Mapping[str, Any]) -> Preprocessing:
 def describe_run(config: ExperimentConfig, dataset: Dataset, contract: Preprocessing, seed: int) -> dict[str, Any]:
     """What is known before training; JSON types only."""
     return {
-        "configuration": config.model_dump(mode="json"),
+        "configuration": config.recorded(),
         "seed": seed,
         "data": dataset.describe(),
         "preprocessing": asdict(contract),
