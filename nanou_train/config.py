@@ -218,8 +218,9 @@ def _wrong_value(found: Any, where: Where) -> ConfigError:
         return ConfigError(
             f"{where(place)}: {key} = {found['input']!r}: {found['msg']}", hint=f"correct {key}: {_kind(place[0])}"
         )
-    nested = {"terrain": TerrainCounts, "constraints": Constraints}[place[0]]
-    return ConfigError(f'{where(place)}: unknown key "{key}"', hint=near_names(place[-1], tuple(nested.model_fields)))
+    nested: dict[str, type[BaseModel]] = {"terrain": TerrainCounts, "constraints": Constraints}
+    known = tuple(nested[place[0]].model_fields)
+    return ConfigError(f'{where(place)}: unknown key "{key}"', hint=near_names(str(place[-1]), known))
 
 
 def _kind(key: str) -> str:

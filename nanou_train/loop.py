@@ -7,7 +7,7 @@ thread while the step runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from nanou_train.augment import Float, augment_with_logits
 from nanou_train.checkpoint import TrainingState
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Split
+from nanou_train.debug import check_step
 from nanou_train.distill import distillation_step
 from nanou_train.errors import TrainError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import keras
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[Any], Float | None]
+OnBatch = Callable[[int, Mapping[str, Any]], None]
 PREFETCH_BATCHES = 4
 
 
@@ -71,14 +73,20 @@ class TrainingLoop:
                 variable.assign(value)
         self.compiled: dict[tuple[bool, bool], Callable[..., dict[str, Any]]] = {}
 
-    def run_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass in random order, whole batches only (one shape, one graph): mean losses."""
+    def run_epoch(self, epoch: int, on_batch: OnBatch | None = None) -> dict[str, float]:
+        """One pass in random order, whole batches only (one shape, one graph): mean losses.
+
+        `on_batch` gets each batch's number, from 0, and its losses.
+        """
         import tensorflow as tf
 
-        step = self._step(epoch)
-        results = [
-            step(*(None if part is None else tf.constant(part) for part in batch)) for batch in self._batches(epoch)
-        ]
+        step, results = self._step(epoch), []
+        for index, batch in enumerate(self._batches(epoch)):
+            results.append(step(*(None if part is None else tf.constant(part) for part in batch)))
+            if self.config.debug_mode:
+                check_step(self.student, batch[0], batch[1], results[-1], epoch=epoch, batch=index + 1)
+            if on_batch is not None:
+                on_batch(index, results[-1])
         row = {key: float(np.mean([float(result[key]) for result in results])) for key in results[0]}
         if not all(math.isfinite(value) for value in row.values()):
             raise TrainError(
@@ -147,6 +155,8 @@ class TrainingLoop:
                 average.assign(decay * average + (1.0 - decay) * weight)
             return losses
 
+        if self.config.debug_mode:
+            return step
         compiled: Callable[..., dict[str, Any]] = tf.function(step, autograph=False)
         return compiled
 
