@@ -80,8 +80,8 @@ class TrainingLoop:
         """
         import tensorflow as tf
 
-        step, results = self._step(epoch), []
-        for index, batch in enumerate(self._batches(epoch)):
+        step, results = self.step_of(epoch), []
+        for index, batch in enumerate(self.batches(epoch)):
             results.append(step(*(None if part is None else tf.constant(part) for part in batch)))
             if self.config.debug_mode:
                 check_step(self.student, batch[0], batch[1], results[-1], epoch=epoch, batch=index + 1)
@@ -106,7 +106,7 @@ class TrainingLoop:
     def _others(self) -> list[Any]:
         return [*self.optimizer.variables, *self.averages]
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[Batch]:
         """The epoch's batches, each from its own seed; a second thread prepares them while the step runs."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.data))
         contract, size = preprocessing_of(self.student), self.batch_size
@@ -128,7 +128,7 @@ class TrainingLoop:
                     waiting.append(pool.submit(prepare, index + PREFETCH_BATCHES))
                 yield batch
 
-    def _step(self, epoch: int) -> Callable[..., dict[str, Any]]:
+    def step_of(self, epoch: int) -> Callable[..., dict[str, Any]]:
         """The compiled step for an epoch's phase: rounding or not yet, statistics moving or frozen."""
         from nanou_train.fake_quant import set_frozen, set_rounding
 

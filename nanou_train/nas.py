@@ -79,14 +79,14 @@ def layers_to_watch(model: keras.Model, wanted: Sequence[str] | None) -> list[st
 
 
 def _activations_of(model: keras.Model, names: Sequence[str]) -> Any:
-    """A compiled function from a batch to these layers' outputs, in inference mode."""
-    watched = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
+    """A compiled function from a batch to these layers' outputs by name, in inference mode."""
+    watched = keras.Model(model.inputs, {name: model.get_layer(name).output for name in names})
     return tf.function(lambda x: watched(x, training=False), autograph=False)
 
 
 def _analyze(activations: Any, names: Sequence[str], x: Float | Any) -> ModelRedundancy:
     outputs = activations(tf.convert_to_tensor(x))
-    found = {name: compute_layer_redundancy(values.numpy()) for name, values in zip(names, outputs, strict=True)}
+    found = {name: compute_layer_redundancy(outputs[name].numpy()) for name in names}
     columns = {key: [float(metrics[key]) for metrics in found.values()] for key in MEASURES}  # type: ignore[literal-required]
     aggregate = {
         key: {"mean": float(np.mean(values)), "min": min(values), "max": max(values)} for key, values in columns.items()

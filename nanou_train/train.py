@@ -7,19 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from codegen.model import Preprocessing
 from codegen.quantize import import_tensorflow
 from nanou_train import run
 from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, load_experiment
 from nanou_train.constraints import check_before, check_run, violation
-from nanou_train.data import Dataset, DatasetSpec, load_dataset, read_card, terrain_dataset
+from nanou_train.data import Dataset
 from nanou_train.distill import train_step
-from nanou_train.errors import ConfigError, DataError, TrainError
+from nanou_train.errors import TrainError
 from nanou_train.evaluate import Metrics, constant_mask, evaluate_model
 from nanou_train.fit import FitResult, Progress, train_single_model, train_with_distillation
 from nanou_train.loop import preprocessing_of
-from nanou_train.models import PRESETS, create_model_from_config
-from nanou_train.saving import load_model, load_weights_into, save_model
+from nanou_train.models import create_model_from_config
+from nanou_train.saving import save_model
+from nanou_train.start import given_teacher, grow_gpu_memory, initial_student, load_training_data
 from nanou_train.sweep import run_sweep
 
 if TYPE_CHECKING:
@@ -114,21 +114,7 @@ def _train_experiment(
     import keras
     import tensorflow as tf
 
-    height, width, _ = PRESETS[config.model_name].input_shape
-    prepared_filter = read_card(data_root).resize_filter if data_root else ""
-    contract = Preprocessing(height, width, resize_filter=prepared_filter or "box")
-    if dataset is None:
-        progress("loading the data set" if data_root else "rendering terrain", 0.0)
-        dataset = (
-            load_dataset(DatasetSpec.of(data_root, contract))
-            if data_root
-            else terrain_dataset(config.terrain.model_dump(), seed=seed, height_px=height, width_px=width)
-        )
-    if len(dataset.classes) != 2:
-        raise DataError(
-            f"{dataset.name} has {len(dataset.classes)} classes, the networks give one logit per pixel",
-            hint="join classes to two with `nanou-deploy prepare --label-map`",
-        )
+    contract, dataset = load_training_data(config, data_root, dataset, seed=seed, progress=progress)
     facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name}
     if reuse and (metrics := run.completed_metrics(folder, facts)) is not None:
         return _held_to_constraints(config, _completed(folder, metrics), dataset)
@@ -192,14 +178,14 @@ def _train_models(
     """Teacher (if any) and student, trained; progress runs from 0 to 1 over both."""
     models: dict[str, keras.Model] = {}
     histories: dict[str, FitResult] = {}
-    student = _initial_student(config)
+    student = initial_student(config)
     if config.constraints is not None:
         check_before(config.constraints, student)
     teacher, share = None, 0.0
     place = config.checkpoint_path or folder
     place.mkdir(parents=True, exist_ok=True)
     if config.use_distillation and config.teacher_weights is not None:
-        teacher = models["teacher"] = _given_teacher(config, config.teacher_weights)
+        teacher = models["teacher"] = given_teacher(config, config.teacher_weights)
     elif config.use_distillation:
         share = config.teacher_epochs / (config.teacher_epochs + config.epochs)
         teacher = models["teacher"] = create_model_from_config(config.teacher_name)
@@ -250,50 +236,6 @@ def _callbacks(
         x = preprocessing_of(model).normalize(dataset.val.images[:PROBE_IMAGES])
         found.append(NASCallback(config.layers_to_monitor, config.nas_frequency, folder / "nas_logs", x=x))
     return found
-
-
-def _given_teacher(config: ExperimentConfig, path: Path) -> keras.Model:
-    """A saved model, or weights alone (.weights.h5) of the preset `teacher_name`."""
-    if not path.name.endswith(".weights.h5"):
-        return load_model(path)
-    teacher = create_model_from_config(config.teacher_name)
-    load_weights_into(teacher, path)
-    return teacher
-
-
-def _initial_student(config: ExperimentConfig) -> keras.Model:
-    """A new student, or the one of an earlier run, rounding and frozen as the configuration says."""
-    from nanou_train.fake_quant import is_quantization_aware, quantization_aware
-
-    wanted = PRESETS[config.model_name].input_shape
-    student = (
-        create_model_from_config(config.model_name)
-        if config.start_from is None
-        else run.load_student(config.start_from)
-    )
-    found = tuple(student.inputs[0].shape[1:])
-    if found != wanted:
-        raise ConfigError(
-            f"the student of {config.start_from} takes {found}, {config.model_name} takes {wanted}",
-            hint="name the model_name of that run",
-        )
-    if config.quantization_aware and not is_quantization_aware(student):
-        student = quantization_aware(student, ranges=config.activation_ranges)
-    if config.freeze == "encoder":
-        for layer in student.layers:
-            layer.trainable = not layer.name.startswith(("encoder", "bottleneck"))
-    return student
-
-
-def grow_gpu_memory() -> None:
-    """Let TensorFlow take GPU memory as it needs it instead of all at once; without a GPU, nothing."""
-    import tensorflow as tf
-
-    for gpu in tf.config.list_physical_devices("GPU"):
-        try:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # the GPU is in use already, and its setting can no longer change
-            return
 
 
 def _silent(message: str, done: float) -> None:
