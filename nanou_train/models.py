@@ -70,11 +70,18 @@ def create_bu_net(
 
 
 def create_model_from_config(config: ModelConfig | Mapping[str, Any] | str, *, name: str = "") -> keras.Model:
-    """Build a model from a ModelConfig, a mapping with its fields, or the name of a preset. Raises ConfigError."""
-    if isinstance(config, str):
-        if config not in PRESETS:
-            raise ConfigError(f'no model preset "{config}"', hint=near_names(config, PRESETS))
-        name, config = name or config, PRESETS[config]
+    """Build a model from a ModelConfig, a mapping with its fields, or the name of a preset. Raises ConfigError.
+
+    A mapping may name a preset by `model_name` and change some of its fields.
+    """
+    preset = (
+        config if isinstance(config, str) else "" if isinstance(config, ModelConfig) else config.get("model_name", "")
+    )
+    if preset:
+        if preset not in PRESETS:
+            raise ConfigError(f'no model preset "{preset}"', hint=near_names(preset, PRESETS))
+        changes = {} if isinstance(config, str) else {k: v for k, v in dict(config).items() if k != "model_name"}
+        name, config = name or preset, asdict(PRESETS[preset]) | changes
     fields = asdict(config) if isinstance(config, ModelConfig) else dict(config)
     architecture = fields.pop("architecture", None)
     if architecture not in ARCHITECTURES:
