@@ -74,15 +74,15 @@ def create_model_from_config(config: ModelConfig | Mapping[str, Any] | str, *, n
 
     A mapping may name a preset by `model_name` and change some of its fields.
     """
-    preset = (
-        config if isinstance(config, str) else "" if isinstance(config, ModelConfig) else config.get("model_name", "")
-    )
-    if preset:
+    fields: dict[str, Any]
+    if isinstance(config, ModelConfig):
+        fields = asdict(config)
+    else:
+        fields = {"model_name": config} if isinstance(config, str) else dict(config)
+    if preset := fields.pop("model_name", ""):
         if preset not in PRESETS:
             raise ConfigError(f'no model preset "{preset}"', hint=near_names(preset, PRESETS))
-        changes = {} if isinstance(config, str) else {k: v for k, v in dict(config).items() if k != "model_name"}
-        name, config = name or preset, asdict(PRESETS[preset]) | changes
-    fields = asdict(config) if isinstance(config, ModelConfig) else dict(config)
+        name, fields = name or preset, asdict(PRESETS[preset]) | fields
     architecture = fields.pop("architecture", None)
     if architecture not in ARCHITECTURES:
         raise ConfigError(f'no architecture "{architecture}"', hint=near_names(str(architecture), ARCHITECTURES))

@@ -38,11 +38,7 @@ def test_the_test_is_there(name: str) -> None:
 
 
 def test_every_row_names_a_test() -> None:
-    rows = [
-        line
-        for line in TEXT.splitlines()
-        if line.startswith("| ") and not line.rstrip(" |").endswith(("test", "test |"))
-    ]
+    rows = [line for line in TEXT.splitlines() if line.startswith("| ") and not line.endswith(" test |")]
     assert len(rows) > 50
     assert [row for row in rows if "`tests/" not in row] == []
 
