@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +15,20 @@ if TYPE_CHECKING:
     import keras
 
 
-def check_step(model: keras.Model, x: Any, y: Any, losses: Mapping[str, Any], *, epoch: int, batch: int) -> None:
-    """Raise DataError for a bad batch, TrainError where a loss or a weight is not finite, with the layer."""
+def check_step(
+    model: keras.Model, before: Sequence[Any], x: Any, y: Any, losses: Mapping[str, Any], *, epoch: int, batch: int
+) -> None:
+    """Raise DataError for a bad batch, TrainError where a loss or a weight is not finite, with the layer.
+
+    `before` are the weights that the step began with, which the model then gets back.
+    """
     check_input(model, x)
     check_masks(model, x, y)
     bad_losses = [name for name, value in losses.items() if not math.isfinite(float(value))]
     bad_weights = [weight.path for weight in model.weights if not np.isfinite(np.asarray(weight)).all()]
     if not bad_losses and not bad_weights:
         return
+    model.set_weights(before)  # a step that went wrong leaves nothing finite
     first = first_not_finite(model, x)
     where = f"first in the output of layer {first}" if first else "the outputs of all layers are finite"
     what = ", ".join([*bad_losses, *bad_weights[:3]])

@@ -110,6 +110,7 @@ def train_with_distillation(
             row["val_miou"] = _validate(student, weights, val_data, config)
         row["seconds"] = round(time.monotonic() - started - sum(r["seconds"] for r in history[first:]), 2)
         history.append(row)
+        stop = watchers.end_epoch(epoch, row)  # before the state: what a resumed run has not done, it logs again
         score = row.get("val_miou", float(epoch)) if config.keep == "best" else float(epoch)
         if score > best_score:
             best_epoch, best_score, best_weights = epoch, score, weights
@@ -121,7 +122,7 @@ def train_with_distillation(
         if progress is not None:
             left_s = (time.monotonic() - started) / (epoch - first) * (config.epochs - epoch)
             progress(_progress_line(student.name, row, config.epochs, left_s), epoch / config.epochs)
-        if watchers.end_epoch(epoch, row):
+        if stop:
             break
     watchers.end()
     student.set_weights(best_weights)

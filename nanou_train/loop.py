@@ -82,9 +82,10 @@ class TrainingLoop:
 
         step, results = self.step_of(epoch), []
         for index, batch in enumerate(self.batches(epoch)):
+            before = self.student.get_weights() if self.config.debug_mode else []
             results.append(step(*(None if part is None else tf.constant(part) for part in batch)))
             if self.config.debug_mode:
-                check_step(self.student, batch[0], batch[1], results[-1], epoch=epoch, batch=index + 1)
+                check_step(self.student, before, batch[0], batch[1], results[-1], epoch=epoch, batch=index + 1)
             if on_batch is not None:
                 on_batch(index, results[-1])
         row = {key: float(np.mean([float(result[key]) for result in results])) for key in results[0]}

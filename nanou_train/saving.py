@@ -7,7 +7,6 @@ cannot be trained; the other two load back as they were.
 from __future__ import annotations
 
 import shutil
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(partial)
         if path.suffix:
-            with warnings.catch_warnings(), silenced():  # .h5 is called legacy at length
+            with silenced():  # .h5 is called legacy at length
                 model.save(partial)
             partial.replace(path)
         else:
