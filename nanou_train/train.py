@@ -176,11 +176,15 @@ def _train_models(
     config: ExperimentConfig, dataset: Dataset, folder: Path, seed: int, progress: Progress
 ) -> tuple[dict[str, keras.Model], dict[str, FitResult]]:
     """Teacher (if any) and student, trained; progress runs from 0 to 1 over both."""
+    from nanou_train.nas import layers_to_watch
+
     models: dict[str, keras.Model] = {}
     histories: dict[str, FitResult] = {}
     student = initial_student(config)
     if config.constraints is not None:
         check_before(config.constraints, student)
+    if config.use_nas:
+        layers_to_watch(student, config.layers_to_monitor)  # a wrong name is found before the teacher has trained
     teacher, share = None, 0.0
     place = config.checkpoint_path or folder
     place.mkdir(parents=True, exist_ok=True)
