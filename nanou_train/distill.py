@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nanou_train.inputs import check_input, check_masks
+
 if TYPE_CHECKING:
     import keras
 
@@ -99,8 +101,11 @@ def train_step(
 
     `x` float32 (B, H, W, C) normalized; `y` as in `segmentation_loss`. Returns scalars: `student_loss` (cross
     entropy), `distillation_loss` (with its T^2; 0 without a teacher) and `loss`, which without a teacher is
-    `student_loss` whatever alpha is.
+    `student_loss` whatever alpha is. Raises DataError for an `x` that is not normalized or of another shape than the
+    student's, and for a `y` that is no mask of it (values are seen eagerly only).
     """
+    check_input(student, x)
+    check_masks(student, x, y)
     teacher_logits = None if teacher is None else teacher(x, training=False)
     variables = student.trainable_variables
     losses, gradients = distillation_gradients(student, variables, teacher_logits, x, y, alpha, temperature)
