@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanou_deploy import elf
@@ -19,6 +19,8 @@ from nanou_deploy.targets import Compiler, Flags, Target, find_target
 from nanou_deploy.toolchain import Tool, find_host_compiler
 
 COMPILE_TIMEOUT_S = 600
+
+_CAMERA_SOURCES = ("camera.c", "../app/vision.c", "../app/mask.c")
 
 _PLUGIN_FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 
@@ -63,12 +65,14 @@ def build_harness(
     trace: bool = False,
     sanitize: bool = False,
     profile: bool = False,
+    camera: bool = False,
     compiler: str | None = None,
 ) -> Build:
     """Compile `library` (aot runtime) and the harness for a board that runs here, into `work_dir`.
 
     `trace` makes the program record every operator's output; `sanitize` (host only) adds AddressSanitizer and UBSan;
-    `profile` prepares it for nanou_deploy.profile. `compiler` overrides the one that `toolchain` finds.
+    `profile` prepares it for nanou_deploy.profile; `camera` links firmware/host/camera.c instead, which takes pictures
+    of the camera and gives masks. `compiler` overrides the one that `toolchain` finds.
     Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
     """
     if library_runtime(library) != "aot":
@@ -78,6 +82,9 @@ def build_harness(
     target = find_target(board, sanitize=sanitize, profile=profile, compiler=compiler)
     work_dir.mkdir(parents=True, exist_ok=True)
     flags = (*target.flags, *(("-DNANOU_TRACE",) if trace else ()))
+    if camera:
+        sources = (*_CAMERA_SOURCES, *(name for name in target.harness_sources if name != "harness.c"))
+        target = replace(target, harness_sources=sources)
     model, harness = _compile_objects(target, flags, library.resolve(), work_dir)
     program = work_dir / "harness.elf"
     script = _write_link_script(target, work_dir)
@@ -110,7 +117,7 @@ def _compile_objects(target: Target, flags: Flags, library: Path, work_dir: Path
         includes.append(f"-I{host / 'bare' / 'include'}")
     model_flags = (*flags, *includes)
     model = _compile(target.compiler, model_flags, sorted((library / "src").glob("*.c")), work_dir / "model")
-    harness_flags = (*model_flags, f"-I{host}", *target.harness_flags)
+    harness_flags = (*model_flags, f"-I{host}", f"-I{host.parent / 'app'}", *target.harness_flags)
     sources = [host / name for name in target.harness_sources]
     return model, _compile(target.compiler, harness_flags, sources, work_dir / "harness")
 
