@@ -46,7 +46,7 @@ def encode_rgb565(pixels: Pixels, *, big_endian: bool) -> bytes:
 
 def camera_frame(image: Image.Image, size: CameraSize, *, big_endian: bool) -> bytes:
     """Any picture as the camera would have delivered it: RGB565 bytes of `size`."""
-    scaled = image.convert("RGB").resize((size.width_px, size.height_px), Image.Resampling.BOX)
+    scaled = image.convert("RGB").resize((size.width_px, size.height_px), Image.Resampling.BICUBIC)
     return encode_rgb565(np.asarray(scaled, np.uint8), big_endian=big_endian)
 
 
@@ -58,7 +58,7 @@ def model_input(model: QuantizedModel, frame: bytes, *, big_endian: bool) -> Int
 
 
 def pack_mask(model: QuantizedModel, output: Int8Array) -> Pixels:
-    """int8 (..., H, W, channels) -> uint8 (..., H, ceil(W / 8)): 1 where drivable, leftmost pixel in the highest bit."""
+    """int8 (..., H, W, channels) -> uint8 (..., H, ceil(W / 8)), 1 where drivable, leftmost pixel first."""
     threshold = decision_threshold(model, load_graph(model.flatbuffer))
     return np.packbits(output[..., 0].astype(np.int16) >= threshold, axis=-1)
 
