@@ -39,6 +39,11 @@ class Board:
     emulated_as: str | None = None
 
     @property
+    def chip(self) -> str:
+        """What esptool and the simulator call the chip; meaningless where there is none."""
+        return self.idf_target or self.name.removesuffix("-sim")
+
+    @property
     def runs_here(self) -> bool:
         """True where the harness can run on this machine; hardware needs `emulated_as` instead."""
         return self.kind != "hardware"

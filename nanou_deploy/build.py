@@ -14,6 +14,7 @@ from pathlib import Path
 from nanou_deploy import elf
 from nanou_deploy.boards import Board
 from nanou_deploy.errors import DeployError
+from nanou_deploy.flash_image import make_flash_image
 from nanou_deploy.resources import firmware_folder
 from nanou_deploy.targets import Compiler, Flags, Target, find_target
 from nanou_deploy.toolchain import Tool, find_host_compiler
@@ -30,7 +31,8 @@ class Build:
     `code_bytes` and `table_bytes` (constants) count the model library's own objects, before the linker drops
     what is unused. `flash_bytes` and `ram_bytes` are of the whole program: everything with contents, everything
     writable. `sections` are the program's, by name, in bytes. Builds with `trace` record every operator's output.
-    `count_plugin`: QEMU counts instructions, not the program.
+    `count_plugin`: QEMU counts instructions, not the program. `image`, for simulated chips, is what would be flashed,
+    and what the simulator loads.
     """
 
     board: str
@@ -46,6 +48,7 @@ class Build:
     trace: bool = False
     sanitize: bool = False
     count_plugin: bool = False
+    image: Path | None = None
 
 
 def library_runtime(library: Path) -> str:
@@ -83,6 +86,10 @@ def build_harness(
     script = _write_link_script(target, work_dir)
     _run_compiler(target.compiler.link_command(flags, [*harness, *model], script, program))
 
+    image = program.with_suffix(".bin") if board.kind == "sim" else None
+    if image:
+        make_flash_image(program, board.chip, image, flash_bytes=board.flash_bytes or 0)
+
     model_sections = [section for path in model for section in elf.read_sections(path)]
     sections = elf.read_sections(program)
     return Build(
@@ -99,6 +106,7 @@ def build_harness(
         trace=trace,
         sanitize=sanitize,
         count_plugin=target.count_plugin,
+        image=image,
     )
 
 

@@ -16,10 +16,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from nanou_deploy import simulate
+from nanou_deploy import elf, simulate
 from nanou_deploy.boards import find_board
 from nanou_deploy.build import Build, build_plugin
 from nanou_deploy.errors import DeployError
+from nanou_deploy.flash_image import flash_image_elf, read_flash_image
 from nanou_deploy.toolchain import Tool, find_labwired, find_qemu_arm, find_qemu_riscv32, find_qemu_xtensa
 
 Int8Array = npt.NDArray[np.int8]
@@ -212,9 +213,13 @@ def _run_simulator(build: Build, stream: bytes, timeout_s: float) -> Finished:
     find_labwired()
     if len(stream) + 4 > _SIM_CASES_LIMIT_BYTES:
         raise DeployError(f"{len(stream)} bytes of input exceed the simulated flash", hint="use fewer --cases")
-    chip = build.board.removesuffix("-sim")
-    command = [sys.executable, "-P", simulate.__file__, str(build.elf.resolve()), chip, "input.bin"]
-    finished = _run_in_folder(command, {"input.bin": stream}, timeout_s)
+    cases = elf.find_symbol(build.elf, "cases")
+    if build.image is None or cases is None:
+        raise DeployError(f"{build.elf.name} was not built for a simulated chip", hint="build it again")
+    image = read_flash_image(build.image.read_bytes())
+    command = [sys.executable, "-P", simulate.__file__, "image.elf", image.chip, "input.bin", hex(cases.address)]
+    files = {"image.elf": flash_image_elf(image), "input.bin": stream}
+    finished = _run_in_folder(command, files, timeout_s)
     return replace(finished, records=_decode_lines(finished.console))
 
 
