@@ -87,7 +87,8 @@ def assemble_elf(machine: int, entry: int, segments: Sequence[tuple[int, bytes]]
         contents += data + bytes(-len(data) % 4)
     identity = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
     sizes = (header_bytes, entry_bytes, len(segments), 40, 0, 0)
-    return identity + struct.pack("<2H5I6H", _ET_EXEC, machine, 1, entry, header_bytes, 0, 0, *sizes) + headers + contents
+    head = struct.pack("<2H5I6H", _ET_EXEC, machine, 1, entry, header_bytes, 0, 0, *sizes)
+    return identity + head + headers + contents
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Run a program in the labwired simulator: `python simulate.py ELF CHIP INPUT CASES`. Prints what the chip's UART sends.
+"""Run a program in the labwired simulator: `python simulate.py ELF CHIP INPUT CASES`. Prints what its UART sends.
 
 A process of its own, because for some chips the simulator itself writes to standard output and error. The frames of
 INPUT go into flash at the address CASES: their length in bytes, then the bytes. The program ends with "exit N" on the
