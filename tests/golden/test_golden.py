@@ -40,7 +40,14 @@ def test_u_net_is_exact(board: str, tmp_path: Path, require_tool: RequireTool) -
 
 @pytest.mark.parametrize(
     ("board", "count"),
-    [("host", 30), ("rv32-qemu", 4), ("esp32c3-sim", 1), ("esp32c6-sim", 1), ("cortex-m4-qemu", 3), ("cortex-m7-qemu", 1)],
+    [
+        ("host", 30),
+        ("rv32-qemu", 4),
+        ("esp32c3-sim", 1),
+        ("esp32c6-sim", 1),
+        ("cortex-m4-qemu", 3),
+        ("cortex-m7-qemu", 1),
+    ],
 )
 def test_default_model(
     board: str, count: int, require_tool: RequireTool, require_module: Callable[[str], None]

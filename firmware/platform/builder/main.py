@@ -7,6 +7,7 @@ Targets: the program; `upload`, which flashes the mock of a board and starts the
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ from nanou_deploy.resources import firmware_folder
 from nanou_deploy.targets import find_target
 
 LIBRARY, PYTHON = Path(env["NANOU_LIBRARY"]), env["NANOU_PYTHON"]  # from firmware/generate_model.py
+APPLICATION = firmware_folder() / "app"
 board = find_board(env["BOARD"])
 
 
@@ -38,10 +40,20 @@ def plan() -> ProgramPlan:
     if "__test" not in COMMAND_LINE_TARGETS:
         return plan_program(target, LIBRARY, harness_sources(target), BUILD, flags=flags, name="firmware.elf")
     test = Path(env.subst("$PROJECT_TEST_DIR")) / env["PIOTEST_RUNNING_NAME"]
-    modules = [path for path in (firmware_folder() / "src").glob("*.c") if path.name in PORTABLE]
-    sources = [*sorted(test.glob("*.c")), *sorted(modules), *machine_sources(target)]
-    includes = [firmware_folder() / "src", test.parent]
+    sources = [*with_included(sorted(test.glob("*.c"))), *machine_sources(target)]
+    includes = [APPLICATION, test.parent]
     return plan_program(target, LIBRARY, sources, BUILD, flags=flags, includes=includes, name="firmware.elf")
+
+
+def with_included(sources: list[Path]) -> list[Path]:
+    """`sources`, and the modules of the application whose headers they include, and those that these include."""
+    found = list(sources)
+    for source in found:  # which grows meanwhile
+        for name in re.findall(r'#include "(\w+)\.h"', source.read_text(encoding="utf-8")):
+            module = APPLICATION / f"{name}.c"
+            if module.is_file() and module not in found:
+                found.append(module)
+    return found
 
 
 def add_step(step: CompileStep) -> object:
@@ -90,5 +102,7 @@ if board.kind == "sim" and "__test" not in COMMAND_LINE_TARGETS:
     images = [str(BUILD / "firmware.bin"), str(BUILD / "flash.bin")]
     made.append(env.Command(images, program, launch("image", shown="Making the flash image")))
 port = [env.subst("$UPLOAD_PORT")] if env.get("UPLOAD_PORT") else []
-env.AddPlatformTarget("upload", made[:1] + made[2:], launch("upload", *port, shown=f"Starting it on {board.name}"), "Upload")
+start = launch("upload", *port, shown=f"Starting it on {board.name}")
+env.AddPlatformTarget("upload", [program, *made[2:]], start, "Flash and start")
+(BUILD / "python.txt").write_text(PYTHON)  # for firmware/test/test_custom_runner.py
 Default(made)
