@@ -13,7 +13,8 @@
 
 /* ---- The line to the host ---------------------------------------------------------------------- */
 
-/* Copies what has arrived, up to `capacity` bytes; returns how many, 0 where there is nothing yet. Never waits. */
+/* Copies what has arrived, up to `capacity` bytes; returns how many, 0 where there is nothing yet. Never
+ * waits. */
 uint32_t port_read(uint8_t *bytes, uint32_t capacity);
 
 /* Sends all of it: 0, or -1 where the host is gone. Waits for room, but not for ever. */
@@ -61,7 +62,8 @@ enum { PORT_CAMERA_OK = 0, PORT_CAMERA_NONE = -1, PORT_CAMERA_FAILED = -2 };
 int port_camera_take(camera_frame_t *frame);
 void port_camera_give(void);
 
-/* The decision of navigation: `go` 0 or 1, `steer` -100 (left) .. 100 (right). Boards without motors log it. */
+/* The decision of navigation: `go` 0 or 1, `steer` -100 (left) .. 100 (right). Boards without motors log it.
+ */
 void port_drive(int8_t go, int8_t steer);
 
 #endif
