@@ -105,11 +105,10 @@ class GoldenLayer:
 def golden_layers(compiled: Compiled, values: Mapping[int, npt.NDArray[np.int8]]) -> tuple[GoldenLayer, ...]:
     """Of the stages that give an operator's whole output, in the file's order. `values`: the oracle's, by tensor."""
     stages = traced_stages(compiled.program)
-    biases = (stage.kernel.output.bias for stage in stages)
-    stored = ((values[stage.output].astype(np.int16) + bias).astype(np.uint8) for stage, bias in zip(stages, biases))
+    stored = [(values[s.output].astype(np.int16) + s.kernel.output.bias).astype(np.uint8).tobytes() for s in stages]
     return tuple(
-        GoldenLayer(f"{stage.operator_index} {stage.stem}", stage.operator_index, zlib.crc32(value.tobytes()))
-        for stage, value in zip(stages, stored, strict=True)
+        GoldenLayer(f"{stage.operator_index} {stage.stem}", stage.operator_index, zlib.crc32(data))
+        for stage, data in zip(stages, stored, strict=True)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -228,10 +229,8 @@ class SimulatorLink:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream and not stream.closed:
-                try:
+                with contextlib.suppress(OSError):  # what was not flushed has no reader
                     stream.close()
-                except OSError:
-                    pass  # what was not flushed has no reader
 
 
 def _lost(name: str | None, why: object) -> LinkLost:

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Int8Array = npt.NDArray[np.int8]
+
+INFO, WRITE, READ, INFER, GOLDEN, BENCH, CAPTURE, STREAM, RESTART = range(1, 10)
+LOG_EVENT, STREAM_EVENT = 64, 65
+INPUT, OUTPUT, FRAME, MASK = range(4)  # buffers
+OTHER_BOOT, STALE_MODEL, INPUT_DIFFERS = 4, 6, 7
+
+# Number of an answer's status -> its name and what to try.
+STATUSES: Mapping[int, tuple[str, str]] = {
+    1: ("MALFORMED", "is its firmware older or newer than this tool? flash it again"),
+    2: ("UNKNOWN", "its firmware is older than this tool: flash it again"),
+    3: ("VERSION", "its firmware speaks another version of the protocol: flash it again"),
+    4: ("OTHER_BOOT", "it was reset"),
+    5: ("RANGE", "is its firmware older or newer than this tool? flash it again"),
+    6: ("STALE_MODEL", "it runs another model: flash it again"),
+    7: ("INPUT_DIFFERS", "something else writes to the device at the same time"),
+    8: ("UNSUPPORTED", "this firmware has no camera, no room for frames, or no traced model"),
+    9: ("MODEL_FAILED", "`nanou-deploy verify --port` tells whether the firmware is sound"),
+    10: ("CAMERA_FAILED", "check the camera's cable and the board's pin map"),
+    11: ("UNPROVEN", "its self-test has not passed: see its log"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +54,8 @@ class TensorInfo:
 @dataclass(frozen=True)
 class DeviceInfo:
     """What runs there. `self_test`: "passed", "failed" or "not run". `layers`: how many the library names, 0 unknown.
-    `frame_bytes`: room for camera frames sent by the host, 0 if there is none. Memory is 0 where not known."""
+    `judges_frames`: camera frames, its own or sent by the host, become masks there. `frame_bytes`: room for those sent
+    by the host, 0 if there is none. Memory is 0 where not known. `damaged`: pieces that reached it as no frames."""
 
     protocol_version: int
     api_version: int
@@ -51,12 +74,14 @@ class DeviceInfo:
     self_test: str
     has_camera: bool
     counts_cycles: bool
+    judges_frames: bool
     layers: int
     frame_bytes: int
     stack_free_bytes: int
     heap_free_bytes: int
     heap_least_bytes: int
     uptime_us: int
+    damaged: int
 
 
 @dataclass(frozen=True)
@@ -148,3 +173,67 @@ class StreamFrame:
     decision: Decision
     fps: float
     lost: int
+
+
+# ---- Layouts ---------------------------------------------------------------------------------------------------
+
+PIECE_LIMIT_BYTES = 251  # of a buffer, in WRITE and READ
+HASH_PREFIX_BYTES = 8
+INFO_NUMBERS = struct.Struct("<BBBB32s3H3HfifiiIIIIIIIQIH")
+WRITE_HEAD = struct.Struct("<BI")
+READ_REQUEST = struct.Struct("<BIH")
+INFER_REQUEST = struct.Struct("<BBHH8sI")
+INFER_ANSWER = struct.Struct("<BIIII")
+DECISION = struct.Struct("<bbHHH")
+GOLDEN_ANSWER = struct.Struct("<BIIIHH")
+BENCH_REQUEST = struct.Struct("<BH")
+BENCH_ANSWER = struct.Struct("<BII")
+BENCH_LAYER = struct.Struct("<BHHI")
+CAPTURE_ANSWER = struct.Struct("<HHBII")
+STREAM_REQUEST = struct.Struct("<BBHH")
+LOG_HEAD = struct.Struct("<BI")
+STREAM_HEAD = struct.Struct("<HHIbbHHHHHHBI")
+NO_LAYER = 0xFFFF
+_SELF_TESTS = ("not run", "passed", "failed")
+
+
+def decode_info(numbers: bytes, texts: Sequence[str], protocol_version: int) -> DeviceInfo:
+    """Page 0 of INFO and the texts of pages 1 to 5. Raises struct.error where page 0 is too short."""
+    v = INFO_NUMBERS.unpack_from(numbers)
+    board, runtime, model_name, build, reset_reason = texts
+    return DeviceInfo(
+        protocol_version=protocol_version,
+        self_test=_SELF_TESTS[v[1]] if v[1] < len(_SELF_TESTS) else f"state {v[1]}",
+        has_camera=bool(v[2] & 1),
+        counts_cycles=bool(v[2] & 2),
+        judges_frames=bool(v[2] & 4),
+        api_version=v[3],
+        model_sha256=v[4].hex(),
+        input=TensorInfo(*v[5:8], scale=v[11], zero_point=v[12]),
+        output=TensorInfo(*v[8:11], scale=v[13], zero_point=v[14]),
+        threshold_q=v[15],
+        arena_bytes=v[16],
+        working_bytes=v[17],
+        macs=v[18],
+        frame_bytes=v[19],
+        stack_free_bytes=v[20],
+        heap_free_bytes=v[21],
+        heap_least_bytes=v[22],
+        uptime_us=v[23],
+        damaged=v[24],
+        layers=v[25],
+        board=board,
+        runtime=runtime,
+        model_name=model_name,
+        build=build,
+        reset_reason=reset_reason,
+    )
+
+
+def decode_decision(payload: bytes, offset: int = 0) -> Decision:
+    go, steer, left, centre, right = DECISION.unpack_from(payload, offset)
+    return Decision(bool(go), steer, left, centre, right)
+
+
+def mask_row_bytes(width_px: int) -> int:
+    return (width_px + 7) // 8

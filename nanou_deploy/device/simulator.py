@@ -1,12 +1,11 @@
 """A simulated chip behind two pipes: `python simulator.py ELF CHIP`, for nanou_deploy.device.link.
 
 A process of its own, because for some chips labwired itself writes to standard output and error. It reads a length
-(uint32, little endian) and so many bytes for the chip to receive, lets a slice of the chip's time pass, and answers with
-a length and what the chip sent; then the next. A fault of the program is an answer whose length has bit 31 set, and words.
-Imports nothing of nanou_deploy: it must run from any working directory.
+(uint32, little endian) and so many bytes for the chip to receive, lets a slice of the chip's time pass, and answers
+with a length and what the chip sent; then the next. A fault of the program is an answer whose length has bit 31 set,
+and words. Imports nothing of nanou_deploy: it must run from any working directory.
 
-The ESP32's receiver is not simulated: there the bytes go into a ring in RAM, `port_bare_mailbox`, see
-firmware/device/port_bare.c.
+The ESP32's receiver is not simulated: there the bytes go into a ring in RAM, see firmware/device/port_bare.c.
 """
 
 from __future__ import annotations
