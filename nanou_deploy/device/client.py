@@ -23,7 +23,7 @@ from nanou_deploy.device.errors import (
     LinkLost,
     StaleModel,
 )
-from nanou_deploy.device.exchange import COMPUTING, Exchange
+from nanou_deploy.device.exchange import COMPUTING, Counters, Exchange
 from nanou_deploy.device.frames import VERSION, Frame
 from nanou_deploy.device.link import Link, open_link
 from nanou_deploy.device.messages import (
@@ -99,6 +99,11 @@ class Device:
 
     def close(self) -> None:
         self._exchange.link.close()
+
+    @property
+    def counters(self) -> Counters:
+        """What the line did to this session's frames, so far."""
+        return self._exchange.counters
 
     # ---- Questions ---------------------------------------------------------------------------------------------
 

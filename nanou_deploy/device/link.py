@@ -131,21 +131,39 @@ class ProcessLink:
     slowness = 1.0
 
     def __init__(self, command: str) -> None:
-        words = shlex.split(command)
-        words += [] if "--stdio" in words else ["--stdio"]
         self._file, other_end = pty.openpty()
         tty.setraw(other_end)
+        self._terminal = os.ttyname(other_end)
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
         try:
-            self.process = subprocess.Popen(words, stdin=other_end, stdout=other_end, stderr=self._complaints)
-        except OSError as error:
+            self.process = self._start(command, other_end)
+        except DeviceAbsent:
             os.close(self._file)
-            raise DeviceAbsent(
-                f"{words[0]} cannot be run: {error}", hint="build it with `nanou-deploy build --board host`"
-            ) from error
+            self._complaints.close()
+            raise
         finally:
             os.close(other_end)
+
+    def _start(self, command: str, terminal: int) -> subprocess.Popen[bytes]:
+        words = shlex.split(command)
+        words += [] if "--stdio" in words else ["--stdio"]
         self._name = words[0]
+        try:
+            return subprocess.Popen(words, stdin=terminal, stdout=terminal, stderr=self._complaints)
+        except OSError as error:
+            raise DeviceAbsent(
+                f"{words[0]} cannot be run: {error}", hint="is it the application, built for this computer?"
+            ) from error
+
+    def replace_program(self, command: str) -> None:
+        """Kill the child, as if its power were cut, and start another one on the same line."""
+        terminal = os.open(self._terminal, os.O_RDWR | os.O_NOCTTY)
+        try:
+            self.process.kill()
+            self.process.wait()
+            self.process = self._start(command, terminal)
+        finally:
+            os.close(terminal)
 
     def write(self, data: bytes) -> None:
         try:
