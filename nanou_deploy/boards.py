@@ -39,6 +39,11 @@ class Board:
     emulated_as: str | None = None
 
     @property
+    def chip(self) -> str:
+        """What esptool and the simulator call the chip; meaningless where there is none."""
+        return self.idf_target or self.name.removesuffix("-sim")
+
+    @property
     def runs_here(self) -> bool:
         """True where the harness can run on this machine; hardware needs `emulated_as` instead."""
         return self.kind != "hardware"
@@ -56,6 +61,16 @@ _TABLE = (
         cpu_mhz=160,
         flash_bytes=4 * MIB,
         ram_bytes=400 * KIB,
+    ),
+    Board(
+        "esp32c6-sim",
+        "sim",
+        "simulated ESP32-C6 with the chip's memory map (labwired)",
+        cpu="ESP32-C6",
+        isa="rv32imc",
+        cpu_mhz=160,
+        flash_bytes=8 * MIB,
+        ram_bytes=512 * KIB,
     ),
     Board("cortex-m4-qemu", "qemu", "Arm MPS2 board with a Cortex-M4 in QEMU", cpu="Cortex-M4", isa="armv7e-m"),
     Board("cortex-m7-qemu", "qemu", "Arm MPS2 board with a Cortex-M7 in QEMU", cpu="Cortex-M7", isa="armv7e-m"),
