@@ -30,10 +30,11 @@ void application_start(const application_memory_t *memory) {
     }
     service_note_self_test(&service, &result);
     report_self_test(&result);
+    service_see(&service, memory->frame, memory->frame_bytes);
 }
 
 void application_step(void) {
-    if (service_poll(&service) == 0) {
+    if (service_poll(&service) == 0 && service_drive(&service) == 0) {
         port_idle();
     }
 }

@@ -43,8 +43,8 @@ void answer_text(service_t *service, const char *text) {
     answer_bytes(service, (const uint8_t *)text, count);
 }
 
-static void send(service_t *service, const protocol_header_t *header, const uint8_t *payload,
-                 uint32_t payload_bytes) {
+static void send_frame(service_t *service, const protocol_header_t *header, const uint8_t *payload,
+                       uint32_t payload_bytes) {
     /* Nobody to tell that it was not sent: the host will ask again. */
     (void)port_write(service->line, protocol_encode(service->line, header, payload, payload_bytes));
 }
@@ -66,7 +66,13 @@ static service_status_t execute(service_t *service, const protocol_frame_t *requ
     if (request->header.boot != 0 && request->header.boot != service->boot) {
         return STATUS_OTHER_BOOT;
     }
-    switch (request->header.type) {
+    const uint8_t type = request->header.type;
+#ifndef NANOU_NO_VISION
+    if (type != REQUEST_INFO && type != REQUEST_STREAM && type != REQUEST_RESTART) {
+        vision_yield(service, type, request);
+    }
+#endif
+    switch (type) {
     case REQUEST_INFO:
         return request_info(service, request);
     case REQUEST_WRITE:
@@ -81,6 +87,16 @@ static service_status_t execute(service_t *service, const protocol_frame_t *requ
         return request_bench(service, request);
     case REQUEST_RESTART:
         return request_restart(request);
+#ifndef NANOU_NO_VISION
+    case REQUEST_CAPTURE:
+        return request_capture(service, request);
+    case REQUEST_STREAM:
+        return request_stream(service, request);
+#else
+    case REQUEST_CAPTURE:
+    case REQUEST_STREAM:
+        return STATUS_UNSUPPORTED;
+#endif
     default:
         return STATUS_UNKNOWN;
     }
@@ -108,7 +124,7 @@ static void answer(service_t *service, const protocol_frame_t *request) {
         service->has_answered = 1;
     }
     reply->header.flags = (uint8_t)(PROTOCOL_ANSWER | (service_is_proven(service) ? 0 : PROTOCOL_UNPROVEN));
-    send(service, &reply->header, reply->payload, reply->payload_bytes);
+    send_frame(service, &reply->header, reply->payload, reply->payload_bytes);
     if (reply->header.type == REQUEST_RESTART && reply->header.status == STATUS_OK) {
         port_restart();
     }
@@ -169,6 +185,23 @@ void service_note_self_test(service_t *service, const self_test_t *result) {
     service->self_test = *result;
     service->self_tested = 1;
 }
+
+void service_see(service_t *service, uint8_t *frame, uint32_t frame_bytes) {
+#ifndef NANOU_NO_VISION
+    vision_begin(service, frame, frame_bytes);
+#else
+    (void)service;
+    (void)frame;
+    (void)frame_bytes;
+#endif
+}
+
+#ifdef NANOU_NO_VISION
+int service_drive(service_t *service) {
+    (void)service;
+    return 0;
+}
+#endif
 
 int service_is_proven(const service_t *service) {
     return service->self_tested && self_test_passed(&service->self_test);

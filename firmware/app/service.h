@@ -12,6 +12,12 @@
 #include "protocol.h"
 #include "self_test.h"
 
+/* The build defines NANOU_NO_VISION where the model's input is no picture, so that there is no
+ * nanou_camera.h. */
+#ifndef NANOU_NO_VISION
+#include "service_vision.h"
+#endif
+
 typedef enum service_status {
     STATUS_OK = 0,
     STATUS_MALFORMED = 1,
@@ -54,6 +60,9 @@ typedef struct service {
     /* measuring */
     profile_t profile;
     uint8_t has_profile;
+#ifndef NANOU_NO_VISION
+    service_vision_t vision;
+#endif
 } service_t;
 
 /* Prepares `service`, whose bytes may be anything, for a model that nanou_init has prepared. */
@@ -61,6 +70,12 @@ void service_init(service_t *service, nanou_t *net);
 
 /* Notes the result that INFO and every answer's flags tell. */
 void service_note_self_test(service_t *service, const self_test_t *result);
+
+/* After the self-test: looks for a camera; `frame` is room for frames that the host sends, NULL for none. */
+void service_see(service_t *service, uint8_t *frame, uint32_t frame_bytes);
+
+/* Drives by one picture: 1, or 0 where nothing was to be done: no camera, or the host uses the model. */
+int service_drive(service_t *service);
 
 /* 1 if the last self-test passed. */
 int service_is_proven(const service_t *service);

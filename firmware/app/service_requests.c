@@ -30,8 +30,23 @@ static void answer_quantization(service_t *service, const nanou_tensor_info_t *t
     answer_u32(service, (uint32_t)tensor->zero_point);
 }
 
-static uint32_t features(void) {
-    return (port_cycles() != 0 ? 2u : 0u) | (profile_layers() > 0 ? 8u : 0u);
+static uint32_t features(const service_t *service) {
+    uint32_t bits = (port_cycles() != 0 ? 2u : 0u) | (profile_layers() > 0 ? 8u : 0u);
+#ifndef NANOU_NO_VISION
+    bits |= (service->vision.has_camera ? 1u : 0u) | 4u;
+#else
+    (void)service;
+#endif
+    return bits;
+}
+
+static uint32_t frame_room_bytes(const service_t *service) {
+#ifndef NANOU_NO_VISION
+    return service->vision.frame_bytes;
+#else
+    (void)service;
+    return 0;
+#endif
 }
 
 static void answer_numbers(service_t *service) {
@@ -41,7 +56,7 @@ static void answer_numbers(service_t *service) {
     uint8_t hash[32];
     model_hash(hash, sizeof hash);
     answer_u8(service, !service->self_tested ? 0u : service_is_proven(service) ? 1u : 2u);
-    answer_u8(service, features());
+    answer_u8(service, features(service));
     answer_u8(service, info->api_version);
     answer_bytes(service, hash, sizeof hash);
     answer_shape(service, &info->input);
@@ -52,7 +67,7 @@ static void answer_numbers(service_t *service) {
     answer_u32(service, info->arena_bytes);
     answer_u32(service, info->working_bytes);
     answer_u32(service, info->macs);
-    answer_u32(service, 0);
+    answer_u32(service, frame_room_bytes(service));
     answer_u32(service, memory.stack_free_bytes);
     answer_u32(service, memory.heap_free_bytes);
     answer_u32(service, memory.heap_least_bytes);
@@ -65,14 +80,16 @@ static void answer_numbers(service_t *service) {
 /* What built this; the build passes its flags where it knows them. */
 static const char *build_text(void) {
 #ifndef NANOU_BUILD_FLAGS
-#define NANOU_BUILD_FLAGS "flags not known"
+#define NANOU_BUILD_FLAGS flags not known
 #endif
+#define TEXT(...)       TEXT_AS_IS(__VA_ARGS__)
+#define TEXT_AS_IS(...) #__VA_ARGS__
 #if defined(__clang__)
-    return "clang " __clang_version__ ", " NANOU_BUILD_FLAGS;
+    return "clang " __clang_version__ ", " TEXT(NANOU_BUILD_FLAGS);
 #elif defined(__GNUC__)
-    return "gcc " __VERSION__ ", " NANOU_BUILD_FLAGS;
+    return "gcc " __VERSION__ ", " TEXT(NANOU_BUILD_FLAGS);
 #else
-    return "unknown compiler, " NANOU_BUILD_FLAGS;
+    return "unknown compiler, " TEXT(NANOU_BUILD_FLAGS);
 #endif
 }
 
@@ -127,6 +144,23 @@ static buffer_t find_buffer(const service_t *service, uint8_t number) {
         buffer.bytes = (const uint8_t *)nanou_output(service->net);
         buffer.size_bytes = NANOU_OUTPUT_BYTES;
         break;
+#ifndef NANOU_NO_VISION
+    case BUFFER_FRAME:
+        if (service->vision.is_captured) {
+            const camera_frame_t *const frame = &service->vision.captured;
+            buffer.bytes = frame->pixels;
+            buffer.size_bytes = 2u * frame->width_px * frame->height_px;
+        } else {
+            buffer.writable = service->vision.frame;
+            buffer.bytes = buffer.writable;
+            buffer.size_bytes = service->vision.frame_bytes;
+        }
+        break;
+    case BUFFER_MASK:
+        buffer.bytes = service->vision.driving.mask;
+        buffer.size_bytes = MASK_BYTES;
+        break;
+#endif
     default:
         break;
     }
@@ -210,7 +244,14 @@ service_status_t request_infer(service_t *service, const protocol_frame_t *reque
     if (!is_this_model(request->payload + 6)) {
         return STATUS_STALE_MODEL;
     }
-    if (source != 0 || nanou_input(service->net) == NULL) {
+    if (source != 0) {
+#ifndef NANOU_NO_VISION
+        return request_infer_camera(service, request);
+#else
+        return STATUS_UNSUPPORTED;
+#endif
+    }
+    if (nanou_input(service->net) == NULL) {
         return STATUS_UNSUPPORTED;
     }
     if (protocol_crc32(0, nanou_input(service->net), NANOU_INPUT_BYTES) !=

@@ -20,6 +20,17 @@ service_status_t request_infer(service_t *service, const protocol_frame_t *reque
 service_status_t request_golden(service_t *service, const protocol_frame_t *request);
 service_status_t request_bench(service_t *service, const protocol_frame_t *request);
 
+#ifndef NANOU_NO_VISION
+/* service_vision.c: INFER of a camera frame (its size and model have been checked), CAPTURE, STREAM. */
+service_status_t request_infer_camera(service_t *service, const protocol_frame_t *request);
+service_status_t request_capture(service_t *service, const protocol_frame_t *request);
+service_status_t request_stream(service_t *service, const protocol_frame_t *request);
+
+/* The host is about to use the model: stop driving, and give back a captured picture unless it is meant. */
+void vision_yield(service_t *service, uint8_t request_type, const protocol_frame_t *request);
+void vision_begin(service_t *service, uint8_t *frame, uint32_t frame_bytes);
+#endif
+
 /* Append to the answer; what does not fit is left out (texts) or cannot happen (numbers: answers are small).
  */
 void answer_u8(service_t *service, uint32_t value);

@@ -2,6 +2,10 @@
 #ifndef NANOU_DEVICE_H
 #define NANOU_DEVICE_H
 
+/* The text of what the build defined; quotes do not survive every build tool. */
+#define DEVICE_TEXT(...)       DEVICE_TEXT_AS_IS(__VA_ARGS__)
+#define DEVICE_TEXT_AS_IS(...) #__VA_ARGS__
+
 /* Opens the line that the command line names. 0, or the exit code after saying on standard error what is
  * wrong. */
 int device_open(int argc, char **argv);

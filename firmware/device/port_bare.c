@@ -112,7 +112,7 @@ port_memory_t port_memory(void) {
 }
 
 const char *port_board(void) {
-    return NANOU_BOARD;
+    return DEVICE_TEXT(NANOU_BOARD);
 }
 
 const char *port_reset_reason(void) {

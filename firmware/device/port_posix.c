@@ -251,7 +251,7 @@ port_memory_t port_memory(void) {
 }
 
 const char *port_board(void) {
-    return "host";
+    return DEVICE_TEXT(NANOU_BOARD);
 }
 
 const char *port_reset_reason(void) {

@@ -197,25 +197,28 @@ class Drill:
         return bool(np.array_equal(device.infer(self._inputs[number]).output, self._outputs[number]))
 
     def noise(self, kinds: Sequence[str], rate: float, count: int) -> Tally:
-        """`count` inferences over a noisy line; a session that cannot even begin counts as asked."""
+        """`count` requests over a noisy line; after each that failed, another session begins."""
         tally = Tally(f"{'+'.join(kinds) if len(kinds) < len(KINDS) else 'all'} {rate:g}" if kinds else "clean line")
         while tally.asked < count:
             link = FaultyLink(ProcessLink(self._command), kinds, rate, self._rng)
-            devices: list[Device] = []
-            limit_s = 6 * self._timeout_s
-
-            def begin(link: FaultyLink = link, devices: list[Device] = devices) -> bool:
-                devices.append(Device(link, timeout_s=self._timeout_s, model_sha256=self._sha256))
-                return self._is_right(devices[0])
-
-            going = attempt(tally, limit_s + self._limit_s, begin)
-            while devices and tally.asked < count and going:
-                going = attempt(tally, self._limit_s, lambda: self._is_right(devices[0]))
+            self._session(tally, link, count)
             tally.faults += link.faults
-            for device in devices:
-                tally.repeated += device.counters.repeated
-                device.close()
         return tally
+
+    def _session(self, tally: Tally, link: Link, count: int) -> None:
+        """Begin, and ask until something fails. Beginning counts as one request."""
+        devices: list[Device] = []
+
+        def begin() -> bool:
+            devices.append(Device(link, timeout_s=self._timeout_s, model_sha256=self._sha256))
+            return True
+
+        going = attempt(tally, 6 * self._timeout_s, begin)
+        while going and tally.asked < count:
+            going = attempt(tally, self._limit_s, lambda: self._is_right(devices[0]))
+        for device in devices:
+            tally.repeated += device.counters.repeated
+            device.close()
 
     def reset(self, count: int) -> Tally:
         """The device's power is cut somewhere in the middle of an inference; then the next one must be right."""

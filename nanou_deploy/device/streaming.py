@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import deque
+from dataclasses import replace
 
-from nanou_deploy.device.messages import DECISION, STREAM_HEAD, CameraFrame, Decision, StreamFrame, mask_row_bytes
+from nanou_deploy.device.messages import STREAM_HEAD, CameraFrame, Decision, StreamFrame, mask_row_bytes
 
 _KIND = struct.Struct("<BI")
 _OFFSET = struct.Struct("<I")
@@ -63,40 +64,34 @@ class StreamAssembler:
     def _begin(self, number: int, body: bytes) -> None:
         if self._number is not None:
             self._finish()  # its picture may be lost, the mask all the same whole
-        values = STREAM_HEAD.unpack(body)
-        self._mask_size, self._picture_size = values[:2], values[9:11]
-        mask_bytes = mask_row_bytes(values[0]) * values[1]
-        picture_bytes = 2 * values[9] * values[10]
+        width_px, height_px, mask_crc32, *decided, tenths, across_px, down_px, big_endian, picture_crc32 = (
+            STREAM_HEAD.unpack(body)
+        )
+        mask_bytes, picture_bytes = mask_row_bytes(width_px) * height_px, 2 * across_px * down_px
         if max(mask_bytes, picture_bytes) > _SIZE_LIMIT_BYTES:
             return
         self._number = number
-        self._mask = _Pieces(mask_bytes, values[2])
-        self._picture = _Pieces(picture_bytes, values[12])
-        go, steer, left, centre, right = values[3:8]
-        self._decision = Decision(bool(go), steer, left, centre, right)
-        self._fps, self._big_endian = values[8] / 10, bool(values[11])
+        self._mask, self._picture = _Pieces(mask_bytes, mask_crc32), _Pieces(picture_bytes, picture_crc32)
+        go, steer, left, centre, right = decided
+        self._frame = StreamFrame(
+            number=number,
+            picture=CameraFrame(b"", across_px, down_px, bool(big_endian)) if picture_bytes else None,
+            mask=b"",
+            width_px=width_px,
+            height_px=height_px,
+            decision=Decision(bool(go), steer, left, centre, right),
+            fps=tenths / 10,
+            lost=0,
+        )
 
     def _finish(self) -> None:
-        number, self._number = self._number, None
-        assert number is not None
+        self._number = None
         if not self._mask.is_whole:
             self._lost += 1
             return
-        picture = None
-        if self._picture_size[0] and self._picture.is_whole:
-            picture = CameraFrame(bytes(self._picture.data), *self._picture_size, big_endian=self._big_endian)
-        self.complete.append(
-            StreamFrame(
-                number,
-                picture,
-                bytes(self._mask.data),
-                *self._mask_size,
-                decision=self._decision,
-                fps=self._fps,
-                lost=self._lost,
-            )
-        )
+        picture = self._frame.picture
+        if picture is not None:
+            whole = self._picture.is_whole
+            picture = replace(picture, pixels=bytes(self._picture.data)) if whole else None
+        self.complete.append(replace(self._frame, picture=picture, mask=bytes(self._mask.data), lost=self._lost))
         self._lost = 0
-
-
-assert DECISION.size == 8  # the part of STREAM_HEAD that it is also in INFER's answer
