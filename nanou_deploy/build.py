@@ -15,13 +15,22 @@ from nanou_deploy import elf
 from nanou_deploy.boards import Board
 from nanou_deploy.errors import DeployError
 from nanou_deploy.flash_image import make_flash_image
-from nanou_deploy.programs import CompileStep, ProgramPlan, harness_sources, plan_program
+from nanou_deploy.programs import (
+    CompileStep,
+    ProgramPlan,
+    camera_sources,
+    harness_sources,
+    plan_device,
+    plan_program,
+)
 from nanou_deploy.resources import firmware_folder
-from nanou_deploy.targets import find_target
+from nanou_deploy.targets import Flags, Target, find_target
 from nanou_deploy.toolchain import Tool, find_host_compiler
 
 COMPILE_TIMEOUT_S = 600
 
+# Of a library, but no part of an inference.
+_BESIDE_INFERENCE = ("nanou_camera.c", "nanou_golden.c")
 _PLUGIN_FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 
 
@@ -29,11 +38,11 @@ _PLUGIN_FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 class Build:
     """A linked program and what it costs.
 
-    `code_bytes` and `table_bytes` (constants) count the model library's own objects, before the linker drops
-    what is unused. `flash_bytes` and `ram_bytes` are of the whole program: everything with contents, everything
-    writable. `sections` are the program's, by name, in bytes. Builds with `trace` record every operator's output.
-    `count_plugin`: QEMU counts instructions, not the program. `image`, for simulated chips, is what would be flashed,
-    and what the simulator loads.
+    `code_bytes` and `table_bytes` (constants) count the model library's own objects, before the linker drops what is
+    unused; its camera and its layers' checksums are no part of an inference and left out. `flash_bytes` and `ram_bytes`
+    are of the whole program: everything with contents, everything writable. `sections` are the program's, by name, in
+    bytes. Builds with `trace` record every operator's output. `count_plugin`: QEMU counts instructions.
+    `image`, for simulated chips, is what would be flashed, and what the simulator loads.
     """
 
     board: str
@@ -67,12 +76,14 @@ def build_harness(
     trace: bool = False,
     sanitize: bool = False,
     profile: bool = False,
+    camera: bool = False,
     compiler: str | None = None,
 ) -> Build:
     """Compile `library` (aot runtime) and the harness for a board that runs here, into `work_dir`.
 
     `trace` makes the program record every operator's output; `sanitize` (host only) adds AddressSanitizer and UBSan;
-    `profile` prepares it for nanou_deploy.profile. `compiler` overrides the one that `toolchain` finds.
+    `profile` prepares it for nanou_deploy.profile; `camera` links firmware/host/camera.c instead, which takes pictures
+    of the camera and gives masks. `compiler` overrides the one that `toolchain` finds.
     Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
     """
     if library_runtime(library) != "aot":
@@ -82,30 +93,54 @@ def build_harness(
     target = find_target(board, sanitize=sanitize, profile=profile, compiler=compiler)
     work_dir.mkdir(parents=True, exist_ok=True)
     trace_flags = ("-DNANOU_TRACE",) if trace else ()
-    plan = plan_program(target, library.resolve(), harness_sources(target), work_dir, flags=trace_flags)
+    sources = camera_sources(target) if camera else harness_sources(target)
+    plan = plan_program(target, library.resolve(), sources, work_dir, flags=trace_flags)
     run_plan(plan)
     program = plan.program
     image = program.with_suffix(".bin") if board.kind == "sim" else None
     if image:
         make_flash_image(program, board.chip, image, flash_bytes=board.flash_bytes or 0)
 
-    model_sections = [section for step in plan.model for section in elf.read_sections(step.target)]
-    sections = elf.read_sections(program)
+    return _build(board, target, plan, (*target.flags, *trace_flags), image, trace=trace, sanitize=sanitize)
+
+
+def build_device(
+    library: Path, board: Board, work_dir: Path, *, sanitize: bool = False, compiler: str | None = None
+) -> Build:
+    """Compile `library` and the application (firmware/app, firmware/device) for host or a simulated chip.
+
+    Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
+    """
+    if library_runtime(library) != "aot":
+        raise DeployError("the device program links the aot runtime only", hint="generate it with --runtime aot")
+    target = find_target(board, sanitize=sanitize, compiler=compiler)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    plan = plan_device(target, board, library.resolve(), work_dir)
+    run_plan(plan)
+    image = plan.program.with_suffix(".bin") if board.kind == "sim" else None
+    if image:
+        make_flash_image(plan.program, board.chip, image, flash_bytes=board.flash_bytes or 0)
+    return _build(board, target, plan, target.flags, image, sanitize=sanitize)
+
+
+def _build(board: Board, target: Target, plan: ProgramPlan, flags: Flags, image: Path | None, **how: bool) -> Build:
+    inference = [step.target for step in plan.model if step.source.name not in _BESIDE_INFERENCE]
+    model_sections = [section for path in inference for section in elf.read_sections(path)]
+    sections = elf.read_sections(plan.program)
     return Build(
         board=board.name,
         runtime="aot",
-        elf=program,
+        elf=plan.program,
         code_bytes=elf.code_bytes(model_sections),
         table_bytes=elf.table_bytes(model_sections),
         flash_bytes=elf.flash_bytes(sections),
         ram_bytes=elf.ram_bytes(sections),
         compiler=target.compiler.version,
-        flags=(*target.flags, *trace_flags),
+        flags=flags,
         sections={section.name: section.size_bytes for section in sections},
-        trace=trace,
-        sanitize=sanitize,
         count_plugin=target.count_plugin,
         image=image,
+        **how,
     )
 
 

@@ -7,11 +7,17 @@ Imports no package from outside, since PlatformIO may run with a Python that has
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nanou_deploy.boards import Board
+from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import firmware_folder
 from nanou_deploy.targets import Command, Compiler, Flags, Target
+
+# What machines have for the harness alone: device/port_bare.c and port_posix.c do the same for the application.
+_HARNESS_ONLY = ("target_files.c", "trap.c", "uart.c")
+_SEEING = ("driving.c", "mask.c", "service_vision.c", "statistics.c", "vision.c")  # need the library's nanou_camera.h
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,9 @@ def plan_program(
     model_flags = (*target.flags, *flags)
     model = _steps(target.compiler, model_flags, common, sorted((library / "src").glob("*.c")), folder / "model")
     rest_flags = (*model_flags, *target.harness_flags)
-    rest = _steps(target.compiler, rest_flags, [*common, host, *includes], sources, folder / "harness")
+    rest = _steps(
+        target.compiler, rest_flags, [*common, host, host.parent / "app", *includes], sources, folder / "harness"
+    )
     script = folder / "link.ld" if target.link_script else None
     objects = [step.target for step in (*rest, *model)]
     return ProgramPlan(
@@ -81,6 +89,42 @@ def harness_sources(target: Target) -> list[Path]:
 def machine_sources(target: Target) -> list[Path]:
     """The same without the harness: for programs with a main of their own."""
     return [path for path in harness_sources(target) if path.name != "harness.c"]
+
+
+def camera_sources(target: Target) -> list[Path]:
+    """firmware/host/camera.c in place of the harness: pictures in, masks out."""
+    app = firmware_folder() / "app"
+    return [firmware_folder() / "host" / "camera.c", app / "vision.c", app / "mask.c", *machine_sources(target)]
+
+
+def plan_device(target: Target, board: Board, library: Path, folder: Path, *, flags: Flags = ()) -> ProgramPlan:
+    """The application (firmware/app) as a program: for this computer, or for a simulated chip with a UART.
+
+    Raises DeployError for other boards: QEMU's have no line to a host here.
+    """
+    if board.kind not in ("host", "sim"):
+        raise DeployError(f"the application does not run on {board.name}", hint="use host or one of the *-sim boards")
+    device = firmware_folder() / "device"
+    port = device / ("port_posix.c" if board.kind == "host" else "port_bare.c")
+    machine = [path for path in machine_sources(target) if path.name not in _HARNESS_ONLY]
+    sees = (library / "include" / "nanou_camera.h").is_file()
+    app = [path for path in sorted((firmware_folder() / "app").glob("*.c")) if sees or path.name not in _SEEING]
+    defines = (
+        f"-DNANOU_BUILD_FLAGS={' '.join((*target.flags, *flags))}",
+        f"-DNANOU_BOARD={board.name}",
+        *([] if sees else ["-DNANOU_NO_VISION"]),
+        *([f"-DNANOU_CPU_MHZ={board.cpu_mhz}u"] if board.cpu_mhz else []),
+        *(["-DNANOU_MAILBOX"] if board.name == "esp32-sim" else []),  # its UART receives nothing
+    )
+    memory, *sections = target.link_script or ("",)
+    bare = replace(
+        target,
+        harness_flags=(*target.harness_flags, *defines),
+        link_script=(memory, "../device/retained.ld", *sections) if memory else (),
+    )
+    includes = [device, library / "src"]
+    sources = [*app, device / "main.c", port, *machine]
+    return plan_program(bare, library, sources, folder, flags=flags, includes=includes, name="device.elf")
 
 
 def _steps(
