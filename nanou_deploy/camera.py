@@ -58,7 +58,7 @@ def model_input(model: QuantizedModel, frame: bytes, *, big_endian: bool) -> Int
 
 
 def pack_mask(model: QuantizedModel, output: Int8Array) -> Pixels:
-    """int8 (..., H, W, channels) -> uint8 (..., H, ceil(W / 8)), 1 where drivable, leftmost pixel first."""
+    """int8 (..., H, W, channels) -> uint8 (..., H, ceil(W / 8)): 1 where drivable, leftmost pixel in bit 7."""
     threshold = decision_threshold(model, load_graph(model.flatbuffer))
     return np.packbits(output[..., 0].astype(np.int16) >= threshold, axis=-1)
 
