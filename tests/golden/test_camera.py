@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from nanou_deploy.navigation import Cover, cover
 from nanou_deploy.pipeline import open_model, render_library
 from nanou_train.images import camera_pixels
 from nanou_train.terrain import generate
+from tests.conftest import missing
 
 SANITIZED = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror",
              "-fsanitize=address,undefined", "-fno-sanitize-recover=all")  # fmt: skip
@@ -72,6 +74,12 @@ int main(void) {
     return 0;
 }
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def gcc() -> None:
+    if shutil.which("gcc") is None:
+        missing("gcc")
 
 
 @given(
@@ -139,14 +147,12 @@ def check_masks(
         assert Cover(*map(int, np.frombuffer(record[-6:].tobytes(), "<u2"))) == wanted
 
 
-def test_masks_under_sanitizers(tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    require_tool("gcc", "clang")
+def test_masks_under_sanitizers(tmp_path: Path) -> None:
     model = open_model(None)
     check_masks(model, "host", rendered_frames(2, model.camera), tmp_path, sanitize=True)
 
 
-def test_masks_with_another_filter_size_and_order(tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    require_tool("gcc", "clang")
+def test_masks_with_another_filter_size_and_order(tmp_path: Path) -> None:
     model = open_model(None, CameraSize(96, 96))
     contract = replace(model.preprocessing, resize_filter="bicubic", color_order="BGR")
     model = replace(model, preprocessing=contract, threshold=0.8)
@@ -161,7 +167,7 @@ def test_masks_on_emulated_processors(board: str, tmp_path: Path, require_tool: 
     check_masks(model, board, rendered_frames(1 if board.endswith("sim") else 2, model.camera), tmp_path)
 
 
-def test_masks_of_real_pictures(tmp_path: Path, shared_data: Callable[[str], Path], compiler: None) -> None:
+def test_masks_of_real_pictures(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
     paths = sorted((shared_data("ycor") / "test" / "img").glob("*.png"))[:50]
     model = open_model(None)
     frames = [
