@@ -24,9 +24,9 @@ class CustomTestRunner(TestRunnerBase):
         environment = self.test_suite.env_name
         folder = Path(self.project_config.get("platformio", "build_dir"), environment)
         python = (folder / "python.txt").read_text(encoding="utf-8")  # the one that built it
-        command = [python, "-m", "nanou_deploy.launch", "test", environment, str(folder / "firmware.elf")]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, errors="replace", timeout=TIMEOUT_S, check=False)  # fmt: skip
+        command = [python, "-m", "nanou_deploy.launch", "test", environment, str(folder / "test" / "test.elf")]
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False, **output)
         for line in done.stdout.splitlines(keepends=True):
             self.on_testing_line_output(line)
         if not self.test_suite.cases:
