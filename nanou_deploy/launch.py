@@ -31,7 +31,7 @@ def upload(board: Board, program: Path, port: str = "") -> int:
     """Flash a simulated chip's image, then start the program on the emulated board and prove it on the golden input."""
     if board.kind == "sim":
         _flash(board, program, port)
-    return _golden(board, program)
+    return _harness_golden(board, program) if board.kind == "qemu" else _application_golden(board, program)
 
 
 def _flash(board: Board, program: Path, port: str) -> None:
@@ -49,7 +49,19 @@ def _flash(board: Board, program: Path, port: str) -> None:
     print(f"Flashed {whole[0].stat().st_size:,} bytes to the mock of an {board.cpu} at {port}; hash verified")
 
 
-def _golden(board: Board, program: Path) -> int:
+def _application_golden(board: Board, program: Path) -> int:
+    """Ask the application, over its own protocol: a child process, or the UART of the simulated chip."""
+    from nanou_deploy.device.client import Device
+
+    address = f"sim:{program.with_suffix('.bin')}@{board.chip}" if board.kind == "sim" else f"exec:{program}"
+    with Device.open(address) as device:
+        info, golden = device.info(), device.golden()
+    print(f"{info.board}: model {info.model_name} {info.model_sha256[:12]}, runtime {info.runtime}")
+    print(f"Golden input: {'computed as verified' if golden.passed else f'differs from layer {golden.layer} on'}")
+    return EXIT_OK if golden.passed else EXIT_MISMATCH
+
+
+def _harness_golden(board: Board, program: Path) -> int:
     import numpy as np
 
     from codegen.render import golden_crc32, golden_frame

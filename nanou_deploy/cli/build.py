@@ -55,8 +55,8 @@ def build(
     from codegen.render import Runtime
     from codegen.write import write_project
     from nanou_deploy.boards import find_board
+    from nanou_deploy.firmware_project import render_firmware_project
     from nanou_deploy.pipeline import open_model, render_library, verify
-    from nanou_deploy.platformio import render_firmware_project
 
     target, quantized = find_board(board), open_model(model, camera)
     folder = output or Path("build") / board
