@@ -25,8 +25,8 @@ class Board:
 
     `isa` is what the compiler is told; for the ESP32-S3 in simulation that is what the ESP32 has too. `pio_board` and
     `idf_target` are PlatformIO's and ESP-IDF's names, None off hardware, where `platform` builds. `psram` is how many
-    lines it has: 4, 8 or 16. `line` is what its plug leads to: a UART by a bridge, or the chip's own USB.
-    `emulated_as` names the board on which code for this one is verified here.
+    lines it has: 4, 8 or 16. `line` is what its plug leads to: a UART by a bridge, or the chip's own USB. `emulated_as`
+    names the board on which code for this one is verified here.
     """
 
     name: str
