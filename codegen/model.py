@@ -22,6 +22,8 @@ import numpy.typing as npt
 from codegen.errors import ModelError
 
 SIDECAR_SCHEMA = 1
+BINARY_CLASSES = ("background", "drivable")
+MAX_CLASSES = 32
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -79,7 +81,12 @@ class CameraSize:
 
 @dataclass(frozen=True)
 class QuantizedModel:
-    """A full-int8 .tflite file and its contract. `threshold` is a probability in (0, 1)."""
+    """A full-int8 .tflite file and its contract.
+
+    With one output channel a pixel is of class 1 (drivable) from `threshold` on, a probability in (0, 1). With several
+    it is of the class whose output is highest, the lower index of several that are equal. `classes` are names in the
+    order of their indices, and `drivable` those of them that count as drivable; both empty where nobody has said.
+    """
 
     name: str
     flatbuffer: bytes
@@ -87,6 +94,8 @@ class QuantizedModel:
     threshold: float = 0.5
     provenance: Mapping[str, Any] = field(default_factory=dict)
     camera: CameraSize = CameraSize()
+    classes: tuple[str, ...] = ()
+    drivable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """The name goes into C comments and string literals, so it is held to a plain alphabet."""
@@ -94,6 +103,13 @@ class QuantizedModel:
             raise ModelError(f"{self.name!r} is no model name", hint="use letters, digits, '.', '_' and '-'")
         if not 0.0 < self.threshold < 1.0:
             raise ModelError(f"threshold {self.threshold} is no probability between 0 and 1")
+        if len(self.classes) > MAX_CLASSES or len(set(self.classes)) < len(self.classes):
+            raise ModelError(f"{len(self.classes)} classes, or two of one name", hint=f"name up to {MAX_CLASSES}")
+        if strange := set(self.drivable) - set(self.classes):
+            raise ModelError(
+                f"{sorted(strange)[0]!r} is to count as drivable and is none of the classes",
+                hint=f"classes are {', '.join(self.classes)}",
+            )
 
     @property
     def sha256(self) -> str:
@@ -119,6 +135,8 @@ def save_model(model: QuantizedModel, path: Path) -> None:
         "threshold": model.threshold,
         "preprocessing": asdict(model.preprocessing),
         "camera": asdict(model.camera),
+        "classes": list(model.classes),
+        "drivable": list(model.drivable),
         "provenance": dict(model.provenance),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +170,8 @@ def load_model(path: Path) -> QuantizedModel:
             threshold=float(sidecar["threshold"]),
             provenance=sidecar["provenance"],
             camera=CameraSize(**sidecar.get("camera", {})),
+            classes=tuple(sidecar.get("classes", ())),
+            drivable=tuple(sidecar.get("drivable", ())),
         )
         stated_sha256, schema = sidecar["sha256"], sidecar["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -31,8 +31,12 @@ ALLOWED_DTYPES = ("int8", "int32")
 def import_tensorflow() -> Any:
     """TensorFlow with Keras' TensorFlow backend, without the log lines that it prints while loading.
 
+    Each operation gets one thread, unless TF_NUM_INTRAOP_THREADS says otherwise: the tensors of small networks are
+    small, and splitting them among two threads doubled a training step's processor time (docs/TRAINING.md).
+
     Raises CodegenError where it is not installed.
     """
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # read when the first operation runs
     if "tensorflow" in sys.modules and "keras" in sys.modules:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -85,6 +89,8 @@ def quantize(
     preprocessing: Preprocessing,
     threshold: float = 0.5,
     provenance: Mapping[str, Any],
+    classes: tuple[str, ...] = (),
+    drivable: tuple[str, ...] = (),
 ) -> QuantizedModel:
     """Quantize a Keras model of one input and one output to int8.
 
@@ -101,7 +107,7 @@ def quantize(
     else:
         flatbuffer = _convert(model, representative, shape)
     check_full_int8(flatbuffer)
-    return QuantizedModel(name, flatbuffer, preprocessing, threshold, dict(provenance))
+    return QuantizedModel(name, flatbuffer, preprocessing, threshold, dict(provenance), classes, drivable)
 
 
 def check_full_int8(flatbuffer: bytes) -> None:

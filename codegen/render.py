@@ -18,7 +18,7 @@ import numpy.typing as npt
 import codegen
 from codegen.camera import camera_files
 from codegen.compile import Compiled
-from codegen.contract import decision_threshold, input_lookup
+from codegen.contract import class_names, decision_threshold, drivable_classes, input_lookup
 from codegen.ir import Graph
 from codegen.model import QuantizedModel
 from codegen.oracle import trace_oracle
@@ -31,6 +31,13 @@ from codegen.tflm_arena import ArenaBudget
 
 Runtime = Literal["aot", "tflm"]
 MANIFEST = "nanou-manifest.json"
+COMMON_FILES = (
+    "include/nanou_model.h",
+    "include/nanou_classes.h",
+    "src/nanou_contract.c",
+    "CMakeLists.txt",
+    "library.json",
+)
 GOLDEN_SEED = 0x6E616E6F  # "nano"
 
 _NO_PROOFS = "/* Not known for the interpreter: NANOU_STACK_BYTES. The aot runtime states it, with what it proves. */"
@@ -159,21 +166,39 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
         "output": _frame(graph, graph.outputs[0]),
         "alignment_bytes": ALIGNMENT_BYTES,
         "threshold_q": decision_threshold(model, graph),
+        "classes": _classes(model, graph),
         "golden_seed": f"0x{GOLDEN_SEED:08x}u",
         "golden_crc32": f"0x{facts.golden_crc32:08x}u",
         "input_lookup": number_lines(input_lookup(model, graph), 16),
         "sources": sorted(path for path in (*sources, "src/nanou_contract.c") if path.endswith((".c", ".cc"))),
-        "headers": ["nanou.h", "nanou_model.h", *(["nanou_camera.h"] if "include/nanou_camera.h" in sources else [])],
+        "headers": ["nanou.h", "nanou_model.h", "nanou_classes.h"]
+        + (["nanou_camera.h"] if "include/nanou_camera.h" in sources else []),
         "languages": "C CXX" if facts.runtime == "tflm" else "C",
         "requires": ["esp-tflite-micro"] if facts.runtime == "tflm" else [],
     }
     files = dict(sources)
     files["include/nanou.h"] = api_header()
-    for name in ("include/nanou_model.h", "src/nanou_contract.c", "CMakeLists.txt", "library.json"):
+    for name in COMMON_FILES:
         template = environment.get_template(f"common/{name.rsplit('/', 1)[-1]}.j2")
         files[name] = template.render(context)
     about = {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name, "camera": str(model.camera)}
     return with_manifest(files, about)
+
+
+def _classes(model: QuantizedModel, graph: Graph) -> Mapping[str, Any]:
+    names, drivable = class_names(model, graph), drivable_classes(model, graph)
+    return {
+        "names": [c_string(name) for name in names],
+        "drivable_bits": f"0x{sum(1 << index for index in drivable):08x}u",
+        "drivable": ", ".join(c_string(names[index]) for index in drivable) or "none",
+        "rule": "highest" if graph.output.shape[-1] > 1 else "threshold",
+    }
+
+
+def c_string(text: str) -> str:
+    """A C string literal of the text's UTF-8; what could end it, or a comment, and all but plain ASCII as octal."""
+    plain = (chr(code) if 32 <= code < 127 and chr(code) not in '"\\?*/' else f"\\{code:03o}" for code in text.encode())
+    return '"' + "".join(plain) + '"'
 
 
 def with_manifest(files: Mapping[str, str], about: Mapping[str, str]) -> RenderedProject:

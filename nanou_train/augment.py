@@ -92,7 +92,7 @@ def _bilinear(values: Float, rows: Float, columns: Float) -> Float:
 def _relight(images: Pixels, rng: np.random.Generator) -> Pixels:
     """Another gain, color balance, contrast and offset for each image."""
     count = len(images)
-    gain = rng.uniform(0.75, 1.3, (count, 1, 1, 1)) * rng.uniform(0.92, 1.08, (count, 1, 1, 3))
+    gain = rng.uniform(0.75, 1.3, (count, 1, 1, 1)) * rng.uniform(0.92, 1.08, (count, 1, 1, images.shape[-1]))
     contrast, offset = rng.uniform(0.8, 1.2, (count, 1, 1, 1)), rng.uniform(-15, 15, (count, 1, 1, 1))
     scale = (gain * contrast).astype(np.float32)
     shift = (128.0 * (1.0 - contrast) + offset).astype(np.float32)

@@ -59,35 +59,34 @@ def _limit(cores: int) -> None:
     """Before TensorFlow is loaded, because it counts cores then."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+    for name in ("TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = str(cores)
 
 
 def _measure(config: ExperimentConfig, data_root: Path | None, cores: int, steps: int) -> TrainingSpeed:
     from itertools import islice
 
-    import tensorflow as tf
-
     from nanou_train.loop import TrainingLoop
     from nanou_train.models import create_model_from_config
     from nanou_train.start import initial_student, load_training_data
 
     _, dataset = load_training_data(config, data_root, seed=0)
-    teacher = create_model_from_config(config.teacher_name) if config.use_distillation else None
-    loop = TrainingLoop(initial_student(config), teacher, config, dataset.train, 0, None)
+    classes = len(dataset.classes)
+    teacher = create_model_from_config(config.network("teacher", classes)) if config.use_distillation else None
+    loop = TrainingLoop(initial_student(config, classes), teacher, config, dataset.train, 0, None)
     step = loop.step_of(1)
 
     def batches() -> list[tuple[object, ...]]:
         return list(islice(loop.batches(1), steps))
 
-    batch = [None if part is None else tf.constant(part) for part in next(iter(loop.batches(1)))]
+    batch = list(map(loop.placed, next(iter(loop.batches(1)))))
     float(step(*batch)["loss"])  # compiled here
     count = min(steps, loop.steps)
     preparation_s = _seconds(batches)
     step_s = _seconds(lambda: [float(step(*batch)["loss"]) for _ in range(count)])
     before, started = _processor_s(), time.perf_counter()
     for prepared in islice(loop.batches(1), count):
-        float(step(*(None if part is None else tf.constant(part) for part in prepared))["loss"])
+        float(step(*map(loop.placed, prepared))["loss"])
     together_s = time.perf_counter() - started
     done = count * loop.batch_size
     return TrainingSpeed(

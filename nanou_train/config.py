@@ -11,6 +11,7 @@ values of the wrong kind are errors that name file, line and near names.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from itertools import product
 from pathlib import Path
@@ -19,11 +20,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from nanou_train.augment import Strength
+from nanou_train.distribution import Strategy
 from nanou_train.errors import ConfigError
 from nanou_train.located import Located, read_located
-from nanou_train.models import PRESETS, near_names
+from nanou_train.models import PRESETS, ModelConfig, near_names
+from nanou_train.schedule import Schedule
 
 DEFAULT_CONFIG = Path("config/experiments.yaml")
+Role = Literal["student", "teacher"]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
@@ -41,6 +45,17 @@ class TerrainCounts(BaseModel):
     train: Positive = 1200
     val: Positive = 100
     test: Positive = 200
+
+
+class NetworkSettings(BaseModel):
+    """A network that is no preset: as nanou_train.models.ModelConfig, without what the data decide."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: Literal["nano_u", "bu_net"]
+    filters: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    bottleneck: Positive
+    skips: bool = True
 
 
 class Constraints(BaseModel):
@@ -67,12 +82,24 @@ WATCHING = frozenset(
 class ExperimentConfig(BaseModel):
     """One experiment. `model_name` and `teacher_name` are presets of nanou_train.models.
 
+    `model` and `teacher`, with architecture, filters, bottleneck and skips, describe networks instead. `input_size`
+    (height, width) and `input_channels` (3: colour, 1: grey) are by default those of the preset `model_name`; the
+    teacher's are the student's. How many classes a network tells apart follows from the data.
+
     With `use_distillation` and no `teacher_weights` (a .keras file), the teacher is trained first, for
-    `teacher_epochs`. Learning rates follow a cosine to 0 after a short warm-up. `patience` counts epochs without a
-    better validation mIoU and matters only with `early_stopping`. With `teacher_cache` the teacher sees each training
-    image once, as it is and mirrored, and its logits move along with augmentation; without, it sees each augmented
-    batch. `weight_average` is the decay per step of the average of weights that is validated and kept; 0 keeps the
-    weights themselves. `keep` says which epoch's weights a run ends with.
+    `teacher_epochs`. `patience` counts epochs without a better validation mIoU and matters only with `early_stopping`.
+    With `teacher_cache` the teacher sees each training image once, as it is and mirrored, and its logits move along
+    with augmentation; without, it sees each augmented batch. `weight_average` is the decay per step of the average of
+    weights that is validated and kept; 0 keeps the weights themselves. `keep` says which epoch's weights a run ends
+    with.
+
+    The learning rate follows `schedule`: "cosine", from a short warm-up to 0; "plateau", times `plateau_factor` after
+    each `plateau_patience` epochs without a better validation mIoU; or "constant". `tversky` is the share of the
+    Tversky loss in the loss on masks, the rest is cross entropy; `tversky_alpha` weights false positives in it,
+    `tversky_beta` false negatives (nanou_train.distill.tversky_loss).
+
+    `strategy` says where training runs (nanou_train.distribution): "none" on one device, "mirrored" on all GPUs of this
+    computer, "multi_worker" on the hosts of TF_CONFIG. `batch_size` is divided among them.
 
     `start_from` is the folder of a completed run whose student to go on with, as for another place or season; `freeze`
     "encoder" then leaves everything before the decoder as it is, ranges and statistics too.
@@ -93,6 +120,9 @@ class ExperimentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model_name: str = "nano_u"
+    model: NetworkSettings | None = None
+    input_size: tuple[Positive, Positive] | None = None
+    input_channels: Literal[1, 3] | None = None
     start_from: Path | None = None
     freeze: Literal["nothing", "encoder"] = "nothing"
     epochs: Positive = 40
@@ -100,12 +130,20 @@ class ExperimentConfig(BaseModel):
     learning_rate: Rate = 0.01
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
     augment: Annotated[Strength, BeforeValidator(_strength)] = "light"
+    schedule: Schedule = "cosine"
+    plateau_patience: Positive = 5
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    tversky: Annotated[float, Field(ge=0, le=1)] = 0.0
+    tversky_alpha: Annotated[float, Field(ge=0, le=1)] = 0.3
+    tversky_beta: Annotated[float, Field(ge=0, le=1)] = 0.7
+    strategy: Strategy = "none"
     weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     keep: Literal["best", "last"] = "best"
     early_stopping: bool = False
     patience: Positive = 10
     use_distillation: bool = True
     teacher_name: str = "bu_net"
+    teacher: NetworkSettings | None = None
     teacher_weights: Path | None = None
     teacher_epochs: Positive = 12
     teacher_learning_rate: Rate = 0.003
@@ -137,6 +175,29 @@ class ExperimentConfig(BaseModel):
     def deciding(self) -> dict[str, Any]:
         """What decides the weights; JSON types only."""
         return self.model_dump(mode="json", exclude=set(PLACES | WATCHING))
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of student and teacher."""
+        height, width, channels = PRESETS[self.model_name].input_shape
+        height, width = self.input_size or (height, width)
+        return height, width, self.input_channels or channels
+
+    @property
+    def created(self) -> tuple[Role, ...]:
+        """The networks that a run makes, as opposed to those that it is given."""
+        made: dict[Role, bool] = {
+            "student": self.start_from is None,
+            "teacher": self.use_distillation and self.teacher_weights is None,
+        }
+        return tuple(role for role, new in made.items() if new)
+
+    def network(self, role: Role, classes: int) -> ModelConfig:
+        """What `create_model_from_config` builds for one of the two."""
+        settings = self.model if role == "student" else self.teacher
+        name = self.model_name if role == "student" else self.teacher_name
+        base = PRESETS[name] if settings is None else ModelConfig(input_shape=self.input_shape, **dict(settings))
+        return replace(base, input_shape=self.input_shape, classes=classes)
 
 
 Where = Callable[[Sequence[str | int]], str]  # the place of a key, for an error's message
@@ -218,7 +279,12 @@ def _wrong_value(found: Any, where: Where) -> ConfigError:
         return ConfigError(
             f"{where(place)}: {key} = {found['input']!r}: {found['msg']}", hint=f"correct {key}: {_kind(place[0])}"
         )
-    nested: dict[str, type[BaseModel]] = {"terrain": TerrainCounts, "constraints": Constraints}
+    nested: dict[str, type[BaseModel]] = {
+        "terrain": TerrainCounts,
+        "constraints": Constraints,
+        "model": NetworkSettings,
+        "teacher": NetworkSettings,
+    }
     known = tuple(nested[place[0]].model_fields)
     return ConfigError(f'{where(place)}: unknown key "{key}"', hint=near_names(str(place[-1]), known))
 

@@ -23,8 +23,8 @@ import numpy as np
 from codegen.model import Preprocessing
 from nanou_train import terrain
 from nanou_train.errors import DataError
-from nanou_train.images import SUFFIXES, Pixels, camera_pixels, open_image, vote
-from nanou_train.labels import BINARY_CLASSES, binary_mask
+from nanou_train.images import SUFFIXES, Pixels, camera_pixels, grey_pixels, open_image, vote
+from nanou_train.labels import BINARY_CLASSES, MAX_CLASSES, binary_mask, drivable_names
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,12 +66,14 @@ class DatasetSpec:
 class DatasetCard:
     """What ROOT/dataset.json says: class names in the order of their indices, and the sequence of each stem.
 
-    `resize_filter` is the one that `prepare` has used, empty where the images are as the camera gave them.
+    `drivable` are the names of the classes that count as drivable. `resize_filter` is the one that `prepare` has used,
+    empty where the images are as the camera gave them.
     """
 
     classes: tuple[str, ...] = BINARY_CLASSES
     groups: Mapping[str, str] = field(default_factory=dict)
     resize_filter: str = ""
+    drivable: tuple[str, ...] = BINARY_CLASSES[1:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +105,7 @@ class Dataset:
     """Train, validation and test parts; `name` is the root folder's name, or "terrain".
 
     `source` is how to get the same data again: kind "folder" with root, or "terrain" with counts and seed. `classes`
-    are names in the order of the indices in the masks.
+    are names in the order of the indices in the masks, `drivable` those of them that count as drivable.
     """
 
     name: str
@@ -112,19 +114,22 @@ class Dataset:
     val: Split
     test: Split
     classes: tuple[str, ...] = BINARY_CLASSES
+    drivable: tuple[str, ...] = BINARY_CLASSES[1:]
 
     def describe(self) -> dict[str, Any]:
         """What a manifest records: name, source, classes, and count and hash per part; JSON types only."""
         parts = {name: getattr(self, name) for name in SPLITS}
         hashes = {name: {"count": len(part), "sha256": part.sha256} for name, part in parts.items()}
-        return {"name": self.name, "source": dict(self.source), "classes": list(self.classes), **hashes}
+        classes = {"classes": list(self.classes), "drivable": list(self.drivable)}
+        return {"name": self.name, "source": dict(self.source), **classes, **hashes}
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
     """Read all three parts of a folder data set. Raises DataError naming the folder or file and what is wrong."""
     source = {"kind": "folder", "root": str(spec.root)}
     train, val, test = (load_split(spec, split) for split in SPLITS)
-    return Dataset(spec.root.resolve().name, source, train, val, test, read_card(spec.root).classes)
+    card = read_card(spec.root)
+    return Dataset(spec.root.resolve().name, source, train, val, test, card.classes, card.drivable)
 
 
 def read_card(root: Path) -> DatasetCard:
@@ -137,24 +142,31 @@ def read_card(root: Path) -> DatasetCard:
         classes, groups = tuple(card.get("classes", BINARY_CLASSES)), dict(card.get("groups", {}))
         resize_filter = str(card.get("prepared", {}).get("resize_filter", ""))
         wrong = "" if card["schema"] == CARD_SCHEMA else f"has schema {card['schema']}, not {CARD_SCHEMA}"
-        if len(classes) < 2 or not all(isinstance(text, str) for text in (*classes, *groups.values())):
-            wrong = "has fewer than two classes, or a name that is no text"
+        if not 2 <= len(classes) <= MAX_CLASSES or not all(isinstance(x, str) for x in (*classes, *groups.values())):
+            wrong = f"has not 2 to {MAX_CLASSES} classes, or a name that is no text"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is damaged: {error!r}", hint="prepare the data set again, or delete the file"
         ) from error
     if wrong:
         raise DataError(f"{path} {wrong}", hint="prepare the data set again")
-    return DatasetCard(classes, groups, resize_filter)
+    return DatasetCard(classes, groups, resize_filter, drivable_names(path, classes, card.get("drivable")))
 
 
-def terrain_dataset(counts: Mapping[str, int], *, seed: int, height_px: int = 60, width_px: int = 80) -> Dataset:
-    """Render the embedded data set; `counts` gives the number of scenes for train, val and test."""
+def terrain_dataset(
+    counts: Mapping[str, int], *, seed: int, height_px: int = 60, width_px: int = 80, channels: int = 3
+) -> Dataset:
+    """Render the embedded data set; `counts` gives the number of scenes for train, val and test.
+
+    With one channel, scenes are made grey as `camera_pixels` makes pictures grey.
+    """
 
     def part(name: str) -> Split:
         images, masks = terrain.generate(
             counts[name], seed=terrain.split_seed(seed, name), height_px=height_px, width_px=width_px
         )
+        if channels == 1:
+            images = np.stack([grey_pixels(image) for image in images])
         return Split(images, masks, tuple(f"terrain_{index:05d}" for index in range(counts[name])))
 
     source = {"kind": "terrain", "counts": dict(counts), "seed": seed}

@@ -7,6 +7,8 @@ one channel means a sigmoid, several mean a softmax over the last axis.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nanou_train.inputs import check_input, check_masks
@@ -29,6 +31,41 @@ def segmentation_loss(y: Tensor, logits: Tensor) -> Tensor:
         return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits))
     labels = tf.reshape(tf.cast(y, tf.int32), tf.shape(logits)[:-1])
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+
+
+@dataclass(frozen=True)
+class Tversky:
+    """The share of the Tversky loss in the loss on masks, and its weights of false positives and false negatives."""
+
+    share: float = 0.0
+    alpha: float = 0.3
+    beta: float = 0.7
+
+
+NO_TVERSKY = Tversky()
+
+
+def tversky_loss(y: Tensor, logits: Tensor, alpha: float, beta: float) -> Tensor:
+    """1 - TP / (TP + alpha FP + beta FN), a scalar (Salehi et al. 2017, arXiv 1706.05721).
+
+    Counts are sums of probabilities over all pixels of the batch, on all replicas; alpha = beta = 0.5 is the Dice loss,
+    more beta asks for more recall. With C = 1 of the drivable class, else the mean over classes. Shapes as in
+    `segmentation_loss`.
+    """
+    import tensorflow as tf
+
+    from nanou_train.distribution import total
+
+    count = logits.shape[-1]
+    if count == 1:
+        stated = tf.reshape(tf.sigmoid(logits), [-1, 1])
+        true = tf.reshape(tf.cast(y, logits.dtype), [-1, 1])
+    else:
+        stated = tf.reshape(tf.nn.softmax(logits), [-1, count])
+        true = tf.one_hot(tf.reshape(tf.cast(y, tf.int32), [-1]), count, dtype=logits.dtype)
+    tp, predicted, positive = (total(tf.reduce_sum(part, 0)) for part in (stated * true, stated, true))
+    wrong = alpha * (predicted - tp) + beta * (positive - tp)
+    return 1.0 - tf.reduce_mean((tp + 1.0) / (tp + wrong + 1.0))  # 1 pixel more: defined where a class is absent
 
 
 def distillation_loss(teacher_logits: Tensor, student_logits: Tensor, temperature: float) -> Tensor:
@@ -70,29 +107,38 @@ def train_step(
     check_input(student, x)
     check_masks(student, x, y)
     teacher_logits = None if teacher is None else teacher(x, training=False)
-    return distillation_step(student, teacher_logits, x, y, optimizer, alpha, temperature)
+    variables = student.trainable_variables
+    losses, gradients = distillation_gradients(student, variables, teacher_logits, x, y, alpha, temperature)
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    return losses
 
 
-def distillation_step(
+def distillation_gradients(
     student: keras.Model,
+    variables: Sequence[Any],
     teacher_logits: Tensor | None,
     x: Tensor,
     y: Tensor,
-    optimizer: keras.optimizers.Optimizer,
     alpha: float = 0.3,
     temperature: float = 4.0,
-) -> dict[str, Tensor]:
-    """As `train_step`, with the teacher's logits (B, H, W, K) for `x` given instead of computed."""
+    tversky: Tversky = NO_TVERSKY,
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """The losses that `train_step` returns, and the gradients of `loss` for each of `variables`, 0 where it has none.
+
+    `teacher_logits` (B, H, W, K) are the teacher's for `x`, None without one.
+    """
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
         logits = student(x, training=True)
         supervised = segmentation_loss(y, logits)
+        if tversky.share:
+            overlap = tversky_loss(y, logits, tversky.alpha, tversky.beta)
+            supervised = (1.0 - tversky.share) * supervised + tversky.share * overlap
         if teacher_logits is None:
             distilled, loss = tf.zeros_like(supervised), supervised
         else:
             distilled = distillation_loss(tf.stop_gradient(teacher_logits), logits, temperature)
             loss = alpha * distilled + (1.0 - alpha) * supervised
-    gradients = tape.gradient(loss, student.trainable_variables)
-    optimizer.apply_gradients(zip(gradients, student.trainable_variables, strict=True))
-    return {"loss": loss, "student_loss": supervised, "distillation_loss": distilled}
+    gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return {"loss": loss, "student_loss": supervised, "distillation_loss": distilled}, gradients

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from codegen.contract import decision_threshold, input_lookup
+from codegen.contract import class_names, decide_classes, decision_threshold, input_lookup
 from codegen.load import load_graph
 from codegen.model import QuantizedModel
 from codegen.quantize import quantize
 from codegen.reference import run_builtin_ref
 from nanou_train import run
 from nanou_train.data import Dataset, Split
-from nanou_train.evaluate import Metrics, evaluate_model, evaluate_outputs, predict_logits
+from nanou_train.evaluate import Metrics, evaluate_model, predict_logits, segmentation_metrics
+from nanou_train.labels import drivable_names
 from nanou_train.loop import preprocessing_of
 
 if TYPE_CHECKING:
@@ -50,16 +52,26 @@ def quantize_run(
         chosen = np.linspace(0, len(dataset.train) - 1, min(CALIBRATION_COUNT, len(dataset.train))).astype(int)
         representative = contract.normalize(dataset.train.images[chosen])
     name = name or re.sub(r"\W+", "_", f"{manifest['configuration']['model_name']}_{dataset.name}")
-    model = quantize(student, representative, name=name, preprocessing=contract, threshold=threshold, provenance={})
+    data = manifest["data"]
+    model = quantize(
+        student,
+        representative,
+        name=name,
+        preprocessing=contract,
+        threshold=threshold,
+        provenance={},
+        classes=tuple(data["classes"]),
+        drivable=drivable_names("manifest", tuple(data["classes"]), data.get("drivable")),
+    )
     metrics = {"float" if role == "student" else role: values for role, values in manifest["metrics"].items()}
     metrics["int8"] = evaluate_quantized(model, dataset.test)
     agreement = {}
     if representative is None:
         agreement = {"agreement": logit_agreement(student, model, dataset.test)}
         metrics["fake_quant"] = metrics["float"]
-        metrics["float"] = _evaluate_unrounded(student, dataset.test, threshold)
+        metrics["float"] = _evaluate_unrounded(student, dataset.test, threshold, dataset.classes)
     provenance = _provenance(manifest, metrics, representative) | agreement
-    return QuantizedModel(name, model.flatbuffer, contract, threshold, provenance)
+    return replace(model, provenance=provenance)
 
 
 def logit_agreement(student: keras.Model, model: QuantizedModel, split: Split) -> dict[str, dict[str, float]]:
@@ -71,12 +83,12 @@ def logit_agreement(student: keras.Model, model: QuantizedModel, split: Split) -
     from nanou_train.device_arithmetic import match_device
 
     graph = load_graph(model.flatbuffer)
-    device = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[split.images])[..., 0].astype(np.int64)
+    device = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[split.images]).astype(np.int64)
     found = {}
     for name, matched in (("as_trained", False), ("matched", True)):
         match_device(student, matched)
         steps = np.round(predict_logits(student, split.images, model.preprocessing) / graph.output.scale)
-        apart = np.abs(steps.astype(np.int64) + graph.output.zero_point - device)
+        apart = np.abs(steps.astype(np.int64).reshape(device.shape) + graph.output.zero_point - device)
         found[name] = {
             "equal": float((apart == 0).mean()),
             "within_1": float((apart <= 1).mean()),
@@ -86,12 +98,13 @@ def logit_agreement(student: keras.Model, model: QuantizedModel, split: Split) -
     return found
 
 
-def _evaluate_unrounded(student: keras.Model, split: Split, threshold: float) -> Metrics:
+def _evaluate_unrounded(student: keras.Model, split: Split, threshold: float, classes: tuple[str, ...]) -> Metrics:
     """Metrics of the float network with the weights of a student that was trained to round."""
     from nanou_train.fake_quant import set_rounding
 
     set_rounding(student, False)
-    metrics = evaluate_model(student, split.images, split.masks, preprocessing_of(student), threshold=threshold)
+    contract = preprocessing_of(student)
+    metrics = evaluate_model(student, split.images, split.masks, contract, threshold=threshold, classes=classes)
     set_rounding(student, True)
     return metrics
 
@@ -100,7 +113,8 @@ def evaluate_quantized(model: QuantizedModel, split: Split) -> Metrics:
     """Metrics of the int8 model on BUILTIN_REF, pixels entering through the contract's lookup table."""
     graph = load_graph(model.flatbuffer)
     outputs = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[split.images])
-    return evaluate_outputs(outputs, split.masks, decision_threshold(model, graph))
+    decided = decide_classes(outputs, decision_threshold(model, graph))
+    return segmentation_metrics(split.masks, decided, class_names(model, graph))
 
 
 def _provenance(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from codegen.quantize import import_tensorflow
+from nanou_train.distribution import largest
 from nanou_train.errors import ConfigError
 from nanou_train.layers import FusedBatchNormalization
 
@@ -146,9 +147,9 @@ class FakeQuant(keras.layers.Layer):
         return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high, num_bits=8)
 
     def _observe(self, inputs: Tensor) -> None:
-        ends = [(self.high, tf.reduce_max(inputs))]
+        ends = [(self.high, largest(tf.reduce_max(inputs)))]
         if self.moves_low:
-            ends.append((self.low, tf.reduce_min(inputs)))
+            ends.append((self.low, -largest(-tf.reduce_min(inputs))))
         for end, extreme in ends:
             end.assign(end * self.momentum + extreme * (1.0 - self.momentum))
 

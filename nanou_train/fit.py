@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from nanou_train import run
 from nanou_train.checkpoint import TrainingState, load_state, save_state
 from nanou_train.config import ExperimentConfig, as_config
 from nanou_train.data import Split
+from nanou_train.distribution import find_strategy, is_chief, replica_count
 from nanou_train.errors import ConfigError
 from nanou_train.evaluate import evaluate_model
 from nanou_train.inputs import as_split
+from nanou_train.labels import BINARY_CLASSES
 from nanou_train.loop import OnBatch, TrainingLoop, preprocessing_of
+from nanou_train.models import class_count
 from nanou_train.saving import save_model
 
 if TYPE_CHECKING:
@@ -95,6 +99,7 @@ def train_with_distillation(
     identity = _identity(student, teacher, config, train_data, val_data, seed)
     state = load_state(state_path, identity) if state_path is not None else None
     loop = TrainingLoop(student, teacher, config, train_data, seed, state)
+    chief = is_chief(loop.strategy)
     history = list(state.history) if state else []
     best_epoch, best_score = (state.best_epoch, state.best_score) if state else (0, -1.0)
     best_weights = list(state.arrays["best"]) if state else student.get_weights()
@@ -103,6 +108,7 @@ def train_with_distillation(
     for epoch in range(first + 1, config.epochs + 1):
         if config.early_stopping and epoch - 1 - best_epoch >= config.patience and epoch > 1:
             break
+        loop.follow(history)
         watchers.begin_epoch(epoch)
         row = {"epoch": float(epoch)} | loop.run_epoch(epoch, watchers.on_batch)
         weights = loop.kept_weights()
@@ -114,9 +120,9 @@ def train_with_distillation(
         score = row.get("val_miou", float(epoch)) if config.keep == "best" else float(epoch)
         if score > best_score:
             best_epoch, best_score, best_weights = epoch, score, weights
-            if checkpoint is not None:
+            if checkpoint is not None and chief:
                 _save(student, weights, checkpoint)
-        if state_path is not None:
+        if state_path is not None and chief:
             arrays = {"best": best_weights, **loop.state_arrays()}
             save_state(TrainingState(epoch, best_epoch, best_score, tuple(history), arrays), state_path, identity)
         if progress is not None:
@@ -166,7 +172,10 @@ def _validate(model: keras.Model, weights: list[Any], data: Split, config: Exper
     """mIoU with `weights`, leaving the model's own in place."""
     own = model.get_weights()
     model.set_weights(weights)
-    metrics = evaluate_model(model, data.images, data.masks, preprocessing_of(model), threshold=config.threshold)
+    names = BINARY_CLASSES if class_count(model) == 2 else tuple(map(str, range(class_count(model))))
+    metrics = evaluate_model(
+        model, data.images, data.masks, preprocessing_of(model), threshold=config.threshold, classes=names
+    )
     model.set_weights(own)
     return float(metrics["miou"])
 
@@ -186,7 +195,10 @@ def _identity(
     val: Split | None,
     seed: int,
 ) -> str:
-    """A hash of everything that decides a training's outcome on one machine."""
+    """A hash of everything that decides a training's outcome on one machine.
+
+    The threads of one operation are among it: they decide in which order it adds.
+    """
     facts = {
         "student": run.weights_sha256(student),
         "operations": [type(operation).__name__ for operation in student.operations],
@@ -195,6 +207,8 @@ def _identity(
         "data": [train.sha256, None if val is None else val.sha256],
         "seed": seed,
         "versions": run.versions(),
+        "replicas": replica_count(find_strategy(config.strategy)),
+        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", ""),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -214,3 +228,7 @@ def _check_sizes(student: keras.Model, teacher: keras.Model | None, train: Split
     ):
         if tuple(found) != wanted:
             raise ConfigError(f"{what} {tuple(found)}, {student.name} needs {wanted}", hint="use one size for all")
+    count, top = class_count(student), int(train.masks.max(initial=0))
+    if top >= count or (teacher is not None and class_count(teacher) != count):
+        other = f"masks have class {top}" if top >= count else f"the teacher has {class_count(teacher)}"
+        raise ConfigError(f"{student.name} tells {count} classes apart, {other}", hint="use one set of classes for all")

@@ -54,6 +54,13 @@ def camera_pixels(image: Image, path: Path, contract: Preprocessing) -> Pixels:
     return np.ascontiguousarray(pixels[..., ::-1]) if contract.color_order == "BGR" else pixels
 
 
+def grey_pixels(image: Pixels) -> Pixels:
+    """uint8 (H, W, 3) RGB -> (H, W, 1), Pillow's luma (ITU-R 601-2)."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(image).convert("L"), np.uint8)[..., None]
+
+
 def vote(classes: Pixels, class_count: int, contract: Preprocessing) -> Pixels:
     """Class indices uint8 (H, W) of any size -> the contract's size, by vote.
 

@@ -8,27 +8,28 @@ mean it, either numbers (grey levels, palette indices, 16-bit labels) or colours
       drivable: [[156, 76, 30], [178, 176, 153]]
     default: not_drivable
 
-`default` takes every value that is not listed. Without it such a value is an error.
+`default` takes every value that is not listed. Without it such a value is an error. `drivable` lists the classes that
+count as drivable; without it, that is the class of this name, or the second of two.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from codegen.model import BINARY_CLASSES as BINARY_CLASSES
+from codegen.model import MAX_CLASSES as MAX_CLASSES
 from nanou_train.errors import DataError
 from nanou_train.images import WIDE_MODES, Pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BINARY_CLASSES = ("background", "drivable")
-MAX_CLASSES = 32
 Kind = Literal["index", "color"]
 
 
@@ -40,6 +41,7 @@ class LabelMap:
     kind: Kind
     values: Mapping[int, int]
     default: int | None = None
+    drivable: tuple[str, ...] = ()
 
     def apply(self, mask: Image, path: Path) -> Pixels:
         """Class indices uint8 (H, W). Raises DataError for a mask of the wrong kind or with unlisted values."""
@@ -137,14 +139,34 @@ def load_label_map(path: Path) -> LabelMap:
             f'{path} has no mapping "classes" with 2 to {MAX_CLASSES} entries',
             hint="write classes:, and below it NAME: [values] for each class",
         )
-    if unknown := document.keys() - {"classes", "default"}:
-        raise DataError(f"{path}: unknown key {sorted(map(str, unknown))[0]!r}", hint='keys are "classes", "default"')
+    if unknown := document.keys() - {"classes", "default", "drivable"}:
+        raise DataError(
+            f"{path}: unknown key {sorted(map(str, unknown))[0]!r}", hint='keys are "classes", "default", "drivable"'
+        )
     if strange := [name for name in classes if not isinstance(name, str)]:
         raise DataError(
             f"{path}: class name {strange[0]!r} is no text",
             hint="put it in quotes; YAML reads yes and no as truth",
         )
-    return _label_map(path, classes, document.get("default"))
+    labels = _label_map(path, classes, document.get("default"))
+    return replace(labels, drivable=drivable_names(path, labels.classes, document.get("drivable")))
+
+
+def drivable_names(where: Path | str, classes: tuple[str, ...], given: Any) -> tuple[str, ...]:
+    """The names of the classes that count as drivable, from a list of names or None. Raises DataError.
+
+    Of two classes it is the second, and no other; of more, without a list, the class called drivable, if there is one.
+    """
+    if given is None:
+        return classes[1:] if len(classes) == 2 else tuple(name for name in classes if name == BINARY_CLASSES[1])
+    if not isinstance(given, list | tuple) or not all(name in classes for name in given):
+        raise DataError(f"{where}: drivable {given!r} is no list of classes", hint=f"classes: {', '.join(classes)}")
+    if len(classes) == 2 and tuple(given) != classes[1:]:
+        raise DataError(
+            f"{where}: drivable {given!r}, but of two classes the second is the drivable one",
+            hint=f"put {classes[0]} last",
+        )
+    return tuple(name for name in classes if name in given)
 
 
 def _label_map(path: Path, classes: Mapping[str, Any], default: Any) -> LabelMap:

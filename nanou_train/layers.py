@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from codegen.quantize import import_tensorflow
+from nanou_train.distribution import replicas_here, total
 
 tf = import_tensorflow()
 import keras  # noqa: E402  the line above silences TensorFlow and fixes Keras' backend first
@@ -47,10 +48,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 def _normalized_by_batch(x: Any, gamma: Any, beta: Any, epsilon: Any) -> Any:
     """Batch normalization in training (Ioffe and Szegedy 2015, arXiv 1502.03167) and its gradient.
 
-    `x` (N, H, W, C) -> the same shape, mean (C,) and unbiased variance (C,); no gradient flows from those two.
+    `x` (N, H, W, C) -> the same shape, mean (C,) and unbiased variance (C,); no gradient flows from those two. With
+    several replicas, the batch is all of theirs.
     """
     width, channels = x.shape[2:]
-    count = tf.cast(tf.size(x) // channels, x.dtype)
+    count = tf.cast(tf.size(x) // channels * replicas_here(), x.dtype)
 
     def packed(image: Any) -> Any:
         return tf.reshape(image, (-1, width * channels))
@@ -61,15 +63,16 @@ def _normalized_by_batch(x: Any, gamma: Any, beta: Any, epsilon: Any) -> Any:
     def channel_sum(rows: Any) -> Any:
         return tf.reduce_sum(tf.reshape(tf.reduce_sum(rows, 0), (width, channels)), 0)
 
-    mean = channel_sum(packed(x)) / count
+    mean = total(channel_sum(packed(x))) / count
     centered = packed(x) - repeated(mean)
-    variance = channel_sum(centered * centered) / count
+    variance = total(channel_sum(centered * centered)) / count
     inverse = tf.math.rsqrt(variance + epsilon)
 
     def gradient(upstream: Any, _mean: Any, _variance: Any) -> tuple[Any, Any, Any, None]:
         rows = packed(upstream)
         beta_gradient, gamma_gradient = channel_sum(rows), channel_sum(rows * centered) * inverse
-        common = repeated(beta_gradient / count) + centered * repeated(gamma_gradient * inverse / count)
+        beta_total, gamma_total = total(beta_gradient), total(gamma_gradient)
+        common = repeated(beta_total / count) + centered * repeated(gamma_total * inverse / count)
         return tf.reshape((rows - common) * repeated(gamma * inverse), tf.shape(x)), gamma_gradient, beta_gradient, None
 
     outputs = tf.reshape(centered * repeated(gamma * inverse) + repeated(beta), tf.shape(x))

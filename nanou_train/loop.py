@@ -7,7 +7,7 @@ thread while the step runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,11 @@ from nanou_train.checkpoint import TrainingState
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Split
 from nanou_train.debug import check_step
-from nanou_train.distill import distillation_step
+from nanou_train.distill import Tversky, distillation_gradients
+from nanou_train.distribution import check_agreement, check_batch, find_strategy, mean_losses, replicated, shares
 from nanou_train.errors import TrainError
+from nanou_train.optimizer import VectorAdamW, flattened, unflattened
+from nanou_train.schedule import cosine, plateau_rate
 
 if TYPE_CHECKING:
     import keras
@@ -59,16 +62,20 @@ class TrainingLoop:
     ) -> None:
         import tensorflow as tf
 
-        self.student, self.config, self.data, self.seed = student, config, data, seed
+        self.config, self.data, self.seed = config, data, seed
+        self.strategy = find_strategy(config.strategy)
         self.batch_size = min(config.batch_size, len(data))
+        check_batch(self.batch_size, self.strategy)
+        check_agreement(self.strategy, 0 if state is None else state.epoch)
         self.steps = len(data) // self.batch_size
         cached = teacher is not None and config.teacher_cache
-        self.teacher = None if cached else teacher
+        self.teacher = None if teacher is None or cached else replicated(teacher, self.strategy)
         self.logits = teacher_logits(teacher, data.images) if teacher is not None and cached else None
-        self.optimizer = _optimizer(config, self.steps, student)
-        self.averages = [tf.Variable(weight) for weight in student.weights] if config.weight_average else []
+        self.student = replicated(student, self.strategy)
+        self.optimizer = _optimizer(config, self.steps, self.student)
+        self.averages = [tf.Variable(flattened(self.student.weights))] if config.weight_average else []
         if state is not None:
-            student.set_weights(state.arrays["student"])
+            self.student.set_weights(state.arrays["student"])
             for variable, value in zip(self._others(), state.arrays["other"], strict=True):
                 variable.assign(value)
         self.compiled: dict[tuple[bool, bool], Callable[..., dict[str, Any]]] = {}
@@ -78,12 +85,10 @@ class TrainingLoop:
 
         `on_batch` gets each batch's number, from 0, and its losses.
         """
-        import tensorflow as tf
-
         step, results = self.step_of(epoch), []
         for index, batch in enumerate(self.batches(epoch)):
             before = self.student.get_weights() if self.config.debug_mode else []
-            results.append(step(*(None if part is None else tf.constant(part) for part in batch)))
+            results.append(step(*map(self.placed, batch)))
             if self.config.debug_mode:
                 check_step(self.student, before, batch[0], batch[1], results[-1], epoch=epoch, batch=index + 1)
             if on_batch is not None:
@@ -95,8 +100,26 @@ class TrainingLoop:
             )
         return row
 
+    def follow(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Set the learning rate for the next epoch, where that depends on how training went so far."""
+        config = self.config
+        if config.schedule == "plateau":
+            self.optimizer.inner.learning_rate = plateau_rate(
+                config.learning_rate, history, patience=config.plateau_patience, factor=config.plateau_factor
+            )
+
+    def placed(self, part: Any) -> Any:
+        """A batch's part as tensors, where the step wants them."""
+        import tensorflow as tf
+
+        if self.strategy is not None:
+            return shares(part, self.strategy)
+        return None if part is None else tf.constant(part)
+
     def kept_weights(self) -> list[npt.NDArray[Any]]:
-        return [np.array(weight) for weight in self.averages or self.student.weights]
+        if not self.averages:
+            return [np.array(weight) for weight in self.student.weights]
+        return unflattened(np.array(self.averages[0]), self.student.weights)
 
     def state_arrays(self) -> dict[str, list[npt.NDArray[Any]]]:
         return {
@@ -144,16 +167,29 @@ class TrainingLoop:
     def _compile(self) -> Callable[..., dict[str, Any]]:
         import tensorflow as tf
 
-        def step(x: Any, y: Any, logits: Any) -> dict[str, Any]:
+        config, strategy, variables = self.config, self.strategy, self.optimizer.targets
+        tversky = Tversky(config.tversky, config.tversky_alpha, config.tversky_beta)
+
+        def replica(x: Any, y: Any, logits: Any) -> tuple[dict[str, Any], Any]:
             if self.teacher is not None:
                 logits = self.teacher(x, training=False)
-            losses = distillation_step(
-                self.student, logits, x, y, self.optimizer, self.config.alpha, self.config.temperature
+            losses, gradients = distillation_gradients(
+                self.student, variables, logits, x, y, config.alpha, config.temperature, tversky
             )
+            return losses, flattened(gradients)
+
+        def step(x: Any, y: Any, logits: Any) -> dict[str, Any]:
+            if strategy is None:
+                losses, gradient = replica(x, y, logits)
+            else:
+                losses, gradient = strategy.run(replica, args=(x, y, logits))
+                losses = mean_losses(strategy, losses)
+                gradient = strategy.reduce("MEAN", gradient, axis=None)
+            self.optimizer.apply(gradient, strategy)
             count = tf.cast(self.optimizer.iterations, tf.float32)
-            decay = tf.minimum(self.config.weight_average, (1.0 + count) / (10.0 + count))  # soon forget the start
-            for average, weight in zip(self.averages, self.student.weights, strict=bool(self.averages)):
-                average.assign(decay * average + (1.0 - decay) * weight)
+            decay = tf.minimum(config.weight_average, (1.0 + count) / (10.0 + count))  # soon forget the start
+            for average in self.averages:
+                average.assign(decay * average + (1.0 - decay) * flattened(self.student.weights))
             return losses
 
         if self.config.debug_mode:
@@ -162,18 +198,8 @@ class TrainingLoop:
         return compiled
 
 
-def _optimizer(config: ExperimentConfig, steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
-    import keras
-
-    total = steps * config.epochs
-    warmup = min(steps, total // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate * 0.1 if warmup else config.learning_rate,
-        decay_steps=max(1, total - warmup),
-        warmup_target=config.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["_range"])
-    optimizer.build(model.trainable_variables)
-    return optimizer
+def _optimizer(config: ExperimentConfig, steps: int, model: keras.Model) -> VectorAdamW:
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        rate = cosine(rate, steps, config.epochs)
+    return VectorAdamW(model.trainable_variables, rate, config.weight_decay)

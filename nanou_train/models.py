@@ -21,17 +21,22 @@ if TYPE_CHECKING:
     import keras
 
 ARCHITECTURES = ("nano_u", "bu_net")
+MODEL_KEYS = ("architecture", "input_shape", "filters", "bottleneck", "skips", "classes")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What `create_model_from_config` builds; `input_shape` is (height, width, channels)."""
+    """What `create_model_from_config` builds; `input_shape` is (height, width, channels).
+
+    Two `classes` share one logit per pixel, of the second; more have one each.
+    """
 
     architecture: Literal["nano_u", "bu_net"]
     input_shape: tuple[int, int, int]
     filters: tuple[int, ...]
     bottleneck: int
     skips: bool = True
+    classes: int = 2
 
 
 PRESETS: Mapping[str, ModelConfig] = {
@@ -49,12 +54,14 @@ def create_nano_u(
     name: str = "nano_u",
     *,
     skips: bool = True,
+    classes: int = 2,
 ) -> keras.Model:
-    """Student of depthwise-separable blocks: float32 (N, H, W, C) -> logits float32 (N, H, W, 1).
+    """Student of depthwise-separable blocks: float32 (N, H, W, C) -> logits float32 (N, H, W, K).
 
-    Raises TrainError where the sizes cannot be pooled or a width is not positive.
+    K is 1 for two classes, else their number. Raises TrainError where the sizes cannot be pooled or a width is not
+    positive.
     """
-    return _create(_separable_block, input_shape, filters, bottleneck, name, skips)
+    return _create(_separable_block, input_shape, filters, bottleneck, name, skips, classes)
 
 
 def create_bu_net(
@@ -64,9 +71,10 @@ def create_bu_net(
     name: str = "bu_net",
     *,
     skips: bool = True,
+    classes: int = 2,
 ) -> keras.Model:
-    """Teacher of 3x3 convolutions: float32 (N, H, W, C) -> logits float32 (N, H, W, 1). Raises as `create_nano_u`."""
-    return _create(_plain_block, input_shape, filters, bottleneck, name, skips)
+    """Teacher of 3x3 convolutions: float32 (N, H, W, C) -> logits float32 (N, H, W, K), as `create_nano_u`."""
+    return _create(_plain_block, input_shape, filters, bottleneck, name, skips, classes)
 
 
 def create_model_from_config(config: ModelConfig | Mapping[str, Any] | str, *, name: str = "") -> keras.Model:
@@ -87,11 +95,16 @@ def create_model_from_config(config: ModelConfig | Mapping[str, Any] | str, *, n
     if architecture not in ARCHITECTURES:
         raise ConfigError(f'no architecture "{architecture}"', hint=near_names(str(architecture), ARCHITECTURES))
     create: Callable[..., keras.Model] = create_nano_u if architecture == "nano_u" else create_bu_net
-    known = ("input_shape", "filters", "bottleneck", "skips")
     for key in fields:
-        if key not in known:
-            raise ConfigError(f'unknown model key "{key}"', hint=near_names(key, known))
+        if key not in MODEL_KEYS:
+            raise ConfigError(f'unknown model key "{key}"', hint=near_names(key, MODEL_KEYS))
     return create(**fields, name=name or architecture)
+
+
+def class_count(model: keras.Model) -> int:
+    """How many classes a model that gives logits tells apart."""
+    logits = int(model.outputs[0].shape[-1])
+    return 2 if logits == 1 else logits
 
 
 def count_parameters(model: keras.Model, *, deployed: bool = False) -> int:
@@ -126,21 +139,24 @@ def _create(
     bottleneck: int,
     name: str,
     skips: bool,
+    classes: int,
 ) -> keras.Model:
     import_tensorflow()
     import keras
 
-    if len(input_shape) != 3 or not filters or min(*input_shape, *filters, bottleneck) < 1:
+    if len(input_shape) != 3 or not filters or min(*input_shape, *filters, bottleneck, classes - 1) < 1:
         raise TrainError(
-            f"cannot build {name} from input {tuple(input_shape)}, filters {tuple(filters)}, bottleneck {bottleneck}",
-            hint="give (height, width, channels), one positive width per stage, and a positive bottleneck",
+            f"cannot build {name} from input {tuple(input_shape)}, filters {tuple(filters)}, bottleneck {bottleneck}, "
+            f"{classes} classes",
+            hint="give (height, width, channels), a positive width per stage and for the bottleneck, 2 or more classes",
         )
+    check_size(input_shape[0], input_shape[1], len(filters), name)
     inputs = x = keras.Input(tuple(input_shape), name="image")
     encoded = []
     for stage, width in enumerate(filters, start=1):
         x = block(block(x, width, f"encoder{stage}a"), width, f"encoder{stage}b")
         encoded.append(x)
-        pool = tuple(_pool_factor(int(side), stage, name) for side in x.shape[1:3])
+        pool = tuple(_pool_factor(int(side)) for side in x.shape[1:3])
         x = keras.layers.MaxPooling2D(pool, name=f"encoder{stage}_pool")(x)
     x = block(block(x, bottleneck, "bottleneck_a"), bottleneck, "bottleneck_b")
     for stage in range(len(filters), 0, -1):
@@ -151,17 +167,47 @@ def _create(
         if skips:
             x = keras.layers.Concatenate(name=f"decoder{stage}_join")([x, skip])
         x = block(block(x, width, f"decoder{stage}a"), width, f"decoder{stage}b")
-    return keras.Model(inputs, keras.layers.Conv2D(1, 1, padding="same", name="logits")(x), name=name)
+    logits = keras.layers.Conv2D(1 if classes == 2 else classes, 1, padding="same", name="logits")(x)
+    return keras.Model(inputs, logits, name=name)
 
 
-def _pool_factor(side: int, stage: int, name: str) -> int:
-    for factor in (2, 3):
-        if side % factor == 0:
-            return factor
-    raise TrainError(
-        f"{name}: stage {stage} gets a side of {side} px, which neither 2 nor 3 divides",
-        hint="choose an input size with more factors of 2, or fewer stages",
-    )
+def check_size(height_px: int, width_px: int, stages: int, name: str) -> None:
+    """Raise TrainError, with near sizes that work, where a side cannot be divided by 2 or 3 once per stage."""
+    wrong = [
+        f"{what} {side}" for what, side in (("height", height_px), ("width", width_px)) if not _can_pool(side, stages)
+    ]
+    if wrong:
+        sizes = " or ".join(f"{height}x{width}" for height, width in _near_sizes(height_px, width_px, stages))
+        raise TrainError(
+            f"{name} pools {stages} times by 2 or 3, and {' and '.join(wrong)} cannot be divided so without padding",
+            hint=f"use {sizes}, or fewer stages",
+        )
+
+
+def _near_sizes(height_px: int, width_px: int, stages: int) -> list[tuple[int, int]]:
+    """The next workable size below, if there is one, and the next one above."""
+
+    def near(side: int, step: int) -> int:
+        while side > 0 and not _can_pool(side, stages):
+            side += step
+        return side
+
+    found = [(near(height_px, step), near(width_px, step)) for step in (-1, 1)]
+    return [size for size in found if min(size) > 0]
+
+
+def _can_pool(side: int, stages: int) -> bool:
+    for _ in range(stages):
+        factor = _pool_factor(side)
+        if not factor:
+            return False
+        side //= factor
+    return side > 0
+
+
+def _pool_factor(side: int) -> int:
+    """2, or 3 where 2 does not divide the side; 0 where neither does."""
+    return next((factor for factor in (2, 3) if side % factor == 0), 0)
 
 
 def _normalized(x: Any, name: str) -> Any:

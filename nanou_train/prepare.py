@@ -19,7 +19,7 @@ from nanou_train.audit import Audit, audit_dataset
 from nanou_train.data import CARD, CARD_SCHEMA, SPLITS, check_pair
 from nanou_train.errors import DataError
 from nanou_train.images import SUFFIXES, Pixels, camera_pixels, check_contract, open_image, vote
-from nanou_train.labels import BINARY_CLASSES, LabelMap, binary_mask, class_color, load_label_map
+from nanou_train.labels import BINARY_CLASSES, LabelMap, binary_mask, class_color, drivable_names, load_label_map
 from nanou_train.splits import DEFAULT_RATIOS, assign, group_names
 
 Progress = Callable[[str, float], None]
@@ -199,6 +199,7 @@ def _write_card(
     card = {
         "schema": CARD_SCHEMA,
         "classes": list(classes),
+        "drivable": list(labels.drivable if labels else drivable_names(path, classes, None)),
         "colors": ["#{:02x}{:02x}{:02x}".format(*color) for color in palette],
         "groups": dict(sorted(groups.items())),
         "prepared": {

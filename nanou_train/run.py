@@ -95,7 +95,11 @@ def run_dataset(manifest: Mapping[str, Any], data_root: Path | None = None, data
         pass
     elif data_root is None and source["kind"] == "terrain":
         dataset = terrain_dataset(
-            source["counts"], seed=source["seed"], height_px=contract.height_px, width_px=contract.width_px
+            source["counts"],
+            seed=source["seed"],
+            height_px=contract.height_px,
+            width_px=contract.width_px,
+            channels=contract.channels,
         )
     else:
         dataset = load_dataset(DatasetSpec.of(data_root or Path(source["root"]), contract))

@@ -10,8 +10,8 @@ from codegen.model import Preprocessing
 from nanou_train import run
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Dataset, DatasetSpec, load_dataset, read_card, terrain_dataset
-from nanou_train.errors import ConfigError, DataError
-from nanou_train.models import PRESETS, create_model_from_config
+from nanou_train.errors import ConfigError
+from nanou_train.models import check_size, class_count, create_model_from_config
 from nanou_train.saving import load_model, load_weights_into
 
 if TYPE_CHECKING:
@@ -26,33 +26,35 @@ def load_training_data(
     seed: int,
     progress: Callable[[str, float], None] | None = None,
 ) -> tuple[Preprocessing, Dataset]:
-    """The contract of the experiment's model, and its data: given, of a folder, or rendered. Raises DataError."""
-    height, width, _ = PRESETS[config.model_name].input_shape
+    """The contract of the experiment's model, and its data: given, of a folder, or rendered.
+
+    Raises TrainError where a network that the run makes cannot take such pictures, DataError for the data.
+    """
+    height, width, channels = config.input_shape
+    for role in config.created:  # before anything is read or rendered
+        check_size(height, width, len(config.network(role, 2).filters), f"the {role}")
     prepared_filter = read_card(data_root).resize_filter if data_root else ""
-    contract = Preprocessing(height, width, resize_filter=prepared_filter or "box")
+    contract = Preprocessing(height, width, channels, resize_filter=prepared_filter or "box")
     if dataset is None:
         if progress is not None:
             progress("loading the data set" if data_root else "rendering terrain", 0.0)
         dataset = (
             load_dataset(DatasetSpec.of(data_root, contract))
             if data_root
-            else terrain_dataset(config.terrain.model_dump(), seed=seed, height_px=height, width_px=width)
-        )
-    if len(dataset.classes) != 2:
-        raise DataError(
-            f"{dataset.name} has {len(dataset.classes)} classes, the networks give one logit per pixel",
-            hint="join classes to two with `nanou-deploy prepare --label-map`",
+            else terrain_dataset(
+                config.terrain.model_dump(), seed=seed, height_px=height, width_px=width, channels=channels
+            )
         )
     return contract, dataset
 
 
-def initial_student(config: ExperimentConfig) -> keras.Model:
+def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
     """A new student, or the one of an earlier run, rounding and frozen as the configuration says."""
     from nanou_train.fake_quant import is_quantization_aware, quantization_aware
 
-    wanted = PRESETS[config.model_name].input_shape
+    wanted = config.input_shape
     student = (
-        create_model_from_config(config.model_name)
+        create_model_from_config(config.network("student", classes), name=config.model_name)
         if config.start_from is None
         else run.load_student(config.start_from)
     )
@@ -60,7 +62,12 @@ def initial_student(config: ExperimentConfig) -> keras.Model:
     if found != wanted:
         raise ConfigError(
             f"the student of {config.start_from} takes {found}, {config.model_name} takes {wanted}",
-            hint="name the model_name of that run",
+            hint="name the model_name and input_size of that run",
+        )
+    if class_count(student) != classes:
+        raise ConfigError(
+            f"the student of {config.start_from} tells {class_count(student)} classes apart, the data have {classes}",
+            hint="train a new one, or use a data set of the same classes",
         )
     if config.quantization_aware and not is_quantization_aware(student):
         student = quantization_aware(student, ranges=config.activation_ranges)
@@ -70,11 +77,11 @@ def initial_student(config: ExperimentConfig) -> keras.Model:
     return student
 
 
-def given_teacher(config: ExperimentConfig, path: Path) -> keras.Model:
-    """A saved model, or weights alone (.weights.h5) of the preset `teacher_name`."""
+def given_teacher(config: ExperimentConfig, classes: int, path: Path) -> keras.Model:
+    """A saved model, or weights alone (.weights.h5) of the network that the configuration describes as the teacher."""
     if not path.name.endswith(".weights.h5"):
         return load_model(path)
-    teacher = create_model_from_config(config.teacher_name)
+    teacher = create_model_from_config(config.network("teacher", classes), name=config.teacher_name)
     load_weights_into(teacher, path)
     return teacher
 

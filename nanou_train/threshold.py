@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from codegen.load import load_graph
 from codegen.model import QuantizedModel
 from codegen.reference import run_builtin_ref
 from nanou_train.curves import OBJECTIVES, best_threshold, sweep
@@ -19,8 +20,13 @@ def with_threshold(
     """The model with `threshold`, or with the best one for `objective` on the validation part.
 
     `provenance` says which it was, and its test metrics of `int8` are measured anew. Raises TrainError for an unknown
-    objective.
+    objective, and for a model of several output channels, which has no threshold.
     """
+    if load_graph(model.flatbuffer).output.shape[-1] > 1:
+        raise TrainError(
+            f"{model.name} tells {len(model.classes)} classes apart by the highest output, not by a threshold",
+            hint="quantize without a threshold",
+        )
     origin = "given"
     if objective:
         threshold = choose_threshold(model, dataset.val, objective)

@@ -13,6 +13,7 @@ from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, load_experiment
 from nanou_train.constraints import check_before, check_run, violation
 from nanou_train.data import Dataset
 from nanou_train.distill import train_step
+from nanou_train.distribution import find_strategy, is_chief
 from nanou_train.errors import TrainError
 from nanou_train.evaluate import Metrics, constant_mask, evaluate_model
 from nanou_train.fit import FitResult, Progress, train_single_model, train_with_distillation
@@ -114,21 +115,39 @@ def _train_experiment(
     import keras
     import tensorflow as tf
 
+    grow_gpu_memory()
+    chief = is_chief(find_strategy(config.strategy))  # before TensorFlow's first operation
     contract, dataset = load_training_data(config, data_root, dataset, seed=seed, progress=progress)
     facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name}
     if reuse and (metrics := run.completed_metrics(folder, facts)) is not None:
         return _held_to_constraints(config, _completed(folder, metrics), dataset)
-    run.start_run(folder, facts)
-    grow_gpu_memory()
+    if chief:
+        run.start_run(folder, facts)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     try:
         models, histories = _train_models(config, dataset, folder, seed, progress)
     except (TrainError, KeyboardInterrupt) as error:
         status = "failed" if isinstance(error, TrainError) else "interrupted"
-        run.write_manifest(folder, {**facts, "status": status, "error": str(error)})
+        if chief:
+            run.write_manifest(folder, {**facts, "status": status, "error": str(error)})
         raise
-    return _held_to_constraints(config, _finish(folder, facts, config, dataset, models, histories), dataset)
+    metrics = _measure(config, dataset, models)
+    if not chief:
+        return _completed(folder, metrics)
+    _finish(folder, facts, config, models, histories, metrics)
+    return _held_to_constraints(config, _completed(folder, metrics), dataset)
+
+
+def _measure(config: ExperimentConfig, dataset: Dataset, models: Mapping[str, keras.Model]) -> dict[str, Metrics]:
+    """Metrics on the test part, of each model and of the constant mask."""
+    test, classes = dataset.test, dataset.classes
+    metrics = {"constant_mask": constant_mask(dataset.train.masks, test.masks, classes)}
+    for role, model in models.items():
+        metrics[role] = evaluate_model(
+            model, test.images, test.masks, preprocessing_of(model), threshold=config.threshold, classes=classes
+        )
+    return metrics
 
 
 def _held_to_constraints(config: ExperimentConfig, result: TrainResult, dataset: Dataset) -> TrainResult:
@@ -145,15 +164,12 @@ def _finish(
     folder: Path,
     facts: Mapping[str, Any],
     config: ExperimentConfig,
-    dataset: Dataset,
     models: Mapping[str, keras.Model],
     histories: Mapping[str, FitResult],
-) -> TrainResult:
-    """Measure on the test part and write everything; the manifest last, because it declares the run complete."""
-    test, threshold = dataset.test, config.threshold
-    metrics = {"constant_mask": constant_mask(dataset.train.masks, test.masks)}
+    metrics: Mapping[str, Metrics],
+) -> None:
+    """Write everything; the manifest last, because it declares the run complete."""
     for role, model in models.items():
-        metrics[role] = evaluate_model(model, test.images, test.masks, preprocessing_of(model), threshold=threshold)
         save_model(model, folder / f"{role}.keras")
     rows = [{"model": role, **row} for role, result in histories.items() for row in result.history]
     run.write_csv(folder / "metrics.csv", rows)
@@ -163,7 +179,6 @@ def _finish(
     run.write_manifest(folder, {**facts, "status": "completed", "weights": weights, "metrics": metrics})
     for role in models:
         ((config.checkpoint_path or folder) / f"{role}.npz").unlink(missing_ok=True)
-    return _completed(folder, metrics)
 
 
 def _completed(folder: Path, metrics: dict[str, Metrics]) -> TrainResult:
@@ -180,7 +195,8 @@ def _train_models(
 
     models: dict[str, keras.Model] = {}
     histories: dict[str, FitResult] = {}
-    student = initial_student(config)
+    classes = len(dataset.classes)
+    student = initial_student(config, classes)
     if config.constraints is not None:
         check_before(config.constraints, student)
     if config.use_nas:
@@ -189,10 +205,12 @@ def _train_models(
     place = config.checkpoint_path or folder
     place.mkdir(parents=True, exist_ok=True)
     if config.use_distillation and config.teacher_weights is not None:
-        teacher = models["teacher"] = given_teacher(config, config.teacher_weights)
+        teacher = models["teacher"] = given_teacher(config, classes, config.teacher_weights)
     elif config.use_distillation:
         share = config.teacher_epochs / (config.teacher_epochs + config.epochs)
-        teacher = models["teacher"] = create_model_from_config(config.teacher_name)
+        teacher = models["teacher"] = create_model_from_config(
+            config.network("teacher", classes), name=config.teacher_name
+        )
         teacher_config = config.model_copy(
             update={
                 "epochs": config.teacher_epochs,

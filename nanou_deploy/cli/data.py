@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import json_option
+from nanou_deploy.cli.options import FrameSize, json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
@@ -24,18 +24,6 @@ group_by_option = click.option(
 )
 
 
-class _Size(click.ParamType[tuple[int, int]]):
-    name = "HxW"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        height, _, width = str(value).lower().partition("x")
-        if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-            self.fail(f"{value!r} is no size; write height and width, such as 60x80", param, ctx)
-        return int(height), int(width)
-
-
 @click.command(short_help="Make a data set from images and masks.")
 @click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images, searched deeply.")
 @click.option("--masks", type=click.Path(path_type=Path), required=True, help="Folder of masks, of the same names.")
@@ -43,7 +31,7 @@ class _Size(click.ParamType[tuple[int, int]]):
 @click.option("--label-map", type=click.Path(path_type=Path), help="YAML or JSON: classes and their mask values.")
 @click.option("--mask-suffix", default="", help="What mask names have after the image's, such as _L.")
 @group_by_option
-@click.option("--size", type=_Size(), default="60x80", show_default=True, help="Height and width of the model's input.")
+@click.option("--size", type=FrameSize(), default="60x80", show_default=True, help="Height and width for the model.")
 @click.option("--filter", "resize_filter", default="box", show_default=True, help="Resize filter, by Pillow's name.")
 @click.option("--ratios", type=(float, float, float), default=(0.7, 0.15, 0.15), show_default=True, metavar="T V T")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the assignment of groups to splits.")

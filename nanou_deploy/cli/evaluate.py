@@ -133,7 +133,7 @@ def _dataset(model: QuantizedModel | None, run_folder: Path | None, data: Path |
     if run_folder is not None:
         return run.run_dataset(run.read_manifest(run_folder))
     contract = _contract(model, run_folder)[0]
-    size = {"height_px": contract.height_px, "width_px": contract.width_px}
+    size = {"height_px": contract.height_px, "width_px": contract.width_px, "channels": contract.channels}
     return terrain_dataset(TerrainCounts().model_dump(), seed=0, **size)
 
 

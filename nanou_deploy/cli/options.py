@@ -81,6 +81,20 @@ camera_option = click.option(
 )
 
 
+class FrameSize(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """Height and width in pixels."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        height, _, width = str(value).lower().partition("x")
+        if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+            self.fail(f"{value!r} is no size; write height and width, such as 60x80", param, ctx)
+        return int(height), int(width)
+
+
 def objective_options(command: _Command) -> _Command:
     """--optimize, --max-ram and --max-flash, handed to the command as one `objective`."""
 

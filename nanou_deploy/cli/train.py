@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from nanou_deploy.cli.options import json_option
+from nanou_deploy.cli.options import FrameSize, json_option
 from nanou_deploy.cli.output import emit_json, emit_table
 
 METRIC_NAMES = ("miou", "iou_drivable", "iou_background", "f1", "precision", "recall")
+AVERAGED = ("miou", "f1", "precision", "recall")  # shown in any case; with other classes, the IoU of each as well
 
 data_option = click.option(
     "--data",
@@ -65,6 +66,7 @@ class _Reporter:
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("runs/default"), show_default=True, help="Run folder."
 )
+@click.option("--size", type=FrameSize(), help="Height and width of the model's input, such as 48x64.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the student instead of the experiment's.")
 @click.option("--from", "start_from", type=click.Path(path_type=Path), help="Go on with this run's student.")
 @click.option("--freeze", type=click.Choice(["nothing", "encoder"]), help="What of it to leave as it is.")
@@ -75,6 +77,7 @@ def train(
     experiment: str,
     config: Path | None,
     output: Path,
+    size: tuple[int, int] | None,
     epochs: int | None,
     start_from: Path | None,
     freeze: str | None,
@@ -86,7 +89,7 @@ def train(
     from nanou_train.config import DEFAULT_CONFIG
     from nanou_train.train import train_model
 
-    given = {"epochs": epochs, "start_from": start_from, "freeze": freeze}
+    given = {"input_size": size, "epochs": epochs, "start_from": start_from, "freeze": freeze}
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     with training_progress() as progress:
         result = train_model(
@@ -110,11 +113,12 @@ def train(
 
 
 def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
-    """One line per predictor, in per cent."""
-    columns = ("", *(name.replace("_", " ") for name in METRIC_NAMES))
+    """One line per predictor, in per cent: two classes have METRIC_NAMES, more have AVERAGED and the IoU of each."""
+    found = [name for name in next(iter(rows.values())) if name.startswith("iou_")]
+    names = METRIC_NAMES if set(found) < set(METRIC_NAMES) else (AVERAGED[0], *found, *AVERAGED[1:])
+    columns = ("", *(name.replace("_", " ") for name in names))
     lines = (
-        (name.replace("_", " "), *(f"{100 * metrics[metric]:.1f}" for metric in METRIC_NAMES))
-        for name, metrics in rows.items()
+        (role.replace("_", " "), *(f"{100 * metrics[name]:.1f}" for name in names)) for role, metrics in rows.items()
     )
     emit_table(columns, lines, right=range(1, len(columns)))
 

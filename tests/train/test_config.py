@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, experiment_names, load_experiment, sweep_points
 from nanou_train.errors import ConfigError
+from nanou_train.models import PRESETS, ModelConfig
 
 
 def _write(tmp_path: Path, text: str) -> Path:
@@ -47,6 +49,11 @@ def test_children_override_parents_and_arguments_override_both(tmp_path: Path) -
         ("experiments: {demo: {epochs: many}}", "epochs = 'many'", "epochs"),
         ("experiments: {demo: {terrain: {trian: 3}}}", r"terrain\.trian", "train"),
         ("experiments: {demo: {model_name: nano}}", 'model_name "nano" is no model preset', "nano_u"),
+        ("experiments: {demo: {model: {architecture: nano_u, filters: []}}}", r"model\.filters", "model"),
+        ("experiments: {demo: {model: {architecture: vgg}}}", r"model\.architecture = 'vgg'", "model"),
+        ("experiments: {demo: {input_size: [48]}}", r"input_size", "input_size"),
+        ("experiments: {demo: {input_channels: 4}}", r"input_channels = 4", "input_channels"),
+        ("experiments: {demo: {strategy: all}}", r"strategy = 'all'", "strategy"),
         ("experiments: {demo: [1]}", "is no mapping", "KEY"),
         ("experiments: [", "line 1: not YAML", "line"),
         ("other: 1", "has no experiments", "experiments"),
@@ -129,3 +136,12 @@ def test_a_bare_off_and_the_former_truth_values_mean_a_strength(tmp_path: Path) 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*absent\.yaml"):
         load_experiment(tmp_path / "absent.yaml", "demo")
+
+
+def test_networks_by_mapping_take_the_input_of_the_experiment(tmp_path: Path) -> None:
+    text = "model: {architecture: nano_u, filters: [4, 8], bottleneck: 8}, teacher_name: bu_net_small"
+    path = _write(tmp_path, f"experiments: {{demo: {{{text}, input_size: [36, 48], input_channels: 1}}}}")
+    config = load_experiment(path, "demo")
+    assert config.network("student", 3) == ModelConfig("nano_u", (36, 48, 1), (4, 8), 8, True, 3)
+    assert config.network("teacher", 2) == replace(PRESETS["bu_net_small"], input_shape=(36, 48, 1))
+    assert load_experiment(path, "demo", {"model": None}).network("student", 2).filters == PRESETS["nano_u"].filters

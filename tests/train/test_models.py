@@ -18,6 +18,7 @@ from nanou_train import terrain
 from nanou_train.errors import ConfigError, TrainError
 from nanou_train.models import (
     PRESETS,
+    class_count,
     count_parameters,
     create_bu_net,
     create_model_from_config,
@@ -137,6 +138,13 @@ def test_any_depth_and_skips(
     assert not [layer for layer in create(input_shape, filters, 8, skips=False).layers if layer.name.endswith("_join")]
 
 
+@pytest.mark.parametrize(("classes", "logits"), [(2, 1), (3, 3), (32, 32)])
+def test_two_classes_share_one_logit(classes: int, logits: int) -> None:
+    model = create_nano_u((24, 32, 1), (4,), 4, classes=classes)
+    assert model.output_shape == (None, 24, 32, logits)
+    assert class_count(model) == classes
+
+
 def test_documented_defaults() -> None:
     assert create_nano_u().input_shape == (None, 48, 64, 3)
     assert create_nano_u().name == "nano_u"
@@ -163,8 +171,14 @@ def test_inference_does_not_depend_on_the_batch() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(TrainError, match="stage 2 gets a side of 25 px"):
+    with pytest.raises(TrainError, match="height 50 cannot be divided") as size:
         create_nano_u((50, 64, 3), (4, 8))
+    assert size.value.hint == "use 48x64 or 52x64, or fewer stages"
+    with pytest.raises(TrainError, match="height 1 and width 70") as size:
+        create_nano_u((1, 70, 3), (4, 8, 8))
+    assert size.value.hint == "use 8x72, or fewer stages"
+    with pytest.raises(TrainError, match="1 classes"):
+        create_nano_u((48, 64, 3), (4,), 4, classes=1)
     with pytest.raises(TrainError, match="filters"):
         create_nano_u((48, 64, 3), ())
     with pytest.raises(ConfigError, match="nano_v") as caught:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.load import load_graph
 from nanou_train.augment import augment, augment_with_logits
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Dataset, terrain_dataset
@@ -247,3 +248,30 @@ def test_the_running_average_is_what_a_training_keeps(small: Dataset) -> None:
     for one, other in zip(plain, quick, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert max(float(np.abs(one - other).max()) for one, other in zip(plain, slow, strict=True)) > 1e-3
+
+
+def test_grey_pictures_of_another_size(tmp_path: Path) -> None:
+    """Nothing but the configuration says it: 20x28, one channel, networks by mapping; and on to the int8 model."""
+    from nanou_train.export import quantize_run
+    from nanou_train.train import train_model
+
+    network = {"architecture": "nano_u", "filters": [4, 4], "bottleneck": 4, "skips": False}
+    settings: dict[str, Any] = {**TINY, "model": network, "use_distillation": False, "input_channels": 1}
+    result = train_model(
+        experiment_name="quick_test", output_dir=tmp_path, augment="full", input_size=(20, 28), **settings
+    )
+    assert result["error"] == ""
+    model = quantize_run(result["experiment_dir"])
+    graph = load_graph(model.flatbuffer)
+    assert (graph.input.shape, graph.output.shape) == ((1, 20, 28, 1), (1, 20, 28, 1))
+    assert model.preprocessing.channels == 1
+
+
+def test_a_size_that_needs_padding_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    from nanou_train.train import train_model
+
+    result = train_model(experiment_name="quick_test", output_dir=tmp_path, input_size=(50, 70), **TINY)
+    assert result["status"] == "failed"
+    assert "the student pools 3 times by 2 or 3, and height 50 and width 70 cannot" in result["error"]
+    assert result["error"].endswith("use 48x64 or 54x72, or fewer stages")
+    assert not list(tmp_path.iterdir())
