@@ -40,6 +40,7 @@ class Board:
     psram_bytes: int = 0
     psram: Psram = "none"
     flash_mode: str = "dio"
+    flash_mhz: int = 80
     line: Line = "uart"
     pio_board: str | None = None
     idf_target: str | None = None
@@ -221,6 +222,7 @@ _TABLE = (
         psram_bytes=32 * MIB,
         psram="hex",
         flash_mode="qio",
+        flash_mhz=40,  # ESP-IDF allows no more where the chip may be of revision 0
         pio_board="esp32-p4-evboard",
         idf_target="esp32p4",
         platform="pioarduino",
