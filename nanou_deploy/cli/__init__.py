@@ -19,6 +19,7 @@ _COMMANDS = {  # in the order of a first project; the value is the module that d
     "quantize": "train",
     "inspect": "inspect",
     "generate": "generate",
+    "export": "export",
     "build": "build",
     "verify": "verify",
     "bench": "bench",
