@@ -38,7 +38,7 @@ class Preprocessing:
     """How camera pixels become model input. Every stage (training, goldens, firmware) uses this one.
 
     A pixel component v in 0..255 becomes (v / 255 - mean) / std. Images of another size are resized with
-    Pillow's `resize_filter` ("box" = area average) after conversion to RGB.
+    Pillow's `resize_filter` ("box" = area average) after conversion to RGB, or to grey (L) for one channel.
     """
 
     height_px: int
@@ -63,6 +63,21 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
+class CameraSize:
+    """What the device's camera delivers: RGB565 frames of this size, which the contract resizes as a whole."""
+
+    width_px: int = 160
+    height_px: int = 120
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.width_px <= 4096 and 1 <= self.height_px <= 4096):
+            raise ModelError(f"no camera gives {self} pixels", hint="write WIDTHxHEIGHT, each 1 to 4096: 160x120")
+
+    def __str__(self) -> str:
+        return f"{self.width_px}x{self.height_px}"
+
+
+@dataclass(frozen=True)
 class QuantizedModel:
     """A full-int8 .tflite file and its contract. `threshold` is a probability in (0, 1)."""
 
@@ -71,6 +86,7 @@ class QuantizedModel:
     preprocessing: Preprocessing
     threshold: float = 0.5
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    camera: CameraSize = CameraSize()
 
     def __post_init__(self) -> None:
         """The name goes into C comments and string literals, so it is held to a plain alphabet."""
@@ -102,6 +118,7 @@ def sidecar(model: QuantizedModel) -> dict[str, Any]:
         "sha256": model.sha256,
         "threshold": model.threshold,
         "preprocessing": asdict(model.preprocessing),
+        "camera": asdict(model.camera),
         "provenance": dict(model.provenance),
     }
 
@@ -138,6 +155,7 @@ def load_model(path: Path) -> QuantizedModel:
             preprocessing=Preprocessing(**stated["preprocessing"]),
             threshold=float(stated["threshold"]),
             provenance=stated["provenance"],
+            camera=CameraSize(**stated.get("camera", {})),
         )
         stated_sha256, schema = stated["sha256"], stated["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -8,22 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 import codegen
+from codegen.camera import CHANNELS, camera_context
 from codegen.compile import Compiled
 from codegen.contract import decision_threshold, input_lookup
 from codegen.ir import Graph
 from codegen.model import QuantizedModel
-from codegen.oracle import run_oracle
+from codegen.oracle import trace_oracle
 from codegen.place import ALIGNMENT_BYTES
 from codegen.proof import Proofs, prove
-from codegen.render_aot import aot_files, number_lines
+from codegen.render_aot import aot_files, number_lines, traced_stages
 from codegen.render_tflm import tflm_dependencies, tflm_files
 from codegen.resources import api_header, template_environment
 from codegen.tflm_arena import ArenaBudget
@@ -53,6 +54,7 @@ class LibraryFacts:
     macs: int  # 0: unknown
     golden_crc32: int
     proofs: str  # C: what was proven, and NANOU_STACK_BYTES
+    golden_layers: int = 0  # listed in nanou_golden.c
 
 
 def golden_frame(size_bytes: int, seed: int = GOLDEN_SEED) -> npt.NDArray[np.int8]:
@@ -76,17 +78,48 @@ def render_aot(compiled: Compiled) -> RenderedProject:
     proofs = prove(compiled, sources)
     if proofs.failures:  # a defect of this compiler, never of the model
         raise AssertionError("; ".join(proofs.failures))
-    frame = golden_frame(graph.input.size_bytes).reshape(graph.input.shape)
+    values = trace_oracle(graph, golden_frame(graph.input.size_bytes).reshape(graph.input.shape))
+    layers = golden_layers(compiled, values)
+    sources["src/nanou_golden.c"] = _golden_file(compiled, layers)
     facts = LibraryFacts(
         "aot",
         plan.arena_bytes,
         plan.rows_arena_bytes,
         plan.working_bytes,
         plan.macs,
-        golden_crc32(run_oracle(graph, frame)),
+        golden_crc32(values[graph.output.index]),
         _proof_block(proofs),
+        len(layers),
     )
     return _library(compiled.model, graph, facts, sources)
+
+
+@dataclass(frozen=True)
+class GoldenLayer:
+    """What one layer computes for the golden input: CRC-32 of its operator's output as the arena stores it."""
+
+    name: str
+    operator_index: int
+    crc32: int
+
+
+def golden_layers(compiled: Compiled, values: Mapping[int, npt.NDArray[np.int8]]) -> tuple[GoldenLayer, ...]:
+    """Of the stages that give an operator's whole output, in the file's order. `values`: the oracle's, by tensor."""
+    stages = traced_stages(compiled.program)
+    stored = [(values[s.output].astype(np.int16) + s.kernel.output.bias).astype(np.uint8).tobytes() for s in stages]
+    return tuple(
+        GoldenLayer(f"{stage.operator_index} {stage.stem}", stage.operator_index, zlib.crc32(data))
+        for stage, data in zip(stages, stored, strict=True)
+    )
+
+
+def _golden_file(compiled: Compiled, layers: Sequence[GoldenLayer]) -> str:
+    context = {
+        "generator": f"nanou-deploy {codegen.__version__}",
+        "model": compiled.model,
+        "golden_layers": [{**asdict(layer), "crc32": f"0x{layer.crc32:08x}u"} for layer in layers],
+    }
+    return template_environment().get_template("aot/nanou_golden.c.j2").render(context)
 
 
 def _proof_block(proofs: Proofs) -> str:
@@ -114,6 +147,10 @@ def _component_manifest() -> str:
 
 def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:
     environment = template_environment()
+    _, height_px, width_px, channels = graph.input.shape
+    contract = replace(model.preprocessing, height_px=height_px, width_px=width_px, channels=channels)
+    sees = channels in CHANNELS  # else it is no picture, and there is no nanou_camera.h
+    common = ("nanou_contract.c", "nanou_camera.c") if sees else ("nanou_contract.c",)
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",
         "model": model,
@@ -125,16 +162,21 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
         "golden_seed": f"0x{GOLDEN_SEED:08x}u",
         "golden_crc32": f"0x{facts.golden_crc32:08x}u",
         "input_lookup": number_lines(input_lookup(model, graph), 16),
-        "sources": sorted(path for path in (*sources, "src/nanou_contract.c") if path.endswith((".c", ".cc"))),
+        "sources": sorted(path for path in (*sources, *(f"src/{n}" for n in common)) if path.endswith((".c", ".cc"))),
         "languages": "C CXX" if facts.runtime == "tflm" else "C",
         "requires": ["esp-tflite-micro"] if facts.runtime == "tflm" else [],
+        **(camera_context(contract, model.camera) if sees else {}),
     }
     files = dict(sources)
     files["include/nanou.h"] = api_header()
-    for name in ("include/nanou_model.h", "src/nanou_contract.c", "CMakeLists.txt", "library.json"):
-        template = environment.get_template(f"common/{name.rsplit('/', 1)[-1]}.j2")
-        files[name] = template.render(context)
-    return with_manifest(files, {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name})
+    headers = ("nanou_model.h", "nanou_camera.h") if sees else ("nanou_model.h",)
+    context["headers"] = ", ".join(f'"{name}"' for name in ("nanou.h", *headers))
+    folders = {"": ("CMakeLists.txt", "library.json"), "include/": headers, "src/": common}
+    for folder, names in folders.items():
+        for name in names:
+            files[folder + name] = environment.get_template(f"common/{name}.j2").render(context)
+    about = {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name}
+    return with_manifest(files, {**about, "camera": str(model.camera)} if sees else about)
 
 
 def with_manifest(files: Mapping[str, str], about: Mapping[str, str]) -> RenderedProject:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +14,7 @@ from codegen import reference
 from codegen.compile import Compiled, compile_model
 from codegen.errors import UnsupportedError
 from codegen.load import load_graph
-from codegen.model import QuantizedModel, load_model
+from codegen.model import CameraSize, QuantizedModel, load_model
 from codegen.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.oracle import run_oracle
 from codegen.render import RenderedProject, Runtime, golden_crc32, golden_frame, render_aot, render_tflm
@@ -43,8 +43,9 @@ def _silent(_message: str) -> None:
 # ---- Models and libraries --------------------------------------------------------------------------------------
 
 
-def open_model(path: Path | None) -> QuantizedModel:
-    """The model at `path` (a .tflite file or a run folder), or the one that ships with nanou-deploy."""
+def open_model(path: Path | None, camera: CameraSize | None = None) -> QuantizedModel:
+    """The model at `path` (a .tflite file or a run folder), or the one that ships with nanou-deploy; for pictures of
+    `camera` instead of what its sidecar states."""
     if path is None:
         path = models_folder() / DEFAULT_MODEL
     if path.is_dir():
@@ -53,7 +54,8 @@ def open_model(path: Path | None) -> QuantizedModel:
                 f"{path} holds no model.tflite", hint=f"make it with `nanou-deploy quantize --run {path}`"
             )
         path = path / "model.tflite"
-    return load_model(path)
+    model = load_model(path)
+    return replace(model, camera=camera) if camera else model
 
 
 def render_library(

@@ -40,15 +40,23 @@ def test_u_net_is_exact(board: str, tmp_path: Path, require_tool: RequireTool) -
 
 @pytest.mark.parametrize(
     ("board", "count"),
-    [("host", 30), ("rv32-qemu", 4), ("esp32c3-sim", 1), ("cortex-m4-qemu", 3), ("cortex-m7-qemu", 1)],
+    [
+        ("host", 30),
+        ("rv32-qemu", 4),
+        ("esp32c3-sim", 1),
+        ("esp32c6-sim", 1),
+        ("cortex-m4-qemu", 3),
+        ("cortex-m7-qemu", 1),
+    ],
 )
 def test_default_model(
     board: str, count: int, require_tool: RequireTool, require_module: Callable[[str], None]
 ) -> None:
     if board == "rv32-qemu":
         require_tool("qemu-system-riscv32")
-    if board == "esp32c3-sim":
+    if board.endswith("-sim"):
         require_module("labwired")
+        require_module("esptool")
         require_tool("riscv64-unknown-elf-gcc")
     if board.startswith("cortex"):
         require_tool("qemu-system-arm")

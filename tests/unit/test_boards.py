@@ -13,6 +13,7 @@ def test_names_of_the_boards() -> None:
         "host",
         "rv32-qemu",
         "esp32c3-sim",
+        "esp32c6-sim",
         "cortex-m4-qemu",
         "cortex-m7-qemu",
         "xtensa-qemu",
