@@ -45,7 +45,7 @@ def open_link(address: str) -> Link:
         return ProcessLink(rest)
     if kind == "sim":
         image, _, chip = rest.rpartition("@")
-        return SimulatorLink(Path(image), chip)
+        return SimulatorLink(Path(image or chip), chip if image else "")
     if kind == "tcp":
         return SocketLink(rest.removeprefix("//"))
     return SerialLink(address)
@@ -201,17 +201,29 @@ class ProcessLink:
 
 
 class SimulatorLink:
-    """A program on a simulated chip. The chip's time passes only while somebody reads."""
+    """A program on a simulated chip: an ELF file, or the flash image that would be flashed (.bin), which states its
+    chip. The chip's time passes only while somebody reads."""
 
     slowness = SIMULATOR_SLOWNESS
 
-    def __init__(self, image: Path, chip: str) -> None:
+    def __init__(self, image: Path, chip: str = "") -> None:
+        from nanou_deploy.flash_image import flash_image_elf, read_flash_image
         from nanou_deploy.toolchain import find_labwired
 
         find_labwired()
         if not image.is_file():
             raise DeviceAbsent(f"there is no image {image}", hint="sim:IMAGE@CHIP, for example sim:device.elf@esp32c3")
-        command = [sys.executable, "-P", simulator.__file__, str(image.resolve()), chip]
+        self._folder = tempfile.TemporaryDirectory(prefix="nanou-")
+        program = Path(self._folder.name, "image.elf")
+        if image.suffix == ".bin":
+            flash = read_flash_image(image.read_bytes())
+            program.write_bytes(flash_image_elf(flash))
+            if chip not in ("", flash.chip):
+                raise DeviceAbsent(f"{image} is for the {flash.chip}, not the {chip}", hint="leave out what follows @")
+            chip = flash.chip
+        else:
+            program.write_bytes(image.read_bytes())
+        command = [sys.executable, "-P", simulator.__file__, str(program), chip]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._name = f"{image.name} on {chip}"
         self._pending = b""
@@ -245,6 +257,7 @@ class SimulatorLink:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._folder.cleanup()
         for stream in (self._process.stdin, self._process.stdout):
             if stream and not stream.closed:
                 with contextlib.suppress(OSError):  # what was not flushed has no reader
