@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.errors import ModelError
-from codegen.model import CameraSize, Preprocessing
+from codegen.model import CameraSize, Preprocessing, QuantizedModel
 from codegen.render_aot import number_lines
+from codegen.resources import template_environment
 
 PRECISION_BITS = 32 - 8 - 2  # Pillow's
 CHANNELS = (1, 3)  # of a model that a camera can feed: Pillow's L, or red, green and blue
@@ -108,15 +109,18 @@ def resize_axis(in_px: int, out_px: int, resize_filter: str) -> Axis:
         windows = [(source, [1 << PRECISION_BITS]) for source in _nearest(in_px, out_px)]
     else:
         windows = [_window(i, in_px, out_px, resize_filter) for i in range(out_px)]
-    taps = max(len(weights) for _, weights in windows)
-    first = [min(start, in_px - taps) for start, _ in windows]
+    ends = [start + len(weights) for start, weights in windows]
+    # Rows are read once, so no window may begin before an earlier one does; zeros in between make that possible.
+    first = np.minimum.accumulate([start for start, _ in windows[::-1]])[::-1]
+    taps = int(np.max(ends - first))
+    first = np.minimum(first, in_px - taps)
     table = np.zeros((out_px, taps), np.int32)
     for row, begin, (start, weights) in zip(table, first, windows, strict=True):
         row[start - begin : start - begin + len(weights)] = weights
     # A power of two in all weights need not be multiplied in and shifted out: two halves are 1 and 1, shifted by 1.
     every_bit = int(np.bitwise_or.reduce(np.abs(table), axis=None))
     common = (every_bit & -every_bit).bit_length() - 1
-    axis = Axis(np.array(first, np.int32), table >> common, PRECISION_BITS - common)
+    axis = Axis(first.astype(np.int32), table >> common, PRECISION_BITS - common)
     if max(map(abs, axis.extremes)) >= 1 << 31:  # Pillow's two spare bits rule it out for each of these filters
         raise AssertionError(f"{resize_filter} {in_px} -> {out_px} overflows 32 bits")
     return axis
@@ -153,8 +157,22 @@ def _window(i: int, in_px: int, out_px: int, resize_filter: str) -> tuple[int, l
 # ---- Rendering -------------------------------------------------------------------------------------------------
 
 
-def camera_context(preprocessing: Preprocessing, camera: CameraSize) -> Mapping[str, Any]:
-    """What templates/common/nanou_camera.{h,c}.j2 print. Raises ModelError for an unknown filter or colour order."""
+def camera_files(model: QuantizedModel, preprocessing: Preprocessing, generator: str) -> dict[str, str]:
+    """The library's nanou_camera.{h,c}, for pictures of `model.camera`; no files for an input that is no picture.
+
+    `preprocessing` states the input's size. Raises ModelError for an unknown filter or colour order.
+    """
+    if preprocessing.channels not in CHANNELS:
+        return {}
+    context = {"generator": generator, "model": model, **_context(preprocessing, model.camera)}
+    templates = template_environment()
+    return {
+        f"{folder}/nanou_camera.{suffix}": templates.get_template(f"common/nanou_camera.{suffix}.j2").render(context)
+        for folder, suffix in (("include", "h"), ("src", "c"))
+    }
+
+
+def _context(preprocessing: Preprocessing, camera: CameraSize) -> Mapping[str, Any]:
     if preprocessing.color_order not in ("RGB", "BGR"):
         raise ModelError(
             f"the preprocessing contract has colour order {preprocessing.color_order!r}", hint="known are RGB, BGR"

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 import codegen
-from codegen.camera import CHANNELS, camera_context
+from codegen.camera import camera_files
 from codegen.compile import Compiled
 from codegen.contract import decision_threshold, input_lookup
 from codegen.ir import Graph
@@ -147,12 +147,12 @@ def _component_manifest() -> str:
 
 def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:
     environment = template_environment()
+    generator = f"nanou-deploy {codegen.__version__}"
     _, height_px, width_px, channels = graph.input.shape
     contract = replace(model.preprocessing, height_px=height_px, width_px=width_px, channels=channels)
-    sees = channels in CHANNELS  # else it is no picture, and there is no nanou_camera.h
-    common = ("nanou_contract.c", "nanou_camera.c") if sees else ("nanou_contract.c",)
+    sources = {**sources, **camera_files(model, contract, generator)}
     context = {
-        "generator": f"nanou-deploy {codegen.__version__}",
+        "generator": generator,
         "model": model,
         "facts": facts,
         "input": _frame(graph, graph.inputs[0]),
@@ -162,21 +162,18 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
         "golden_seed": f"0x{GOLDEN_SEED:08x}u",
         "golden_crc32": f"0x{facts.golden_crc32:08x}u",
         "input_lookup": number_lines(input_lookup(model, graph), 16),
-        "sources": sorted(path for path in (*sources, *(f"src/{n}" for n in common)) if path.endswith((".c", ".cc"))),
+        "sources": sorted(path for path in (*sources, "src/nanou_contract.c") if path.endswith((".c", ".cc"))),
+        "headers": ["nanou.h", "nanou_model.h", *(["nanou_camera.h"] if "include/nanou_camera.h" in sources else [])],
         "languages": "C CXX" if facts.runtime == "tflm" else "C",
         "requires": ["esp-tflite-micro"] if facts.runtime == "tflm" else [],
-        **(camera_context(contract, model.camera) if sees else {}),
     }
     files = dict(sources)
     files["include/nanou.h"] = api_header()
-    headers = ("nanou_model.h", "nanou_camera.h") if sees else ("nanou_model.h",)
-    context["headers"] = ", ".join(f'"{name}"' for name in ("nanou.h", *headers))
-    folders = {"": ("CMakeLists.txt", "library.json"), "include/": headers, "src/": common}
-    for folder, names in folders.items():
-        for name in names:
-            files[folder + name] = environment.get_template(f"common/{name}.j2").render(context)
-    about = {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name}
-    return with_manifest(files, {**about, "camera": str(model.camera)} if sees else about)
+    for name in ("include/nanou_model.h", "src/nanou_contract.c", "CMakeLists.txt", "library.json"):
+        template = environment.get_template(f"common/{name.rsplit('/', 1)[-1]}.j2")
+        files[name] = template.render(context)
+    about = {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name, "camera": str(model.camera)}
+    return with_manifest(files, about)
 
 
 def with_manifest(files: Mapping[str, str], about: Mapping[str, str]) -> RenderedProject:

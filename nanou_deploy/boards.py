@@ -13,6 +13,7 @@ from nanou_deploy.errors import DeployError
 Kind = Literal["host", "qemu", "sim", "hardware"]
 Psram = Literal["none", "quad", "octal", "hex"]
 Platform = Literal["espressif32", "pioarduino"]
+Line = Literal["uart", "usb"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -24,7 +25,7 @@ class Board:
 
     `isa` is what the compiler is told; for the ESP32-S3 in simulation that is what the ESP32 has too. `pio_board` and
     `idf_target` are PlatformIO's and ESP-IDF's names, None off hardware, where `platform` builds. `psram` is how many
-    lines it has: 4, 8 or 16. `emulated_as` names the board on which code for this one is verified here.
+    lines it has: 4, 8 or 16. `line` is what its plug leads to: a UART by a bridge, or the chip's own USB. `emulated_as` names the board on which code for this one is verified here.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Board:
     psram_bytes: int = 0
     psram: Psram = "none"
     flash_mode: str = "dio"
+    line: Line = "uart"
     pio_board: str | None = None
     idf_target: str | None = None
     platform: Platform = "espressif32"
@@ -128,6 +130,7 @@ _TABLE = (
         psram_bytes=8 * MIB,
         psram="octal",
         flash_mode="qio",
+        line="usb",
         pio_board="esp32-s3-eye",  # our own: firmware/boards/esp32-s3-eye.json
         idf_target="esp32s3",
         emulated_as="rv32-qemu",
@@ -144,6 +147,7 @@ _TABLE = (
         psram_bytes=8 * MIB,
         psram="octal",
         flash_mode="qio",
+        line="usb",
         pio_board="seeed_xiao_esp32s3",
         idf_target="esp32s3",
         emulated_as="rv32-qemu",

@@ -46,7 +46,7 @@ def encode_rgb565(pixels: Pixels, *, big_endian: bool) -> bytes:
 
 def camera_frame(image: Image.Image, size: CameraSize, *, big_endian: bool) -> bytes:
     """Any picture as the camera would have delivered it: RGB565 bytes of `size`."""
-    scaled = image.convert("RGB").resize((size.width_px, size.height_px), Image.Resampling.BOX)
+    scaled = image.convert("RGB").resize((size.width_px, size.height_px), Image.Resampling.BICUBIC)
     return encode_rgb565(np.asarray(scaled, np.uint8), big_endian=big_endian)
 
 

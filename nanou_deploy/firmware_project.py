@@ -31,6 +31,8 @@ _CHIP_SETTINGS: Mapping[str, Sequence[str]] = {
     ),
     "esp32p4": ("CONFIG_ESP32P4_SELECTS_REV_LESS_V3=y", "CONFIG_CACHE_L2_CACHE_256KB=y"),
 }
+# firmware/src/port_esp.c talks to the host where ESP-IDF's console is.
+_LINE_SETTINGS: Mapping[str, Sequence[str]] = {"uart": (), "usb": ("CONFIG_ESP_CONSOLE_USB_SERIAL_JTAG=y",)}
 _PSRAM_SETTINGS: Mapping[str, Sequence[str]] = {
     "none": (),
     "quad": ("CONFIG_SPIRAM=y", "CONFIG_SPIRAM_MODE_QUAD=y", "CONFIG_SPIRAM_SPEED_80M=y"),
@@ -153,7 +155,7 @@ def _environment(board: Board, root: str, arena_in_psram: bool) -> dict[str, obj
         "flash_mb": (board.flash_bytes or 0) // MIB,
         "flash_mode": board.flash_mode,
         "defaults": f"{root}boards/sdkconfig.defaults;{root}boards/{board.name}.sdkconfig",
-        "chip_settings": _CHIP_SETTINGS.get(board.idf_target or "", ()),
+        "chip_settings": (*_CHIP_SETTINGS.get(board.idf_target or "", ()), *_LINE_SETTINGS[board.line]),
         "psram_settings": psram,
         "arena_in_psram": arena_in_psram,
     }

@@ -57,33 +57,34 @@ static driving_fault_t judge(driving_t *driving, const camera_frame_t *frame, ui
     return now_us - taken_us > driving->navigation.policy->stale_us ? DRIVING_STALE : DRIVING_OK;
 }
 
-/* Everything but the motors. */
-static driving_fault_t take_and_judge(driving_t *driving) {
-    if (!driving->is_proven) {
-        return DRIVING_UNPROVEN;
-    }
-    camera_frame_t frame;
-    const uint64_t start_us = port_time_us();
-    const int taken = port_camera_take(&frame);
-    if (taken != PORT_CAMERA_OK) {
-        return taken == PORT_CAMERA_NONE ? DRIVING_NO_CAMERA : DRIVING_CAMERA_FAILED;
-    }
-    const uint64_t taken_us = port_time_us();
-    const driving_fault_t fault = judge(driving, &frame, taken_us, (uint32_t)(taken_us - start_us));
-    if (driving->observer != NULL && (fault == DRIVING_OK || fault == DRIVING_STALE)) {
-        driving->observer(driving->user, driving, &frame);
-    }
-    port_camera_give();
-    return fault;
-}
-
-driving_fault_t driving_turn(driving_t *driving) {
-    driving->fault = take_and_judge(driving);
-    if (driving->fault == DRIVING_OK) {
+/* Tells the motors; returns `fault`. */
+static driving_fault_t act(driving_t *driving, driving_fault_t fault) {
+    driving->fault = fault;
+    if (fault == DRIVING_OK) {
         port_drive(driving->decision.go, driving->decision.steer);
     } else {
         driving->faults++;
         driving_pause(driving);
     }
-    return driving->fault;
+    return fault;
+}
+
+driving_fault_t driving_turn(driving_t *driving) {
+    if (!driving->is_proven) {
+        return act(driving, DRIVING_UNPROVEN);
+    }
+    camera_frame_t frame;
+    const uint64_t start_us = port_time_us();
+    const int taken = port_camera_take(&frame);
+    if (taken != PORT_CAMERA_OK) {
+        return act(driving, taken == PORT_CAMERA_NONE ? DRIVING_NO_CAMERA : DRIVING_CAMERA_FAILED);
+    }
+    const uint64_t taken_us = port_time_us();
+    const uint32_t capture_us = (uint32_t)(taken_us - start_us);
+    const driving_fault_t fault = act(driving, judge(driving, &frame, taken_us, capture_us));
+    if (driving->observer != NULL && (fault == DRIVING_OK || fault == DRIVING_STALE)) {
+        driving->observer(driving->user, driving, &frame);
+    }
+    port_camera_give();
+    return fault;
 }

@@ -26,7 +26,7 @@ const char *driving_fault_text(driving_fault_t fault);
 
 typedef struct driving driving_t;
 
-/* Called with each picture that was judged, while `frame` still holds it. */
+/* Called with each picture that was judged, after the motors were told and while `frame` still holds it. */
 typedef void (*driving_observer_t)(void *user, const driving_t *driving, const camera_frame_t *frame);
 
 struct driving {

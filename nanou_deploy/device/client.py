@@ -23,7 +23,7 @@ from nanou_deploy.device.errors import (
     LinkLost,
     StaleModel,
 )
-from nanou_deploy.device.exchange import COMPUTING, Counters, Exchange
+from nanou_deploy.device.exchange import COMPUTING, Counters, Exchange, refusal
 from nanou_deploy.device.frames import VERSION, Frame
 from nanou_deploy.device.link import Link, open_link
 from nanou_deploy.device.messages import (
@@ -143,6 +143,8 @@ class Device:
         """Mask and decision for a camera frame that this computer sends. DeviceRefused where there is no room."""
         if len(rgb565) != 2 * width_px * height_px:
             raise DeviceError(f"{width_px}x{height_px} RGB565 pixels are not {len(rgb565)} bytes")
+        if len(rgb565) > self._info.frame_bytes:
+            raise refusal(m.UNSUPPORTED, f" (room for frames: {self._info.frame_bytes} bytes)")
         request = self._infer_request(1, rgb565, width_px, height_px, big_endian)
         return self._vision(m.FRAME, rgb565, request)
 

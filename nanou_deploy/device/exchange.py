@@ -31,6 +31,12 @@ class Counters:
     foreign: int = 0  # answers to something that is not being asked
 
 
+def refusal(status: int, detail: str = "") -> DeviceRefused:
+    """The error for a status other than OK."""
+    name, hint = STATUSES.get(status, (f"status {status}", "is its firmware newer than this tool?"))
+    return DeviceRefused(f"the device refused: {name}{detail}", status=status, name=name, hint=hint)
+
+
 class Exchange:
     """One device behind `link`. `boot` is 0 until an answer tells it; `on_event` gets LOG and STREAM frames."""
 
@@ -115,9 +121,7 @@ class Exchange:
                 "the device runs another model than the one that is asked for",
                 hint="flash the firmware again, or give the model that is on the device",
             )
-        name, hint = STATUSES.get(answer.status, (f"status {answer.status}", "is its firmware newer than this tool?"))
-        detail = f" (model status {answer.payload[0]})" if answer.payload else ""
-        raise DeviceRefused(f"the device refused: {name}{detail}", status=answer.status, name=name, hint=hint)
+        raise refusal(answer.status, f" (model status {answer.payload[0]})" if answer.payload else "")
 
     def _check_boot(self, frame: Frame) -> None:
         """A first boot number is learnt, another one is a reset; then that one is learnt, so that asking can go on."""

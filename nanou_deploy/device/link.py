@@ -17,6 +17,7 @@ import tty
 from pathlib import Path
 from typing import Protocol
 
+from nanou_deploy.build import Build
 from nanou_deploy.device import simulator
 from nanou_deploy.device.errors import DeviceAbsent, LinkLost
 from nanou_deploy.device.ports import opening_hint
@@ -50,6 +51,11 @@ def open_link(address: str) -> Link:
     if kind == "tcp":
         return SocketLink(rest.removeprefix("//"))
     return SerialLink(address)
+
+
+def device_address(build: Build) -> str:
+    """Of the application that `build_device` made, run anew by whoever opens it."""
+    return f"sim:{build.image}" if build.image else f"exec:{shlex.quote(str(build.elf))}"
 
 
 class SerialLink:

@@ -14,7 +14,7 @@ Int8Array = npt.NDArray[np.int8]
 INFO, WRITE, READ, INFER, GOLDEN, BENCH, CAPTURE, STREAM, RESTART = range(1, 10)
 LOG_EVENT, STREAM_EVENT = 64, 65
 INPUT, OUTPUT, FRAME, MASK = range(4)  # buffers
-OTHER_BOOT, STALE_MODEL, INPUT_DIFFERS = 4, 6, 7
+OTHER_BOOT, STALE_MODEL, INPUT_DIFFERS, UNSUPPORTED = 4, 6, 7, 8
 
 # Number of an answer's status -> its name and what to try.
 STATUSES: Mapping[int, tuple[str, str]] = {
