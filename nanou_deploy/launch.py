@@ -6,6 +6,7 @@ A process of its own, since PlatformIO may run with a Python that lacks what emu
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,7 +54,8 @@ def _application_golden(board: Board, program: Path) -> int:
     """Ask the application, over its own protocol: a child process, or the UART of the simulated chip."""
     from nanou_deploy.device.client import Device
 
-    address = f"sim:{program.with_suffix('.bin')}@{board.chip}" if board.kind == "sim" else f"exec:{program}"
+    simulated = f"sim:{program.with_suffix('.bin')}@{board.chip}"
+    address = simulated if board.kind == "sim" else f"exec:{shlex.quote(str(program))}"
     with Device.open(address) as device:
         info, golden = device.info(), device.golden()
     print(f"{info.board}: model {info.model_name} {info.model_sha256[:12]}, runtime {info.runtime}")

@@ -52,7 +52,7 @@ def plan() -> ProgramPlan:
     test = Path(env.subst("$PROJECT_TEST_DIR")) / env["PIOTEST_RUNNING_NAME"]
     sources = [*with_included(sorted(test.glob("*.c"))), *machine_sources(target)]
     includes = [test.parent, LIBRARY / "src"]
-    return plan_program(target, LIBRARY, sources, BUILD / "test", flags=flags, includes=includes, name="test.elf")
+    return plan_program(target, LIBRARY, sources, BUILD, flags=flags, includes=includes, name="test.elf")
 
 
 def with_included(sources: list[Path]) -> list[Path]:
