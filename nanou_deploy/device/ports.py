@@ -12,7 +12,7 @@ from pathlib import Path
 from nanou_deploy.device.errors import DeviceAbsent
 
 # USB vendors of bridges and chips that boards have, and the kernel module behind each on Linux.
-_DRIVERS = {
+DRIVERS = {
     0x303A: ("Espressif USB", "cdc_acm"),
     0x10C4: ("Silicon Labs CP210x", "cp210x"),
     0x1A86: ("WCH CH34x", "ch341"),
@@ -43,7 +43,7 @@ def board_ports() -> tuple[SerialPort, ...]:
     found = []
     for port in comports():
         if port.vid is not None:
-            chip, driver = _DRIVERS.get(port.vid, (f"USB vendor {port.vid:04x}", ""))
+            chip, driver = DRIVERS.get(port.vid, (f"USB vendor {port.vid:04x}", ""))
             found.append(SerialPort(port.device, port.description or "", chip, driver))
     return tuple(sorted(found, key=lambda port: port.device))
 
