@@ -25,7 +25,8 @@ class Board:
 
     `isa` is what the compiler is told; for the ESP32-S3 in simulation that is what the ESP32 has too. `pio_board` and
     `idf_target` are PlatformIO's and ESP-IDF's names, None off hardware, where `platform` builds. `psram` is how many
-    lines it has: 4, 8 or 16. `line` is what its plug leads to: a UART by a bridge, or the chip's own USB. `emulated_as` names the board on which code for this one is verified here.
+    lines it has: 4, 8 or 16. `line` is what its plug leads to: a UART by a bridge, or the chip's own USB. `emulated_as`
+    names the board on which code for this one is verified here.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Board:
     psram_bytes: int = 0
     psram: Psram = "none"
     flash_mode: str = "dio"
+    flash_mhz: int = 80
     line: Line = "uart"
     pio_board: str | None = None
     idf_target: str | None = None
@@ -220,6 +222,7 @@ _TABLE = (
         psram_bytes=32 * MIB,
         psram="hex",
         flash_mode="qio",
+        flash_mhz=40,  # ESP-IDF allows no more where the chip may be of revision 0
         pio_board="esp32-p4-evboard",
         idf_target="esp32p4",
         platform="pioarduino",

@@ -154,6 +154,7 @@ def _environment(board: Board, root: str, arena_in_psram: bool) -> dict[str, obj
         "cpu_mhz": board.cpu_mhz,
         "flash_mb": (board.flash_bytes or 0) // MIB,
         "flash_mode": board.flash_mode,
+        "flash_mhz": board.flash_mhz,
         "defaults": f"{root}boards/sdkconfig.defaults;{root}boards/{board.name}.sdkconfig",
         "chip_settings": (*_CHIP_SETTINGS.get(board.idf_target or "", ()), *_LINE_SETTINGS[board.line]),
         "psram_settings": psram,

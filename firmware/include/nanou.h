@@ -89,8 +89,9 @@ nanou_status_t nanou_invoke_rows(nanou_t *net, nanou_read_row_t read_row, nanou_
 const char *nanou_status_text(nanou_status_t status);
 
 #if defined(NANOU_TRACE_STORED)
-/* Diagnostic builds only: called with each row of each layer that nanou_golden_layers lists, by its place there, as
- * stored in the arena: a tensor of zero point -128 as uint8, plus 128. Supplied by app/profile.c. */
+/* Diagnostic builds only: called with each row of each layer that nanou_golden_layers lists, by its place
+ * there, as stored in the arena: a tensor of zero point -128 as uint8, plus 128. Supplied by app/profile.c.
+ */
 void nanou_trace_stored(uint32_t golden_layer, const void *row, uint32_t size_bytes);
 #elif defined(NANOU_TRACE)
 /* Diagnostic builds only: called with each row of each operator's output, rows in order.

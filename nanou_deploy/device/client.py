@@ -101,6 +101,15 @@ class Device:
         self._exchange.link.close()
 
     @property
+    def timeout_s(self) -> float:
+        """As given to `open`, times the link's slowness."""
+        return self._exchange.timeout_s
+
+    @timeout_s.setter
+    def timeout_s(self, value: float) -> None:
+        self._exchange.timeout_s = value
+
+    @property
     def counters(self) -> Counters:
         """What the line did to this session's frames, so far."""
         return self._exchange.counters
@@ -185,6 +194,8 @@ class Device:
             while (now := time.monotonic()) < end:
                 if now >= renew:
                     self._exchange.ask(m.STREAM, start, patience=COMPUTING)
+                    if not renew:
+                        self._stream = StreamAssembler()  # what came before belongs to an earlier stream
                     renew = heard = time.monotonic() + _LEASE_S / 3
                 self._exchange.pump(min(0.1, end - now))
                 while self._stream.complete:

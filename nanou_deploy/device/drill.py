@@ -28,7 +28,9 @@ from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
 KINDS = ("drop", "duplicate", "corrupt", "split")
 RATES = (1e-4, 1e-3, 1e-2, 1e-1)
+SHARES = (0.35, 0.25, 0.1, 0.05)  # of the inferences that are not on a clean line
 TIMEOUT_S = 0.25
+OPENING_TIMEOUT_S = 10.0  # where opening is not what is drilled
 _SLACK_S = 1.0  # of the scheduler, on a busy computer
 _INPUTS = 8
 
@@ -39,7 +41,8 @@ class FaultyLink:
     def __init__(self, link: Link, kinds: Sequence[str], rate: float, rng: random.Random) -> None:
         self.slowness = link.slowness
         self.faults: Counter[str] = Counter()
-        self._link, self._kinds, self._rate, self._rng = link, kinds, rate, rng
+        self.rate = rate
+        self._link, self._kinds, self._rng = link, kinds, rng
         self._held = bytearray()  # split off: arrives later
 
     def write(self, data: bytes) -> None:
@@ -71,7 +74,7 @@ class FaultyLink:
 
     def _gap(self, limit: int) -> int:
         """Bytes until the next fault, geometrically distributed."""
-        chance = self._rate * len(self._kinds)
+        chance = self.rate * len(self._kinds)
         if chance <= 0:
             return limit
         return min(limit, int(np.log(1.0 - self._rng.random()) / np.log(1.0 - min(chance, 0.999))))
@@ -197,28 +200,33 @@ class Drill:
         return bool(np.array_equal(device.infer(self._inputs[number]).output, self._outputs[number]))
 
     def noise(self, kinds: Sequence[str], rate: float, count: int) -> Tally:
-        """`count` requests over a noisy line; after each that failed, another session begins."""
-        tally = Tally(f"{'+'.join(kinds) if len(kinds) < len(KINDS) else 'all'} {rate:g}" if kinds else "clean line")
+        """`count` inferences over a noisy line; after each that failed, another session begins on a quiet one."""
+        name = "+".join(kinds) if 0 < len(kinds) < len(KINDS) else "all" if kinds else "clean line"
+        tally = Tally(f"{name} {rate:g}" if kinds else name)
         while tally.asked < count:
-            link = FaultyLink(ProcessLink(self._command), kinds, rate, self._rng)
-            self._session(tally, link, count)
+            link = FaultyLink(ProcessLink(self._command), kinds, 0.0, self._rng)
+            with Device(link, timeout_s=OPENING_TIMEOUT_S, model_sha256=self._sha256) as device:
+                device.timeout_s, link.rate = self._timeout_s, rate
+                while attempt(tally, self._limit_s, lambda d=device: self._is_right(d)) and tally.asked < count:  # type: ignore[misc]
+                    pass
+                link.rate = 0.0
             tally.faults += link.faults
+            tally.repeated += device.counters.repeated
         return tally
 
-    def _session(self, tally: Tally, link: Link, count: int) -> None:
-        """Begin, and ask until something fails. Beginning counts as one request."""
-        devices: list[Device] = []
+    def opening(self, rate: float, count: int) -> Tally:
+        """Sessions that begin on a noisy line."""
+        tally = Tally(f"opening {rate:g}")
+        for _ in range(count):
+            link = FaultyLink(ProcessLink(self._command), KINDS, rate, self._rng)
 
-        def begin() -> bool:
-            devices.append(Device(link, timeout_s=self._timeout_s, model_sha256=self._sha256))
-            return True
+            def begin(link: FaultyLink = link) -> bool:
+                with Device(link, timeout_s=self._timeout_s, model_sha256=self._sha256) as device:
+                    return device.counters.requests > 0
 
-        going = attempt(tally, 6 * self._timeout_s, begin)
-        while going and tally.asked < count:
-            going = attempt(tally, self._limit_s, lambda: self._is_right(devices[0]))
-        for device in devices:
-            tally.repeated += device.counters.repeated
-            device.close()
+            attempt(tally, 6 * self._timeout_s, begin)
+            tally.faults += link.faults
+        return tally
 
     def reset(self, count: int) -> Tally:
         """The device's power is cut somewhere in the middle of an inference; then the next one must be right."""
@@ -293,10 +301,11 @@ def run(program: str, other: str | None, inferences: int, seed: int, show: Calla
             show(tally.line())
         tallies.extend(made)
 
-    note(drill.noise((), 0.0, inferences // 5))
-    for rate, share in zip(RATES, (0.3, 0.2, 0.05, 0.005), strict=True):
+    note(drill.noise((), 0.0, inferences // 4))
+    for rate, share in zip(RATES, SHARES, strict=True):
         for kinds in (*((kind,) for kind in KINDS), KINDS):
             note(drill.noise(kinds, rate, max(2, round(inferences * share / 5))))
+        note(drill.opening(rate, max(2, inferences // 200)))
     note(drill.reset(max(2, inferences // 50)))
     note(*drill.stale(max(1, inferences // 400)))
     note(drill.absent(max(1, inferences // 2000)))

@@ -19,6 +19,7 @@ from nanou_deploy.device.messages import OTHER_BOOT, STALE_MODEL, STATUSES
 
 COMPUTING = 5  # times timeout_s: requests that run the model
 _RETRY_FACTOR, _RETRY_LEAST_S = 4.0, 0.005
+_TRIES_LEAST = 5  # within a time-out, however long answers took before
 
 
 @dataclass
@@ -62,7 +63,8 @@ class Exchange:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         request = Frame(kind, self._sequence, payload, boot=self.boot)
         deadline = min(deadline, time.monotonic() + self.timeout_s * patience)
-        wait_s = max(_RETRY_LEAST_S * self.link.slowness, _RETRY_FACTOR * self._answer_s[patience])
+        longest_s = self.timeout_s * patience / _TRIES_LEAST
+        wait_s = min(longest_s, max(_RETRY_LEAST_S * self.link.slowness, _RETRY_FACTOR * self._answer_s[patience]))
         self.counters.requests += 1
         sent = 0
         while (now := time.monotonic()) < deadline and (tries is None or sent < tries):
@@ -74,7 +76,7 @@ class Exchange:
                     self._answer_s[patience] += (time.monotonic() - now - self._answer_s[patience]) / 8
                 return self._accept(answer)
             self.counters.repeated += 1
-            wait_s = min(1.5 * wait_s, self.timeout_s * patience / 4)
+            wait_s = min(1.5 * wait_s, longest_s)
         raise DeviceTimeout(
             f"the device did not answer request {kind}, sent {sent} times",
             hint="a noisy or slow line, or a device that hangs: reset it, or give more time with --timeout",

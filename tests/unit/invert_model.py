@@ -39,7 +39,7 @@ def expected_outputs(inputs: Int8Array) -> Int8Array:
 def make_library(
     library: Path, fault: str = "", *, late_fault: str = "", golden_crc32: int | None = None, sha256: str = "00" * 32
 ) -> Path:
-    """Write the library to `library`; `fault` is C code put into the middle of nanou_invoke, `late_fault` at its end."""
+    """Write the library to `library`; `fault` is C code in the middle of nanou_invoke, `late_fault` at its end."""
     shutil.rmtree(library, ignore_errors=True)
     shutil.copytree(Path(__file__).parent / "invert_library", library)
     shutil.copy(firmware_folder() / "include" / "nanou.h", library / "include")
