@@ -53,7 +53,7 @@ def _fold(graph: Graph, resize: Operator, operator: Operator, context: Lowering)
     conv = convolution.convolution_of(graph, operator, depthwise_conv_2d.taps_of(graph, operator), context)
     if factor < 2 or image[1] % source[1] or not repeats or not doubled or not one_multiply.is_depthwise_3x3(conv):
         return None
-    if one_multiply.stored_zero(conv) != 0:
+    if one_multiply.stored_zero(conv) != 0 or source[2] == 1:  # one column: none that ends a pair and begins another
         return None
     kernel, tables = dual_multiply.depthwise_3x3_upsampled(conv, factor) or one_multiply.depthwise_3x3_upsampled(
         conv, factor

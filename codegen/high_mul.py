@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from codegen.corridor import Corridor
 from codegen.ir import IntArray
 from codegen.requantize import INT32_MAX, multiply_by_quantized_multiplier
 
@@ -29,7 +30,6 @@ MAX_SHIFT = 20  # k * 2**(32 + shift) stays in int64
 _MAX_FACTOR = 1 << 20  # channels whose sums are so small that more would fit have long had their answer
 _FACTORS_AT_ONCE = 4096
 _MULTIPLIERS_PER_FACTOR = 64
-_SLOPE_MARGIN = 1e-12  # relative; far above the error of a float quotient of two small integers
 
 
 @dataclass(frozen=True)
@@ -112,58 +112,6 @@ class RequantizedChannel:
     found: HighMul | None
 
 
-@dataclass(frozen=True, eq=False)
-class _Corridor:
-    """Points (n, 2) of (sum, k): the line must reach every one of `reach` and stay below every one of `below`."""
-
-    reach: IntArray
-    below: IntArray
-
-    def slopes(self) -> tuple[float, float]:
-        """Open interval of the positive slopes of such lines; the first exceeds the second where there is none."""
-        step = self.below[None, :, :] - self.reach[:, None, :]
-        dx, dk = step[..., 0], step[..., 1]
-        if bool(((dx == 0) & (dk <= 0)).any()):
-            return np.inf, 0.0
-        slope = dk / np.where(dx == 0, 1, dx)
-        return (
-            float(slope[dx < 0].max(initial=0.0)) * (1 - _SLOPE_MARGIN),
-            float(slope[dx > 0].min(initial=np.inf)) * (1 + _SLOPE_MARGIN),
-        )
-
-    def intercepts(
-        self, c: IntArray, multiplier: IntArray, bits: IntArray, lowest: IntArray, highest: IntArray
-    ) -> tuple[IntArray, IntArray]:
-        """Smallest and largest b of each candidate, exactly: c*x + b reaches k where it is >= ceil(k*2**bits / M)."""
-        first, last = lowest, highest
-        for x, k in self.reach:
-            first = np.maximum(first, -((-k << bits) // multiplier) - c * x)
-        for x, k in self.below:
-            last = np.minimum(last, -((-k << bits) // multiplier) - c * x - 1)
-        return first, last
-
-    def hull(self) -> _Corridor:
-        """The same lines from fewer points."""
-        return _Corridor(_upper_hull(self.reach), _upper_hull(self.below * (1, -1)) * (1, -1))
-
-
-def _upper_hull(points: IntArray) -> IntArray:
-    """Andrew's monotone chain over points sorted by x."""
-    chain: list[tuple[int, int]] = []
-    for x, y in points.tolist():
-        while chain and chain[-1][0] == x and chain[-1][1] <= y:
-            chain.pop()
-        if chain and chain[-1][0] == x:
-            continue
-        while len(chain) > 1:
-            (x0, y0), (x1, y1) = chain[-2:]
-            if (y1 - y0) * (x - x1) > (y - y1) * (x1 - x0):
-                break
-            chain.pop()
-        chain.append((x, y))
-    return np.array(chain, np.int64).reshape(-1, 2)
-
-
 def find_high_mul(
     exact: Rescale,
     sums: WeightedSum,
@@ -192,12 +140,12 @@ def find_high_mul(
     # Beyond the ends of the interval only those values matter that the clamp does not hide.
     before = np.array([[sums.low, first]] if first > exact.low + offset else [], np.int64).reshape(-1, 2)
     after = np.array([[sums.high, last + 1]] if last < exact.high + offset else [], np.int64).reshape(-1, 2)
-    line = _Corridor(np.concatenate([before, thresholds]), np.concatenate([thresholds - (1, 0), after]))
-    forms: list[tuple[_Corridor, ...]] = [(line.hull(),)]
+    line = Corridor(np.concatenate([before, thresholds]), np.concatenate([thresholds - (1, 0), after]))
+    forms: list[tuple[Corridor, ...]] = [(line.hull(),)]
     if sign_correction and first < 0 <= last:
         # v is negative exactly where the result is: k = 0 ends the one line and begins the other.
-        negative = _Corridor(line.reach[line.reach[:, 1] < 0], line.below[line.below[:, 1] <= 0])
-        positive = _Corridor(line.reach[line.reach[:, 1] >= 0], line.below[line.below[:, 1] >= 0])
+        negative = Corridor(line.reach[line.reach[:, 1] < 0], line.below[line.below[:, 1] <= 0])
+        positive = Corridor(line.reach[line.reach[:, 1] >= 0], line.below[line.below[:, 1] >= 0])
         forms.append((positive.hull(), negative.hull()))
     for corridors in forms:
         for shift in (0, max_shift) if max_shift else (0,):
@@ -253,7 +201,7 @@ def _thresholds(exact: Rescale, sums: WeightedSum, values: IntArray) -> IntArray
 
 
 def _search(
-    corridors: tuple[_Corridor, ...], sums: WeightedSum, max_weight: int, max_shift: int, offset: int
+    corridors: tuple[Corridor, ...], sums: WeightedSum, max_weight: int, max_shift: int, offset: int
 ) -> HighMul | None:
     """Least c for which one line, or two of one slope, keep to their corridors; of its candidates the roomiest."""
     bounds = [corridor.slopes() for corridor in corridors]

@@ -26,11 +26,12 @@ _DTYPES: Mapping[int, str] = {
     tflite.TensorType.INT8: "int8",
     tflite.TensorType.BOOL: "bool",
 }
+_DAMAGED = "convert or copy it again"
 _STEMS = {code: name.lower() for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)}
 
 
 def load_graph(flatbuffer: bytes) -> Graph:
-    """Parse a .tflite file of one subgraph.
+    """Parse a .tflite file of one subgraph; every tensor that its operators name exists.
 
     Operators without an implementation here are kept, with empty options, so that `inspect` and the tflm runtime
     can still use the graph. Raises ModelError where the bytes are no intact TFLite file, UnsupportedError where a
@@ -49,9 +50,23 @@ def load_graph(flatbuffer: bytes) -> Graph:
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         raise ModelError(
             f"the TFLite file is damaged or truncated ({type(error).__name__}: {error})",
-            hint="convert or copy it again",
+            hint=_DAMAGED,
         ) from error
-    return Graph(tensors, operators, inputs, outputs)
+    graph = Graph(tensors, operators, inputs, outputs)
+    _check_indices(graph)
+    return graph
+
+
+def _check_indices(graph: Graph) -> None:
+    """Every tensor that is named exists, so that whoever reads the graph may look it up; -1 is an absent input."""
+    existing = range(len(graph.tensors))
+    for what, indices in (("input", graph.inputs), ("output", graph.outputs)):
+        if missing := [i for i in indices if i not in existing]:
+            raise ModelError(f"the model's {what} is tensor {missing[0]}, of {len(existing)}", hint=_DAMAGED)
+    for operator in graph.operators:
+        named = (*(i for i in operator.inputs if i != -1), *operator.outputs)
+        if missing := [i for i in named if i not in existing]:
+            raise ModelError(f"{operator.label} names tensor {missing[0]}, of {len(existing)}", hint=_DAMAGED)
 
 
 def input_contract(flatbuffer: bytes) -> Preprocessing:
@@ -60,7 +75,10 @@ def input_contract(flatbuffer: bytes) -> Preprocessing:
     A scale of 1/127.5 or 2/255 spans [-1, 1] and means (x/255 - 0.5) / 0.5; 1/255 spans [0, 1] and means x/255.
     Raises UnsupportedError for any other range, since guessing would silently shift every input.
     """
-    graph_input = load_graph(flatbuffer).input
+    graph = load_graph(flatbuffer)
+    if not graph.inputs:
+        raise UnsupportedError("the model has no input", hint="export a model with one input and one output")
+    graph_input = graph.input
     if len(graph_input.shape) != 4 or not graph_input.scales:
         raise UnsupportedError(f"input '{graph_input.name}' {graph_input.shape} is no quantized NHWC image")
     _, height_px, width_px, channels = graph_input.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
     program, plan = compiled.program, compiled.plan
     names = _kernel_names(program)
     producers = {stage.output: stage.number for stage in program.stages}
-    kernels = [_kernel_text(kernel, name) for kernel, name in names.items()]
+    kernels = [_kernel_text(kernel, name, _users(program, kernel)) for kernel, name in names.items()]
     environment = template_environment()
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",
@@ -34,7 +35,8 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "input_offset_bytes": plan.placement(program.input).offset_bytes,
         "output_offset_bytes": plan.placement(program.output).offset_bytes,
         "alignment_bytes": ALIGNMENT_BYTES,
-        "memory_map": _memory_map(plan),
+        "macs": f"{plan.macs:,}",
+        "memory_map": _memory_map(program, plan),
         "rings": [
             {"name": f"tensor_{place.tensor}", "place": place, "layer": producers[place.tensor]}
             for place in plan.placements
@@ -48,16 +50,11 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "output_case": next(i for i, stage in enumerate(program.stages) if stage.output == program.output),
         "kernels": kernels,
         "arithmetic": _arithmetic(program, "".join(kernels)),
-        "layers": [_layer(stage, i, compiled, names) for i, stage in enumerate(program.stages)],
+        "layers": [_layer(stage, i, compiled, names, _parts(program, stage)) for i, stage in enumerate(program.stages)],
         "schedule": number_lines(np.array(plan.schedule), 24),
         "schedule_type": "uint8_t" if len(program.stages) < 256 else "uint16_t",
         "cut_note": _cut_note(plan),
-        "tables": [
-            _table(stage, table)
-            for stage in program.stages
-            for table in (*stage.tables, *_row_tables(stage))
-            if not stage.is_again
-        ],
+        "tables": [table for stage in program.stages if not stage.is_again for table in _tables(stage)],
     }
     return {
         f"src/{name}": environment.get_template(f"aot/{name}.j2").render(context)
@@ -100,8 +97,14 @@ def _arithmetic(program: Program, kernels: str) -> list[str]:
     padded = [stage for stage in program.stages if "padding" in stage.kernel.values]
     for zero in sorted({int(str(stage.kernel.values["padding"])) for stage in padded}):
         row_bytes = [program.rows[s.inputs[0]].size_bytes for s in padded if s.kernel.values["padding"] == zero]
-        lines = number_lines(np.full(max(row_bytes), zero & 255), 24)
-        context = {"zero": zero, "name": _padding_row(zero), "size_bytes": max(row_bytes), "lines": lines}
+        lines = number_lines(np.full(max(row_bytes), zero & 255), 20)
+        initializer = "{\n" + "".join(f"    {line},\n" for line in lines) + "}" if zero else "{0}"
+        context = {
+            "zero": zero,
+            "name": _padding_row(zero),
+            "size_bytes": max(row_bytes),
+            "initializer": initializer,
+        }
         sections.append(environment.get_template("aot/padding_row.c.j2").render(context))
     return sections
 
@@ -110,34 +113,61 @@ def _padding_row(zero: int) -> str:
     return f"padding_row_{zero & 255:02x}"
 
 
-def _kernel_text(kernel: Kernel, name: str) -> str:
+def _users(program: Program, kernel: Kernel) -> str:
+    """ "Layer 4" or "Layers 10, 12 and 15"."""
+    numbers = [stage.number for stage in program.stages if stage.kernel == kernel]
+    return f"Layer{'s' * (len(numbers) > 1)} {_listed(numbers)}"
+
+
+def _listed(numbers: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(numbers[:-1]), numbers[-1])))
+
+
+def _kernel_text(kernel: Kernel, name: str, used_by: str) -> str:
     padding = kernel.values.get("padding")
-    constants = [f"{key.upper()} = {value}" for key, value in kernel.constants if isinstance(value, int)]
+    padding_row = _padding_row(padding) if isinstance(padding, int) else ""
+    if kernel.input.c_type != "uint8_t":
+        padding_row = f"(const {kernel.input.c_type} *){padding_row}"
     parameters = [f"const {kernel.input.c_type} *const rows[]", f"{kernel.output.c_type} *output"]
     parameters += [f"const {c_type} *restrict {parameter}" for parameter, c_type in kernel.tables]
     context = {
         "signature": _call(f"KERNEL static void {name}", parameters),
-        "constants": _wrap(constants, " " * 8),
+        "used_by": used_by,
+        "constants": "",
         "input_type": kernel.input.c_type,
         "output_type": kernel.output.c_type,
         "k": {
             **kernel.values,
-            "padding_row": _padding_row(padding) if isinstance(padding, int) else "",
+            "padding_row": padding_row,
             "weight_type": dict(kernel.tables).get("weights", ""),
         },
     }
-    return template_environment().get_template(f"aot/ops/{kernel.template}.c.j2").render(context)
+    template = template_environment().get_template(f"aot/ops/{kernel.template}.c.j2")
+    text = template.render(context)
+    constants = [f"{key.upper()} = {value}" for key, value in kernel.constants if isinstance(value, int)]
+    used = [constant for constant in constants if re.search(rf"\b{constant.split()[0]}\b", text)]
+    return template.render({**context, "constants": _wrap(used, " " * 8)})
 
 
-def _layer(stage: Stage, case: int, compiled: Compiled, names: Mapping[Kernel, str]) -> Mapping[str, Any]:
+def _parts(program: Program, stage: Stage) -> list[str]:
+    """Numbers of the layers that `stage` joins to one operator of the file, where that was split."""
+    alike = (s for s in program.stages if s.operator_index == stage.operator_index and s.is_again == stage.is_again)
+    return [] if stage.part else [other.number for other in alike if other.part]
+
+
+def _layer(
+    stage: Stage, case: int, compiled: Compiled, names: Mapping[Kernel, str], parts: Sequence[str]
+) -> Mapping[str, Any]:
     plan, traced = compiled.plan, traced_stages(compiled.program)
     out = plan.placement(stage.output)
     sources = [plan.placement(i) for i in stage.inputs]
-    notes = [f"{stage.macs:,} MACs".replace(",", " ")] if stage.macs else []
+    notes = [f"{stage.macs:,} MACs"] if stage.macs else []
+    if parts:
+        notes.append(f"joins layers {_listed(parts)}, into which the operator of the file was split")
     if stage.is_again:
         notes.append("computes rows a second time, because keeping them takes more memory")
     if stage.accumulator:
-        notes.append(f"accumulator within [{stage.accumulator.low}, {stage.accumulator.high}]")
+        notes.append(f"sums within {stage.accumulator.low:,} .. {stage.accumulator.high:,}")
     touches_frames = any(place.region != "work" for place in (out, *sources))
     arguments = ["rows", "out", *(_table_argument(stage, table) for table in stage.tables)]
     return {
@@ -147,7 +177,7 @@ def _layer(stage: Stage, case: int, compiled: Compiled, names: Mapping[Kernel, s
         "name": stage.label,
         "frames": "const frames_t *frames, " if touches_frames else "",
         "frames_argument": "frames, " if touches_frames else "",
-        "title": f"{stage.stem.upper()}  {stage.summary}",
+        "title": _title(stage),
         "notes": "; ".join(notes) or "no arithmetic",
         "output": _ring(out),
         "reads": [_row(read, _ring(sources[read.input]), out, stage) for read in stage.reads],
@@ -218,6 +248,18 @@ def _table_name(stage: Stage, table: Table) -> str:
     return f"nanou_layer_{stage.operator_index:02d}{stage.part}_{table.name}"
 
 
+def _title(stage: Stage) -> str:
+    return f"{stage.stem.upper()}  {stage.summary}"
+
+
+def _tables(stage: Stage) -> list[Mapping[str, Any]]:
+    """What nanou_weights.c holds of a layer; the first one says which layer it is."""
+    tables = [_table(stage, table) for table in (*stage.tables, *_row_tables(stage))]
+    return [
+        {**table, "titles": [f"{stage.number}: {_title(stage)}"] if i == 0 else []} for i, table in enumerate(tables)
+    ]
+
+
 def _table(stage: Stage, table: Table) -> Mapping[str, Any]:
     return {
         "name": _table_name(stage, table),
@@ -227,13 +269,17 @@ def _table(stage: Stage, table: Table) -> Mapping[str, Any]:
     }
 
 
-def _memory_map(plan: Plan) -> Sequence[str]:
-    """One line per activation: where its rows live, and when."""
-    return [
-        f"{p.offset_bytes:>7} .. {p.offset_bytes + p.size_bytes:>7}  {p.depth_rows:>3} x {p.row_bytes:<5} "
-        f"({p.rows:>3})  {max(p.first_step, 0):>5} .. {p.last_step:>5}  {p.region:<6}  tensor {p.tensor}"
-        for p in plan.placements
-    ]
+def _memory_map(program: Program, plan: Plan) -> Sequence[str]:
+    """One line per activation: where its rows live, when, and who computes them."""
+    made_by = {stage.output: f"layer {stage.number} {stage.stem.upper()}" for stage in program.stages}
+    lines = []
+    for p in plan.placements:
+        name = f"tensor_{p.tensor}" if p.region == "work" else p.region
+        where = f"{p.offset_bytes:>7} .. {p.offset_bytes + p.size_bytes:>7}"
+        rows = f"{p.depth_rows:>3} x {p.row_bytes:<5} of {p.rows:>3}"
+        steps = f"{max(p.first_step, 0):>5} .. {p.last_step:>5}"
+        lines.append(f"{where}  {rows}  {steps}  {name:<10}  {made_by.get(p.tensor, '')}".rstrip())
+    return lines
 
 
 def number_lines(values: npt.NDArray[np.integer], per_line: int) -> Sequence[str]:

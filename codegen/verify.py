@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from codegen import ops
 from codegen.errors import ModelError, UnsupportedError
-from codegen.ir import Graph, Tensor
+from codegen.ir import Graph, Operator, Tensor
 
 MAX_OPERATORS = 256  # the generated schedule names each by one byte
+SCALES = 2.0**-64, 2.0**64  # of activations; float32 quotients of these and of activation limits are finite
 
 
 def verify_graph(graph: Graph) -> Graph:
@@ -24,6 +25,7 @@ def verify_graph(graph: Graph) -> Graph:
             _verify_tensor(tensor, operator.label)
         if len(operator.outputs) != 1:
             raise UnsupportedError(f"{operator.label} has {len(operator.outputs)} outputs")
+        _verify_inputs(graph, operator)
         ops.IMPLEMENTATIONS[operator.stem].verify(graph, operator)
     return graph
 
@@ -65,7 +67,7 @@ def _verify_order(graph: Graph) -> None:
     produced: set[int] = set()
     for operator in graph.operators:
         for index in operator.inputs:
-            if index >= len(graph.tensors) or (index >= 0 and index not in known):
+            if index >= 0 and index not in known:
                 raise ModelError(f"{operator.label} reads tensor {index} before anything has produced it")
         for index in operator.outputs:
             if index in known:
@@ -74,6 +76,14 @@ def _verify_order(graph: Graph) -> None:
         known |= produced
     if not set(graph.outputs) <= produced:
         raise ModelError("the model's output is not produced by any operator")
+
+
+def _verify_inputs(graph: Graph, operator: Operator) -> None:
+    required = ops.IMPLEMENTATIONS[operator.stem].REQUIRED_INPUTS
+    if len(operator.inputs) < required or min(operator.inputs[:required]) < 0:
+        raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {required}")
+    if (source := graph.tensor(operator.inputs[0])).data is not None:
+        raise UnsupportedError(f"{operator.label} works on the constant '{source.name}'", hint="fold constants")
 
 
 def _verify_tensor(tensor: Tensor, where: str) -> None:
@@ -87,6 +97,8 @@ def _verify_tensor(tensor: Tensor, where: str) -> None:
     # A dead channel's weights may carry scale 0; an activation's scale is divided by.
     if any(not (s > 0.0 or (s == 0.0 and tensor.data is not None)) or s == float("inf") for s in tensor.scales):
         raise ModelError(f"{label} has a scale that is not a positive number")
+    if tensor.data is None and any(not SCALES[0] <= s <= SCALES[1] for s in tensor.scales):
+        raise UnsupportedError(f"{label} has scale {tensor.scale:g}", hint="calibrate with real images")
     if len(tensor.scales) != len(tensor.zero_points):
         raise ModelError(f"{label} has {len(tensor.scales)} scales but {len(tensor.zero_points)} zero points")
     if tensor.dtype == "int8" and any(not -128 <= z <= 127 for z in tensor.zero_points):

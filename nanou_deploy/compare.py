@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codegen import reference
@@ -12,6 +12,7 @@ from codegen.model import QuantizedModel
 from codegen.objective import Objective
 from codegen.render import Runtime
 from codegen.search import layer_plan
+from codegen.target import find_target
 from nanou_deploy.boards import BOARDS, Board, find_board
 from nanou_deploy.compilation import compile_for
 from nanou_deploy.errors import DeployError, ToolMissing
@@ -26,17 +27,23 @@ TFLM_NOTE = (
 
 @dataclass(frozen=True)
 class Schedule:
-    """A way to compile a model. `about` says in words what it does."""
+    """A way to compile a model. `about` says in words what it does; without `isas` it suits every board."""
 
     name: str
     about: str
     compile: Callable[[QuantizedModel, Board], Compiled]
+    isas: tuple[str, ...] = ()
 
 
 def _compile_layers(model: QuantizedModel, board: Board) -> Compiled:
     """Layer by layer: every tensor is computed whole before the next one starts; placement as always."""
     compiled = compile_for(model, board)
     return replace(compiled, plan=layer_plan(compiled.program))
+
+
+def _compile_portable(model: QuantizedModel, board: Board) -> Compiled:
+    """What a processor of 16 registers of which nothing else is known gets."""
+    return compile_model(model, find_target("native"))
 
 
 # The first one is what `generate` and `build` do.
@@ -56,6 +63,12 @@ SCHEDULES = (
         "layers",
         "layer by layer, every tensor whole; not offered, here to compare with",
         _compile_layers,
+    ),
+    Schedule(
+        "portable",
+        "row by row, but as for any processor of 16 registers, without SMLAD: the oracle of that variant",
+        _compile_portable,
+        isas=("armv7e-m",),
     ),
 )
 
@@ -108,6 +121,10 @@ class Comparison:
     breakdowns: tuple[Breakdown, ...] = ()
 
 
+def schedules_for(board: Board) -> Iterator[Schedule]:
+    return (schedule for schedule in SCHEDULES if not schedule.isas or board.isa in schedule.isas)
+
+
 def select_boards(names: str | None) -> tuple[Board, ...]:
     """Boards by name, separated by commas; "all" of those that run here; by default those in QEMU, which are fast.
 
@@ -141,7 +158,7 @@ def compare(
     if refused:
         rows = [CompareRow("aot", board.name, note=refused) for board in boards]
     else:
-        rows = [_measure(model, board, schedule, progress) for board in boards for schedule in SCHEDULES]
+        rows = [_measure(model, board, schedule, progress) for board in boards for schedule in schedules_for(board)]
     progress("TFLite Micro")
     breakdowns = [_break_down(model, board, progress) for board in boards if breakdown and not refused]
     return Comparison(

@@ -5,21 +5,22 @@
       long:    {extends: default, epochs: 120}
 
 An experiment takes the keys of the one it extends, then its own. Unknown keys, experiments and parents, cycles and
-values of the wrong kind are errors that name the place.
+values of the wrong kind are errors that name file, line and near names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from nanou_train.augment import Strength
 from nanou_train.errors import ConfigError
+from nanou_train.located import Located, read_located
 from nanou_train.models import PRESETS, near_names
 
 DEFAULT_CONFIG = Path("config/experiments.yaml")
@@ -42,6 +43,27 @@ class TerrainCounts(BaseModel):
     test: Positive = 200
 
 
+class Constraints(BaseModel):
+    """What a finished run has to meet, measured on its int8 model.
+
+    `max_parameters`: int8 weights and int32 biases, as count_parameters(deployed=True); `max_bytes`: the .tflite file;
+    `min_miou`: on the test part, 0..1.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_parameters: Positive | None = None
+    max_bytes: Positive | None = None
+    min_miou: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+# Where a run writes is no part of what it is, and watching it changes nothing.
+PLACES = frozenset({"output_dir", "log_dir", "checkpoint_path"})
+WATCHING = frozenset(
+    {"use_nas", "layers_to_monitor", "nas_frequency", "tensorboard", "verbose_logging", "constraints", "sweep"}
+)
+
+
 class ExperimentConfig(BaseModel):
     """One experiment. `model_name` and `teacher_name` are presets of nanou_train.models.
 
@@ -57,6 +79,15 @@ class ExperimentConfig(BaseModel):
 
     `quantization_aware` makes the student round as its int8 model will (nanou_train.fake_quant), from the first epoch
     or after `quantization_start` epochs; `freeze_epochs` is how many last ones leave ranges and statistics alone.
+
+    `output_dir` holds the run folders. `checkpoint_path` is a folder for the best student so far and for what an
+    interrupted run goes on from; without, that is the run folder. `log_dir` gets `epochs.csv` while a run is under
+    way, with `verbose_logging` also `batches.csv`, with `tensorboard` event files; without, it is RUN/logs if one of
+    the two is set. `debug_mode` runs every step eagerly and names the first layer that is not finite.
+
+    `use_nas` watches the redundancy of `layers_to_monitor` (none: all convolutions) every `nas_frequency` batches (0:
+    never) and after every epoch, in RUN/nas_logs. `constraints` are checked when a run has finished. `sweep` makes the
+    experiment a series of runs: for a mapping, one for each combination of its values; for a list, one for each item.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -87,42 +118,123 @@ class ExperimentConfig(BaseModel):
     freeze_epochs: Annotated[int, Field(ge=0)] = 0
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     terrain: TerrainCounts = TerrainCounts()
+    output_dir: Path = Path("runs")
+    checkpoint_path: Path | None = None
+    log_dir: Path | None = None
+    tensorboard: bool = False
+    verbose_logging: bool = False
+    debug_mode: bool = False
+    use_nas: bool = False
+    layers_to_monitor: list[str] | None = None
+    nas_frequency: Annotated[int, Field(ge=0)] = 10
+    constraints: Constraints | None = None
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] | list[dict[str, Any]] | None = None
+
+    def recorded(self) -> dict[str, Any]:
+        """What a manifest keeps; JSON types only."""
+        return self.model_dump(mode="json", exclude=set(PLACES))
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides the weights; JSON types only."""
+        return self.model_dump(mode="json", exclude=set(PLACES | WATCHING))
+
+
+Where = Callable[[Sequence[str | int]], str]  # the place of a key, for an error's message
 
 
 def load_experiment(config_path: Path, name: str, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
     """Read experiment `name`; `overrides` replace single keys. Raises ConfigError."""
-    path = _resolve(config_path)
-    experiments = _read(path)
+    document = _read(_resolve(Path(config_path)))
+    experiments: dict[str, dict[str, Any]] = document.values
     values: dict[str, Any] = {}
-    for ancestor in reversed(_lineage(experiments, name, path)):
-        values |= {key: value for key, value in experiments[ancestor].items() if key != "extends"}
-    return validate(values | dict(overrides or {}), where=f'experiment "{name}" in {config_path}')
+    origin: dict[str, str] = {}
+    for ancestor in reversed(_lineage(document, name)):
+        own = {key: value for key, value in experiments[ancestor].items() if key != "extends"}
+        values |= own
+        origin |= dict.fromkeys(own, ancestor)
+
+    def where(place: Sequence[str | int]) -> str:
+        if not place or str(place[0]) not in origin:
+            return f'experiment "{name}" in {document.path}'
+        source = origin[str(place[0])]
+        return f'{document.where("experiments", source, *place)}, experiment "{source}"'
+
+    config = validate(values, where=where)
+    given = f'experiment "{name}" of {document.path}, as changed'
+    return validate(values | dict(overrides), where=lambda _: given) if overrides else config
 
 
 def experiment_names(config_path: Path = DEFAULT_CONFIG) -> tuple[str, ...]:
     """Names in file order. Raises ConfigError where the file cannot be read."""
-    return tuple(_read(_resolve(config_path)))
+    return tuple(_read(_resolve(config_path)).values)
 
 
-def validate(values: Mapping[str, Any], *, where: str) -> ExperimentConfig:
+def experiment_parents(config_path: Path = DEFAULT_CONFIG) -> dict[str, str]:
+    """The name that each experiment extends, or an empty one. Raises ConfigError where the file cannot be read."""
+    return {name: str(values.get("extends", "")) for name, values in _read(_resolve(config_path)).values.items()}
+
+
+def as_config(config: ExperimentConfig | Mapping[str, Any]) -> ExperimentConfig:
+    """A configuration as it is, or one of a mapping of its keys. Raises ConfigError."""
+    return config if isinstance(config, ExperimentConfig) else validate(config, where=lambda _: "the configuration")
+
+
+def sweep_points(config: ExperimentConfig) -> tuple[dict[str, Any], ...]:
+    """The overrides of each run of a sweep, in order; empty without one."""
+    if isinstance(config.sweep, dict):
+        return tuple(dict(zip(config.sweep, values, strict=True)) for values in product(*config.sweep.values()))
+    return tuple(config.sweep or ())
+
+
+def validate(values: Mapping[str, Any], *, where: Where) -> ExperimentConfig:
     """Check keys, values and preset names. Raises ConfigError for the first that is wrong."""
     known = tuple(ExperimentConfig.model_fields)
     for key in values:
         if key not in known:
-            raise ConfigError(f'{where}: unknown key "{key}"', hint=near_names(str(key), known))
+            raise ConfigError(f'{where([key])}: unknown key "{key}"', hint=near_names(str(key), known))
     try:
         config = ExperimentConfig.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where}: {key} = {first['input']!r}: {first['msg']}", hint=f"correct {key}") from error
+        raise _wrong_value(error.errors()[0], where) from error
     for key in ("model_name", "teacher_name"):
         if getattr(config, key) not in PRESETS:
             raise ConfigError(
-                f'{where}: {key} "{getattr(config, key)}" is no model preset',
+                f'{where([key])}: {key} "{getattr(config, key)}" is no model preset',
                 hint=near_names(getattr(config, key), PRESETS),
             )
+    rest = {key: value for key, value in values.items() if key != "sweep"}
+    for point in sweep_points(config):
+        if "sweep" in point:
+            raise ConfigError(f"{where(['sweep'])}: a sweep within a sweep", hint="list its values in the outer one")
+        named = f"{where(['sweep'])}, sweep {point}"
+        validate(rest | point, where=lambda _, named=named: named)  # type: ignore[misc]
     return config
+
+
+def _wrong_value(found: Any, where: Where) -> ConfigError:
+    place = found["loc"][:1] if found["loc"][0] == "sweep" else found["loc"]  # of a union, what it could have been
+    key = ".".join(str(part) for part in place)
+    if found["type"] != "extra_forbidden":
+        return ConfigError(
+            f"{where(place)}: {key} = {found['input']!r}: {found['msg']}", hint=f"correct {key}: {_kind(place[0])}"
+        )
+    nested: dict[str, type[BaseModel]] = {"terrain": TerrainCounts, "constraints": Constraints}
+    known = tuple(nested[place[0]].model_fields)
+    return ConfigError(f'{where(place)}: unknown key "{key}"', hint=near_names(str(place[-1]), known))
+
+
+def _kind(key: str) -> str:
+    """A key's type and bounds in words, with its default."""
+    field = ExperimentConfig.model_fields[key]
+    shape = ExperimentConfig.model_json_schema()["properties"][key]
+    bounds = [
+        f"{word} {shape[name]:g}"
+        for name, word in (("minimum", "at least"), ("exclusiveMinimum", "more than"), ("maximum", "at most"))
+        if name in shape
+    ]
+    if "enum" in shape:
+        bounds.append(f"one of {', '.join(map(str, shape['enum']))}")
+    return ", ".join([str(shape.get("type", "see nanou_train/config.py")), *bounds, f"by default {field.default}"])
 
 
 def _resolve(path: Path) -> Path:
@@ -135,37 +247,43 @@ def _resolve(path: Path) -> Path:
     )
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        document = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error.strerror}", hint="give the path of an experiment file"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}", hint="correct the file at that line") from error
-    experiments = document.get("experiments") if isinstance(document, dict) else None
+def _read(path: Path) -> Located:
+    """The file with `values` narrowed to its experiments: name -> keys."""
+    document = read_located(path)
+    top = document.values if isinstance(document.values, dict) else {}
+    for key in top:
+        if key != "experiments":
+            raise ConfigError(
+                f'{document.where(key)}: unknown key "{key}", and {path} has no experiments'
+                if "experiments" not in top
+                else f'{document.where(key)}: unknown key "{key}" beside "experiments"',
+                hint="experiments stand under a top-level key experiments:; "
+                "`nanou-deploy migrate-config` turns an old file into one",
+            )
+    experiments = top.get("experiments")
     if not isinstance(experiments, dict) or not experiments:
         raise ConfigError(f"{path} has no experiments", hint='it needs a top-level key "experiments" with names below')
     for name, values in experiments.items():
         if values is not None and not isinstance(values, dict):
             raise ConfigError(
-                f'{path}: experiment "{name}" is no mapping of keys to values', hint="write KEY: VALUE lines"
+                f'{document.where("experiments", name)}: experiment "{name}" is no mapping of keys to values',
+                hint="write KEY: VALUE lines",
             )
-    return {str(name): values or {} for name, values in experiments.items()}
+    return Located(path, {str(name): values or {} for name, values in experiments.items()}, document.lines)
 
 
-def _lineage(experiments: Mapping[str, Mapping[str, Any]], name: str, path: Path) -> list[str]:
+def _lineage(document: Located, name: str) -> list[str]:
     """The experiment and its ancestors, nearest first."""
     lineage: list[str] = []
     current: str | None = name
     while current is not None:
+        place = document.where("experiments", lineage[-1], "extends") if lineage else str(document.path)
         if current in lineage:
-            raise ConfigError(f"{path}: {' extends '.join([*lineage, current])}: a cycle", hint="remove one extends")
-        if current not in experiments:
+            raise ConfigError(f"{place}: {' extends '.join([*lineage, current])}: a cycle", hint="remove one extends")
+        if current not in document.values:
             child = f' (which "{lineage[-1]}" extends)' if lineage else ""
-            raise ConfigError(f'{path} has no experiment "{current}"{child}', hint=near_names(current, experiments))
+            raise ConfigError(f'{place}: no experiment "{current}"{child}', hint=near_names(current, document.values))
         lineage.append(current)
-        parent = experiments[current].get("extends")
+        parent = document.values[current].get("extends")
         current = None if parent is None else str(parent)
     return lineage

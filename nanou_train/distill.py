@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nanou_train.inputs import check_input, check_masks
+
 if TYPE_CHECKING:
     import keras
 
@@ -62,8 +64,11 @@ def train_step(
 
     `x` float32 (B, H, W, C) normalized; `y` as in `segmentation_loss`. Returns scalars: `student_loss` (cross
     entropy), `distillation_loss` (with its T^2; 0 without a teacher) and `loss`, which without a teacher is
-    `student_loss` whatever alpha is.
+    `student_loss` whatever alpha is. Raises DataError for an `x` that is not normalized or of another shape than the
+    student's, and for a `y` that is no mask of it (values are seen eagerly only).
     """
+    check_input(student, x)
+    check_masks(student, x, y)
     teacher_logits = None if teacher is None else teacher(x, training=False)
     return distillation_step(student, teacher_logits, x, y, optimizer, alpha, temperature)
 

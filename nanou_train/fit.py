@@ -9,23 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanou_train import run
 from nanou_train.checkpoint import TrainingState, load_state, save_state
-from nanou_train.config import ExperimentConfig
+from nanou_train.config import ExperimentConfig, as_config
 from nanou_train.data import Split
 from nanou_train.errors import ConfigError
 from nanou_train.evaluate import evaluate_model
-from nanou_train.loop import TrainingLoop, preprocessing_of
+from nanou_train.inputs import as_split
+from nanou_train.loop import OnBatch, TrainingLoop, preprocessing_of
+from nanou_train.saving import save_model
 
 if TYPE_CHECKING:
     import keras
 
 Progress = Callable[[str, float], None]
+Data = Split | tuple[Any, Any] | Iterable[tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,24 @@ class FitResult:
 
 def train_single_model(
     model: keras.Model,
-    config: ExperimentConfig,
-    train_data: Split,
-    val_data: Split | None = None,
+    config: ExperimentConfig | Mapping[str, Any],
+    train_data: Data,
+    val_data: Data | None = None,
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
     state_path: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> FitResult:
     """Train on masks alone, in place; the model ends with the weights that `config.keep` names.
 
-    Best is the highest mIoU on `val_data`, or the last epoch without it. `checkpoint` (.keras) is replaced at each
-    better epoch. `state_path` (.npz) holds the state after every epoch; where it holds one of this very training, the
-    training goes on from there. Raises TrainError where data and model sizes disagree or the loss is not finite.
+    `config` is a configuration or a mapping of its keys. Data are a Split, arrays (x, y) or batches of them, as
+    `nanou_train.inputs.as_split` takes them. `callbacks` are called as `model.fit` would. Best is the highest mIoU on
+    `val_data`, or the last epoch without it. `checkpoint` (.keras) is replaced at each better epoch. `state_path`
+    (.npz) holds the state after every epoch; where it holds one of this very training, the training goes on from there.
+    Raises TrainError where data and model sizes disagree or the loss is not finite, DataError for data that are not
+    normalized.
     """
     return train_with_distillation(
         model,
@@ -62,6 +69,7 @@ def train_single_model(
         seed=seed,
         checkpoint=checkpoint,
         state_path=state_path,
+        callbacks=callbacks,
         progress=progress,
     )
 
@@ -69,16 +77,20 @@ def train_single_model(
 def train_with_distillation(
     student: keras.Model,
     teacher: keras.Model | None,
-    config: ExperimentConfig,
-    train_data: Split,
-    val_data: Split | None = None,
+    config: ExperimentConfig | Mapping[str, Any],
+    train_data: Data,
+    val_data: Data | None = None,
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
     state_path: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> FitResult:
     """Train the student on masks and the teacher's logits, in place; else as `train_single_model`."""
+    config = as_config(config)
+    train_data = as_split(train_data, student, "training")
+    val_data = None if val_data is None else as_split(val_data, student, "validation")
     _check_sizes(student, teacher, train_data, val_data)
     identity = _identity(student, teacher, config, train_data, val_data, seed)
     state = load_state(state_path, identity) if state_path is not None else None
@@ -87,15 +99,18 @@ def train_with_distillation(
     best_epoch, best_score = (state.best_epoch, state.best_score) if state else (0, -1.0)
     best_weights = list(state.arrays["best"]) if state else student.get_weights()
     started, first = time.monotonic(), len(history)
+    watchers = _Watchers(callbacks, student, epochs=config.epochs, steps=loop.steps, initial_epoch=first)
     for epoch in range(first + 1, config.epochs + 1):
         if config.early_stopping and epoch - 1 - best_epoch >= config.patience and epoch > 1:
             break
-        row = {"epoch": float(epoch)} | loop.run_epoch(epoch)
+        watchers.begin_epoch(epoch)
+        row = {"epoch": float(epoch)} | loop.run_epoch(epoch, watchers.on_batch)
         weights = loop.kept_weights()
         if val_data is not None:
             row["val_miou"] = _validate(student, weights, val_data, config)
         row["seconds"] = round(time.monotonic() - started - sum(r["seconds"] for r in history[first:]), 2)
         history.append(row)
+        stop = watchers.end_epoch(epoch, row)  # before the state: what a resumed run has not done, it logs again
         score = row.get("val_miou", float(epoch)) if config.keep == "best" else float(epoch)
         if score > best_score:
             best_epoch, best_score, best_weights = epoch, score, weights
@@ -107,8 +122,44 @@ def train_with_distillation(
         if progress is not None:
             left_s = (time.monotonic() - started) / (epoch - first) * (config.epochs - epoch)
             progress(_progress_line(student.name, row, config.epochs, left_s), epoch / config.epochs)
+        if stop:
+            break
+    watchers.end()
     student.set_weights(best_weights)
     return FitResult(tuple(history), best_epoch)
+
+
+class _Watchers:
+    """Keras callbacks, called as `model.fit` calls them; epochs and batches count from 0 there, from 1 here."""
+
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: keras.Model, **params: int) -> None:
+        self.callbacks, self.model = callbacks, model
+        self.on_batch: OnBatch | None = self._end_batch if callbacks else None
+        model.stop_training = False
+        for callback in callbacks:
+            callback.set_model(model)
+            callback.set_params(params)
+            callback.on_train_begin()
+
+    def begin_epoch(self, epoch: int) -> None:
+        for callback in self.callbacks:
+            callback.on_epoch_begin(epoch - 1)
+
+    def _end_batch(self, index: int, losses: Mapping[str, Any]) -> None:
+        logs = {key: float(value) for key, value in losses.items()}
+        for callback in self.callbacks:
+            callback.on_train_batch_begin(index)
+            callback.on_train_batch_end(index, logs)
+
+    def end_epoch(self, epoch: int, row: Mapping[str, float]) -> bool:
+        """Whether a callback has asked to stop."""
+        for callback in self.callbacks:
+            callback.on_epoch_end(epoch - 1, dict(row))
+        return bool(self.model.stop_training)
+
+    def end(self) -> None:
+        for callback in self.callbacks:
+            callback.on_train_end()
 
 
 def _validate(model: keras.Model, weights: list[Any], data: Split, config: ExperimentConfig) -> float:
@@ -123,7 +174,7 @@ def _validate(model: keras.Model, weights: list[Any], data: Split, config: Exper
 def _save(model: keras.Model, weights: list[Any], path: Path) -> None:
     own = model.get_weights()
     model.set_weights(weights)
-    run.save_model_file(model, path)
+    save_model(model, path)
     model.set_weights(own)
 
 
@@ -140,7 +191,7 @@ def _identity(
         "student": run.weights_sha256(student),
         "operations": [type(operation).__name__ for operation in student.operations],
         "teacher": None if teacher is None else run.weights_sha256(teacher),
-        "configuration": config.model_dump(mode="json"),
+        "configuration": config.deciding(),
         "data": [train.sha256, None if val is None else val.sha256],
         "seed": seed,
         "versions": run.versions(),

@@ -7,7 +7,7 @@ thread while the step runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from nanou_train.augment import Float, augment_with_logits
 from nanou_train.checkpoint import TrainingState
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Split
+from nanou_train.debug import check_step
 from nanou_train.distill import distillation_step
 from nanou_train.errors import TrainError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import keras
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[Any], Float | None]
+OnBatch = Callable[[int, Mapping[str, Any]], None]
 PREFETCH_BATCHES = 4
 
 
@@ -71,14 +73,21 @@ class TrainingLoop:
                 variable.assign(value)
         self.compiled: dict[tuple[bool, bool], Callable[..., dict[str, Any]]] = {}
 
-    def run_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass in random order, whole batches only (one shape, one graph): mean losses."""
+    def run_epoch(self, epoch: int, on_batch: OnBatch | None = None) -> dict[str, float]:
+        """One pass in random order, whole batches only (one shape, one graph): mean losses.
+
+        `on_batch` gets each batch's number, from 0, and its losses.
+        """
         import tensorflow as tf
 
-        step = self._step(epoch)
-        results = [
-            step(*(None if part is None else tf.constant(part) for part in batch)) for batch in self._batches(epoch)
-        ]
+        step, results = self.step_of(epoch), []
+        for index, batch in enumerate(self.batches(epoch)):
+            before = self.student.get_weights() if self.config.debug_mode else []
+            results.append(step(*(None if part is None else tf.constant(part) for part in batch)))
+            if self.config.debug_mode:
+                check_step(self.student, before, batch[0], batch[1], results[-1], epoch=epoch, batch=index + 1)
+            if on_batch is not None:
+                on_batch(index, results[-1])
         row = {key: float(np.mean([float(result[key]) for result in results])) for key in results[0]}
         if not all(math.isfinite(value) for value in row.values()):
             raise TrainError(
@@ -98,7 +107,7 @@ class TrainingLoop:
     def _others(self) -> list[Any]:
         return [*self.optimizer.variables, *self.averages]
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[Batch]:
         """The epoch's batches, each from its own seed; a second thread prepares them while the step runs."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.data))
         contract, size = preprocessing_of(self.student), self.batch_size
@@ -120,7 +129,7 @@ class TrainingLoop:
                     waiting.append(pool.submit(prepare, index + PREFETCH_BATCHES))
                 yield batch
 
-    def _step(self, epoch: int) -> Callable[..., dict[str, Any]]:
+    def step_of(self, epoch: int) -> Callable[..., dict[str, Any]]:
         """The compiled step for an epoch's phase: rounding or not yet, statistics moving or frozen."""
         from nanou_train.fake_quant import set_frozen, set_rounding
 
@@ -147,6 +156,8 @@ class TrainingLoop:
                 average.assign(decay * average + (1.0 - decay) * weight)
             return losses
 
+        if self.config.debug_mode:
+            return step
         compiled: Callable[..., dict[str, Any]] = tf.function(step, autograph=False)
         return compiled
 

@@ -70,12 +70,19 @@ def create_bu_net(
 
 
 def create_model_from_config(config: ModelConfig | Mapping[str, Any] | str, *, name: str = "") -> keras.Model:
-    """Build a model from a ModelConfig, a mapping with its fields, or the name of a preset. Raises ConfigError."""
-    if isinstance(config, str):
-        if config not in PRESETS:
-            raise ConfigError(f'no model preset "{config}"', hint=near_names(config, PRESETS))
-        name, config = name or config, PRESETS[config]
-    fields = asdict(config) if isinstance(config, ModelConfig) else dict(config)
+    """Build a model from a ModelConfig, a mapping with its fields, or the name of a preset. Raises ConfigError.
+
+    A mapping may name a preset by `model_name` and change some of its fields.
+    """
+    fields: dict[str, Any]
+    if isinstance(config, ModelConfig):
+        fields = asdict(config)
+    else:
+        fields = {"model_name": config} if isinstance(config, str) else dict(config)
+    if preset := fields.pop("model_name", ""):
+        if preset not in PRESETS:
+            raise ConfigError(f'no model preset "{preset}"', hint=near_names(preset, PRESETS))
+        name, fields = name or preset, asdict(PRESETS[preset]) | fields
     architecture = fields.pop("architecture", None)
     if architecture not in ARCHITECTURES:
         raise ConfigError(f'no architecture "{architecture}"', hint=near_names(str(architecture), ARCHITECTURES))

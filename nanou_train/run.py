@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import codegen
 from codegen.model import Preprocessing
-from codegen.quantize import import_tensorflow
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Dataset, DatasetSpec, load_dataset, terrain_dataset
 from nanou_train.errors import TrainError
+from nanou_train.saving import load_model
 
 if TYPE_CHECKING:
     import keras
@@ -65,28 +65,23 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def completed_metrics(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The metrics of a completed run that started from these facts; None where the folder holds no such run."""
+    try:
+        manifest = read_manifest(folder)
+        load_student(folder)
+    except TrainError:
+        return None
+    return manifest["metrics"] if all(manifest.get(key) == value for key, value in facts.items()) else None
+
+
 def load_student(folder: Path) -> keras.Model:
     """The trained student of a completed run. Raises TrainError where it is missing or not the manifest's."""
     manifest = read_manifest(folder)
-    model = load_model_file(folder / "student.keras")
+    model = load_model(folder / "student.keras")
     if weights_sha256(model) != manifest["weights"]["student"]:
         raise TrainError(f"{folder / 'student.keras'} is not the model that {MANIFEST} describes", hint="train again")
     return model
-
-
-def load_model_file(path: Path) -> keras.Model:
-    """A .keras file. Raises TrainError where it cannot be read."""
-    import_tensorflow()
-    import keras
-
-    import nanou_train.fake_quant  # noqa: F401  registers our layers
-
-    if not path.is_file():
-        raise TrainError(f"no model file {path}", hint="give a .keras file")
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainError(f"cannot read {path} as a Keras model: {str(error)[:200]}", hint="save it again") from error
 
 
 def run_dataset(manifest: Mapping[str, Any], data_root: Path | None = None, dataset: Dataset | None = None) -> Dataset:
@@ -119,7 +114,7 @@ def preprocessing(manifest: Mapping[str, Any]) -> Preprocessing:
 def describe_run(config: ExperimentConfig, dataset: Dataset, contract: Preprocessing, seed: int) -> dict[str, Any]:
     """What is known before training; JSON types only."""
     return {
-        "configuration": config.model_dump(mode="json"),
+        "configuration": config.recorded(),
         "seed": seed,
         "data": dataset.describe(),
         "preprocessing": asdict(contract),
@@ -145,14 +140,8 @@ def weights_sha256(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def save_model_file(model: keras.Model, path: Path) -> None:
-    partial = path.with_name(f".{path.stem}.partial.keras")
-    model.save(partial)
-    partial.replace(path)
-
-
 def write_json(path: Path, value: Any) -> None:
-    _replace(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -161,10 +150,11 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _replace(path, text.getvalue())
+    write_text(path, text.getvalue())
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Replace a file in one step."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text)
     partial.replace(path)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from codegen.model import Preprocessing
 from codegen.quantize import import_tensorflow
 from nanou_train import run
 from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, load_experiment
-from nanou_train.data import Dataset, DatasetSpec, load_dataset, read_card, terrain_dataset
+from nanou_train.constraints import check_before, check_run, violation
+from nanou_train.data import Dataset
 from nanou_train.distill import train_step
-from nanou_train.errors import ConfigError, DataError, TrainError
+from nanou_train.errors import TrainError
 from nanou_train.evaluate import Metrics, constant_mask, evaluate_model
 from nanou_train.fit import FitResult, Progress, train_single_model, train_with_distillation
 from nanou_train.loop import preprocessing_of
-from nanou_train.models import PRESETS, create_model_from_config
+from nanou_train.models import create_model_from_config
+from nanou_train.saving import save_model
+from nanou_train.start import given_teacher, grow_gpu_memory, initial_student, load_training_data
+from nanou_train.sweep import run_sweep
 
 if TYPE_CHECKING:
     import keras
@@ -43,7 +47,7 @@ def train_model(
     *,
     data_root: str | Path | None = None,
     dataset: Dataset | None = None,
-    output_dir: str | Path = "runs",
+    output_dir: str | Path | None = None,
     run_name: str = "",
     seed: int = 0,
     progress: Progress | None = None,
@@ -51,52 +55,69 @@ def train_model(
 ) -> TrainResult:
     """Run one experiment into OUTPUT_DIR/RUN_NAME (default: the experiment's name); see nanou_train.run for the files.
 
-    Data are the folder `data_root`, or else the embedded terrain; `dataset` gives them already loaded.
-    `overrides` replace keys of the experiment. A folder with an interrupted run of just this configuration, data, seed
-    and versions is continued, to the same weights as without the interruption. An intended error (configuration,
-    data, folder) does not raise: it comes back as status "failed" with `error`, and in the manifest if the run had
-    begun. Raises CodegenError where TensorFlow is not installed; anything else is a bug and propagates.
+    `output_dir` is by default the experiment's. Data are the folder `data_root`, or else the embedded terrain;
+    `dataset` gives them already loaded. `overrides` replace keys of the experiment. A folder with an interrupted run of
+    just this configuration, data, seed and versions is continued, to the same weights as without the interruption.
+
+    A sweep runs each of its points into a folder below, and the result is the best one's (nanou_train.sweep). A run
+    that does not meet its constraints has status "failed", and `error` says why; the trained model stays. An intended
+    error (configuration, data, folder) does not raise: it comes back as status "failed" with `error`, and in the
+    manifest if the run had begun. Raises CodegenError where TensorFlow is not installed; anything else is a bug and
+    propagates.
     """
-    folder = Path(output_dir) / (run_name or experiment_name)
+    folder = Path(output_dir or "runs") / (run_name or experiment_name)
     try:
-        config = load_experiment(Path(config_path), experiment_name, overrides)
-        return _train_experiment(
-            config, experiment_name, Path(data_root) if data_root else None, dataset, folder, seed, progress or _silent
-        )
+        given = overrides if output_dir is None else {**overrides, "output_dir": output_dir}
+        config = load_experiment(Path(config_path), experiment_name, given)
+        folder = config.output_dir / (run_name or experiment_name)
+        root, report = Path(data_root) if data_root else None, progress or _silent
+        train = partial(_train_experiment, name=experiment_name, data_root=root, dataset=dataset, seed=seed)
+        if config.sweep:
+            return _train_sweep(config, folder, train, report)
+        return train(config, folder=folder, progress=report)
     except TrainError as error:
         message = f"{error}; {error.hint}" if error.hint else str(error)
         return TrainResult(status="failed", model_path=None, final_metrics={}, experiment_dir=folder, error=message)
 
 
+def _train_sweep(
+    config: ExperimentConfig, folder: Path, train: Callable[..., TrainResult], progress: Progress
+) -> TrainResult:
+    """Train every point; the result is the best one's, in the folder of all."""
+
+    def train_point(point: ExperimentConfig, place: Path, index: int, count: int) -> None:
+        def part(message: str, done: float) -> None:
+            progress(f"run {index + 1} of {count}: {message}", (index + done) / count)
+
+        result = train(point, folder=place, progress=part, reuse=True)
+        if result["status"] != "completed":
+            raise TrainError(result["error"])
+
+    best, *_ = run_sweep(config, folder, train_point)
+    path = folder / best.name
+    return {**_completed(path, run.read_manifest(path)["metrics"]), "experiment_dir": folder}
+
+
 def _train_experiment(
     config: ExperimentConfig,
+    *,
     name: str,
     data_root: Path | None,
     dataset: Dataset | None,
     folder: Path,
     seed: int,
     progress: Progress,
+    reuse: bool = False,
 ) -> TrainResult:
+    """One run; with `reuse` a completed one of the very same description is taken as it is."""
     import_tensorflow()
     import keras
     import tensorflow as tf
 
-    height, width, _ = PRESETS[config.model_name].input_shape
-    prepared_filter = read_card(data_root).resize_filter if data_root else ""
-    contract = Preprocessing(height, width, resize_filter=prepared_filter or "box")
-    if dataset is None:
-        progress("loading the data set" if data_root else "rendering terrain", 0.0)
-        dataset = (
-            load_dataset(DatasetSpec.of(data_root, contract))
-            if data_root
-            else terrain_dataset(config.terrain.model_dump(), seed=seed, height_px=height, width_px=width)
-        )
-    if len(dataset.classes) != 2:
-        raise DataError(
-            f"{dataset.name} has {len(dataset.classes)} classes, the networks give one logit per pixel",
-            hint="join classes to two with `nanou-deploy prepare --label-map`",
-        )
+    contract, dataset = load_training_data(config, data_root, dataset, seed=seed, progress=progress)
     facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name}
+    if reuse and (metrics := run.completed_metrics(folder, facts)) is not None:
+        return _held_to_constraints(config, _completed(folder, metrics), dataset)
     run.start_run(folder, facts)
     grow_gpu_memory()
     keras.utils.set_random_seed(seed)
@@ -107,7 +128,17 @@ def _train_experiment(
         status = "failed" if isinstance(error, TrainError) else "interrupted"
         run.write_manifest(folder, {**facts, "status": status, "error": str(error)})
         raise
-    return _finish(folder, facts, config, dataset, models, histories)
+    return _held_to_constraints(config, _finish(folder, facts, config, dataset, models, histories), dataset)
+
+
+def _held_to_constraints(config: ExperimentConfig, result: TrainResult, dataset: Dataset) -> TrainResult:
+    if config.constraints is None:
+        return result
+    checked, int8 = check_run(result["experiment_dir"], config.constraints, dataset)
+    result["final_metrics"]["int8"] = int8
+    if error := violation(checked):
+        result["status"], result["error"] = "failed", error
+    return result
 
 
 def _finish(
@@ -123,7 +154,7 @@ def _finish(
     metrics = {"constant_mask": constant_mask(dataset.train.masks, test.masks)}
     for role, model in models.items():
         metrics[role] = evaluate_model(model, test.images, test.masks, preprocessing_of(model), threshold=threshold)
-        run.save_model_file(model, folder / f"{role}.keras")
+        save_model(model, folder / f"{role}.keras")
     rows = [{"model": role, **row} for role, result in histories.items() for row in result.history]
     run.write_csv(folder / "metrics.csv", rows)
     best = {role: result.best_epoch for role, result in histories.items()}
@@ -131,7 +162,11 @@ def _finish(
     weights = {role: run.weights_sha256(model) for role, model in models.items()}
     run.write_manifest(folder, {**facts, "status": "completed", "weights": weights, "metrics": metrics})
     for role in models:
-        (folder / f"{role}.npz").unlink(missing_ok=True)
+        ((config.checkpoint_path or folder) / f"{role}.npz").unlink(missing_ok=True)
+    return _completed(folder, metrics)
+
+
+def _completed(folder: Path, metrics: dict[str, Metrics]) -> TrainResult:
     return TrainResult(
         status="completed", model_path=folder / "student.keras", final_metrics=metrics, experiment_dir=folder, error=""
     )
@@ -141,12 +176,20 @@ def _train_models(
     config: ExperimentConfig, dataset: Dataset, folder: Path, seed: int, progress: Progress
 ) -> tuple[dict[str, keras.Model], dict[str, FitResult]]:
     """Teacher (if any) and student, trained; progress runs from 0 to 1 over both."""
+    from nanou_train.nas import layers_to_watch
+
     models: dict[str, keras.Model] = {}
     histories: dict[str, FitResult] = {}
-    student = _initial_student(config)
+    student = initial_student(config)
+    if config.constraints is not None:
+        check_before(config.constraints, student)
+    if config.use_nas:
+        layers_to_watch(student, config.layers_to_monitor)  # a wrong name is found before the teacher has trained
     teacher, share = None, 0.0
+    place = config.checkpoint_path or folder
+    place.mkdir(parents=True, exist_ok=True)
     if config.use_distillation and config.teacher_weights is not None:
-        teacher = models["teacher"] = run.load_model_file(config.teacher_weights)
+        teacher = models["teacher"] = given_teacher(config, config.teacher_weights)
     elif config.use_distillation:
         share = config.teacher_epochs / (config.teacher_epochs + config.epochs)
         teacher = models["teacher"] = create_model_from_config(config.teacher_name)
@@ -164,8 +207,9 @@ def _train_models(
             dataset.train,
             dataset.val,
             seed=seed + 1,
-            checkpoint=folder / "teacher.keras",
-            state_path=folder / "teacher.npz",
+            checkpoint=place / "teacher.keras",
+            state_path=place / "teacher.npz",
+            callbacks=_callbacks(config, folder, "teacher", teacher, dataset),
             progress=lambda message, done: progress(message, share * done),
         )
     histories["student"] = train_with_distillation(
@@ -175,47 +219,27 @@ def _train_models(
         dataset.train,
         dataset.val,
         seed=seed,
-        checkpoint=folder / "student.keras",
-        state_path=folder / "student.npz",
+        checkpoint=place / "student.keras",
+        state_path=place / "student.npz",
+        callbacks=_callbacks(config, folder, "student", student, dataset),
         progress=lambda message, done: progress(message, share + (1 - share) * done),
     )
     models["student"] = student
     return models, histories
 
 
-def _initial_student(config: ExperimentConfig) -> keras.Model:
-    """A new student, or the one of an earlier run, rounding and frozen as the configuration says."""
-    from nanou_train.fake_quant import is_quantization_aware, quantization_aware
+def _callbacks(
+    config: ExperimentConfig, folder: Path, role: str, model: keras.Model, dataset: Dataset
+) -> list[keras.callbacks.Callback]:
+    """The logs that are asked for; for the student also its redundancy, seen on validation images."""
+    from nanou_train.logs import logs_of
+    from nanou_train.nas import PROBE_IMAGES, NASCallback
 
-    wanted = PRESETS[config.model_name].input_shape
-    student = (
-        create_model_from_config(config.model_name)
-        if config.start_from is None
-        else run.load_student(config.start_from)
-    )
-    found = tuple(student.inputs[0].shape[1:])
-    if found != wanted:
-        raise ConfigError(
-            f"the student of {config.start_from} takes {found}, {config.model_name} takes {wanted}",
-            hint="name the model_name of that run",
-        )
-    if config.quantization_aware and not is_quantization_aware(student):
-        student = quantization_aware(student, ranges=config.activation_ranges)
-    if config.freeze == "encoder":
-        for layer in student.layers:
-            layer.trainable = not layer.name.startswith(("encoder", "bottleneck"))
-    return student
-
-
-def grow_gpu_memory() -> None:
-    """Let TensorFlow take GPU memory as it needs it instead of all at once; without a GPU, nothing."""
-    import tensorflow as tf
-
-    for gpu in tf.config.list_physical_devices("GPU"):
-        try:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # the GPU is in use already, and its setting can no longer change
-            return
+    found = logs_of(config, folder, role)
+    if config.use_nas and role == "student":
+        x = preprocessing_of(model).normalize(dataset.val.images[:PROBE_IMAGES])
+        found.append(NASCallback(config.layers_to_monitor, config.nas_frequency, folder / "nas_logs", x=x))
+    return found
 
 
 def _silent(message: str, done: float) -> None:

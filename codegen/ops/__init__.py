@@ -23,6 +23,8 @@ from codegen.program import Lowering, Stage
 class Implementation(Protocol):
     """What the compiler needs to know of an operator."""
 
+    REQUIRED_INPUTS: int  # the first ones, which may not be absent
+
     def read_options(self, table: Any) -> Mapping[str, int | bool | str]:
         """The flatbuffer's builtin options (a `tflite` Table, or None) as plain values."""
 

@@ -13,6 +13,8 @@ from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
 from codegen.program import Kernel, Lowering, RowRead, Stage
 
+REQUIRED_INPUTS = 1
+
 
 def read_options(table: Any) -> Mapping[str, int]:
     options = tflite.ConcatenationOptions()
@@ -32,6 +34,8 @@ def verify(graph: Graph, operator: Operator) -> None:
         raise UnsupportedError(f"{operator.label} fuses an activation")
     if len(output.shape) != 4 or not 1 <= axis < 4:
         raise UnsupportedError(f"{operator.label} joins along axis {axis}")
+    if min(operator.inputs) < 0:
+        raise ModelError(f"{operator.label} joins an absent input")
     total = 0
     for index in operator.inputs:
         source = graph.tensor(index)

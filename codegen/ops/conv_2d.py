@@ -14,6 +14,8 @@ from codegen.ops import convolution, dual_multiply, one_multiply, windowed
 from codegen.ops.window import read_window_options
 from codegen.program import Lowering, Stage
 
+REQUIRED_INPUTS = 2
+
 
 def read_options(table: Any) -> Mapping[str, int | str]:
     options = tflite.Conv2DOptions()

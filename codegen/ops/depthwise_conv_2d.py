@@ -14,6 +14,8 @@ from codegen.ops import convolution, dual_multiply, one_multiply, windowed
 from codegen.ops.window import read_window_options
 from codegen.program import Lowering, Stage
 
+REQUIRED_INPUTS = 2
+
 
 def read_options(table: Any) -> Mapping[str, int | str]:
     options = tflite.DepthwiseConv2DOptions()
@@ -24,6 +26,10 @@ def read_options(table: Any) -> Mapping[str, int | str]:
 def verify(graph: Graph, operator: Operator) -> None:
     convolution.verify_convolution(graph, operator, channel_axis=3)
     in_channels, out_channels = (graph.tensor(i).shape[-1] for i in (operator.inputs[0], operator.outputs[0]))
+    if graph.tensor(operator.inputs[1]).shape[0] != 1:
+        raise ModelError(
+            f"{operator.label} has weights {graph.tensor(operator.inputs[1]).shape}, not (1, h, w, channels)"
+        )
     if out_channels % in_channels:
         raise ModelError(f"{operator.label} maps {in_channels} channels to {out_channels}, not a multiple")
     convolution.convolution_window(graph, operator)

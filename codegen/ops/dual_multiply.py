@@ -67,6 +67,7 @@ def pointwise(convolution: Convolution) -> Lowered | None:
     spans = [range(first + i * size, first + (i + 1) * size) for size, first, count in blocks for i in range(count)]
     numbers = [number for span in spans for row in zip(*map(finish.numbers, span), strict=True) for number in row]
     rest = in_channels % 4
+    step = (pixels - 1) * in_channels + rest
     byte, pair, _ = (flip for _, flip in flips)
     two = f"(pixel[{{0}}] | (uint32_t)pixel[{{1}}] << 16){pair}"
     constants: tuple[tuple[str, Constant], ...] = (
@@ -78,7 +79,7 @@ def pointwise(convolution: Convolution) -> Lowered | None:
         ("steps_back", ((overlap * in_channels, overlap * convolution.out_channels),) * (overlap > 0)),
         ("fours", tuple((size, n) for size, _, n in one_multiply.blocks_of(in_channels // 4, _FOURS_PER_STEP))),
         ("rest", ((), (f"pixel[{{0}}]{byte}",), (two,), (two, f"pixel[{{2}}]{byte}"))[rest]),
-        ("rest_channels", rest),
+        ("pixel_step", (step,) * (step > 0)),
         ("words", len(weights)),
         *flips,
         *finish.constants,

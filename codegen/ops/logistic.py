@@ -29,6 +29,8 @@ _ONE_Q0 = INT32_MAX
 # exp(-2**k) in Q0 for k = -2 .. 3, gemmlowp's constants.
 _EXP_FACTORS = ((-2, 1672461947), (-1, 1302514674), (0, 790015084), (1, 290630308), (2, 39332535), (3, 720401))
 
+REQUIRED_INPUTS = 1
+
 
 def read_options(table: Any) -> Mapping[str, int]:
     return {}

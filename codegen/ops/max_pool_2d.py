@@ -15,6 +15,7 @@ from codegen.ops.window import Window, make_window, read_window_options
 from codegen.program import Constant, Kernel, Lowering, Stage
 
 MAX_UNROLLED_TAPS = 9
+REQUIRED_INPUTS = 1
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:

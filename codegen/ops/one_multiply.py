@@ -39,7 +39,8 @@ class Finish:
     @property
     def constants(self) -> tuple[tuple[str, Constant], ...]:
         names = " and ".join(self.columns)
-        numbers = ("columns", len(self.columns)), ("column_names", names)
+        c0, c1 = (*(name.replace(" ", "_") for name in self.columns), "")[:2]
+        numbers = ("columns", len(self.columns)), ("column_names", names), ("c0", c0), ("c1", c1)
         return (*numbers, ("adjust", self.adjust), ("result", self.result))
 
     def numbers(self, channel: int) -> list[int]:

@@ -11,6 +11,8 @@ from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
 from codegen.program import Kernel, Lowering, RowRead, Stage
 
+REQUIRED_INPUTS = 2
+
 
 def read_options(table: Any) -> Mapping[str, int]:
     return {}
@@ -27,6 +29,8 @@ def verify(graph: Graph, operator: Operator) -> None:
     paddings = graph.tensor(operator.inputs[1])
     if paddings.data is None or paddings.dtype not in ("int32", "int64") or paddings.shape != (4, 2):
         raise UnsupportedError(f"{operator.label} has paddings that are not a constant (4, 2) tensor")
+    if len(source.shape) != 4:
+        raise UnsupportedError(f"{operator.label} pads {source.shape}, not (1, height, width, channels)")
     amounts = _paddings(graph, operator)
     if min(n for pair in amounts for n in pair) < 0:
         raise ModelError(f"{operator.label} has negative padding")

@@ -7,22 +7,36 @@ from typing import Any
 
 import numpy as np
 
+from codegen.errors import UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
 from codegen.ops.lookup import evaluate_lookup, lower_lookup, verify_elementwise
 from codegen.program import Lowering, Stage
-from codegen.requantize import multiply_by_quantized_multiplier, quantize_multiplier
+from codegen.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multiplier
+
+REQUIRED_INPUTS = 1
 
 
 def read_options(table: Any) -> Mapping[str, int]:
     return {}
 
 
-verify = verify_elementwise
+def verify(graph: Graph, operator: Operator) -> None:
+    verify_elementwise(graph, operator)
+    _, shift = _scaling(graph, operator)
+    if 255 << max(shift, 0) > INT32_MAX:
+        raise UnsupportedError(
+            f"{operator.label}: the output's scale is too small for its input's",
+            hint="TFLite's own kernel would overflow here; calibrate with real images",
+        )
+
+
+def _scaling(graph: Graph, operator: Operator) -> tuple[int, int]:
+    return quantize_multiplier(graph.tensor(operator.inputs[0]).scale / graph.tensor(operator.outputs[0]).scale)
 
 
 def _table(graph: Graph, operator: Operator) -> IntArray:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
-    multiplier, shift = quantize_multiplier(source.scale / output.scale)
+    multiplier, shift = _scaling(graph, operator)
     values = np.arange(-128, 128, dtype=np.int64) - source.zero_point
     scaled = multiply_by_quantized_multiplier(values, np.array(multiplier), np.array(shift))
     return np.clip(scaled + output.zero_point, -128, 127)

@@ -9,6 +9,8 @@ from codegen.errors import ModelError, UnsupportedError
 from codegen.ir import Graph, IntArray, Operator
 from codegen.program import Kernel, Lowering, RowRead, Stage, rows_of
 
+REQUIRED_INPUTS = 1
+
 
 def read_options(table: Any) -> Mapping[str, int]:
     return {}  # the output tensor's static shape says it all

@@ -13,6 +13,8 @@ from codegen.ir import Graph, IntArray, Operator
 from codegen.program import Kernel, Lowering, RowRead, Stage, Table
 from codegen.requantize import round_half_away
 
+REQUIRED_INPUTS = 2
+
 
 def read_options(table: Any) -> Mapping[str, bool]:
     options = tflite.ResizeNearestNeighborOptions()

@@ -105,7 +105,8 @@ def train(
         emit_json("train/1", {key: result[key] for key in ("status", "model_path", "final_metrics", "experiment_dir")})
         return
     print_metrics(result["final_metrics"])
-    click.echo(f"next: nanou-deploy quantize --run {output}")
+    trained = result["model_path"]
+    click.echo(f"next: nanou-deploy quantize --run {output if trained is None else trained.parent}")
 
 
 def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nanou_train.config import DEFAULT_CONFIG, experiment_names, load_experiment
+from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, experiment_names, load_experiment, sweep_points
 from nanou_train.errors import ConfigError
 
 
@@ -45,10 +45,10 @@ def test_children_override_parents_and_arguments_override_both(tmp_path: Path) -
         ("experiments: {demo: {augment: strong}}", "augment = 'strong'", "augment"),
         ("experiments: {demo: {activation_ranges: fixed}}", "activation_ranges = 'fixed'", "activation_ranges"),
         ("experiments: {demo: {epochs: many}}", "epochs = 'many'", "epochs"),
-        ("experiments: {demo: {terrain: {trian: 3}}}", r"terrain\.trian", "terrain"),
+        ("experiments: {demo: {terrain: {trian: 3}}}", r"terrain\.trian", "train"),
         ("experiments: {demo: {model_name: nano}}", 'model_name "nano" is no model preset', "nano_u"),
         ("experiments: {demo: [1]}", "is no mapping", "KEY"),
-        ("experiments: [", "is not YAML", "line"),
+        ("experiments: [", "line 1: not YAML", "line"),
         ("other: 1", "has no experiments", "experiments"),
     ],
 )
@@ -56,6 +56,68 @@ def test_mistakes_are_named(tmp_path: Path, text: str, says: str, hint: str) -> 
     with pytest.raises(ConfigError, match=says) as caught:
         load_experiment(_write(tmp_path, text), "demo")
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        (
+            "experiments:\n  demo:\n    epochs: 3\n    epoch: 3\n",
+            r'yaml, line 4, experiment "demo": unknown key',
+            "epochs",
+        ),
+        ("experiments:\n  a:\n    alpha: 2\n  demo: {extends: a}\n", r'line 3, experiment "a": alpha = 2', "at most 1"),
+        ("experiments:\n  demo:\n    extends: bse\n  base: {}\n", r'line 3: no experiment "bse"', "base"),
+        (
+            "experiments:\n  demo:\n    extends: b\n  b:\n    extends: demo\n",
+            "line 5: demo extends b extends",
+            "remove",
+        ),
+        ("experiments:\n  demo:\n    terrain:\n      train: 8\n      vel: 4\n", r"line 5, .*terrain\.vel", "val"),
+        ("experiments:\n  demo:\n    constraints: {min_iou: 1}\n", r"line 3, .*constraints\.min_iou", "min_miou"),
+        ("experiments:\n  demo: {}\n  demo: {}\n", r'line 3: "demo" again, it is in line 2', "remove"),
+        ("experiments:\n  demo:\n    <<: *training.standard\n", "line 3: not YAML", "extends"),
+        ("experiments:\n  a: &a {}\n  demo:\n    <<: *a\n", "line 4: <<", "extends"),
+        ("experiments:\n  demo: {}\nexperiment: {}\n", 'line 3: unknown key "experiment"', "experiments:"),
+        ("training:\n  demo: {}\n", "line 1: unknown key .*has no experiments", "migrate-config"),
+        ("experiments:\n  demo: &a\n    terrain: *a\n", "without end|undefined alias|recursive", ""),
+        ("experiments:\n  demo:\n    model_name: nano\n", 'line 3, .*"nano" is no model preset', "nano_u"),
+        ("experiments:\n  demo:\n    sweep: {alpha: [0.1, 7]}\n", r"line 3, .*sweep .*alpha = 7", "alpha"),
+        ("experiments:\n  demo:\n    sweep: {alpah: [1]}\n", r'line 3, .*sweep .*unknown key "alpah"', "alpha"),
+        ("experiments:\n  demo:\n    sweep: {alpha: []}\n", r"line 3, .*sweep = ", "sweep"),
+        ("experiments:\n  demo:\n    sweep: [{sweep: [{epochs: 1}]}]\n", "line 3, .*a sweep within a sweep", "outer"),
+    ],
+)
+def test_mistakes_have_their_line(tmp_path: Path, text: str, says: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        load_experiment(_write(tmp_path, text), "demo")
+    assert hint in caught.value.hint
+
+
+def test_a_mistaken_override_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    path = _write(tmp_path, "experiments:\n  demo: {epochs: 3}\n")
+    with pytest.raises(ConfigError, match=r'experiment "demo" of .*yaml, as changed: unknown key "epoch"'):
+        load_experiment(path, "demo", {"epoch": 3})
+
+
+def test_sweeps_are_grids_or_lists(tmp_path: Path) -> None:
+    text = "experiments: {a: {sweep: {alpha: [0.1, 0.9], epochs: [1, 2]}}, b: {sweep: [{epochs: 3}, {alpha: 0.5}]}}"
+    path = _write(tmp_path, text)
+    assert sweep_points(load_experiment(path, "a")) == (
+        {"alpha": 0.1, "epochs": 1},
+        {"alpha": 0.1, "epochs": 2},
+        {"alpha": 0.9, "epochs": 1},
+        {"alpha": 0.9, "epochs": 2},
+    )
+    assert sweep_points(load_experiment(path, "b")) == ({"epochs": 3}, {"alpha": 0.5})
+
+
+def test_a_manifest_names_no_place_and_watching_decides_nothing() -> None:
+    config = ExperimentConfig(output_dir=Path("elsewhere"), use_nas=True)
+    assert "output_dir" not in config.recorded()
+    assert config.recorded()["use_nas"] is True
+    assert config.deciding() == ExperimentConfig().deciding()
+    assert ExperimentConfig(alpha=0.5).deciding() != config.deciding()
 
 
 def test_a_bare_off_and_the_former_truth_values_mean_a_strength(tmp_path: Path) -> None:

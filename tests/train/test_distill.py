@@ -25,7 +25,7 @@ def _seeded(require_module: Callable[[str], None]) -> None:
 
 def _batch() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(2)
-    return rng.normal(size=(4, *SHAPE)).astype(np.float32), (rng.random((4, 16, 16)) < 0.4).astype(np.float32)
+    return rng.uniform(-1, 1, (4, *SHAPE)).astype(np.float32), (rng.random((4, 16, 16)) < 0.4).astype(np.float32)
 
 
 def _step(alpha: float, temperature: float = 4.0, *, with_teacher: bool = True, rate: float = 0.1) -> tuple:

@@ -1,4 +1,4 @@
-"""The Python examples in docs/TRAINING.md run as they stand there."""
+"""The Python examples in the documents on training run as they stand there."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ from pathlib import Path
 
 import pytest
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "TRAINING.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL)
+DOCUMENTS = Path(__file__).resolve().parents[2] / "docs"
+EXAMPLES = [
+    (path.name, number, code)
+    for path in sorted(DOCUMENTS.glob("*.md"))
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL), start=1)
+]
 
 
 def test_there_are_examples() -> None:
-    assert EXAMPLES
+    assert {name for name, _, _ in EXAMPLES} >= {"API.md", "TRAINING.md"}
 
 
-@pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_example_runs(number: int, capsys: pytest.CaptureFixture[str], require_module: Callable[[str], None]) -> None:
+@pytest.mark.parametrize(("name", "number", "code"), EXAMPLES, ids=[f"{name} {number}" for name, number, _ in EXAMPLES])
+def test_example_runs(
+    name: str,
+    number: int,
+    code: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    require_module: Callable[[str], None],
+) -> None:
     require_module("tensorflow")
-    exec(compile(EXAMPLES[number], f"{DOCUMENT.name} example {number + 1}", "exec"), {})
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, f"{name} example {number}", "exec"), {})
     assert capsys.readouterr().out

@@ -151,7 +151,8 @@ def test_the_int8_model_computes_what_the_trained_graph_computes(tmp_path: Path,
 
     from nanou_train.export import logit_agreement
     from nanou_train.fake_quant import quantization_aware, set_frozen
-    from nanou_train.run import load_model_file, save_model_file, weights_sha256
+    from nanou_train.run import weights_sha256
+    from nanou_train.saving import load_model, save_model
     from nanou_train.train import train_single_model
 
     data = terrain_dataset({"train": 32, "val": 4, "test": 4}, seed=0, height_px=HEIGHT, width_px=WIDTH)
@@ -162,8 +163,8 @@ def test_the_int8_model_computes_what_the_trained_graph_computes(tmp_path: Path,
     observe = tf.function(lambda x: model(x, training=True))
     for _ in range(200):  # ranges and statistics that a longer training would have reached
         observe(Preprocessing(HEIGHT, WIDTH).normalize(data.train.images[:16]))
-    save_model_file(model, tmp_path / "model.keras")
-    loaded = load_model_file(tmp_path / "model.keras")
+    save_model(model, tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
     assert weights_sha256(loaded) == weights_sha256(model)
 
     contract = Preprocessing(HEIGHT, WIDTH)

@@ -144,6 +144,16 @@ def test_documented_defaults() -> None:
     assert count_parameters(create_bu_net()) > 50 * count_parameters(create_nano_u())
 
 
+def test_a_model_from_a_configuration() -> None:
+    """A preset's name, an experiment's model_name with changes, or all fields."""
+    fields = {"architecture": "nano_u", "input_shape": (24, 32, 3), "filters": (4,), "bottleneck": 4}
+    for config in (fields, {"model_name": "nano_u", "input_shape": (24, 32, 3), "filters": (4,), "bottleneck": 4}):
+        assert create_model_from_config(config).input_shape == (None, 24, 32, 3)
+    assert create_model_from_config({"model_name": "nano_u_skips"}).input_shape == (None, 48, 64, 3)
+    with pytest.raises(ConfigError, match="nano_v"):
+        create_model_from_config({"model_name": "nano_v"})
+
+
 def test_inference_does_not_depend_on_the_batch() -> None:
     """BatchNorm must use its moving averages in every layer, also where the caller does not say training=False."""
     model = create_model_from_config("nano_u")

@@ -17,7 +17,7 @@ from codegen.model import QuantizedModel
 from nanou_deploy import compare as module
 from nanou_deploy.boards import BOARDS, Board, find_board
 from nanou_deploy.cli.bench import bench as command
-from nanou_deploy.compare import SCHEDULES, compare, select_boards
+from nanou_deploy.compare import SCHEDULES, compare, schedules_for, select_boards
 from nanou_deploy.errors import DeployError
 from nanou_deploy.pipeline import BenchResult, Progress, open_model
 from nanou_deploy.profile import LayerCost
@@ -80,13 +80,13 @@ def test_boards_are_selected() -> None:
 def test_rows_are_schedules_on_boards_and_then_the_interpreter() -> None:
     comparison = compare(open_model(None), (RV32, M4), breakdown=True)
     names = [(row.runtime, row.board, row.schedule) for row in comparison.rows]
-    schedules = [schedule.name for schedule in SCHEDULES]
+    schedules = [schedule.name for schedule in schedules_for(RV32)]
     assert names == [
         *(("aot", "rv32-qemu", name) for name in schedules),
-        *(("aot", "cortex-m4-qemu", name) for name in schedules),
+        *(("aot", "cortex-m4-qemu", name) for name in (*schedules, "portable")),
         ("tflm", "", ""),
     ]
-    assert [row.ratio for row in comparison.rows] == [*([1.0] * len(schedules)), *([0.5] * len(schedules)), None]
+    assert [row.ratio for row in comparison.rows] == [*([1.0] * len(schedules)), *([0.5] * (len(schedules) + 1)), None]
     tflm = comparison.rows[-1]
     assert tflm.instructions is None
     assert tflm.ram_bytes is not None
@@ -104,6 +104,13 @@ def test_layer_by_layer_holds_every_tensor_whole() -> None:
     stages = [index for index in compiled.plan.schedule if index < len(compiled.program.stages)]
     assert stages == sorted(stages)
     assert compiled.plan.working_bytes > 4 * streamed.plan.working_bytes
+
+
+def test_portable_is_c_without_dual_multiplication() -> None:
+    schedule = next(schedule for schedule in schedules_for(M4) if schedule.name == "portable")
+    usual, portable = (s.compile(open_model(None), M4).program.stages for s in (SCHEDULES[0], schedule))
+    assert any("smlad" in stage.kernel.template for stage in usual)
+    assert not any("smlad" in stage.kernel.template for stage in portable)
 
 
 def test_the_first_schedule_is_what_build_does() -> None:

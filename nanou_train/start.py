@@ -1,0 +1,90 @@
+"""What a run starts from: its data, its student, the teacher it is given, and the GPU's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codegen.model import Preprocessing
+from nanou_train import run
+from nanou_train.config import ExperimentConfig
+from nanou_train.data import Dataset, DatasetSpec, load_dataset, read_card, terrain_dataset
+from nanou_train.errors import ConfigError, DataError
+from nanou_train.models import PRESETS, create_model_from_config
+from nanou_train.saving import load_model, load_weights_into
+
+if TYPE_CHECKING:
+    import keras
+
+
+def load_training_data(
+    config: ExperimentConfig,
+    data_root: Path | None,
+    dataset: Dataset | None = None,
+    *,
+    seed: int,
+    progress: Callable[[str, float], None] | None = None,
+) -> tuple[Preprocessing, Dataset]:
+    """The contract of the experiment's model, and its data: given, of a folder, or rendered. Raises DataError."""
+    height, width, _ = PRESETS[config.model_name].input_shape
+    prepared_filter = read_card(data_root).resize_filter if data_root else ""
+    contract = Preprocessing(height, width, resize_filter=prepared_filter or "box")
+    if dataset is None:
+        if progress is not None:
+            progress("loading the data set" if data_root else "rendering terrain", 0.0)
+        dataset = (
+            load_dataset(DatasetSpec.of(data_root, contract))
+            if data_root
+            else terrain_dataset(config.terrain.model_dump(), seed=seed, height_px=height, width_px=width)
+        )
+    if len(dataset.classes) != 2:
+        raise DataError(
+            f"{dataset.name} has {len(dataset.classes)} classes, the networks give one logit per pixel",
+            hint="join classes to two with `nanou-deploy prepare --label-map`",
+        )
+    return contract, dataset
+
+
+def initial_student(config: ExperimentConfig) -> keras.Model:
+    """A new student, or the one of an earlier run, rounding and frozen as the configuration says."""
+    from nanou_train.fake_quant import is_quantization_aware, quantization_aware
+
+    wanted = PRESETS[config.model_name].input_shape
+    student = (
+        create_model_from_config(config.model_name)
+        if config.start_from is None
+        else run.load_student(config.start_from)
+    )
+    found = tuple(student.inputs[0].shape[1:])
+    if found != wanted:
+        raise ConfigError(
+            f"the student of {config.start_from} takes {found}, {config.model_name} takes {wanted}",
+            hint="name the model_name of that run",
+        )
+    if config.quantization_aware and not is_quantization_aware(student):
+        student = quantization_aware(student, ranges=config.activation_ranges)
+    if config.freeze == "encoder":
+        for layer in student.layers:
+            layer.trainable = not layer.name.startswith(("encoder", "bottleneck"))
+    return student
+
+
+def given_teacher(config: ExperimentConfig, path: Path) -> keras.Model:
+    """A saved model, or weights alone (.weights.h5) of the preset `teacher_name`."""
+    if not path.name.endswith(".weights.h5"):
+        return load_model(path)
+    teacher = create_model_from_config(config.teacher_name)
+    load_weights_into(teacher, path)
+    return teacher
+
+
+def grow_gpu_memory() -> None:
+    """Let TensorFlow take GPU memory as it needs it instead of all at once; without a GPU, nothing."""
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # the GPU is in use already, and its setting can no longer change
+            return

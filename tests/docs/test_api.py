@@ -1,0 +1,63 @@
+"""docs/API.md: every name imports, every key and experiment exists, every test is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from nanou_deploy.cli import _COMMANDS
+from nanou_train.config import ExperimentConfig, experiment_names
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TEXT = (REPOSITORY / "docs" / "API.md").read_text(encoding="utf-8")
+
+
+def _rows(section: str) -> list[list[str]]:
+    """The cells of a section's table, without its head."""
+    part = TEXT.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in part.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[1:]]
+
+
+@cache
+def _tests(path: str) -> set[str]:
+    tree = ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(tests/[\w/]+\.py::\w+)`", TEXT))))
+def test_the_test_is_there(name: str) -> None:
+    path, function = name.split("::")
+    assert function in _tests(path)
+
+
+def test_every_row_names_a_test() -> None:
+    rows = [line for line in TEXT.splitlines() if line.startswith("| ") and not line.endswith(" test |")]
+    assert len(rows) > 50
+    assert [row for row in rows if "`tests/" not in row] == []
+
+
+def test_every_name_imports(require_module: Callable[[str], None]) -> None:
+    require_module("tensorflow")
+    rows = _rows("Names")
+    assert len(rows) == 14
+    for signature, where, _ in rows:
+        module, name = where.strip("`").rsplit(".", 1)
+        assert signature.startswith(f"`{name}(")
+        assert callable(getattr(import_module(module), name))
+
+
+def test_every_key_experiment_and_command_exists() -> None:
+    keys = re.findall(r"`(\w+)`", " ".join(row[0] for row in _rows("Keys")))
+    assert len(keys) == 21
+    assert set(keys) <= set(ExperimentConfig.model_fields)
+    experiments = {row[0].strip("`") for row in _rows("Experiments")}
+    assert len(experiments) == 9
+    assert experiments <= set(experiment_names())
+    assert {row[0].strip("`") for row in _rows("Commands")} <= set(_COMMANDS)

@@ -1,0 +1,14 @@
+"""Networks small enough that a whole run takes a second."""
+
+from __future__ import annotations
+
+import pytest
+
+from nanou_train.models import PRESETS, ModelConfig
+
+
+@pytest.fixture
+def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """nano_u and bu_net_small take 24x32 and have one stage."""
+    for name, architecture in (("nano_u", "nano_u"), ("bu_net_small", "bu_net")):
+        monkeypatch.setitem(PRESETS, name, ModelConfig(architecture, (24, 32, 3), (4,), 4))

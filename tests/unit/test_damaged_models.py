@@ -1,0 +1,139 @@
+"""Files that are damaged, or that no converter would write: an error in words, or a model that is proven like any."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from random import Random
+
+import flatbuffers
+import numpy as np
+import pytest
+import tflite
+
+from codegen.compile import Compiled, compile_model
+from codegen.errors import CodegenError, ModelError, UnsupportedError
+from codegen.load import input_contract, load_graph
+from codegen.model import Preprocessing, QuantizedModel
+from codegen.render import render_aot
+from tests.model_builder import ModelBuilder
+from tests.property.random_graphs import random_model
+
+WEIGHTS = np.arange(-13, 14, dtype=np.int8).reshape(1, 3, 3, 3)
+SCALES = [0.01, 0.02, 0.03]
+
+
+def compile_bytes(flatbuffer: bytes) -> Compiled:
+    return compile_model(QuantizedModel("damaged", flatbuffer, Preprocessing(6, 8)))
+
+
+def depthwise(b: ModelBuilder, source: int, **changed: float) -> int:
+    settings = {"scale": 0.1, "zero_point": -128} | changed
+    return b.convolution(source, WEIGHTS, SCALES, np.arange(3, dtype=np.int32), depthwise=True, **settings)  # type: ignore[arg-type]
+
+
+def model(change: Callable[[ModelBuilder, int, int], None] = lambda *_: None) -> bytes:
+    """One depthwise convolution, changed before it is written: builder, number of the input, of the output."""
+    b = ModelBuilder()
+    source = b.activation((1, 6, 8, 3), 1 / 127.5, 0)
+    output = depthwise(b, source)
+    change(b, source, output)
+    return b.finish([source], [output])
+
+
+def rewire(
+    inputs: list[int] | None = None, outputs: list[int] | None = None
+) -> Callable[[ModelBuilder, int, int], None]:
+    def change(b: ModelBuilder, _source: int, _output: int) -> None:
+        code, old_inputs, old_outputs, kind, options = b.operators[0]
+        b.operators[0] = code, inputs or old_inputs, outputs or old_outputs, kind, options
+
+    return change
+
+
+def set_tensor(which: int, **fields: object) -> Callable[[ModelBuilder, int, int], None]:
+    return lambda b, _source, _output: b.tensors[which].update(fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (rewire(inputs=[0, 1, 77]), ModelError, "names tensor 77, of 4"),
+        (rewire(inputs=[0]), ModelError, r"has inputs \(0,\), of which it needs 2"),
+        (rewire(inputs=[0, -1, 2]), ModelError, "of which it needs 2"),
+        (rewire(inputs=[1, 1, 2]), UnsupportedError, "works on the constant"),
+        (rewire(outputs=[-1]), ModelError, "names tensor -1"),
+        (rewire(outputs=[2]), ModelError, "which already has a value"),
+        (rewire(outputs=[3, 3]), UnsupportedError, "has 2 outputs"),
+        (set_tensor(0, shape=(-1, 6, 8, 3)), UnsupportedError, "dynamic shape"),
+        (set_tensor(0, shape=(0, 6, 8, 3)), UnsupportedError, "dynamic shape"),
+        (set_tensor(0, shape=(1, 0, 8, 3)), UnsupportedError, "dynamic shape"),
+        (set_tensor(0, shape=(2, 6, 8, 3)), UnsupportedError, r"has shape \(2, 6, 8, 3\)"),
+        (set_tensor(0, shape=(6, 8, 3)), UnsupportedError, "not .1, height, width, channels"),
+        (set_tensor(3, scales=[1e-42]), UnsupportedError, "has scale 1[.0-9]*e-42"),
+        (set_tensor(3, scales=[3e38]), UnsupportedError, "has scale 3e"),
+        (set_tensor(3, scales=[float("nan")]), ModelError, "not a positive number"),
+        (set_tensor(3, scales=[]), UnsupportedError, "without quantization parameters"),
+        (set_tensor(1, shape=(3, 3, 1, 3)), ModelError, r"has weights \(3, 3, 1, 3\)"),
+        (set_tensor(1, shape=(1, 3, 3, 4)), ModelError, "damaged or truncated"),
+    ],
+)
+def test_a_contradiction_is_an_error_in_words(
+    change: Callable[[ModelBuilder, int, int], None], error: type[CodegenError], said: str
+) -> None:
+    with pytest.raises(error, match=said) as raised:
+        compile_bytes(model(change))
+    assert str(raised.value)
+
+
+def test_an_unsupported_operator_is_refused_by_name() -> None:
+    def softmax(b: ModelBuilder, _source: int, output: int) -> None:
+        def options(builder: flatbuffers.Builder) -> int:
+            tflite.SoftmaxOptionsStart(builder)
+            return int(tflite.SoftmaxOptionsEnd(builder))
+
+        after = b.activation((1, 6, 8, 3), 1 / 256, -128)
+        b.add(tflite.BuiltinOperator.SOFTMAX, [output], after, tflite.BuiltinOptions.SoftmaxOptions, options)
+
+    with pytest.raises(UnsupportedError, match=r"no implementation for SOFTMAX \(operator 1\)"):
+        compile_bytes(model(softmax))
+
+
+def test_no_input_at_all() -> None:
+    b = ModelBuilder()
+    output = depthwise(b, b.activation((1, 6, 8, 3), 1 / 127.5, 0))
+    for refused in (input_contract, compile_bytes):
+        with pytest.raises(UnsupportedError, match=r"has (no input|0 inputs)"):
+            refused(b.finish([], [output]))
+
+
+def test_a_quantize_that_overflows_tflites_kernel_is_refused() -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 6, 8, 3), 1.0, 0)
+    with pytest.raises(UnsupportedError, match="scale is too small"):
+        compile_bytes(b.finish([source], [b.quantize(source, 2.0**-30, 0)]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_damage_compiles_or_is_refused(seed: int) -> None:
+    """Bits flipped, bytes replaced, files cut: never another exception, nor a number that overflows unnoticed."""
+    rng = Random(seed)
+    intact = [random_model(rng, most_operators=4) for _ in range(3)]
+    for number in range(90):
+        damaged = bytearray(intact[number % len(intact)])
+        if number % 10 == 9:
+            del damaged[rng.randrange(len(damaged)) :]
+        for _ in range(rng.choice((1, 1, 2, 5)) if damaged else 0):
+            damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                compiled = compile_bytes(bytes(damaged))
+            except CodegenError:
+                continue
+            assert render_aot(compiled).files
+
+
+def test_what_the_file_names_exists() -> None:
+    graph = load_graph(model())
+    assert {i for op in graph.operators for i in (*op.inputs, *op.outputs)} <= set(range(len(graph.tensors)))
