@@ -126,9 +126,9 @@ def threshold_q(threshold: float, output: Quantization, *, is_probability: bool)
     return min(128, max(-128, math.ceil(real / output.scale - 1e-9) + output.zero_point))
 
 
-def save_model(model: QuantizedModel, path: Path) -> None:
-    """Write PATH (.tflite) and its sidecar; the sidecar last, so that a stale pair is noticed on load."""
-    sidecar = {
+def sidecar(model: QuantizedModel) -> dict[str, Any]:
+    """What stands beside the .tflite file, as a JSON document."""
+    return {
         "schema": SIDECAR_SCHEMA,
         "name": model.name,
         "sha256": model.sha256,
@@ -139,9 +139,13 @@ def save_model(model: QuantizedModel, path: Path) -> None:
         "drivable": list(model.drivable),
         "provenance": dict(model.provenance),
     }
+
+
+def save_model(model: QuantizedModel, path: Path) -> None:
+    """Write PATH (.tflite) and its sidecar; the sidecar last, so that a stale pair is noticed on load."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.flatbuffer)
-    path.with_suffix(".json").write_text(json.dumps(sidecar, indent=2, sort_keys=True) + "\n")
+    path.with_suffix(".json").write_text(json.dumps(sidecar(model), indent=2, sort_keys=True) + "\n")
 
 
 def load_model(path: Path) -> QuantizedModel:
@@ -162,18 +166,18 @@ def load_model(path: Path) -> QuantizedModel:
         name = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem)[:64]
         return QuantizedModel(name, flatbuffer, input_contract(flatbuffer), provenance={"source": path.name})
     try:
-        sidecar = json.loads(sidecar_path.read_text())
+        stated = json.loads(sidecar_path.read_text())
         model = QuantizedModel(
-            name=sidecar["name"],
+            name=stated["name"],
             flatbuffer=flatbuffer,
-            preprocessing=Preprocessing(**sidecar["preprocessing"]),
-            threshold=float(sidecar["threshold"]),
-            provenance=sidecar["provenance"],
-            camera=CameraSize(**sidecar.get("camera", {})),
-            classes=tuple(sidecar.get("classes", ())),
-            drivable=tuple(sidecar.get("drivable", ())),
+            preprocessing=Preprocessing(**stated["preprocessing"]),
+            threshold=float(stated["threshold"]),
+            provenance=stated["provenance"],
+            camera=CameraSize(**stated.get("camera", {})),
+            classes=tuple(stated.get("classes", ())),
+            drivable=tuple(stated.get("drivable", ())),
         )
-        stated_sha256, schema = sidecar["sha256"], sidecar["schema"]
+        stated_sha256, schema = stated["sha256"], stated["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{sidecar_path} is not a model sidecar: {error!r}", hint="delete it or quantize again"

@@ -107,7 +107,7 @@ def quantize(
     else:
         flatbuffer = _convert(model, representative, shape)
     check_full_int8(flatbuffer)
-    return QuantizedModel(name, flatbuffer, preprocessing, threshold, dict(provenance), classes, drivable)
+    return QuantizedModel(name, flatbuffer, preprocessing, threshold, dict(provenance), classes=classes, drivable=drivable)
 
 
 def check_full_int8(flatbuffer: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,20 @@ def read_flash(chip: str, port: str, offset: int, size_bytes: int, file: Path, *
         timeout_s=600,
     )
     return file.read_bytes()
+
+
+def read_chip(port: str) -> tuple[str, str]:
+    """The chip at `port` as esptool calls it, and the features that it prints. Resets the board.
+
+    Raises DeployError where nothing answers, ToolMissing.
+    """
+    mock = _MOCK_OPTIONS if port.startswith("socket://") else ()
+    said = run_esptool(["--port", port, *mock, "chip-id"])
+    chip = re.search(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)", said)
+    features = re.search(r"Features:\s+(.+)", said)
+    if chip is None:
+        raise DeployError(f"esptool names no chip at {port}:\n{said[-400:]}", hint="is it a board of Espressif's?")
+    return chip[1].lower().replace("-", ""), features[1].strip() if features else ""
 
 
 def _connect(chip: str, port: str, mock: bool) -> list[str]:

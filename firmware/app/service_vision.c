@@ -61,6 +61,13 @@ static void put_decision(uint8_t *bytes, const decision_t *decision) {
     protocol_put_u16(bytes + 6, decision->cover.right_permille);
 }
 
+static void put_stages(uint8_t *bytes, uint32_t capture_us, const vision_times_t *times) {
+    protocol_put_u32(bytes, capture_us);
+    protocol_put_u32(bytes + 4, times->preprocessing_us);
+    protocol_put_u32(bytes + 8, times->model_us);
+    protocol_put_u32(bytes + 12, times->mask_us);
+}
+
 static int send_head(service_t *service, const driving_t *driving, const camera_frame_t *frame,
                      uint8_t *event) {
     const uint32_t shrink = service->vision.shrink;
@@ -75,7 +82,8 @@ static int send_head(service_t *service, const driving_t *driving, const camera_
     protocol_put_u16(head + 20, (uint16_t)shrunk(frame->height_px, shrink));
     head[22] = frame->big_endian;
     protocol_put_u32(head + 23, shrink == 0 ? 0 : picture_crc32(frame, shrink));
-    return service_send_event(service, EVENT_STREAM, event, 5 + 27);
+    put_stages(head + 27, measure_mean(&driving->statistics.capture_us), &driving->vision.times);
+    return service_send_event(service, EVENT_STREAM, event, 5 + 43);
 }
 
 /* All of it, or as much as the line takes in time. */
@@ -203,9 +211,10 @@ service_status_t request_infer_camera(service_t *service, const protocol_frame_t
         answer_u8(service, NANOU_ERROR_RUNTIME);
         return status == VISION_ERROR_FRAME ? STATUS_RANGE : STATUS_MODEL_FAILED;
     }
-    uint8_t bytes[8];
+    uint8_t bytes[8 + 16];
     const decision_t decision = navigation_judge(&navigation_default_policy, cover);
     put_decision(bytes, &decision);
+    put_stages(bytes + 8, 0, &vision->driving.vision.times);
     answer_u8(service, request->payload[0]);
     answer_u32(service, protocol_crc32(0, vision->driving.mask, MASK_BYTES));
     answer_u32(service, MASK_BYTES);

@@ -181,13 +181,14 @@ class Device:
             raise DeviceTimeout("the picture did not arrive whole", hint="does something else talk to the device?")
         return CameraFrame(pixels, width_px, height_px, bool(big_endian))
 
-    def stream(self, *, seconds: float | None = None, picture: bool = True) -> Iterator[StreamFrame]:
+    def stream(self, *, seconds: float | None = None, picture: bool = True, shrink: int = 1) -> Iterator[StreamFrame]:
         """Pictures, masks and decisions as the device runs, until `seconds` have passed or the caller stops.
 
+        Of the picture every `shrink`-th pixel is sent both ways, 1 to 255: slow lines want few.
         Raises DeviceRefused where there is no camera, DeviceTimeout where nothing comes any more.
         """
         end = time.monotonic() + (1e30 if seconds is None else seconds)
-        start = m.STREAM_REQUEST.pack(1, 1 if picture else 0, 0, _LEASE_S)
+        start = m.STREAM_REQUEST.pack(1, shrink if picture else 0, 0, _LEASE_S)
         renew = heard = 0.0
         try:
             while (now := time.monotonic()) < end:
@@ -266,7 +267,13 @@ class Device:
     def _vision(self, into: int, data: bytes, request: bytes) -> Vision:
         mask, time_us, cycles, rest = self._infer(into, data, request, m.MASK)
         output = self._info.output
-        return Vision(mask, output.width_px, output.height_px, m.decode_decision(rest), time_us, cycles)
+        try:
+            decision, stages = m.decode_judgement(rest)
+        except struct.error as error:
+            raise DeviceError(
+                f"INFER ends after {len(rest)} bytes, too few", hint="flash the firmware again"
+            ) from error
+        return Vision(mask, output.width_px, output.height_px, decision, time_us, cycles, stages)
 
     def _write(self, buffer: int, data: bytes, deadline: float) -> None:
         offset = 0

@@ -20,6 +20,7 @@ from typing import Protocol
 from nanou_deploy.build import Build
 from nanou_deploy.device import simulator
 from nanou_deploy.device.errors import DeviceAbsent, LinkLost
+from nanou_deploy.device.ports import opening_hint
 
 BAUD = 115200
 SIMULATOR_SLOWNESS = 100.0  # emulated instructions per second, against those of a chip
@@ -73,7 +74,9 @@ class SerialLink:
             self._serial.open()
             self._serial.reset_input_buffer()
         except (self._error, OSError) as error:
-            raise DeviceAbsent(f"{port} cannot be opened: {error}", hint="`nanou-deploy doctor` lists ports") from error
+            number = getattr(error, "errno", None)
+            why = os.strerror(number) if number else error
+            raise DeviceAbsent(f"{port} cannot be opened: {why}", hint=opening_hint(port, number)) from error
 
     def write(self, data: bytes) -> None:
         try:

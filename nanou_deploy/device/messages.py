@@ -105,6 +105,16 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Stages:
+    """Where one picture's time went on the device. `capture_us` is the mean wait for its camera, 0 if not used."""
+
+    capture_us: int
+    preprocessing_us: int
+    model_us: int
+    mask_us: int
+
+
+@dataclass(frozen=True)
 class Vision:
     """From a camera frame: `mask` is bit-packed, each row in whole bytes, leftmost pixel in bit 7 (np.packbits)."""
 
@@ -114,6 +124,7 @@ class Vision:
     decision: Decision
     time_us: int
     cycles: int
+    stages: Stages
 
 
 @dataclass(frozen=True)
@@ -173,6 +184,7 @@ class StreamFrame:
     decision: Decision
     fps: float
     lost: int
+    stages: Stages
 
 
 # ---- Layouts ---------------------------------------------------------------------------------------------------
@@ -192,7 +204,8 @@ BENCH_LAYER = struct.Struct("<BHHI")
 CAPTURE_ANSWER = struct.Struct("<HHBII")
 STREAM_REQUEST = struct.Struct("<BBHH")
 LOG_HEAD = struct.Struct("<BI")
-STREAM_HEAD = struct.Struct("<HHIbbHHHHHHBI")
+STREAM_HEAD = struct.Struct("<HHIbbHHHHHHBI4I")
+_STAGES = struct.Struct("<4I")
 NO_LAYER = 0xFFFF
 _SELF_TESTS = ("not run", "passed", "failed")
 
@@ -233,6 +246,11 @@ def decode_info(numbers: bytes, texts: Sequence[str], protocol_version: int) -> 
 def decode_decision(payload: bytes, offset: int = 0) -> Decision:
     go, steer, left, centre, right = DECISION.unpack_from(payload, offset)
     return Decision(bool(go), steer, left, centre, right)
+
+
+def decode_judgement(payload: bytes) -> tuple[Decision, Stages]:
+    """What follows the result in INFER's answer for a picture. Raises struct.error where it is too short."""
+    return decode_decision(payload), Stages(*_STAGES.unpack_from(payload, DECISION.size))
 
 
 def mask_row_bytes(width_px: int) -> int:

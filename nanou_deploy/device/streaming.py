@@ -7,7 +7,7 @@ import zlib
 from collections import deque
 from dataclasses import replace
 
-from nanou_deploy.device.messages import STREAM_HEAD, CameraFrame, Decision, StreamFrame, mask_row_bytes
+from nanou_deploy.device.messages import STREAM_HEAD, CameraFrame, Decision, Stages, StreamFrame, mask_row_bytes
 
 _KIND = struct.Struct("<BI")
 _OFFSET = struct.Struct("<I")
@@ -64,9 +64,8 @@ class StreamAssembler:
     def _begin(self, number: int, body: bytes) -> None:
         if self._number is not None:
             self._finish()  # its picture may be lost, the mask all the same whole
-        width_px, height_px, mask_crc32, *decided, tenths, across_px, down_px, big_endian, picture_crc32 = (
-            STREAM_HEAD.unpack(body)
-        )
+        numbers = STREAM_HEAD.unpack(body)
+        width_px, height_px, mask_crc32, *decided, tenths, across_px, down_px, big_endian, picture_crc32 = numbers[:-4]
         mask_bytes, picture_bytes = mask_row_bytes(width_px) * height_px, 2 * across_px * down_px
         if max(mask_bytes, picture_bytes) > _SIZE_LIMIT_BYTES:
             return
@@ -82,6 +81,7 @@ class StreamAssembler:
             decision=Decision(bool(go), steer, left, centre, right),
             fps=tenths / 10,
             lost=0,
+            stages=Stages(*numbers[-4:]),
         )
 
     def _finish(self) -> None:
