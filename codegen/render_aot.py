@@ -50,7 +50,7 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "output_case": next(i for i, stage in enumerate(program.stages) if stage.output == program.output),
         "kernels": kernels,
         "arithmetic": _arithmetic(program, "".join(kernels)),
-        "layers": [_layer(stage, i, compiled, names, _parts(program, stage)) for i, stage in enumerate(program.stages)],
+        "layers": [_layer(stage, i, compiled, names) for i, stage in enumerate(program.stages)],
         "schedule": number_lines(np.array(plan.schedule), 24),
         "schedule_type": "uint8_t" if len(program.stages) < 256 else "uint16_t",
         "cut_note": _cut_note(plan),
@@ -155,10 +155,8 @@ def _parts(program: Program, stage: Stage) -> list[str]:
     return [] if stage.part else [other.number for other in alike if other.part]
 
 
-def _layer(
-    stage: Stage, case: int, compiled: Compiled, names: Mapping[Kernel, str], parts: Sequence[str]
-) -> Mapping[str, Any]:
-    plan, traced = compiled.plan, traced_stages(compiled.program)
+def _layer(stage: Stage, case: int, compiled: Compiled, names: Mapping[Kernel, str]) -> Mapping[str, Any]:
+    plan, traced, parts = compiled.plan, traced_stages(compiled.program), _parts(compiled.program, stage)
     out = plan.placement(stage.output)
     sources = [plan.placement(i) for i in stage.inputs]
     notes = [f"{stage.macs:,} MACs"] if stage.macs else []

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nanou_deploy.device.frames import Frame, FrameReader, cobs_decode, cobs_encode, encode
 from nanou_deploy.resources import firmware_folder
+from tests.device.noise import noisy_stream
 from tests.device.specification import vectors
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror", "-g", "-O1"]
@@ -105,30 +106,6 @@ def test_one_damaged_byte_is_noticed(frame: Frame, place: int, change: int) -> N
     assert list(reader.feed(bytes(line) + encode(frame)))[-1:] == [frame]  # in step again
     assert reader.damaged >= 1
     assert all(found == frame for found in FrameReader().feed(bytes(line)))
-
-
-def noisy_stream(seed: int, count: int) -> bytes:
-    """Frames with noise of every kind between and inside them."""
-    rng, pieces = random.Random(seed), []
-    for _ in range(count):
-        payload = rng.randbytes(rng.choice([0, 1, 5, 240, 256])).replace(b"\0", rng.choice([b"\0", b"\1"]))
-        line = bytearray(encode(Frame(rng.randrange(256), rng.getrandbits(32), payload, boot=rng.getrandbits(32))))
-        for _ in range(rng.choice([0, 0, 0, 1, 1, 3, 20])):
-            at = rng.randrange(len(line))
-            match rng.randrange(4):
-                case 0:
-                    del line[at : at + rng.randrange(1, 9)]
-                case 1:
-                    line[at:at] = rng.randbytes(rng.randrange(1, 300))
-                case 2:
-                    line[at] = rng.choice([0, 1, 255, rng.randrange(256)])
-                case _:
-                    line[at:at] = line[at : at + rng.randrange(1, 30)]
-            line = line or bytearray(b"\0")
-        pieces.append(bytes(line))
-        if rng.random() < 0.1:
-            pieces.append(rng.randbytes(rng.randrange(600)))
-    return b"".join(pieces)
 
 
 def test_c_and_python_understand_the_same_of_noise(

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from nanou_deploy.device import messages as m
-from nanou_deploy.device.frames import FLAG_UNPROVEN, Frame, encode
+from nanou_deploy.device.frames import FLAG_UNPROVEN, encode
 from nanou_deploy.resources import firmware_folder
 from tests.device.conftest import OTHER_SHA256, SHA256
+from tests.device.noise import assault
 from tests.device.raw import RawDevice, infer, read, write
 from tests.device.specification import section, table
 from tests.unit.invert_model import INPUT_BYTES, OUTPUT_BYTES, expected_outputs, golden_input
@@ -193,36 +194,10 @@ def test_layers_are_measured(device: RawDevice) -> None:
     assert device.ask(m.BENCH, b"\2\2\0").status == NUMBER["RANGE"]
 
 
-def requests_at_random(rng: random.Random) -> bytes:
-    """Valid frames of plausible and absurd requests, damaged frames, and noise."""
-    if rng.random() < 0.2:
-        return rng.randbytes(rng.randrange(1, 600))
-    kind = rng.choice([*range(1, 9), rng.randrange(256)])  # RESTART at random would end the process
-    bodies = (
-        rng.randbytes(rng.randrange(257)),
-        write(rng.randrange(5), rng.choice([0, 59, 60, rng.getrandbits(32)]), rng.randbytes(rng.randrange(252))),
-        read(rng.randrange(5), rng.choice([0, 19, 20, rng.getrandbits(32)]), rng.randrange(300)),
-        infer(SHA256, rng.getrandbits(32), rng.randrange(4)),
-        bytes([rng.randrange(4), rng.randrange(3), 0]),
-        b"",
-    )
-    frame = Frame(kind, rng.getrandbits(32), rng.choice(bodies), rng.choice([0, 0, 0, rng.randrange(256)]))
-    line = bytearray(encode(frame))
-    if rng.random() < 0.3:
-        line[rng.randrange(len(line))] ^= rng.randrange(256)
-    return bytes(line)
-
-
 def test_nothing_breaks_it(program: Path) -> None:
     """4,000 requests and pieces of noise, under AddressSanitizer and UBSan; then it still computes."""
-    rng = random.Random(7)
     with RawDevice(program) as device:
-        for _ in range(200):
-            for _ in range(20):
-                device.send(requests_at_random(rng))
-                device.drain()
-            device.send(b"\0")
-            device.ask(m.INFO, b"\1")
+        assault(device, random.Random(7), 4000)
         device.ask(m.WRITE, write(m.INPUT, 0, FRAME.tobytes()))
         answer = device.ask(m.INFER, infer(SHA256, zlib.crc32(FRAME.tobytes())))
         assert struct.unpack_from("<BI", answer.payload)[1] == zlib.crc32(expected_outputs(FRAME[None]).tobytes())

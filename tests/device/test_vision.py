@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from nanou_deploy.boards import find_board
 from nanou_deploy.build import build_device
 from nanou_deploy.camera import camera_masks
 from nanou_deploy.device.client import Device, DeviceRefused
+from nanou_deploy.resources import firmware_folder
 from tests.generated import MODELS, compiled, write_library
 
 TIMEOUT_S = 20.0
@@ -49,6 +51,28 @@ def camera_program(program: Path, folder: Path, *arguments: str) -> str:
     (folder / "pictures.raw").write_bytes(b"".join(PICTURES))
     options = ["--camera", str(folder / "pictures.raw"), "--camera-size", "160x120", "--camera-fps", "50", *arguments]
     return f"exec:{program} {' '.join(options)}"
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_the_application_compiles_without_a_warning(
+    compiler: str, require_tool: Callable[..., str], tmp_path: Path
+) -> None:
+    library, firmware = write_library(compiled("u_net"), tmp_path), firmware_folder()
+    folders = [firmware / "app", firmware / "device", library / "include", library / "src"]
+    sources = [*(firmware / "app").glob("*.c"), firmware / "device" / "main.c", firmware / "device" / "port_posix.c"]
+    flags = [
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+        "-Wshadow",
+        "-pedantic",
+        "-Werror",
+        "-DNANOU_BOARD=host",
+        "-fsyntax-only",
+    ]
+    command = [require_tool(compiler), "-std=c99", *flags, *(f"-I{folder}" for folder in folders), *sources]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("which", MODELS)
