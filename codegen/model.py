@@ -40,7 +40,7 @@ class Preprocessing:
     """How camera pixels become model input. Every stage (training, goldens, firmware) uses this one.
 
     A pixel component v in 0..255 becomes (v / 255 - mean) / std. Images of another size are resized with
-    Pillow's `resize_filter` ("box" = area average) after conversion to RGB.
+    Pillow's `resize_filter` ("box" = area average) after conversion to RGB, or to grey (L) for one channel.
     """
 
     height_px: int
@@ -65,6 +65,21 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
+class CameraSize:
+    """What the device's camera delivers: RGB565 frames of this size, which the contract resizes as a whole."""
+
+    width_px: int = 160
+    height_px: int = 120
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.width_px <= 4096 and 1 <= self.height_px <= 4096):
+            raise ModelError(f"no camera gives {self} pixels", hint="write WIDTHxHEIGHT, each 1 to 4096: 160x120")
+
+    def __str__(self) -> str:
+        return f"{self.width_px}x{self.height_px}"
+
+
+@dataclass(frozen=True)
 class QuantizedModel:
     """A full-int8 .tflite file and its contract.
 
@@ -78,6 +93,7 @@ class QuantizedModel:
     preprocessing: Preprocessing
     threshold: float = 0.5
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    camera: CameraSize = CameraSize()
     classes: tuple[str, ...] = ()
     drivable: tuple[str, ...] = ()
 
@@ -110,21 +126,26 @@ def threshold_q(threshold: float, output: Quantization, *, is_probability: bool)
     return min(128, max(-128, math.ceil(real / output.scale - 1e-9) + output.zero_point))
 
 
-def save_model(model: QuantizedModel, path: Path) -> None:
-    """Write PATH (.tflite) and its sidecar; the sidecar last, so that a stale pair is noticed on load."""
-    sidecar = {
+def sidecar(model: QuantizedModel) -> dict[str, Any]:
+    """What stands beside the .tflite file, as a JSON document."""
+    return {
         "schema": SIDECAR_SCHEMA,
         "name": model.name,
         "sha256": model.sha256,
         "threshold": model.threshold,
         "preprocessing": asdict(model.preprocessing),
+        "camera": asdict(model.camera),
         "classes": list(model.classes),
         "drivable": list(model.drivable),
         "provenance": dict(model.provenance),
     }
+
+
+def save_model(model: QuantizedModel, path: Path) -> None:
+    """Write PATH (.tflite) and its sidecar; the sidecar last, so that a stale pair is noticed on load."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.flatbuffer)
-    path.with_suffix(".json").write_text(json.dumps(sidecar, indent=2, sort_keys=True) + "\n")
+    path.with_suffix(".json").write_text(json.dumps(sidecar(model), indent=2, sort_keys=True) + "\n")
 
 
 def load_model(path: Path) -> QuantizedModel:
@@ -145,17 +166,18 @@ def load_model(path: Path) -> QuantizedModel:
         name = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem)[:64]
         return QuantizedModel(name, flatbuffer, input_contract(flatbuffer), provenance={"source": path.name})
     try:
-        sidecar = json.loads(sidecar_path.read_text())
+        stated = json.loads(sidecar_path.read_text())
         model = QuantizedModel(
-            name=sidecar["name"],
+            name=stated["name"],
             flatbuffer=flatbuffer,
-            preprocessing=Preprocessing(**sidecar["preprocessing"]),
-            threshold=float(sidecar["threshold"]),
-            provenance=sidecar["provenance"],
-            classes=tuple(sidecar.get("classes", ())),
-            drivable=tuple(sidecar.get("drivable", ())),
+            preprocessing=Preprocessing(**stated["preprocessing"]),
+            threshold=float(stated["threshold"]),
+            provenance=stated["provenance"],
+            camera=CameraSize(**stated.get("camera", {})),
+            classes=tuple(stated.get("classes", ())),
+            drivable=tuple(stated.get("drivable", ())),
         )
-        stated_sha256, schema = sidecar["sha256"], sidecar["schema"]
+        stated_sha256, schema = stated["sha256"], stated["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{sidecar_path} is not a model sidecar: {error!r}", hint="delete it or quantize again"

@@ -107,7 +107,10 @@ def quantize(
     else:
         flatbuffer = _convert(model, representative, shape)
     check_full_int8(flatbuffer)
-    return QuantizedModel(name, flatbuffer, preprocessing, threshold, dict(provenance), classes, drivable)
+    provenance = dict(provenance)
+    return QuantizedModel(
+        name, flatbuffer, preprocessing, threshold, provenance, classes=classes, drivable=drivable
+    )
 
 
 def check_full_int8(flatbuffer: bytes) -> None:

@@ -8,22 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 import codegen
+from codegen.camera import camera_files
 from codegen.compile import Compiled
 from codegen.contract import class_names, decision_threshold, drivable_classes, input_lookup
 from codegen.ir import Graph
 from codegen.model import QuantizedModel
-from codegen.oracle import run_oracle
+from codegen.oracle import trace_oracle
 from codegen.place import ALIGNMENT_BYTES
 from codegen.proof import Proofs, prove
-from codegen.render_aot import aot_files, number_lines
+from codegen.render_aot import aot_files, number_lines, traced_stages
 from codegen.render_tflm import tflm_dependencies, tflm_files
 from codegen.resources import api_header, template_environment
 from codegen.tflm_arena import ArenaBudget
@@ -60,6 +61,7 @@ class LibraryFacts:
     macs: int  # 0: unknown
     golden_crc32: int
     proofs: str  # C: what was proven, and NANOU_STACK_BYTES
+    golden_layers: int = 0  # listed in nanou_golden.c
 
 
 def golden_frame(size_bytes: int, seed: int = GOLDEN_SEED) -> npt.NDArray[np.int8]:
@@ -83,17 +85,48 @@ def render_aot(compiled: Compiled) -> RenderedProject:
     proofs = prove(compiled, sources)
     if proofs.failures:  # a defect of this compiler, never of the model
         raise AssertionError("; ".join(proofs.failures))
-    frame = golden_frame(graph.input.size_bytes).reshape(graph.input.shape)
+    values = trace_oracle(graph, golden_frame(graph.input.size_bytes).reshape(graph.input.shape))
+    layers = golden_layers(compiled, values)
+    sources["src/nanou_golden.c"] = _golden_file(compiled, layers)
     facts = LibraryFacts(
         "aot",
         plan.arena_bytes,
         plan.rows_arena_bytes,
         plan.working_bytes,
         plan.macs,
-        golden_crc32(run_oracle(graph, frame)),
+        golden_crc32(values[graph.output.index]),
         _proof_block(proofs),
+        len(layers),
     )
     return _library(compiled.model, graph, facts, sources)
+
+
+@dataclass(frozen=True)
+class GoldenLayer:
+    """What one layer computes for the golden input: CRC-32 of its operator's output as the arena stores it."""
+
+    name: str
+    operator_index: int
+    crc32: int
+
+
+def golden_layers(compiled: Compiled, values: Mapping[int, npt.NDArray[np.int8]]) -> tuple[GoldenLayer, ...]:
+    """Of the stages that give an operator's whole output, in the file's order. `values`: the oracle's, by tensor."""
+    stages = traced_stages(compiled.program)
+    stored = [(values[s.output].astype(np.int16) + s.kernel.output.bias).astype(np.uint8).tobytes() for s in stages]
+    return tuple(
+        GoldenLayer(f"{stage.operator_index} {stage.stem}", stage.operator_index, zlib.crc32(data))
+        for stage, data in zip(stages, stored, strict=True)
+    )
+
+
+def _golden_file(compiled: Compiled, layers: Sequence[GoldenLayer]) -> str:
+    context = {
+        "generator": f"nanou-deploy {codegen.__version__}",
+        "model": compiled.model,
+        "golden_layers": [{**asdict(layer), "crc32": f"0x{layer.crc32:08x}u"} for layer in layers],
+    }
+    return template_environment().get_template("aot/nanou_golden.c.j2").render(context)
 
 
 def _proof_block(proofs: Proofs) -> str:
@@ -121,8 +154,12 @@ def _component_manifest() -> str:
 
 def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:
     environment = template_environment()
+    generator = f"nanou-deploy {codegen.__version__}"
+    _, height_px, width_px, channels = graph.input.shape
+    contract = replace(model.preprocessing, height_px=height_px, width_px=width_px, channels=channels)
+    sources = {**sources, **camera_files(model, contract, generator)}
     context = {
-        "generator": f"nanou-deploy {codegen.__version__}",
+        "generator": generator,
         "model": model,
         "facts": facts,
         "input": _frame(graph, graph.inputs[0]),
@@ -134,6 +171,8 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
         "golden_crc32": f"0x{facts.golden_crc32:08x}u",
         "input_lookup": number_lines(input_lookup(model, graph), 16),
         "sources": sorted(path for path in (*sources, "src/nanou_contract.c") if path.endswith((".c", ".cc"))),
+        "headers": ["nanou.h", "nanou_model.h", "nanou_classes.h"]
+        + (["nanou_camera.h"] if "include/nanou_camera.h" in sources else []),
         "languages": "C CXX" if facts.runtime == "tflm" else "C",
         "requires": ["esp-tflite-micro"] if facts.runtime == "tflm" else [],
     }
@@ -142,7 +181,8 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
     for name in COMMON_FILES:
         template = environment.get_template(f"common/{name.rsplit('/', 1)[-1]}.j2")
         files[name] = template.render(context)
-    return with_manifest(files, {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name})
+    about = {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name, "camera": str(model.camera)}
+    return with_manifest(files, about)
 
 
 def _classes(model: QuantizedModel, graph: Graph) -> Mapping[str, Any]:

@@ -50,7 +50,7 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         "output_case": next(i for i, stage in enumerate(program.stages) if stage.output == program.output),
         "kernels": kernels,
         "arithmetic": _arithmetic(program, "".join(kernels)),
-        "layers": [_layer(stage, i, plan, names, _parts(program, stage)) for i, stage in enumerate(program.stages)],
+        "layers": [_layer(stage, i, compiled, names) for i, stage in enumerate(program.stages)],
         "schedule": number_lines(np.array(plan.schedule), 24),
         "schedule_type": "uint8_t" if len(program.stages) < 256 else "uint16_t",
         "cut_note": _cut_note(plan),
@@ -60,6 +60,12 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         f"src/{name}": environment.get_template(f"aot/{name}.j2").render(context)
         for name in ("nanou_model.c", "nanou_weights.c", "nanou_weights.h")
     }
+
+
+def traced_stages(program: Program) -> tuple[Stage, ...]:
+    """Those whose rows diagnostic builds show, in the file's order: what is only a part of an operator's output, or has
+    been seen, is not."""
+    return tuple(sorted((s for s in program.stages if s.gives_operator), key=lambda stage: stage.operator_index))
 
 
 def _kernel_names(program: Program) -> dict[Kernel, str]:
@@ -149,7 +155,8 @@ def _parts(program: Program, stage: Stage) -> list[str]:
     return [] if stage.part else [other.number for other in alike if other.part]
 
 
-def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str], parts: Sequence[str]) -> Mapping[str, Any]:
+def _layer(stage: Stage, case: int, compiled: Compiled, names: Mapping[Kernel, str]) -> Mapping[str, Any]:
+    plan, traced, parts = compiled.plan, traced_stages(compiled.program), _parts(compiled.program, stage)
     out = plan.placement(stage.output)
     sources = [plan.placement(i) for i in stage.inputs]
     notes = [f"{stage.macs:,} MACs"] if stage.macs else []
@@ -176,8 +183,8 @@ def _layer(stage: Stage, case: int, plan: Plan, names: Mapping[Kernel, str], par
         "row_bytes": out.row_bytes,
         "input_type": stage.kernel.input.c_type,
         "output_type": stage.kernel.output.c_type,
-        # What is only a part of an operator's output, or has been seen, is not traced.
-        "traces": (["TRACE_BIASED" if stage.kernel.output.bias else "TRACE"] if stage.gives_operator else []),
+        "golden": traced.index(stage) if stage in traced else None,
+        "traces": (["TRACE_BIASED" if stage.kernel.output.bias else "TRACE"] if stage in traced else []),
     }
 
 

@@ -1,7 +1,8 @@
-"""PlatformIO extra script: make components/nanou_model before the build if it is not there yet.
+"""PlatformIO extra script: make the model's library before the build.
 
-The default model is used. For another one run, before `pio run`,
-`nanou-deploy generate --model FILE.tflite --output components/nanou_model`.
+Boards get components/nanou_model, made once and then left alone, so that a library made by hand stays. Environments of
+the local platform get one of their own in their build folder, made again when the model or the compiler changed.
+The model is the default one, or `custom_nanou_model = FILE.tflite` of the environment.
 """
 # ruff: noqa: F821 (Import and env are defined by PlatformIO)
 
@@ -15,34 +16,60 @@ from pathlib import Path
 Import("env")
 
 PROJECT = Path(env.subst("$PROJECT_DIR"))
-LIBRARY = PROJECT / "components" / "nanou_model"
+IS_LOCAL = env.PioPlatform().name == "nanou"
+LIBRARY = Path(env.subst("$BUILD_DIR")) / "nanou_model" if IS_LOCAL else PROJECT / "components" / "nanou_model"
 MANIFEST = LIBRARY / "nanou-manifest.json"
+MODEL = env.GetProjectOption("custom_nanou_model", "")
+
+
+def find_python() -> str | None:
+    """PlatformIO's own Python, or the one of the project's .venv, if nanou-deploy is there."""
+    for python in (Path(sys.executable), PROJECT / ".venv" / "bin" / "python"):
+        probe = [str(python), "-c", "import click, jinja2, nanou_deploy.cli, numpy"]
+        if python.exists() and subprocess.run(probe, cwd=PROJECT, capture_output=True, check=False).returncode == 0:
+            return str(python)
+    return None
 
 
 def find_nanou_deploy() -> list[str] | None:
-    """The command in PlatformIO's own Python, in the project's .venv, or on PATH; None if nowhere."""
-    for python in (Path(sys.executable), PROJECT / ".venv" / "bin" / "python"):
-        probe = [str(python), "-c", "import nanou_deploy.cli"]
-        if python.exists() and subprocess.run(probe, cwd=PROJECT, capture_output=True, check=False).returncode == 0:
-            return [str(python), "-c", "from nanou_deploy.cli import main; main()"]
+    """The command in one of these Pythons, or on PATH; None if nowhere."""
+    if python := find_python():
+        return [python, "-m", "nanou_deploy.cli"]
     program = shutil.which("nanou-deploy")
     return [program] if program else None
 
 
-def generate_if_absent() -> None:
+def is_current() -> bool:
+    if not MANIFEST.is_file():
+        return False
+    if not IS_LOCAL:
+        return True
+    sources = [PROJECT / MODEL] if MODEL else [*(PROJECT / "models").glob("*")]
+    for folder, pattern in (("codegen", "*.py"), ("templates", "*.j2"), ("firmware/include", "*.h")):
+        sources += (PROJECT / folder).rglob(pattern)
+    made = MANIFEST.stat().st_mtime
+    stated = env.subst("$BUILD_DIR/nanou_model.txt")
+    return all(path.stat().st_mtime <= made for path in sources) and Path(stated).read_text() == MODEL
+
+
+def generate() -> None:
     """Stops the build where the model cannot be generated."""
-    if MANIFEST.is_file():
-        return
     command = find_nanou_deploy()
+    name = LIBRARY.relative_to(PROJECT)
     if command is None:
         sys.stderr.write(
-            f"{LIBRARY.relative_to(PROJECT)} is missing, and nanou-deploy is not installed for {sys.executable}.\n"
-            "Install it there, or run `nanou-deploy generate --output components/nanou_model` yourself.\n"
+            f"{name} is missing, and nanou-deploy is not installed for {sys.executable}.\n"
+            f"Install it there, or run `nanou-deploy generate --output {name}` yourself.\n"
         )
         sys.exit(1)
-    print(f"Generating {LIBRARY.relative_to(PROJECT)} from the default model")
-    if subprocess.run([*command, "generate", "--output", str(LIBRARY)], cwd=PROJECT, check=False).returncode != 0:
+    print(f"Generating {name} from {MODEL or 'the default model'}")
+    arguments = ["generate", "--board", env.subst("$BOARD" if IS_LOCAL else "$PIOENV"), "--output", str(LIBRARY)]
+    arguments += ["--model", str(PROJECT / MODEL)] if MODEL else []
+    if subprocess.run([*command, *arguments], cwd=PROJECT, check=False).returncode != 0:
         sys.exit(1)
+    MANIFEST.touch()  # unchanged files are not written again
+    if IS_LOCAL:
+        (LIBRARY.parent / "nanou_model.txt").write_text(MODEL)
 
 
 def configure_again_if_newer() -> None:
@@ -52,5 +79,9 @@ def configure_again_if_newer() -> None:
         cache.unlink()
 
 
-generate_if_absent()
-configure_again_if_newer()
+if not is_current():
+    generate()
+if IS_LOCAL:
+    env.Replace(NANOU_PYTHON=find_python() or "python3", NANOU_LIBRARY=str(LIBRARY))
+else:
+    configure_again_if_newer()

@@ -11,6 +11,9 @@ from typing import Literal
 from nanou_deploy.errors import DeployError
 
 Kind = Literal["host", "qemu", "sim", "hardware"]
+Psram = Literal["none", "quad", "octal", "hex"]
+Platform = Literal["espressif32", "pioarduino"]
+Line = Literal["uart", "usb"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -21,8 +24,9 @@ class Board:
     """A place where the generated code runs.
 
     `isa` is what the compiler is told; for the ESP32-S3 in simulation that is what the ESP32 has too. `pio_board` and
-    `idf_target` are PlatformIO's and ESP-IDF's names, None off hardware. `emulated_as` names the board on which code
-    for this one is verified here.
+    `idf_target` are PlatformIO's and ESP-IDF's names, None off hardware, where `platform` builds. `psram` is how many
+    lines it has: 4, 8 or 16. `line` is what its plug leads to: a UART by a bridge, or the chip's own USB. `emulated_as`
+    names the board on which code for this one is verified here.
     """
 
     name: str
@@ -34,9 +38,19 @@ class Board:
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     psram_bytes: int = 0
+    psram: Psram = "none"
+    flash_mode: str = "dio"
+    flash_mhz: int = 80
+    line: Line = "uart"
     pio_board: str | None = None
     idf_target: str | None = None
+    platform: Platform = "espressif32"
     emulated_as: str | None = None
+
+    @property
+    def chip(self) -> str:
+        """What esptool and the simulator call the chip; meaningless where there is none."""
+        return self.idf_target or self.name.removesuffix("-sim")
 
     @property
     def runs_here(self) -> bool:
@@ -56,6 +70,16 @@ _TABLE = (
         cpu_mhz=160,
         flash_bytes=4 * MIB,
         ram_bytes=400 * KIB,
+    ),
+    Board(
+        "esp32c6-sim",
+        "sim",
+        "simulated ESP32-C6 with the chip's memory map (labwired)",
+        cpu="ESP32-C6",
+        isa="rv32imc",
+        cpu_mhz=160,
+        flash_bytes=8 * MIB,
+        ram_bytes=512 * KIB,
     ),
     Board("cortex-m4-qemu", "qemu", "Arm MPS2 board with a Cortex-M4 in QEMU", cpu="Cortex-M4", isa="armv7e-m"),
     Board("cortex-m7-qemu", "qemu", "Arm MPS2 board with a Cortex-M7 in QEMU", cpu="Cortex-M7", isa="armv7e-m"),
@@ -90,8 +114,59 @@ _TABLE = (
         flash_bytes=8 * MIB,
         ram_bytes=512 * KIB,
         psram_bytes=2 * MIB,
+        psram="quad",
+        flash_mode="qio",
         pio_board="esp32-s3-devkitc-1",
         idf_target="esp32s3",
+        emulated_as="rv32-qemu",
+    ),
+    Board(
+        "esp32s3-eye",
+        "hardware",
+        "ESP32-S3-EYE (OV2640)",
+        cpu="ESP32-S3",
+        isa="xtensa-lx7",
+        cpu_mhz=240,
+        flash_bytes=8 * MIB,
+        ram_bytes=512 * KIB,
+        psram_bytes=8 * MIB,
+        psram="octal",
+        flash_mode="qio",
+        line="usb",
+        pio_board="esp32-s3-eye",  # our own: firmware/boards/esp32-s3-eye.json
+        idf_target="esp32s3",
+        emulated_as="rv32-qemu",
+    ),
+    Board(
+        "xiao-esp32s3",
+        "hardware",
+        "Seeed XIAO ESP32S3 Sense (OV2640, later OV3660)",
+        cpu="ESP32-S3",
+        isa="xtensa-lx7",
+        cpu_mhz=240,
+        flash_bytes=8 * MIB,
+        ram_bytes=512 * KIB,
+        psram_bytes=8 * MIB,
+        psram="octal",
+        flash_mode="qio",
+        line="usb",
+        pio_board="seeed_xiao_esp32s3",
+        idf_target="esp32s3",
+        emulated_as="rv32-qemu",
+    ),
+    Board(
+        "esp32cam",
+        "hardware",
+        "AI-Thinker ESP32-CAM (OV2640)",
+        cpu="ESP32",
+        isa="xtensa-lx6",
+        cpu_mhz=240,
+        flash_bytes=4 * MIB,
+        ram_bytes=520 * KIB,
+        psram_bytes=4 * MIB,  # what the ESP32 can map of it
+        psram="quad",
+        pio_board="esp32cam",
+        idf_target="esp32",
         emulated_as="rv32-qemu",
     ),
     Board(
@@ -116,8 +191,41 @@ _TABLE = (
         cpu_mhz=160,
         flash_bytes=4 * MIB,
         ram_bytes=400 * KIB,
+        flash_mode="qio",
         pio_board="esp32-c3-devkitm-1",
         idf_target="esp32c3",
+        emulated_as="rv32-qemu",
+    ),
+    Board(
+        "esp32c6",
+        "hardware",
+        "ESP32-C6-DevKitC-1",
+        cpu="ESP32-C6",
+        isa="rv32imac",
+        cpu_mhz=160,
+        flash_bytes=8 * MIB,
+        ram_bytes=512 * KIB,
+        flash_mode="qio",
+        pio_board="esp32-c6-devkitc-1",
+        idf_target="esp32c6",
+        emulated_as="rv32-qemu",
+    ),
+    Board(
+        "esp32p4",
+        "hardware",
+        "ESP32-P4-Function-EV-Board (chip before revision 3)",
+        cpu="ESP32-P4",
+        isa="rv32imafc",
+        cpu_mhz=360,
+        flash_bytes=16 * MIB,
+        ram_bytes=768 * KIB,
+        psram_bytes=32 * MIB,
+        psram="hex",
+        flash_mode="qio",
+        flash_mhz=40,  # ESP-IDF allows no more where the chip may be of revision 0
+        pio_board="esp32-p4-evboard",
+        idf_target="esp32p4",
+        platform="pioarduino",
         emulated_as="rv32-qemu",
     ),
 )

@@ -14,12 +14,23 @@ from pathlib import Path
 from nanou_deploy import elf
 from nanou_deploy.boards import Board
 from nanou_deploy.errors import DeployError
+from nanou_deploy.flash_image import make_flash_image
+from nanou_deploy.programs import (
+    CompileStep,
+    ProgramPlan,
+    camera_sources,
+    harness_sources,
+    plan_device,
+    plan_program,
+)
 from nanou_deploy.resources import firmware_folder
-from nanou_deploy.targets import Compiler, Flags, Target, find_target
+from nanou_deploy.targets import Flags, Target, find_target
 from nanou_deploy.toolchain import Tool, find_host_compiler
 
 COMPILE_TIMEOUT_S = 600
 
+# Of a library, but no part of an inference.
+_BESIDE_INFERENCE = ("nanou_camera.c", "nanou_golden.c")
 _PLUGIN_FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 
 
@@ -27,10 +38,11 @@ _PLUGIN_FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 class Build:
     """A linked program and what it costs.
 
-    `code_bytes` and `table_bytes` (constants) count the model library's own objects, before the linker drops
-    what is unused. `flash_bytes` and `ram_bytes` are of the whole program: everything with contents, everything
-    writable. `sections` are the program's, by name, in bytes. Builds with `trace` record every operator's output.
-    `count_plugin`: QEMU counts instructions, not the program.
+    `code_bytes` and `table_bytes` (constants) count the model library's own objects, before the linker drops what is
+    unused; its camera and its layers' checksums are no part of an inference and left out. `flash_bytes` and `ram_bytes`
+    are of the whole program: everything with contents, everything writable. `sections` are the program's, by name, in
+    bytes. Builds with `trace` record every operator's output. `count_plugin`: QEMU counts instructions.
+    `image`, for simulated chips, is what would be flashed, and what the simulator loads.
     """
 
     board: str
@@ -46,6 +58,7 @@ class Build:
     trace: bool = False
     sanitize: bool = False
     count_plugin: bool = False
+    image: Path | None = None
 
 
 def library_runtime(library: Path) -> str:
@@ -63,12 +76,14 @@ def build_harness(
     trace: bool = False,
     sanitize: bool = False,
     profile: bool = False,
+    camera: bool = False,
     compiler: str | None = None,
 ) -> Build:
     """Compile `library` (aot runtime) and the harness for a board that runs here, into `work_dir`.
 
     `trace` makes the program record every operator's output; `sanitize` (host only) adds AddressSanitizer and UBSan;
-    `profile` prepares it for nanou_deploy.profile. `compiler` overrides the one that `toolchain` finds.
+    `profile` prepares it for nanou_deploy.profile; `camera` links firmware/host/camera.c instead, which takes pictures
+    of the camera and gives masks. `compiler` overrides the one that `toolchain` finds.
     Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
     """
     if library_runtime(library) != "aot":
@@ -77,18 +92,45 @@ def build_harness(
         )
     target = find_target(board, sanitize=sanitize, profile=profile, compiler=compiler)
     work_dir.mkdir(parents=True, exist_ok=True)
-    flags = (*target.flags, *(("-DNANOU_TRACE",) if trace else ()))
-    model, harness = _compile_objects(target, flags, library.resolve(), work_dir)
-    program = work_dir / "harness.elf"
-    script = _write_link_script(target, work_dir)
-    _run_compiler(target.compiler.link_command(flags, [*harness, *model], script, program))
+    trace_flags = ("-DNANOU_TRACE",) if trace else ()
+    sources = camera_sources(target) if camera else harness_sources(target)
+    plan = plan_program(target, library.resolve(), sources, work_dir, flags=trace_flags)
+    run_plan(plan)
+    program = plan.program
+    image = program.with_suffix(".bin") if board.kind == "sim" else None
+    if image:
+        make_flash_image(program, board.chip, image, flash_bytes=board.flash_bytes or 0)
 
-    model_sections = [section for path in model for section in elf.read_sections(path)]
-    sections = elf.read_sections(program)
+    return _build(board, target, plan, (*target.flags, *trace_flags), image, trace=trace, sanitize=sanitize)
+
+
+def build_device(
+    library: Path, board: Board, work_dir: Path, *, sanitize: bool = False, compiler: str | None = None
+) -> Build:
+    """Compile `library` and the application (firmware/app, firmware/device) for host or a simulated chip.
+
+    Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
+    """
+    if library_runtime(library) != "aot":
+        raise DeployError("the device program links the aot runtime only", hint="generate it with --runtime aot")
+    target = find_target(board, sanitize=sanitize, compiler=compiler)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    plan = plan_device(target, board, library.resolve(), work_dir)
+    run_plan(plan)
+    image = plan.program.with_suffix(".bin") if board.kind == "sim" else None
+    if image:
+        make_flash_image(plan.program, board.chip, image, flash_bytes=board.flash_bytes or 0)
+    return _build(board, target, plan, target.flags, image, sanitize=sanitize)
+
+
+def _build(board: Board, target: Target, plan: ProgramPlan, flags: Flags, image: Path | None, **how: bool) -> Build:
+    inference = [step.target for step in plan.model if step.source.name not in _BESIDE_INFERENCE]
+    model_sections = [section for path in inference for section in elf.read_sections(path)]
+    sections = elf.read_sections(plan.program)
     return Build(
         board=board.name,
         runtime="aot",
-        elf=program,
+        elf=plan.program,
         code_bytes=elf.code_bytes(model_sections),
         table_bytes=elf.table_bytes(model_sections),
         flash_bytes=elf.flash_bytes(sections),
@@ -96,32 +138,10 @@ def build_harness(
         compiler=target.compiler.version,
         flags=flags,
         sections={section.name: section.size_bytes for section in sections},
-        trace=trace,
-        sanitize=sanitize,
         count_plugin=target.count_plugin,
+        image=image,
+        **how,
     )
-
-
-def _compile_objects(target: Target, flags: Flags, library: Path, work_dir: Path) -> tuple[list[Path], list[Path]]:
-    """The model's objects, and the harness's."""
-    host = firmware_folder() / "host"
-    includes = [f"-I{library / 'include'}"]
-    if target.link_script:
-        includes.append(f"-I{host / 'bare' / 'include'}")
-    model_flags = (*flags, *includes)
-    model = _compile(target.compiler, model_flags, sorted((library / "src").glob("*.c")), work_dir / "model")
-    harness_flags = (*model_flags, f"-I{host}", *target.harness_flags)
-    sources = [host / name for name in target.harness_sources]
-    return model, _compile(target.compiler, harness_flags, sources, work_dir / "harness")
-
-
-def _write_link_script(target: Target, work_dir: Path) -> Path | None:
-    """The machine's memory map and the sections, in one file: not every linker knows where to look for a second."""
-    if not target.link_script:
-        return None
-    script = work_dir / "link.ld"
-    script.write_text("\n".join((firmware_folder() / "host" / part).read_text() for part in target.link_script))
-    return script
 
 
 def build_plugin(name: str, qemu: Tool, folder: Path) -> Path:
@@ -136,19 +156,21 @@ def build_plugin(name: str, qemu: Tool, folder: Path) -> Path:
     return plugin
 
 
-def _compile(compiler: Compiler, flags: Flags, sources: Sequence[Path], folder: Path) -> list[Path]:
-    """One object for each source, in a folder that holds nothing else."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    objects = [folder / f"{source.stem}.o" for source in sources]
+def run_plan(plan: ProgramPlan) -> None:
+    """Compile and link, into folders that hold nothing else. Raises DeployError with the compiler's words."""
+    for folder in {step.target.parent for step in plan.steps}:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    if plan.script and plan.link_script:
+        plan.script.write_text(plan.link_script)
 
-    def compile_one(source: Path, target: Path) -> None:
-        for command in compiler.compile_commands(flags, source, target):
+    def compile_one(step: CompileStep) -> None:
+        for command in step.commands:
             _run_compiler(command)
 
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        list(pool.map(compile_one, sources, objects))
-    return objects
+        list(pool.map(compile_one, plan.steps))
+    _run_compiler(plan.link_command)
 
 
 def _run_compiler(command: Sequence[str | Path]) -> None:

@@ -16,9 +16,10 @@ from nanou_deploy import pipeline
 from nanou_deploy.boards import find_board
 from nanou_deploy.errors import DeployError
 from nanou_deploy.evaluation import EvaluationResult, evaluate_executors, merge_equal, panel, worst_panels
+from nanou_deploy.firmware_project import render_firmware_project
 from nanou_deploy.golden import GoldenReport
 from nanou_deploy.pipeline import BenchResult
-from nanou_deploy.platformio import PlatformMissing, build_project, lint_project, render_firmware_project
+from nanou_deploy.platformio import PlatformMissing, build_project, lint_project
 from nanou_deploy.report import AccuracyRow, Panel, ReportData, operator_rows, render_report, write_panel_png
 from nanou_train import run
 from nanou_train.config import DEFAULT_CONFIG, load_experiment

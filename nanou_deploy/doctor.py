@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
-import os
 import platform
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
-from nanou_deploy import toolchain
+from nanou_deploy import doctor_devices, toolchain
+from nanou_deploy.boards import BOARDS
 from nanou_deploy.errors import ToolMissing
-from nanou_deploy.platformio import PLATFORM, PLATFORM_VERSION, platform_installed
+from nanou_deploy.findings import Check
+from nanou_deploy.platformio import platform_installed
+from nanou_deploy.versions import load_versions
 
 MIN_PYTHON, BELOW_PYTHON = (3, 11), (3, 14)
 CORE_PACKAGES = ("numpy", "jinja2", "click", "rich", "pydantic", "pillow", "tflite")
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked for. `fix` is what to type when it is missing, empty when it is not.
-
-    `optional` marks what some work needs and other work does not: training, another runtime, a real board.
-    """
-
-    name: str
-    ok: bool
-    detail: str
-    fix: str = ""
-    optional: bool = False
 
 
 def run_checks() -> list[Check]:
@@ -52,8 +38,13 @@ def run_checks() -> list[Check]:
         lambda: _tool("QEMU for Xtensa", toolchain.find_qemu_xtensa, optional=True),
         lambda: _tool("labwired", toolchain.find_labwired),
         lambda: _package("platformio", "platformio", "building for real boards"),
-        _platform,
-        _serial_ports,
+        doctor_devices.check_scons,
+        *(partial(_platform, name) for name in load_versions().esp_idf),
+        doctor_devices.check_ports,
+        doctor_devices.check_rights,
+        doctor_devices.check_udev_rules,
+        doctor_devices.check_drivers,
+        doctor_devices.check_psram,
     ]
     with ThreadPoolExecutor(max_workers=2) as pool:  # most of the time goes into waiting for `--version`
         return list(pool.map(lambda check: check(), checks))
@@ -99,30 +90,11 @@ def _tool(name: str, find: Callable[[], toolchain.Tool], *, optional: bool = Fal
         return Check(name, False, str(error), error.hint.partition(": ")[2], optional)
 
 
-def _platform() -> Check:
-    name = f"{PLATFORM} {PLATFORM_VERSION}"
-    if platform_installed():
-        return Check(name, True, "installed", optional=True)
-    fix = "`pio run` in a project made by `nanou-deploy build --board esp32s3` fetches it (about 2 GB)"
-    return Check(name, False, "not installed; for linking firmware for real boards", fix, optional=True)
-
-
-def _serial_ports() -> Check:
-    """Boards that are plugged in, and whether this user may talk to them."""
-    try:
-        comports = importlib.import_module("serial.tools.list_ports").comports  # pyserial comes with PlatformIO
-    except ImportError:
-        fix = "python -m pip install pyserial"
-        return Check("serial ports", False, "pyserial is not installed; for flashing", fix, optional=True)
-    # Ports without a USB vendor are the PC's own, never a board.
-    ports = sorted(port.device for port in comports() if port.vid is not None)
-    if not ports:
-        return Check("serial ports", True, "no board is plugged in", optional=True)
-    barred = [port for port in ports if not os.access(port, os.R_OK | os.W_OK)]
-    if not barred:
-        return Check("serial ports", True, ", ".join(ports), optional=True)
-    return Check("serial ports", False, f"no permission for {', '.join(barred)}", _permission_fix(barred[0]), True)
-
-
-def _permission_fix(port: str) -> str:
-    return f"sudo usermod -aG {Path(port).group()} $USER, then log in again"
+def _platform(name: str) -> Check:
+    version = load_versions().platformio[name]
+    title = f"{name} {version}"
+    if platform_installed(version=version):
+        return Check(title, True, "installed", optional=True)
+    board = next(board.name for board in BOARDS.values() if board.kind == "hardware" and board.platform == name)
+    fix = f"`pio run` in a project made by `nanou-deploy build --board {board}` fetches it (about 2 GB)"
+    return Check(title, False, "not installed; for linking firmware for real boards", fix, optional=True)

@@ -1,4 +1,4 @@
-"""Read section sizes and symbols of ELF files: enough to say what the model costs, without binutils for each target.
+"""Read section sizes and symbols of ELF files, and write the simplest ones, without binutils for each target.
 
 Format: "Tool Interface Standard (TIS) Executable and Linking Format (ELF) Specification", version 1.2, and the
 64-bit layout of the System V ABI. Little-endian files only, as all our targets are.
@@ -7,13 +7,14 @@ Format: "Tool Interface Standard (TIS) Executable and Linking Format (ELF) Speci
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanou_deploy.errors import DeployError
 
+_ET_EXEC, _PT_LOAD, _PF_ALL = 2, 1, 7
 _SHT_SYMTAB, _SHT_NOBITS = 2, 8
 _SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
 # Per class (1 = 32 bit, 2 = 64 bit): offset and format of e_shoff; offset of e_shentsize, e_shnum, e_shstrndx;
@@ -73,6 +74,21 @@ def find_symbol(path: Path, name: str) -> Symbol | None:
                 if symbol[name_at] and _text(data, headers[link][4] + symbol[name_at]) == name:
                     return Symbol(symbol[address_at], symbol[size_at])
     return None
+
+
+def assemble_elf(machine: int, entry: int, segments: Sequence[tuple[int, bytes]]) -> bytes:
+    """A 32-bit executable of nothing but `segments`, address and bytes; `machine` as ELF numbers processors."""
+    header_bytes, entry_bytes = 52, 32
+    offset = header_bytes + entry_bytes * len(segments)
+    headers, contents = b"", b""
+    for address, data in segments:
+        place = offset + len(contents)
+        headers += struct.pack("<8I", _PT_LOAD, place, address, address, len(data), len(data), _PF_ALL, 4)
+        contents += data + bytes(-len(data) % 4)
+    identity = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
+    sizes = (header_bytes, entry_bytes, len(segments), 40, 0, 0)
+    head = struct.pack("<2H5I6H", _ET_EXEC, machine, 1, entry, header_bytes, 0, 0, *sizes)
+    return identity + head + headers + contents
 
 
 @contextmanager

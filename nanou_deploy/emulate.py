@@ -16,10 +16,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from nanou_deploy import simulate
+from nanou_deploy import elf, simulate
 from nanou_deploy.boards import find_board
 from nanou_deploy.build import Build, build_plugin
 from nanou_deploy.errors import DeployError
+from nanou_deploy.flash_image import flash_image_elf, read_flash_image
 from nanou_deploy.toolchain import Tool, find_labwired, find_qemu_arm, find_qemu_riscv32, find_qemu_xtensa
 
 Int8Array = npt.NDArray[np.int8]
@@ -114,9 +115,7 @@ def run_harness(build: Build, inputs: Int8Array, *, timeout_s: float = 600.0) ->
     """
     if inputs.ndim != 2 or inputs.dtype != np.int8 or inputs.shape[0] == 0:
         raise DeployError(f"inputs must be int8 frames of shape (N, bytes), not {inputs.dtype} {inputs.shape}")
-    kind = find_board(build.board).kind
-    run = {"host": _run_process, "qemu": _run_qemu, "sim": _run_simulator}[kind]
-    finished = run(build, np.ascontiguousarray(inputs).tobytes(), timeout_s)
+    finished = run_program(build, np.ascontiguousarray(inputs).tobytes(), timeout_s=timeout_s)
     check_finished(build, finished)
     frames = _split_records(finished.records, inputs.shape[0])
     counts, stack_bytes = _statistics(finished, inputs.shape[0])
@@ -128,6 +127,12 @@ def run_harness(build: Build, inputs: Int8Array, *, timeout_s: float = 600.0) ->
         if build.trace
         else (),
     )
+
+
+def run_program(build: Build, stream: bytes = b"", *, timeout_s: float = 600.0) -> Finished:
+    """Run any program that uses firmware/host/target.h, whatever its exit code; `stream` is what it can read."""
+    run = {"host": _run_process, "qemu": _run_qemu, "sim": _run_simulator}[find_board(build.board).kind]
+    return run(build, stream, timeout_s)
 
 
 def check_finished(build: Build, finished: Finished) -> None:
@@ -212,9 +217,13 @@ def _run_simulator(build: Build, stream: bytes, timeout_s: float) -> Finished:
     find_labwired()
     if len(stream) + 4 > _SIM_CASES_LIMIT_BYTES:
         raise DeployError(f"{len(stream)} bytes of input exceed the simulated flash", hint="use fewer --cases")
-    chip = build.board.removesuffix("-sim")
-    command = [sys.executable, "-P", simulate.__file__, str(build.elf.resolve()), chip, "input.bin"]
-    finished = _run_in_folder(command, {"input.bin": stream}, timeout_s)
+    cases = elf.find_symbol(build.elf, "cases")
+    if build.image is None or cases is None:
+        raise DeployError(f"{build.elf.name} was not built for a simulated chip", hint="build it again")
+    image = read_flash_image(build.image.read_bytes())
+    command = [sys.executable, "-P", simulate.__file__, "image.elf", image.chip, "input.bin", hex(cases.address)]
+    files = {"image.elf": flash_image_elf(image), "input.bin": stream}
+    finished = _run_in_folder(command, files, timeout_s)
     return replace(finished, records=_decode_lines(finished.console))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +14,7 @@ from codegen import reference
 from codegen.compile import Compiled, compile_model
 from codegen.errors import UnsupportedError
 from codegen.load import load_graph
-from codegen.model import QuantizedModel, load_model
+from codegen.model import CameraSize, QuantizedModel, load_model
 from codegen.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.oracle import run_oracle
 from codegen.render import RenderedProject, Runtime, golden_crc32, golden_frame, render_aot, render_tflm
@@ -22,11 +22,23 @@ from codegen.tflm_arena import arena_budget
 from codegen.verify import verify_interface
 from codegen.write import write_project
 from nanou_deploy.boards import Board
-from nanou_deploy.build import build_harness
+from nanou_deploy.build import build_device, build_harness
 from nanou_deploy.compilation import compile_for, verification_board
+from nanou_deploy.device.client import Device
+from nanou_deploy.device.link import device_address
 from nanou_deploy.emulate import run_harness
 from nanou_deploy.errors import DeployError
-from nanou_deploy.golden import TRUTH, Executor, ExecutorResult, GoldenReport, Int8Array, compare, make_cases
+from nanou_deploy.golden import (
+    TRUTH,
+    Cases,
+    Executor,
+    ExecutorResult,
+    GoldenReport,
+    Int8Array,
+    Trace,
+    compare,
+    make_cases,
+)
 from nanou_deploy.profile import LayerCost, profile
 from nanou_deploy.resources import models_folder
 
@@ -43,8 +55,9 @@ def _silent(_message: str) -> None:
 # ---- Models and libraries --------------------------------------------------------------------------------------
 
 
-def open_model(path: Path | None) -> QuantizedModel:
-    """The model at `path` (a .tflite file or a run folder), or the one that ships with nanou-deploy."""
+def open_model(path: Path | None, camera: CameraSize | None = None) -> QuantizedModel:
+    """The model at `path` (a .tflite file or a run folder), or the one that ships with nanou-deploy; for pictures of
+    `camera` instead of what its sidecar states."""
     if path is None:
         path = models_folder() / DEFAULT_MODEL
     if path.is_dir():
@@ -53,7 +66,8 @@ def open_model(path: Path | None) -> QuantizedModel:
                 f"{path} holds no model.tflite", hint=f"make it with `nanou-deploy quantize --run {path}`"
             )
         path = path / "model.tflite"
-    return load_model(path)
+    model = load_model(path)
+    return replace(model, camera=camera) if camera else model
 
 
 def render_library(
@@ -101,15 +115,8 @@ def reference_executors(model: QuantizedModel, compiled: Compiled) -> list[Execu
 
 
 def board_executors(library: Path, board: Board, count: int, work_dir: Path) -> list[Executor]:
-    """The generated library on one board, on its first `count` cases; on the host also under sanitizers.
-
-    A traced build is made only if a difference has to be located.
-    """
-
-    def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
-        traced = build_harness(library, board, work_dir / f"{board.name}-trace", trace=True)
-        run = run_harness(traced, frame.reshape(1, -1))
-        return {index: np.frombuffer(data, np.int8) for index, data in run.traces[0].items()}
+    """The generated library on one board, on its first `count` cases; on the host also under sanitizers."""
+    trace = _tracer(library, board, work_dir)
 
     def executor(name: str, sanitize: bool) -> Executor:
         build = build_harness(library, board, work_dir / name.replace(" ", "-"), sanitize=sanitize)
@@ -117,6 +124,33 @@ def board_executors(library: Path, board: Board, count: int, work_dir: Path) -> 
 
     plain = executor(f"aot {board.name}", sanitize=False)
     return [plain, executor(f"aot {board.name} ASan+UBSan", sanitize=True)] if board.kind == "host" else [plain]
+
+
+def _tracer(library: Path, board: Board, work_dir: Path) -> Trace:
+    """A traced build is made only if a difference has to be located."""
+
+    def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
+        traced = build_harness(library, board, work_dir / f"{board.name}-trace", trace=True)
+        run = run_harness(traced, frame.reshape(1, -1))
+        return {index: np.frombuffer(data, np.int8) for index, data in run.traces[0].items()}
+
+    return trace
+
+
+def application_executors(library: Path, board: Board, sha256: str, count: int, work_dir: Path) -> list[Executor]:
+    """The firmware's application on this computer or on a simulated chip, asked through the device protocol; on its
+    first `count` cases, simulated on one. Empty for boards on which it does not run."""
+    if board.kind not in ("host", "sim"):
+        return []
+    build = build_device(library, board, work_dir / f"{board.name}-application")
+
+    def run(cases: Cases) -> Int8Array:
+        with Device.open(device_address(build), model_sha256=sha256) as device:
+            return np.stack([device.infer(frame).output for frame in cases.frames])
+
+    cases = 1 if board.kind == "sim" else count
+    trace = _tracer(library, board, work_dir)
+    return [Executor(f"application {board.name}", run, trace, build.compiler, min(cases, count))]
 
 
 def golden_images(model: QuantizedModel, count: int, seed: int) -> Sequence[npt.NDArray[np.uint8]]:
@@ -159,7 +193,9 @@ def verify(
     with TemporaryDirectory(prefix="nanou-") as scratch:
         for board, limit in targets if runtime == "aot" else ():
             folder = library or _write_library(compile_for(model, board, objective), Path(scratch) / board.name)
-            executors += board_executors(folder, verification_board(board), limit, Path(scratch))
+            target = verification_board(board)
+            executors += board_executors(folder, target, limit, Path(scratch))
+            executors += application_executors(folder, target, model.sha256, limit, Path(scratch))
         for executor in executors:
             progress(f"{executor.name}, {executor.limit or count} cases")
             results.append(compare(compiled.graph, cases, truth, executor))

@@ -33,3 +33,9 @@ def models_folder() -> Path:
 def docs_folder() -> Path:
     """The figures of others that benchmarks quote. Raises DeployError if the installation is damaged."""
     return _find("_docs", "docs", "published_figures.toml")
+
+
+@cache
+def licence_text() -> str:
+    """The licence of generated code. Raises DeployError if the installation is damaged."""
+    return (_find("_licence", ".", "LICENSE") / "LICENSE").read_text(encoding="utf-8")

@@ -1,9 +1,9 @@
-"""Run a program in the labwired simulator: `python simulate.py ELF CHIP INPUT`. Prints what the chip's UART sends.
+"""Run a program in the labwired simulator: `python simulate.py ELF CHIP INPUT CASES`. Prints what its UART sends.
 
 A process of its own, because for some chips the simulator itself writes to standard output and error. The frames of
-INPUT go into the flash window that the program calls `cases`: their length in bytes, then the bytes. The program ends
-with "exit N" on the UART, N in hexadecimal, see firmware/host/bare/uart.c; so does this one. Imports nothing of
-nanou_deploy: it must run from any working directory.
+INPUT go into flash at the address CASES: their length in bytes, then the bytes. The program ends with "exit N" on the
+UART, N in hexadecimal, see firmware/host/bare/uart.c; so does this one. Imports nothing of nanou_deploy: it must run
+from any working directory.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ EXIT_FAULT = 98
 _SLICE = "1ms"  # of the simulated chip's time, between looks at the UART
 
 
-def simulate(program: Path, chip: str, stream: bytes, console: TextIO) -> int:
+def simulate(program: Path, chip: str, stream: bytes, cases: int, console: TextIO) -> int:
     """The program's exit code, or EXIT_FAULT after a line "fault: ..."."""
     from labwired import Sim  # a native extension of 28 MB
 
     last = ""
     with Sim(program, chip=chip) as sim:
         words = struct.pack("<I", len(stream)) + stream + bytes(-len(stream) % 4)
-        cases = sim.symbol("cases")
         for offset, (word,) in enumerate(struct.iter_unpack("<I", words)):
             sim.write_u32(cases + 4 * offset, word)
         while not (end := re.search(r"^exit ([0-9a-f]{2})\n", last, re.MULTILINE)):
@@ -48,8 +47,8 @@ def main() -> int:
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream_number in (1, 2):
         os.dup2(silence, stream_number)
-    program, chip, stream = sys.argv[1:]
-    return simulate(Path(program), chip, Path(stream).read_bytes(), console)
+    program, chip, stream, cases = sys.argv[1:]
+    return simulate(Path(program), chip, Path(stream).read_bytes(), int(cases, 16), console)
 
 
 if __name__ == "__main__":

@@ -95,4 +95,6 @@ def _resize(image: Image, contract: Preprocessing) -> Image:
     from PIL import Image as PillowImage
 
     resample = PillowImage.Resampling[contract.resize_filter.upper()]
-    return image.resize((contract.width_px, contract.height_px), resample)
+    # Columns first: left to itself, Pillow 13 takes rows first for some sizes and older ones never do.
+    columns = image.resize((contract.width_px, image.height), resample)
+    return columns.resize((contract.width_px, contract.height_px), resample)

@@ -88,7 +88,12 @@ nanou_status_t nanou_invoke_rows(nanou_t *net, nanou_read_row_t read_row, nanou_
 
 const char *nanou_status_text(nanou_status_t status);
 
-#ifdef NANOU_TRACE
+#if defined(NANOU_TRACE_STORED)
+/* Diagnostic builds only: called with each row of each layer that nanou_golden_layers lists, by its place
+ * there, as stored in the arena: a tensor of zero point -128 as uint8, plus 128. Supplied by app/profile.c.
+ */
+void nanou_trace_stored(uint32_t golden_layer, const void *row, uint32_t size_bytes);
+#elif defined(NANOU_TRACE)
 /* Diagnostic builds only: called with each row of each operator's output, rows in order.
  * `operator_index` counts the operators of the .tflite file. Supplied by the host harness. */
 void nanou_trace(uint32_t operator_index, const int8_t *row, uint32_t size_bytes);

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from nanou_deploy.cli.device_options import port_option, timeout_option
 from nanou_deploy.cli.options import board_option, json_option, objective_options
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
@@ -15,6 +16,7 @@ from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 if TYPE_CHECKING:
     from codegen.model import QuantizedModel
     from codegen.objective import Objective
+    from nanou_deploy.device_check import DeviceTimes
     from nanou_deploy.report.benchmarks import TextTable
 
 
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="With --compare: write the document, breakdown and published figures included.",
 )
+@port_option
+@click.option("--inferences", type=click.IntRange(1), default=20, show_default=True, help="With --port: how many.")
+@timeout_option
 @json_option
 def bench(
     models: tuple[Path, ...],
@@ -48,15 +53,23 @@ def bench(
     is_comparison: bool,
     boards: str | None,
     markdown: Path | None,
+    ports: tuple[str, ...],
+    inferences: int,
+    timeout_s: float,
     as_json: bool,
 ) -> int:
     """Count instructions, RAM, stack, code and tables of one inference.
 
-    Instructions are exact counts from the emulator. Emulated cycles are no milliseconds, so none are shown.
+    Instructions are exact counts from the emulator. Emulated cycles are no milliseconds, so none are shown. With
+    --port the firmware on devices is timed instead, by their own clocks.
     With --compare a missing tool gives a line that names it. Exit code 3 where an output is not TFLite Micro's.
     """
     from nanou_deploy.pipeline import open_model
 
+    if ports:
+        if is_comparison or breakdown or models or markdown is not None:
+            raise click.UsageError("with --port go --inferences, --per-layer, --timeout and --json alone")
+        return _time_devices(ports, inferences, per_layer, timeout_s, as_json)
     _check_usage(models, per_layer, is_comparison, boards, markdown)
     opened = [open_model(path) for path in models or (None,)]
     if is_comparison:
@@ -99,6 +112,46 @@ def _measure(
         rows = [(key.replace("_", " "), _figure(value)) for key, value in as_dict(result).items()]
         emit_table(("Figure", "Value"), rows)
     return EXIT_OK if result.exact else EXIT_MISMATCH
+
+
+def _time_devices(ports: tuple[str, ...], inferences: int, per_layer: bool, timeout_s: float, as_json: bool) -> int:
+    from nanou_deploy.device_check import bench_devices
+
+    results = bench_devices(ports, inferences, per_layer=per_layer, timeout_s=timeout_s, progress=progress)
+    if as_json:
+        emit_json("bench-device/1", {"devices": [{**as_dict(r), "fps": round(r.fps, 2)} for r in results]})
+        return EXIT_OK
+    emit_table(
+        ("Device", "Model", "Best us", "Mean us", "Worst us", "Inferences/s", "Cycles", "per MAC"),
+        (
+            (
+                f"{r.info.board} at {r.address}",
+                f"{r.info.model_name} {r.info.model_sha256[:12]}",
+                f"{r.bench.best_us:,}",
+                f"{r.bench.mean_us:,.0f}",
+                f"{r.bench.worst_us:,}",
+                f"{r.fps:.1f}",
+                f"{r.bench.best_cycles:,}" if r.info.counts_cycles else "not counted",
+                r.cycles_per_mac or "",
+            )
+            for r in results
+        ),
+        right=(2, 3, 4, 5, 6, 7),
+    )
+    for result in results if per_layer else ():
+        _print_layers(result)
+    return EXIT_OK
+
+
+def _print_layers(result: DeviceTimes) -> None:
+    total = sum(layer.cycles for layer in result.bench.layers) or 1
+    unit = "Cycles" if result.info.counts_cycles else "us"
+    click.secho(f"{result.info.board} at {result.address}, traced: slower than above", bold=True)
+    emit_table(
+        ("Operator", "Layer", unit, "%"),
+        ((x.operator_index, x.name, f"{x.cycles:,}", f"{100 * x.cycles / total:.1f}") for x in result.bench.layers),
+        right=(0, 2, 3),
+    )
 
 
 def _compare(

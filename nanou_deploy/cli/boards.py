@@ -45,12 +45,14 @@ def boards(as_json: bool) -> None:
 
 
 @click.command(short_help="What is installed, and how to get the rest.")
+@click.option("--port", "ports", multiple=True, help="Also ask the chip at this port. Resets the board.")
 @json_option
-def doctor(as_json: bool) -> int:
-    """Check what is installed and say how to get what is not."""
+def doctor(ports: tuple[str, ...], as_json: bool) -> int:
+    """Check what is installed, which boards can be reached, and say how to get what is not there."""
     from nanou_deploy.doctor import run_checks
+    from nanou_deploy.doctor_devices import ask_chip
 
-    checks = run_checks()
+    checks = run_checks() + [check for port in ports for check in ask_chip(port)]
     ok = all(check.ok or check.optional for check in checks)
     if as_json:
         emit_json("doctor/1", {"ok": ok, "checks": [as_dict(check) for check in checks]})

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from nanou_deploy.cli.options import board_option, json_option, model_option, objective_options, runtime_option
+from nanou_deploy.cli.options import (
+    board_option,
+    camera_option,
+    json_option,
+    model_option,
+    objective_options,
+    runtime_option,
+)
 from nanou_deploy.cli.output import as_dict, emit_json, heading, progress
 from nanou_deploy.cli.verify import print_golden
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_NOT_LINKED, EXIT_OK
 
 if TYPE_CHECKING:
+    from codegen.model import CameraSize
     from codegen.objective import Objective
     from nanou_deploy.boards import Board
     from nanou_deploy.build import Build
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
 @model_option
 @runtime_option
 @objective_options
+@camera_option
 @click.option("--output", type=click.Path(path_type=Path), help="Folder to build in. Default: build/BOARD.")
 @click.option("--cases", type=click.IntRange(1), default=10, show_default=True, help="Input frames to verify with.")
 @click.option("--force", is_flag=True, help="Replace generated folders even if they hold edited files.")
@@ -32,6 +41,7 @@ def build(
     model: Path | None,
     runtime: str,
     objective: Objective,
+    camera: CameraSize | None,
     output: Path | None,
     cases: int,
     force: bool,
@@ -45,10 +55,10 @@ def build(
     from codegen.render import Runtime
     from codegen.write import write_project
     from nanou_deploy.boards import find_board
+    from nanou_deploy.firmware_project import render_firmware_project
     from nanou_deploy.pipeline import open_model, render_library, verify
-    from nanou_deploy.platformio import render_firmware_project
 
-    target, quantized = find_board(board), open_model(model)
+    target, quantized = find_board(board), open_model(model, camera)
     folder = output or Path("build") / board
     heading(f"{quantized.name} for {target.name}: {target.description}")
     chosen = cast(Runtime, runtime)

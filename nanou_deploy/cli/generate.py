@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from codegen.objective import Objective
-from nanou_deploy.cli.options import board_option, json_option, model_option, objective_options, runtime_option
+from nanou_deploy.cli.options import (
+    board_option,
+    camera_option,
+    json_option,
+    model_option,
+    objective_options,
+    runtime_option,
+)
 from nanou_deploy.cli.output import emit_json
+
+if TYPE_CHECKING:
+    from codegen.model import CameraSize
 
 
 @click.command(short_help="Write the model as a C library.")
@@ -17,6 +27,7 @@ from nanou_deploy.cli.output import emit_json
 @board_option()
 @runtime_option
 @objective_options
+@camera_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -27,7 +38,14 @@ from nanou_deploy.cli.output import emit_json
 @click.option("--force", is_flag=True, help="Replace the folder even if it holds other or edited files.")
 @json_option
 def generate(
-    model: Path | None, board: str, runtime: str, objective: Objective, output: Path, force: bool, as_json: bool
+    model: Path | None,
+    board: str,
+    runtime: str,
+    objective: Objective,
+    camera: CameraSize | None,
+    output: Path,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Write the model as a C library: PlatformIO library, ESP-IDF component and CMake target in one."""
     from codegen.render import Runtime
@@ -35,7 +53,7 @@ def generate(
     from nanou_deploy.boards import find_board
     from nanou_deploy.pipeline import open_model, render_library
 
-    quantized = open_model(model)
+    quantized = open_model(model, camera)
     project = render_library(quantized, cast(Runtime, runtime), find_board(board), objective)
     changed = write_project(project, output, force=force)
     if as_json:
@@ -46,6 +64,7 @@ def generate(
                 "changed": changed,
                 "runtime": runtime,
                 "model_sha256": quantized.sha256,
+                "camera": quantized.camera,
                 "files": list(project.files),
             },
         )

@@ -6,12 +6,16 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from codegen.errors import ModelError
 from codegen.objective import OPTIMIZE, Objective, Optimize
 from nanou_deploy.boards import BOARDS
+
+if TYPE_CHECKING:
+    from codegen.model import CameraSize
 
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2}
 
@@ -51,6 +55,30 @@ class Size(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks
         if match is None or match[2] not in _SIZE_UNITS:
             self.fail(f"{value!r} is no size: write bytes, or for example 8KB (8,192 bytes)", param, ctx)
         return int(float(match[1]) * _SIZE_UNITS[match[2]])
+
+
+class Camera(click.ParamType):  # type: ignore[type-arg] # as above
+    """WIDTHxHEIGHT in pixels."""
+
+    name = "WIDTHxHEIGHT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> CameraSize:
+        from codegen.model import CameraSize
+
+        if isinstance(value, CameraSize):
+            return value
+        match = re.fullmatch(r"(\d{1,6})[xX](\d{1,6})", str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no size of a picture: write for example 160x120", param, ctx)
+        try:
+            return CameraSize(int(match[1]), int(match[2]))
+        except ModelError as error:
+            self.fail(f"{error}; {error.hint}", param, ctx)
+
+
+camera_option = click.option(
+    "--camera", type=Camera(), help="Size of the camera's pictures. Default: what the model's sidecar states, 160x120."
+)
 
 
 class FrameSize(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from nanou_deploy.boards import BOARDS, Board
+from nanou_deploy.cli.device_options import device_address, port_option, timeout_option
 from nanou_deploy.cli.options import json_option, model_option, objective_options, runtime_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Verify this generated folder instead of a fresh one.",
 )
+@click.option("--device", is_flag=True, help="Run the whole application on the boards, over the device protocol.")
+@port_option
+@timeout_option
 @json_option
 def verify(
     model: Path | None,
@@ -57,12 +61,18 @@ def verify(
     seed: int,
     data: Path | None,
     library: Path | None,
+    device: bool,
+    ports: tuple[str, ...],
+    timeout_s: float,
     as_json: bool,
 ) -> int:
     """Compare every executor with TFLite Micro, byte for byte; name the first operator that differs.
 
-    Exit code 3 where anything differs.
+    With --port it is the firmware on devices that is compared; with --device the same application on boards that run
+    on this computer, on simulated chips from the image that would be flashed. Exit code 3 where anything differs.
     """
+    if device or ports:
+        return _verify_devices(model, boards if device else (), ports, cases, seed, data, timeout_s, as_json)
     from codegen.render import Runtime
     from nanou_deploy.compilation import verification_board
     from nanou_deploy.pipeline import open_model
@@ -87,6 +97,39 @@ def verify(
         for board, _ in targets if runtime == "aot" else ():
             if verification_board(board) is not board:
                 click.echo(f"{board.name} is hardware: its C was run as {verification_board(board).name}.")
+    return EXIT_OK if report.passed else EXIT_MISMATCH
+
+
+def _verify_devices(
+    model: Path | None,
+    boards: tuple[str, ...],
+    ports: tuple[str, ...],
+    cases: int,
+    seed: int,
+    data: Path | None,
+    timeout_s: float,
+    as_json: bool,
+) -> int:
+    from tempfile import TemporaryDirectory
+
+    from nanou_deploy.device_check import verify_devices
+    from nanou_deploy.pipeline import open_model
+
+    quantized = open_model(model)
+    with TemporaryDirectory(prefix="nanou-") as scratch:
+        built = {}
+        for board, _ in _targets(boards, cases):
+            progress(f"building the application for {board.name}")
+            built[device_address(board, quantized, Path(scratch, board.name))] = board.name
+        report = verify_devices(
+            quantized, (*built, *ports), cases, seed=seed, images=_images(data, quantized.preprocessing),
+            timeout_s=timeout_s, progress=progress, names=built,
+        )  # fmt: skip
+    if as_json:
+        document = {**as_dict(report), "passed": report.passed, "boards": list(built.values()), "ports": list(ports)}
+        emit_json("verify/1", document)
+    else:
+        print_golden(report)
     return EXIT_OK if report.passed else EXIT_MISMATCH
 
 

@@ -36,14 +36,20 @@ def expected_outputs(inputs: Int8Array) -> Int8Array:
     return np.trunc(sums / 8).astype(np.int8)
 
 
-def make_library(library: Path, fault: str = "", *, golden_crc32: int | None = None) -> Path:
-    """Write the library to `library`; `fault` is C code put into the middle of nanou_invoke."""
+def make_library(
+    library: Path, fault: str = "", *, late_fault: str = "", golden_crc32: int | None = None, sha256: str = "00" * 32
+) -> Path:
+    """Write the library to `library`; `fault` is C code in the middle of nanou_invoke, `late_fault` at its end."""
     shutil.rmtree(library, ignore_errors=True)
     shutil.copytree(Path(__file__).parent / "invert_library", library)
     shutil.copy(firmware_folder() / "include" / "nanou.h", library / "include")
     source = library / "src" / "nanou_model.c"
-    source.write_text(source.read_text().replace("/*FAULT*/", fault))
+    source.write_text(source.read_text().replace("/*FAULT*/", fault).replace("/*LATE FAULT*/", late_fault))
     header = library / "include" / "nanou_model.h"
     crc = zlib.crc32(expected_outputs(golden_input()[None]).tobytes()) if golden_crc32 is None else golden_crc32
-    header.write_text(header.read_text().replace("0u /*GOLDEN*/", f"0x{crc:08X}u"))
+    header.write_text(header.read_text().replace("0u /*GOLDEN*/", f"0x{crc:08X}u").replace("00" * 32, sha256))
+    golden = library / "src" / "nanou_golden.c"
+    for number, layer in enumerate((inverted, expected_outputs)):
+        value = zlib.crc32(layer(golden_input()[None]).tobytes())
+        golden.write_text(golden.read_text().replace(f"0u /*LAYER {number}*/", f"0x{value:08X}u"))
     return library

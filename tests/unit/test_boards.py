@@ -13,14 +13,20 @@ def test_names_of_the_boards() -> None:
         "host",
         "rv32-qemu",
         "esp32c3-sim",
+        "esp32c6-sim",
         "cortex-m4-qemu",
         "cortex-m7-qemu",
         "xtensa-qemu",
         "esp32s3-sim",
         "esp32-sim",
         "esp32s3",
+        "esp32s3-eye",
+        "xiao-esp32s3",
+        "esp32cam",
         "esp32dev",
         "esp32c3",
+        "esp32c6",
+        "esp32p4",
     ]
     assert all(name == board.name for name, board in BOARDS.items())
 
@@ -31,6 +37,7 @@ def test_hardware_is_complete_and_verified_somewhere(board: Board) -> None:
     assert not board.runs_here
     assert board.emulated_as is not None
     assert BOARDS[board.emulated_as].runs_here
+    assert (board.psram == "none") == (board.psram_bytes == 0)
 
 
 def test_esp32s3_is_the_devkit_with_psram() -> None:

@@ -19,6 +19,7 @@ EMULATED = BOARD_NAMES[1:]
 SIMULATED = [name for name in EMULATED if name.endswith("-sim")]
 TWINS = [
     ("rv32-qemu", "esp32c3-sim"),
+    ("esp32c3-sim", "esp32c6-sim"),
     ("xtensa-qemu", "esp32-sim"),
     ("xtensa-qemu", "esp32s3-sim"),
 ]  # the same code in two emulators
@@ -53,6 +54,7 @@ def need_board(require_tool: Callable[..., str], require_module: Callable[[str],
             require_tool(tool)
         if name in SIMULATED:
             require_module("labwired")
+            require_module("esptool")
         else:
             require_tool(tools[-1])
 

@@ -17,14 +17,19 @@ from codegen.render import RenderedProject, with_manifest
 from nanou_deploy import platformio
 from nanou_deploy.boards import BOARDS, Board, find_board
 from nanou_deploy.errors import EXIT_NOT_LINKED, DeployError
+from nanou_deploy.firmware_project import application_files, render_firmware_project, render_repository_project
 from nanou_deploy.pipeline import open_model, render_library
-from nanou_deploy.platformio import PlatformMissing, build_project, lint_project, render_firmware_project
+from nanou_deploy.platformio import PlatformMissing, build_project, lint_project
 from nanou_deploy.resources import firmware_folder
 from tests.unit.invert_model import make_library
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAND_IN = Path(__file__).parent / "stand_in_platform"
 HARDWARE = [board for board in BOARDS.values() if board.kind == "hardware"]
+PLATFORMS = {
+    "espressif32": "espressif32@6.13.0",
+    "pioarduino": "https://github.com/pioarduino/platform-espressif32/releases/download/55.03.39/platform-espressif32.zip",
+}
 
 
 def _library(tmp_path: Path, *, arena_bytes: int = 192, runtime: str = "aot") -> RenderedProject:
@@ -60,25 +65,25 @@ def test_projects_are_complete_and_clean(board: Board, tmp_path: Path) -> None:
     project = render_firmware_project(board, library)
     for path, text in library.files.items():
         assert project.files[f"components/nanou_model/{path}"] == text
-    assert set(platformio.APPLICATION_FILES) == {path.name for path in (firmware_folder() / "src").iterdir()}
-    assert {f"src/{name}" for name in platformio.APPLICATION_FILES} <= project.files.keys()
-    assert f"board = {board.pio_board}\n" in project.files["platformio.ini"]
-    assert "platform = espressif32@6.13.0\n" in project.files["platformio.ini"]
-    defaults = project.files[f"sdkconfig.defaults.{board.idf_target}"]
+    assert {*application_files(), "src/idf_component.yml", "src/Kconfig.projbuild"} <= project.files.keys()
+    settings = project.files["platformio.ini"]
+    assert f"board = {board.pio_board}\n" in settings
+    assert f"platform = {PLATFORMS[board.platform]}\n" in settings
+    assert f"boards/sdkconfig.defaults;boards/{board.name}.sdkconfig\n" in settings
+    assert "boards/partitions.csv" in project.files
+    assert ("boards/esp32-s3-eye.json" in project.files) == (board.name == "esp32s3-eye")
+    defaults = project.files[f"boards/{board.name}.sdkconfig"]
+    assert f"CONFIG_NANOU_BOARD_{board.name.upper().replace('-', '_')}=y" in defaults
     assert f"CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ_{board.cpu_mhz}=y" in defaults
+    assert f"CONFIG_ESPTOOLPY_FLASHMODE_{board.flash_mode.upper()}=y" in defaults
     assert ("CONFIG_SPIRAM=y" in defaults) == (board.psram_bytes > 0)
+    assert ("CONFIG_SPIRAM_MODE_OCT=y" in defaults) == (board.psram == "octal")
     lint = lint_project(_write(project.files, tmp_path / "project"))
     assert (lint.errors, lint.warnings) == ((), ())
 
 
-def test_every_source_of_the_application_is_compiled() -> None:
-    cmake = (firmware_folder() / "src" / "CMakeLists.txt").read_text()
-    listed = {word for word in cmake.split() if word.endswith(".c")}
-    assert listed == {path.name for path in (firmware_folder() / "src").glob("*.c")}
-
-
 def test_the_repository_is_the_same_project() -> None:
-    for path, text in platformio.render_repository_project().items():
+    for path, text in render_repository_project().items():
         assert (REPOSITORY / path).read_text() == text, f"{path} differs from its template: render it again"
 
 
@@ -95,7 +100,7 @@ def test_only_boards_are_flashed(tmp_path: Path) -> None:
 
 def test_large_arenas_go_to_psram_where_there_is_some(tmp_path: Path) -> None:
     library = _library(tmp_path, arena_bytes=500_000)
-    defaults = render_firmware_project(find_board("esp32s3"), library).files["sdkconfig.defaults.esp32s3"]
+    defaults = render_firmware_project(find_board("esp32s3"), library).files["boards/esp32s3.sdkconfig"]
     assert "CONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY=y" in defaults
     assert "IGNORE_NOTFOUND" not in defaults  # Kconfig excludes one by the other
     with pytest.raises(DeployError, match="500000 bytes; esp32c3 has room for 229376 bytes"):
@@ -184,14 +189,14 @@ def test_build_runs_platformio(tmp_path: Path) -> None:
     build = build_project(project, "esp32s3", timeout_s=120)
     assert build.elf == project / ".pio" / "build" / "esp32s3" / "firmware.elf"
     assert (build.board, build.runtime) == ("esp32s3", "aot")
-    assert 200 < build.code_bytes < 1500  # the library alone, without self_test.c
+    assert 200 < build.code_bytes < 1500  # the library alone, without protocol.c
     assert build.table_bytes > 100
 
 
 @pytest.mark.usefixtures("stand_in")
 def test_build_failures_show_the_compiler(tmp_path: Path) -> None:
     project = _write(render_firmware_project(find_board("esp32s3"), _library(tmp_path)).files, tmp_path / "project")
-    (project / "src" / "self_test.c").write_text("int broken = not_declared_anywhere;\n")
+    (project / "app" / "protocol.c").write_text("int broken = not_declared_anywhere;\n")
     with pytest.raises(DeployError, match="not_declared_anywhere"):
         build_project(project, "esp32s3", timeout_s=120)
 
@@ -209,11 +214,16 @@ def test_a_build_that_hangs_is_ended(tmp_path: Path, core_folder: Path) -> None:
 # ---- The extra script that makes the model on demand -----------------------------------------------------------
 
 
-def _run_script(project: Path, monkeypatch: pytest.MonkeyPatch, *, path: Path) -> None:
-    folders = {"$PROJECT_DIR": str(project), "$BUILD_DIR": str(project / ".pio")}
+def _run_script(project: Path, monkeypatch: pytest.MonkeyPatch, *, path: Path, model: str = "") -> None:
+    folders = {"$PROJECT_DIR": str(project), "$BUILD_DIR": str(project / ".pio"), "$PIOENV": "esp32s3"}
     monkeypatch.setenv("PATH", str(path))
     monkeypatch.setattr("sys.executable", str(REPOSITORY / "no-such-python"))
-    script = {"Import": lambda name: None, "env": SimpleNamespace(subst=folders.__getitem__)}
+    env = SimpleNamespace(
+        subst=folders.__getitem__,
+        PioPlatform=lambda: SimpleNamespace(name="espressif32"),
+        GetProjectOption=lambda name, default: model or default,
+    )
+    script = {"Import": lambda name: None, "env": env}
     runpy.run_path(str(firmware_folder() / "generate_model.py"), init_globals=script)
 
 
@@ -228,12 +238,13 @@ def test_script_says_what_to_install(
 def test_script_generates_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = tmp_path / "bin" / "nanou-deploy"
     fake.parent.mkdir()
-    fake.write_text('#!/bin/sh\n/bin/mkdir -p "$3" && echo "$@" >> "$3/nanou-manifest.json"\n')
+    fake.write_text('#!/bin/sh\n/bin/mkdir -p "$5" && echo "$@" >> "$5/nanou-manifest.json"\n')
     fake.chmod(0o755)
     for _ in range(2):
-        _run_script(tmp_path, monkeypatch, path=fake.parent)
+        _run_script(tmp_path, monkeypatch, path=fake.parent, model="mine.tflite")
     manifest = tmp_path / "components" / "nanou_model" / "nanou-manifest.json"
-    assert manifest.read_text() == f"generate --output {manifest.parent}\n"
+    model = tmp_path / "mine.tflite"
+    assert manifest.read_text() == f"generate --board esp32s3 --output {manifest.parent} --model {model}\n"
 
 
 def test_script_makes_cmake_look_again_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,9 @@ nanou_status_t nanou_invoke(nanou_t *net) {
         work[i] = (int8_t)(-1 - net->input[i]);
     }
     /*FAULT*/
-#ifdef NANOU_TRACE
+#if defined(NANOU_TRACE_STORED)
+    nanou_trace_stored(0, work, NANOU_INPUT_BYTES);
+#elif defined(NANOU_TRACE)
     nanou_trace(0, work, NANOU_INPUT_BYTES);
 #endif
     for (int i = 0; i < NANOU_OUTPUT_BYTES; i++) {
@@ -41,7 +43,10 @@ nanou_status_t nanou_invoke(nanou_t *net) {
         }
         net->output[i] = (int8_t)(sum / 8);
     }
-#ifdef NANOU_TRACE
+    /*LATE FAULT*/
+#if defined(NANOU_TRACE_STORED)
+    nanou_trace_stored(1, net->output, NANOU_OUTPUT_BYTES);
+#elif defined(NANOU_TRACE)
     nanou_trace(1, net->output, NANOU_OUTPUT_BYTES);
 #endif
     return NANOU_OK;

@@ -1,0 +1,69 @@
+/* port.h - what a board provides to the application. Link-time interface: one implementation per board.
+ *
+ *     src/port_esp.c         ESP-IDF: USB or UART, esp_timer, esp32-camera
+ *     device/port_posix.c    this computer: standard streams, a terminal or a TCP port
+ *     device/port_bare.c     simulated chips: their UART
+ *
+ * Nothing here allocates, and nothing waits longer than its comment says. One thread calls all of it.
+ */
+#ifndef NANOU_PORT_H
+#define NANOU_PORT_H
+
+#include <stdint.h>
+
+/* ---- The line to the host ---------------------------------------------------------------------- */
+
+/* Copies what has arrived, up to `capacity` bytes; returns how many, 0 where there is nothing yet. Never
+ * waits. */
+uint32_t port_read(uint8_t *bytes, uint32_t capacity);
+
+/* Sends all of it: 0, or -1 where the host is gone. Waits for room, but not for ever. */
+int port_write(const uint8_t *bytes, uint32_t count);
+
+/* ---- Time -------------------------------------------------------------------------------------- */
+
+uint64_t port_time_us(void); /* monotonic, from an origin of the board's choice */
+uint32_t port_cycles(void);  /* cycle or instruction counter, wraps; always 0 where there is none */
+
+/* Nothing to do: feeds the watchdog and sleeps a tick, or until something arrives. */
+void port_idle(void);
+
+/* ---- The board --------------------------------------------------------------------------------- */
+
+typedef struct port_memory {
+    uint32_t stack_free_bytes; /* least so far, of the task that calls */
+    uint32_t heap_free_bytes;
+    uint32_t heap_least_bytes; /* least so far */
+} port_memory_t;
+
+port_memory_t port_memory(void);     /* 0 in what is not known */
+const char *port_board(void);        /* "esp32s3", "esp32c3-sim", "host" */
+const char *port_reset_reason(void); /* "power-on", "watchdog", "brown-out", "restart", ... */
+
+/* A number that differs from the last boot's with near certainty, never 0. The host tells by it that a device
+ * was reset. */
+uint32_t port_boot_number(void);
+
+/* Starts again as after power-on. Where a board cannot, it returns. */
+void port_restart(void);
+
+/* ---- Camera and motors ------------------------------------------------------------------------- */
+
+typedef struct camera_frame {
+    const uint8_t *pixels; /* RGB565, two bytes each, rows without gaps */
+    uint16_t width_px;
+    uint16_t height_px;
+    uint8_t big_endian; /* 1: the byte with red comes first, as OV sensors send it */
+} camera_frame_t;
+
+enum { PORT_CAMERA_OK = 0, PORT_CAMERA_NONE = -1, PORT_CAMERA_FAILED = -2 };
+
+/* The newest picture, to be given back before the next one is taken. Bounded wait. PORT_CAMERA_... */
+int port_camera_take(camera_frame_t *frame);
+void port_camera_give(void);
+
+/* The decision of navigation: `go` 0 or 1, `steer` -100 (left) .. 100 (right). Boards without motors log it.
+ */
+void port_drive(int8_t go, int8_t steer);
+
+#endif

@@ -1,0 +1,82 @@
+#include "vision.h"
+
+#define FIRST_ROW (MASK_HEIGHT_PX / 2u) /* of the part that decides */
+
+/* Left, middle, right: a mask of one or two columns has empty parts, which count as not drivable. */
+static const uint32_t bounds_px[4] = {0, MASK_WIDTH_PX / 3u, MASK_WIDTH_PX - MASK_WIDTH_PX / 3u,
+                                      MASK_WIDTH_PX};
+
+static uint32_t microseconds(void) {
+    return (uint32_t)port_time_us();
+}
+
+static const uint8_t *next_row(void *user, uint32_t y) {
+    const vision_t *const vision = (const vision_t *)user;
+    return vision->pixels + y * NANOU_CAMERA_ROW_BYTES;
+}
+
+static int read_row(void *user, uint32_t y, int8_t *row) {
+    vision_t *const vision = (vision_t *)user;
+    const uint32_t start = vision->ticks();
+    const int failed = nanou_camera_read_row(&vision->camera, y, row);
+    vision->preprocessing_ticks += vision->ticks() - start;
+    return failed;
+}
+
+static int write_row(void *user, uint32_t y, const int8_t *row) {
+    vision_t *const vision = (vision_t *)user;
+    const uint32_t start = vision->ticks();
+    uint8_t row_bits[MASK_ROW_BYTES];
+    uint8_t *const bits = vision->mask != NULL ? vision->mask + y * MASK_ROW_BYTES : row_bits;
+    mask_pack_row(row, bits);
+    for (uint32_t part = 0; part < 3u && y >= FIRST_ROW; part++) {
+        vision->drivable_px[part] += mask_count(bits, bounds_px[part], bounds_px[part + 1]);
+    }
+    vision->mask_ticks += vision->ticks() - start;
+    return 0;
+}
+
+static uint16_t permille(const vision_t *vision, uint32_t part) {
+    const uint32_t pixels = (MASK_HEIGHT_PX - FIRST_ROW) * (bounds_px[part + 1] - bounds_px[part]);
+    return (uint16_t)(pixels == 0 ? 0 : vision->drivable_px[part] * 1000u / pixels);
+}
+
+/* Ticks of a stage -> its share of the whole time. */
+static uint32_t share_us(uint32_t ticks, uint32_t total_ticks, uint32_t total_us) {
+    return total_ticks == 0 ? 0 : (uint32_t)((uint64_t)ticks * total_us / total_ticks);
+}
+
+static void note_times(vision_t *vision, uint32_t total_ticks, uint64_t total_us) {
+    vision_times_t *const times = &vision->times;
+    times->total_us = total_us < UINT32_MAX ? (uint32_t)total_us : UINT32_MAX;
+    times->preprocessing_us = share_us(vision->preprocessing_ticks, total_ticks, times->total_us);
+    times->mask_us = share_us(vision->mask_ticks, total_ticks, times->total_us);
+    times->model_us = times->total_us - times->preprocessing_us - times->mask_us;
+}
+
+vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t *frame, uint8_t *mask,
+                           cover_t *cover) {
+    if (frame->pixels == NULL || frame->width_px != NANOU_CAMERA_WIDTH_PX ||
+        frame->height_px != NANOU_CAMERA_HEIGHT_PX) {
+        return VISION_ERROR_FRAME;
+    }
+    vision->pixels = frame->pixels;
+    vision->mask = mask;
+    vision->preprocessing_ticks = vision->mask_ticks = 0;
+    for (uint32_t part = 0; part < 3u; part++) {
+        vision->drivable_px[part] = 0;
+    }
+    /* A counter that counts is not 0 twice in a row. */
+    vision->ticks = port_cycles() != 0 || port_cycles() != 0 ? port_cycles : microseconds;
+    nanou_camera_begin(&vision->camera, next_row, vision, frame->big_endian);
+
+    const uint64_t start_us = port_time_us();
+    const uint32_t start = vision->ticks();
+    const nanou_status_t status = nanou_invoke_rows(net, read_row, write_row, vision);
+    note_times(vision, vision->ticks() - start, port_time_us() - start_us);
+    if (status != NANOU_OK) {
+        return VISION_ERROR_MODEL;
+    }
+    *cover = (cover_t){permille(vision, 0), permille(vision, 1), permille(vision, 2)};
+    return VISION_OK;
+}

@@ -1,0 +1,47 @@
+/* vision.h - a picture of the camera, through the model, to a mask and its cover. Portable C99.
+ *
+ * Joins nanou_camera (resizing, row by row), nanou_invoke_rows and mask_pack_row. Rows go from the camera's
+ * own buffer into the model and from the model into bits: there is no frame in between, so nanou_init needs
+ * no more than NANOU_ROWS_ARENA_BYTES.
+ */
+#ifndef NANOU_VISION_H
+#define NANOU_VISION_H
+
+#include "mask.h"
+#include "nanou_camera.h"
+#include "navigation.h"
+#include "port.h"
+
+typedef enum vision_status {
+    VISION_OK = 0,
+    VISION_ERROR_FRAME = 1, /* not NANOU_CAMERA_WIDTH_PX x NANOU_CAMERA_HEIGHT_PX, or no pixels */
+    VISION_ERROR_MODEL = 2  /* nanou_invoke_rows failed */
+} vision_status_t;
+
+/* How long one picture took, in microseconds. The stages are parts of the whole; their shares are measured
+ * with port_cycles where it counts. */
+typedef struct vision_times {
+    uint32_t preprocessing_us; /* camera rows -> input rows */
+    uint32_t model_us;
+    uint32_t mask_us; /* output rows -> mask and cover */
+    uint32_t total_us;
+} vision_times_t;
+
+/* One picture on its way, and what it took. The caller owns it; it may be anything before the first picture.
+ */
+typedef struct vision {
+    nanou_camera_t camera;
+    const uint8_t *pixels;
+    uint8_t *mask;
+    uint32_t drivable_px[3]; /* left, middle and right third of the lower half, so far */
+    uint32_t preprocessing_ticks, mask_ticks;
+    uint32_t (*ticks)(void);
+    vision_times_t times;
+} vision_t;
+
+/* Runs `frame` through `net`. `mask`: MASK_BYTES, or NULL where only the cover is wanted. `mask` and `cover`
+ * are whole only where VISION_OK is returned. */
+vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t *frame, uint8_t *mask,
+                           cover_t *cover);
+
+#endif

@@ -1,0 +1,155 @@
+/* camera.c - run pictures of the camera through a generated model, for verification and measurement.
+ *
+ * Input: pictures, each a byte that is 1 for big endian and 0 for little endian, then
+ * NANOU_CAMERA_FRAME_BYTES. Output: for each a record as of harness.c, which holds the bit-packed mask and
+ * then the cover in thousandths: three 16-bit numbers, little endian. Console: as of harness.c; what is
+ * counted and whose stack is measured is the preprocessing alone, all rows of one picture.
+ */
+#include "measure.h"
+#include "nanou_camera.h"
+#include "target.h"
+#include "vision.h"
+
+#define RECORD_OUTPUT 0xFFFFFFFFu
+
+enum { EXIT_DONE = 0, EXIT_INIT = 10, EXIT_INVOKE = 11, EXIT_STREAM = 12 };
+enum { INPUT_ROW_BYTES = NANOU_INPUT_WIDTH_PX * NANOU_INPUT_CHANNELS };
+
+static uint8_t arena[NANOU_ROWS_ARENA_BYTES] __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
+static struct {
+    uint8_t is_big_endian;
+    uint8_t pixels[NANOU_CAMERA_FRAME_BYTES];
+} picture;
+static nanou_t net;
+static vision_t vision;
+static uint32_t frame_number;
+
+/* No clock here: times are not asked for. */
+uint64_t port_time_us(void) {
+    return 0;
+}
+
+uint32_t port_cycles(void) {
+    return 0;
+}
+
+static void print_number(const char *label, uint64_t value) {
+    char digits[21];
+    char *first = &digits[20];
+    *first = '\0';
+    do {
+        *--first = (char)('0' + (int)(value % 10u));
+        value /= 10u;
+    } while (value != 0);
+    target_print(label);
+    target_print(first);
+}
+
+static const uint8_t *next_row(void *user, uint32_t y) {
+    (void)user;
+    return picture.pixels + y * NANOU_CAMERA_ROW_BYTES;
+}
+
+static int preprocess(void) {
+    static int8_t row[INPUT_ROW_BYTES];
+    nanou_camera_begin(&vision.camera, next_row, NULL, picture.is_big_endian);
+    for (uint32_t y = 0; y < NANOU_INPUT_HEIGHT_PX; y++) {
+        if (nanou_camera_read_row(&vision.camera, y, row) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+#ifdef NANOU_MEASURED
+
+static int preprocess_measured(void) {
+    print_number("frame ", frame_number);
+    const uintptr_t top = stack_pointer();
+    stack_paint(top);
+    const uint64_t empty = instruction_count();
+    const uint64_t before = instruction_count();
+    const int failed = preprocess();
+    const uint64_t after = instruction_count();
+    print_number(" counts ", empty);
+    print_number(" ", before);
+    print_number(" ", after);
+    print_number(" stack_bytes ", stack_used_bytes(top));
+    target_print("\n");
+    return failed;
+}
+
+#else
+
+static int preprocess_measured(void) {
+    print_number("frame ", frame_number);
+    target_print("\n");
+    return preprocess();
+}
+
+#endif
+
+static void put_word(uint8_t *bytes, uint32_t word) {
+    for (int i = 0; i < 4; i++) {
+        bytes[i] = (uint8_t)(word >> (8 * i));
+    }
+}
+
+static void put_half(uint8_t *bytes, uint16_t half) {
+    bytes[0] = (uint8_t)half;
+    bytes[1] = (uint8_t)(half >> 8);
+}
+
+static int see(void) {
+    static uint8_t record[12 + MASK_BYTES + 6];
+    const camera_frame_t frame = {picture.pixels, NANOU_CAMERA_WIDTH_PX, NANOU_CAMERA_HEIGHT_PX,
+                                  picture.is_big_endian};
+    cover_t cover;
+    if (vision_see(&vision, &net, &frame, record + 12, &cover) != VISION_OK) {
+        target_print("error vision: the model failed\n");
+        return EXIT_INVOKE;
+    }
+    put_word(record, RECORD_OUTPUT);
+    put_word(record + 4, frame_number);
+    put_word(record + 8, MASK_BYTES + 6);
+    put_half(record + 12 + MASK_BYTES, cover.left_permille);
+    put_half(record + 12 + MASK_BYTES + 2, cover.centre_permille);
+    put_half(record + 12 + MASK_BYTES + 4, cover.right_permille);
+    return target_write(record, sizeof record) == 0 ? EXIT_DONE : EXIT_STREAM;
+}
+
+static int run_pictures(void) {
+    for (;; frame_number++) {
+        const size_t size_bytes = target_read(&picture, sizeof picture);
+        if (size_bytes == 0) {
+            return EXIT_DONE;
+        }
+        if (size_bytes != sizeof picture) {
+            target_print("error input: the stream ends within a picture\n");
+            return EXIT_STREAM;
+        }
+        if (preprocess_measured() != 0) {
+            target_print("error preprocessing: a row was refused\n");
+            return EXIT_INVOKE;
+        }
+        const int result = see();
+        if (result != EXIT_DONE) {
+            return result;
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    if (target_open(argc, argv) != 0) {
+        return EXIT_STREAM;
+    }
+    const nanou_status_t status = nanou_init(&net, arena, sizeof arena);
+    if (status != NANOU_OK) {
+        target_print("error init: ");
+        target_print(nanou_status_text(status));
+        target_print("\n");
+        return EXIT_INIT;
+    }
+    const int result = run_pictures();
+    return target_close() == 0 ? result : EXIT_STREAM;
+}

@@ -1,0 +1,39 @@
+/* Packed rows hold what the threshold says, bit for bit, and are counted right at any border. */
+#include "check.h"
+#include "mask.h"
+#include "nanou.h"
+
+#define CHANNELS (NANOU_OUTPUT_BYTES / (MASK_WIDTH_PX * MASK_HEIGHT_PX))
+
+static int8_t row[MASK_WIDTH_PX * CHANNELS];
+static uint8_t bits[MASK_ROW_BYTES];
+
+static uint32_t bit(uint32_t x) {
+    return bits[x / 8] >> (7 - x % 8) & 1u;
+}
+
+int main(void) {
+    int packed = 1, counted = 1, rest = 1;
+    for (uint32_t x = 0; x < MASK_WIDTH_PX; x++) {
+        const int32_t value = nanou_get_info()->threshold_q + (x % 3 == 0 ? 0 : x % 3 == 1 ? -1 : 1);
+        row[x * CHANNELS] = (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
+    }
+    mask_pack_row(row, bits);
+    for (uint32_t x = 0; x < MASK_WIDTH_PX; x++) {
+        packed = packed && bit(x) == (row[x * CHANNELS] >= nanou_get_info()->threshold_q);
+    }
+    for (uint32_t x = MASK_WIDTH_PX; x < 8 * MASK_ROW_BYTES; x++) {
+        rest = rest && bit(x) == 0;
+    }
+    for (uint32_t first = 0; first <= MASK_WIDTH_PX; first++) {
+        uint32_t count = 0;
+        for (uint32_t end = first; end <= MASK_WIDTH_PX; end++) {
+            counted = counted && mask_count(bits, first, end) == count;
+            count += end < MASK_WIDTH_PX ? bit(end) : 0;
+        }
+    }
+    CHECK(packed);
+    CHECK(rest);
+    CHECK(counted);
+    return check_result();
+}

@@ -1,0 +1,63 @@
+"""Options of the commands that talk to devices, and the device programs of boards that run on this computer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from codegen.model import QuantizedModel
+    from nanou_deploy.boards import Board
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+port_option = click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A serial port, tcp://HOST:PORT, exec:PROGRAM or sim:IMAGE@CHIP. May be repeated. "
+    "Default: the board that is plugged in.",
+)
+timeout_option = click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0.1, 600),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a device may take to answer a request; five times that where it computes.",
+)
+
+
+def frames_option(command: _Command) -> _Command:
+    """--frames: pictures for devices without a camera."""
+    return click.option(
+        "--frames",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Send the pictures of this data set or folder, for devices without a camera.",
+    )(command)
+
+
+def device_address(board: Board, model: QuantizedModel, folder: Path, *, force: bool = False) -> str:
+    """Build the application for a board that runs on this computer; the address under which it then answers.
+
+    Raises DeployError for hardware and for boards in QEMU, whose programs end after one run.
+    """
+    from codegen.write import write_project
+    from nanou_deploy.build import build_device
+    from nanou_deploy.errors import DeployError
+    from nanou_deploy.pipeline import render_library
+
+    if board.kind not in ("host", "sim"):
+        raise DeployError(
+            f"{board.name} has no device program on this computer",
+            hint="use --board host or esp32c3-sim, or a board with --port",
+        )
+    library = folder / "nanou_model"
+    write_project(render_library(model, "aot", board), library, force=force)
+    built = build_device(library, board, folder / "device")
+    return f"sim:{built.image}@{board.chip}" if board.kind == "sim" else f"exec:{built.elf}"

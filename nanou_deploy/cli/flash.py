@@ -1,0 +1,49 @@
+"""`flash`: what was built goes to a board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nanou_deploy.cli.options import board_option, json_option
+from nanou_deploy.cli.output import emit_json, progress
+from nanou_deploy.errors import EXIT_OK
+
+
+@click.command(short_help="Write what was built to a board.")
+@board_option(default=None)
+@click.option("--port", metavar="PORT", help="The board's serial port. Default: the board that is plugged in.")
+@click.option("--project", type=click.Path(path_type=Path), help="Folder that it was built in. Default: build/BOARD.")
+@json_option
+def flash(board: str, port: str | None, project: Path | None, as_json: bool) -> int:
+    """Write boot loader, partition table and application to a board; the chip's own hash of each is compared.
+
+    For a simulated chip, `run` starts it from its flash image instead.
+    """
+    size_bytes, address = flash_project(board, port, project)
+    if as_json:
+        emit_json("flash/1", {"board": board, "port": address, "bytes": size_bytes, "verified": True})
+    else:
+        click.echo(f"{board} at {address}: {size_bytes:,} bytes written, every hash verified")
+    return EXIT_OK
+
+
+def flash_project(board: str, port: str | None, project: Path | None) -> tuple[int, str]:
+    """Bytes written, and the port. Raises DeployError."""
+    from nanou_deploy.boards import BOARDS, find_board
+    from nanou_deploy.device.ports import choose_ports
+    from nanou_deploy.errors import DeployError
+    from nanou_deploy.flashing import flash_board, flash_places
+
+    target = find_board(board)
+    if target.kind != "hardware":
+        names = ", ".join(name for name, other in BOARDS.items() if other.kind == "hardware")
+        raise DeployError(
+            f"{board} is no board to flash", hint=f"`nanou-deploy run --board {board}` starts it; to flash: {names}"
+        )
+    folder = project or Path("build") / board
+    flash_places(target, folder)  # before a port is looked for: without a build there is nothing to do
+    (address,) = choose_ports([port] if port else [])
+    progress(f"esptool: {target.chip} at {address}")
+    return flash_board(target, folder, address), address

@@ -1,0 +1,109 @@
+"""`run`: from a model to pictures on the screen in one command: build, flash, watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nanou_deploy.cli.device_options import device_address, frames_option, timeout_option
+from nanou_deploy.cli.monitor import view_options, watch
+from nanou_deploy.cli.options import board_option, camera_option, model_option, runtime_option
+from nanou_deploy.cli.output import heading, progress
+
+if TYPE_CHECKING:
+    from codegen.model import CameraSize, QuantizedModel
+    from nanou_deploy.boards import Board
+
+_SCENES, _SCENE_SEED = 60, 7
+_BOOT_S = 10.0
+
+
+@click.command(short_help="Build, flash and watch.")
+@board_option(default=None)
+@model_option
+@runtime_option
+@click.option("--port", metavar="PORT", help="The board's serial port. Default: the board that is plugged in.")
+@frames_option
+@camera_option
+@view_options
+@timeout_option
+@click.option("--force", is_flag=True, help="Replace generated folders even if they hold edited files.")
+def run(
+    board: str,
+    model: Path | None,
+    runtime: str,
+    port: str | None,
+    frames: Path | None,
+    camera: CameraSize | None,
+    fps: float | None,
+    shrink: int,
+    plain: bool,
+    web: int | None,
+    bind: str,
+    limit: int | None,
+    timeout_s: float,
+    force: bool,
+) -> int:
+    """Build firmware for a board, flash it and show what it sees, as `monitor` does.
+
+    Host and simulated chips need no board: their application is started here, and sees the pictures of --frames, or
+    rendered terrain. Exit code 4 where the board's platform, which links for hardware, is not installed.
+    """
+    from nanou_deploy.boards import find_board
+    from nanou_deploy.pipeline import open_model
+
+    target, quantized = find_board(board), open_model(model, camera)
+    heading(f"{quantized.name} for {target.name}: {target.description}")
+    if target.kind == "hardware":
+        address = _flashed(target, quantized, runtime, port, force)
+    else:
+        if port or runtime != "aot":
+            raise click.UsageError(f"{board} is no hardware: it takes no --port, and the aot runtime alone")
+        address = device_address(target, quantized, Path("build") / board, force=force)
+        frames = frames or _rendered_terrain(quantized, Path("build") / "terrain_frames")
+    return watch(
+        (address,), frames=frames, camera=quantized.camera, fps=fps, shrink=shrink, plain=plain, web=web, bind=bind,
+        limit=limit, timeout_s=timeout_s, model_sha256=quantized.sha256, boot_s=_BOOT_S,
+    )  # fmt: skip
+
+
+def _flashed(board: Board, model: QuantizedModel, runtime: str, port: str | None, force: bool) -> str:
+    """Build and flash; the port at which the board then answers. Raises PlatformMissing, DeployError."""
+    from typing import cast
+
+    from codegen.render import Runtime
+    from codegen.write import write_project
+    from nanou_deploy.cli.flash import flash_project
+    from nanou_deploy.firmware_project import render_firmware_project
+    from nanou_deploy.pipeline import render_library
+    from nanou_deploy.platformio import build_project
+
+    folder = Path("build") / board.name
+    project = render_firmware_project(board, render_library(model, cast(Runtime, runtime), board))
+    write_project(project, folder, force=force)
+    progress(f"PlatformIO: {board.name}")
+    build_project(folder, board.name)
+    size_bytes, address = flash_project(board.name, port, folder)
+    progress(f"{size_bytes:,} bytes written and verified")
+    return address
+
+
+def _rendered_terrain(model: QuantizedModel, folder: Path) -> Path:
+    """Scenes of the embedded data set as pictures, once."""
+    from codegen.write import staged_folder
+    from nanou_deploy.errors import DeployError
+
+    if model.preprocessing.channels != 3:
+        raise DeployError("rendered terrain is in colour, this model's input is not", hint="give --frames FOLDER")
+    if not folder.is_dir():
+        from PIL import Image
+
+        from nanou_train.terrain import generate
+
+        images, _ = generate(_SCENES, seed=_SCENE_SEED, height_px=120, width_px=160)
+        with staged_folder(folder) as staging:
+            for number, image in enumerate(images):
+                Image.fromarray(image).save(staging / f"scene_{number:03d}.png")
+    return folder

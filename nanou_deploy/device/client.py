@@ -1,0 +1,337 @@
+"""Ask a device: `with Device.open("/dev/ttyUSB0") as device: device.info()`."""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+
+import numpy as np
+
+from nanou_deploy.device import messages as m
+from nanou_deploy.device.errors import (
+    DeviceAbsent,
+    DeviceError,
+    DeviceRefused,
+    DeviceReset,
+    DeviceTimeout,
+    LinkLost,
+    StaleModel,
+)
+from nanou_deploy.device.exchange import COMPUTING, Counters, Exchange, refusal
+from nanou_deploy.device.frames import VERSION, Frame
+from nanou_deploy.device.link import Link, open_link
+from nanou_deploy.device.messages import (
+    CameraFrame,
+    DeviceBench,
+    DeviceInfo,
+    Golden,
+    Inference,
+    Int8Array,
+    LayerBench,
+    StreamFrame,
+    Vision,
+)
+from nanou_deploy.device.streaming import StreamAssembler
+
+__all__ = [
+    "Device",
+    "DeviceAbsent",
+    "DeviceError",
+    "DeviceRefused",
+    "DeviceReset",
+    "DeviceTimeout",
+    "LinkLost",
+    "StaleModel",
+]
+
+_ROUNDS = 3  # of INFER, where what was written or read is not what should be there
+_PIECE_TRIES, _PIECE_LEAST_BYTES = 3, 8
+_LEASE_S = 10
+_LOG_LINES = 1000
+
+
+class Device:
+    """A device behind one link. Every method returns what was asked for, whole and checked, or raises a DeviceError.
+
+    How long a method may take, in units of `timeout_s` times the link's slowness (1 but for simulators): 1 for each
+    request, 5 for one that runs the model, and 1 for each KiB that is transferred. Never longer.
+    """
+
+    def __init__(self, link: Link, *, timeout_s: float = 2.0, model_sha256: str | None = None) -> None:
+        """As `open`, on a link that is open. The link is closed if this fails."""
+        self._logs: deque[str] = deque(maxlen=_LOG_LINES)
+        self._stream = StreamAssembler()
+        self._piece_bytes = m.PIECE_LIMIT_BYTES
+        self._exchange = Exchange(link, timeout_s, self._on_event)
+        try:
+            self._info = self._introduce()
+            if model_sha256 not in (None, self._info.model_sha256):
+                raise StaleModel(
+                    f"the device runs model {self._info.model_sha256[:12]}, not {str(model_sha256)[:12]}",
+                    hint="flash the firmware again, or give the model that is on the device",
+                )
+        except BaseException:
+            link.close()
+            raise
+
+    @classmethod
+    def open(cls, address: str, *, timeout_s: float = 2.0, model_sha256: str | None = None) -> Device:
+        """`address`: "/dev/ttyUSB0", "COM3", "tcp://127.0.0.1:5000", "exec:PROGRAM" (a child on a pty),
+        "sim:IMAGE@CHIP".
+
+        Raises DeviceAbsent where nothing answers in time, StaleModel where `model_sha256` is not the device's.
+        """
+        return cls(open_link(address), timeout_s=timeout_s, model_sha256=model_sha256)
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._exchange.link.close()
+
+    @property
+    def timeout_s(self) -> float:
+        """As given to `open`, times the link's slowness."""
+        return self._exchange.timeout_s
+
+    @timeout_s.setter
+    def timeout_s(self, value: float) -> None:
+        self._exchange.timeout_s = value
+
+    @property
+    def counters(self) -> Counters:
+        """What the line did to this session's frames, so far."""
+        return self._exchange.counters
+
+    # ---- Questions ---------------------------------------------------------------------------------------------
+
+    def info(self) -> DeviceInfo:
+        """What runs there, asked now."""
+        numbers = self._exchange.ask(m.INFO, b"\0")
+        texts = [self._exchange.ask(m.INFO, bytes([page]))[1:].decode(errors="replace") for page in range(1, 6)]
+        try:
+            self._info = m.decode_info(numbers, texts, VERSION)
+        except struct.error as error:
+            raise DeviceError(f"INFO has {len(numbers)} bytes, too few", hint="flash the firmware again") from error
+        return self._info
+
+    def _introduce(self) -> DeviceInfo:
+        try:
+            return self.info()
+        except DeviceTimeout as error:
+            raise DeviceAbsent(
+                "nothing answers there that speaks this protocol",
+                hint="is the firmware flashed? is the board in its boot loader? does another program use the port?",
+            ) from error
+
+    def infer(self, frame: Int8Array) -> Inference:
+        """`frame`: int8 model input, (height, width, channels) or flat. DeviceError where it has another size."""
+        data = np.ascontiguousarray(frame, dtype=np.int8).tobytes()
+        shape = self._info.output.shape
+        if len(data) != self._info.input.size_bytes:
+            raise DeviceError(
+                f"the model's input has {self._info.input.size_bytes} bytes, not {len(data)}",
+                hint=f"its shape is {self._info.input.shape}",
+            )
+        request = self._infer_request(0, data)
+        output, time_us, cycles, _ = self._infer(m.INPUT, data, request, m.OUTPUT)
+        return Inference(np.frombuffer(output, np.int8).reshape(shape), time_us, cycles)
+
+    def infer_camera(self, rgb565: bytes, *, width_px: int, height_px: int, big_endian: bool) -> Vision:
+        """Mask and decision for a camera frame that this computer sends. DeviceRefused where there is no room."""
+        if len(rgb565) != 2 * width_px * height_px:
+            raise DeviceError(f"{width_px}x{height_px} RGB565 pixels are not {len(rgb565)} bytes")
+        if len(rgb565) > self._info.frame_bytes:
+            raise refusal(m.UNSUPPORTED, f" (room for frames: {self._info.frame_bytes} bytes)")
+        request = self._infer_request(1, rgb565, width_px, height_px, big_endian)
+        return self._vision(m.FRAME, rgb565, request)
+
+    def golden(self) -> Golden:
+        answer = self._exchange.ask(m.GOLDEN, patience=COMPUTING)
+        passed, expected, actual, time_us, layer, _ = m.GOLDEN_ANSWER.unpack_from(answer)
+        name = answer[m.GOLDEN_ANSWER.size :].decode(errors="replace")
+        return Golden(bool(passed), expected, actual, "" if layer == m.NO_LAYER else name, time_us)
+
+    def bench(self, inferences: int, *, per_layer: bool = False) -> DeviceBench:
+        """Each inference is a request of its own. `per_layer`: as many traced ones besides."""
+        runs = [self._bench_run(0) for _ in range(inferences)]
+        times, cycles = ([run[i] for run in runs] for i in (0, 1))
+        result = DeviceBench(
+            inferences, min(times), sum(times) / inferences, max(times), min(cycles), sum(cycles) / inferences
+        )
+        return replace(result, layers=self._bench_layers(inferences)) if per_layer else result
+
+    def capture(self) -> CameraFrame:
+        """One picture of the device's camera. DeviceRefused where it has none."""
+        answer = self._exchange.ask(m.CAPTURE, patience=COMPUTING)
+        width_px, height_px, big_endian, size_bytes, crc32 = m.CAPTURE_ANSWER.unpack(answer)
+        pixels = self._read(m.FRAME, size_bytes, self._deadline(size_bytes))
+        if zlib.crc32(pixels) != crc32:
+            raise DeviceTimeout("the picture did not arrive whole", hint="does something else talk to the device?")
+        return CameraFrame(pixels, width_px, height_px, bool(big_endian))
+
+    def stream(self, *, seconds: float | None = None, picture: bool = True, shrink: int = 1) -> Iterator[StreamFrame]:
+        """Pictures, masks and decisions as the device runs, until `seconds` have passed or the caller stops.
+
+        Of the picture every `shrink`-th pixel is sent both ways, 1 to 255: slow lines want few.
+        Raises DeviceRefused where there is no camera, DeviceTimeout where nothing comes any more.
+        """
+        end = time.monotonic() + (1e30 if seconds is None else seconds)
+        start = m.STREAM_REQUEST.pack(1, shrink if picture else 0, 0, _LEASE_S)
+        renew = heard = 0.0
+        try:
+            while (now := time.monotonic()) < end:
+                if now >= renew:
+                    self._exchange.ask(m.STREAM, start, patience=COMPUTING)
+                    if not renew:
+                        self._stream = StreamAssembler()  # what came before belongs to an earlier stream
+                    renew = heard = time.monotonic() + _LEASE_S / 3
+                self._exchange.pump(min(0.1, end - now))
+                while self._stream.complete:
+                    heard = time.monotonic()
+                    yield self._stream.complete.popleft()
+                if time.monotonic() - heard > COMPUTING * self._exchange.timeout_s:
+                    raise DeviceTimeout("no picture arrives whole", hint="ask for masks only, or use a faster line")
+        finally:
+            self._stop_stream()
+
+    def logs(self) -> list[str]:
+        """Lines that the device logged since the last call, oldest first."""
+        self._exchange.pump(0.0)
+        lines = list(self._logs)
+        self._logs.clear()
+        return lines
+
+    def restart(self) -> None:
+        """Reset the device and wait until it answers again, as another boot. LinkLost where the port goes away."""
+        before = self._exchange.boot
+        try:
+            self._exchange.ask(m.RESTART)
+            deadline = time.monotonic() + COMPUTING * self._exchange.timeout_s
+            while self._exchange.boot == before:
+                try:
+                    self._exchange.ask(m.INFO, b"\0")
+                except DeviceTimeout:
+                    if time.monotonic() > deadline:
+                        raise
+        except DeviceReset:
+            pass
+        self.info()
+
+    # ---- Transfers ---------------------------------------------------------------------------------------------
+
+    def _deadline(self, size_bytes: int, requests: int = 1) -> float:
+        return time.monotonic() + self._exchange.timeout_s * (requests + -(-size_bytes // 1024))
+
+    def _infer_request(
+        self, source: int, data: bytes, width_px: int = 0, height_px: int = 0, big_endian: bool = False
+    ) -> bytes:
+        model = bytes.fromhex(self._info.model_sha256)[: m.HASH_PREFIX_BYTES]
+        return m.INFER_REQUEST.pack(source, big_endian, width_px, height_px, model, zlib.crc32(data))
+
+    def _infer(self, into: int, data: bytes, request: bytes, result: int) -> tuple[bytes, int, int, bytes]:
+        """Result, time in us, cycles, and what the answer has behind them."""
+        deadline = self._deadline(len(data) + self._info.output.size_bytes, COMPUTING)
+        for _ in range(_ROUNDS):
+            self._write(into, data, deadline)
+            try:
+                answer = self._exchange.ask(m.INFER, request, patience=COMPUTING, deadline=deadline)
+            except DeviceRefused as error:
+                if error.status != m.INPUT_DIFFERS:
+                    raise
+                refused = error
+                continue
+            _, crc32, size_bytes, time_us, cycles = m.INFER_ANSWER.unpack_from(answer)
+            output = self._read(result, size_bytes, deadline)
+            if zlib.crc32(output) == crc32:
+                return output, time_us, cycles, answer[m.INFER_ANSWER.size :]
+            refused = DeviceRefused(
+                "the result that was read is not the one that was computed",
+                status=m.INPUT_DIFFERS,
+                name="OUTPUT_DIFFERS",
+                hint="does something else talk to the device?",
+            )
+        raise refused
+
+    def _vision(self, into: int, data: bytes, request: bytes) -> Vision:
+        mask, time_us, cycles, rest = self._infer(into, data, request, m.MASK)
+        output = self._info.output
+        try:
+            decision, stages = m.decode_judgement(rest)
+        except struct.error as error:
+            raise DeviceError(
+                f"INFER ends after {len(rest)} bytes, too few", hint="flash the firmware again"
+            ) from error
+        return Vision(mask, output.width_px, output.height_px, decision, time_us, cycles, stages)
+
+    def _write(self, buffer: int, data: bytes, deadline: float) -> None:
+        offset = 0
+        while offset < len(data):
+            piece = data[offset : offset + self._piece_bytes]
+            if self._piece(m.WRITE, m.WRITE_HEAD.pack(buffer, offset) + piece, deadline) is not None:
+                offset += len(piece)
+
+    def _read(self, buffer: int, size_bytes: int, deadline: float) -> bytes:
+        data = bytearray()
+        while len(data) < size_bytes:
+            count = min(self._piece_bytes, size_bytes - len(data))
+            answer = self._piece(m.READ, m.READ_REQUEST.pack(buffer, len(data), count), deadline)
+            if answer is not None and len(answer) != m.WRITE_HEAD.size + count:
+                raise DeviceError(f"the device sent {len(answer)} bytes for READ of {count}", hint="flash it again")
+            data += (answer or b"")[m.WRITE_HEAD.size :]
+        return bytes(data)
+
+    def _piece(self, kind: int, payload: bytes, deadline: float) -> bytes | None:
+        """One WRITE or READ; None where a smaller piece should be tried: a noisy line loses long frames first."""
+        try:
+            answer = self._exchange.ask(kind, payload, tries=_PIECE_TRIES, deadline=deadline)
+        except DeviceTimeout:
+            if time.monotonic() >= deadline:
+                raise
+            self._piece_bytes = max(_PIECE_LEAST_BYTES, self._piece_bytes // 2)
+            return None
+        self._piece_bytes = min(m.PIECE_LIMIT_BYTES, self._piece_bytes + max(1, self._piece_bytes // 16))
+        return answer
+
+    # ---- Measuring ---------------------------------------------------------------------------------------------
+
+    def _bench_run(self, what: int) -> tuple[int, int]:
+        answer = self._exchange.ask(m.BENCH, m.BENCH_REQUEST.pack(what, 0), patience=COMPUTING)
+        _, time_us, cycles = m.BENCH_ANSWER.unpack_from(answer)
+        return time_us, cycles
+
+    def _bench_layers(self, inferences: int) -> tuple[LayerBench, ...]:
+        layers: list[LayerBench] = []
+        for _ in range(inferences):
+            self._bench_run(1)
+            run = [self._bench_layer(number) for number in range(self._info.layers)]
+            layers = [min(pair, key=lambda layer: layer.cycles) for pair in zip(layers or run, run, strict=True)]
+        return tuple(layers)
+
+    def _bench_layer(self, number: int) -> LayerBench:
+        answer = self._exchange.ask(m.BENCH, m.BENCH_REQUEST.pack(2, number))
+        _, _, operator_index, cycles = m.BENCH_LAYER.unpack_from(answer)
+        return LayerBench(answer[m.BENCH_LAYER.size :].decode(errors="replace"), operator_index, cycles)
+
+    # ---- Events ------------------------------------------------------------------------------------------------
+
+    def _on_event(self, frame: Frame) -> None:
+        if frame.type == m.LOG_EVENT and len(frame.payload) >= m.LOG_HEAD.size:
+            self._logs.append(frame.payload[m.LOG_HEAD.size :].decode(errors="replace"))
+        elif frame.type == m.STREAM_EVENT:
+            self._stream.feed(frame.payload)
+
+    def _stop_stream(self) -> None:
+        with suppress(DeviceError):  # the lease ends it; and an earlier fault is what the caller should see
+            self._exchange.ask(m.STREAM, m.STREAM_REQUEST.pack(0, 0, 0, 0), patience=COMPUTING)

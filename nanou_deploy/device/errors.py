@@ -1,0 +1,38 @@
+"""What can go wrong between this computer and a device. Every fault has a name; none becomes a result."""
+
+from __future__ import annotations
+
+from nanou_deploy.errors import DeployError
+
+
+class DeviceError(DeployError):
+    """Base of all faults of a device or of the line to it."""
+
+
+class DeviceAbsent(DeviceError):  # noqa: N818 (says what is wrong)
+    """There is nothing at the address, or what is there never spoke this protocol."""
+
+
+class DeviceTimeout(DeviceError):  # noqa: N818
+    """The device answered before, but not this request, however often it was repeated."""
+
+
+class DeviceReset(DeviceError):  # noqa: N818
+    """The device started again in the middle of what it was asked; nothing of it counts."""
+
+
+class StaleModel(DeviceError):  # noqa: N818
+    """The device runs another model than the one that was meant."""
+
+
+class LinkLost(DeviceError):  # noqa: N818
+    """The port disappeared or the other side closed it."""
+
+
+class DeviceRefused(DeviceError):  # noqa: N818
+    """The device understood and said no. `status` is the number of docs/PROTOCOL.md, `name` its name there."""
+
+    def __init__(self, message: str, *, status: int, name: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.name = name

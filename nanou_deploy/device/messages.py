@@ -1,0 +1,257 @@
+"""What devices answer, as frozen dataclasses. docs/PROTOCOL.md has the layouts."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Int8Array = npt.NDArray[np.int8]
+
+INFO, WRITE, READ, INFER, GOLDEN, BENCH, CAPTURE, STREAM, RESTART = range(1, 10)
+LOG_EVENT, STREAM_EVENT = 64, 65
+INPUT, OUTPUT, FRAME, MASK = range(4)  # buffers
+OTHER_BOOT, STALE_MODEL, INPUT_DIFFERS, UNSUPPORTED = 4, 6, 7, 8
+
+# Number of an answer's status -> its name and what to try.
+STATUSES: Mapping[int, tuple[str, str]] = {
+    1: ("MALFORMED", "is its firmware older or newer than this tool? flash it again"),
+    2: ("UNKNOWN", "its firmware is older than this tool: flash it again"),
+    3: ("VERSION", "its firmware speaks another version of the protocol: flash it again"),
+    4: ("OTHER_BOOT", "it was reset"),
+    5: ("RANGE", "is its firmware older or newer than this tool? flash it again"),
+    6: ("STALE_MODEL", "it runs another model: flash it again"),
+    7: ("INPUT_DIFFERS", "something else writes to the device at the same time"),
+    8: ("UNSUPPORTED", "this firmware has no camera, no room for frames, or no traced model"),
+    9: ("MODEL_FAILED", "`nanou-deploy verify --port` tells whether the firmware is sound"),
+    10: ("CAMERA_FAILED", "check the camera's cable and the board's pin map"),
+    11: ("UNPROVEN", "its self-test has not passed: see its log"),
+}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One frame: real = scale * (q - zero_point)."""
+
+    height_px: int
+    width_px: int
+    channels: int
+    scale: float
+    zero_point: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.height_px, self.width_px, self.channels
+
+    @property
+    def size_bytes(self) -> int:
+        return self.height_px * self.width_px * self.channels
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """What runs there. `self_test`: "passed", "failed" or "not run". `layers`: how many the library names, 0 unknown.
+    `judges_frames`: camera frames, its own or sent by the host, become masks there. `frame_bytes`: room for those sent
+    by the host, 0 if there is none. Memory is 0 where not known. `damaged`: pieces that reached it as no frames."""
+
+    protocol_version: int
+    api_version: int
+    board: str
+    runtime: str
+    model_name: str
+    model_sha256: str
+    input: TensorInfo
+    output: TensorInfo
+    threshold_q: int
+    arena_bytes: int
+    working_bytes: int
+    macs: int
+    build: str
+    reset_reason: str
+    self_test: str
+    has_camera: bool
+    counts_cycles: bool
+    judges_frames: bool
+    layers: int
+    frame_bytes: int
+    stack_free_bytes: int
+    heap_free_bytes: int
+    heap_least_bytes: int
+    uptime_us: int
+    damaged: int
+
+
+@dataclass(frozen=True)
+class Inference:
+    """int8 `output` of shape (height, width, channels), checked by its CRC-32. `cycles` is 0 where not counted."""
+
+    output: Int8Array
+    time_us: int
+    cycles: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What navigation made of one mask: `steer` -100 (left) to 100 (right), covers in thousandths."""
+
+    go: bool
+    steer: int
+    left_permille: int
+    centre_permille: int
+    right_permille: int
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Where one picture's time went on the device. `capture_us` is the mean wait for its camera, 0 if not used."""
+
+    capture_us: int
+    preprocessing_us: int
+    model_us: int
+    mask_us: int
+
+
+@dataclass(frozen=True)
+class Vision:
+    """From a camera frame: `mask` is bit-packed, each row in whole bytes, leftmost pixel in bit 7 (np.packbits)."""
+
+    mask: bytes
+    width_px: int
+    height_px: int
+    decision: Decision
+    time_us: int
+    cycles: int
+    stages: Stages
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The golden input run on the device. `layer` names the first that differs, "" if none or not known."""
+
+    passed: bool
+    expected_crc32: int
+    actual_crc32: int
+    layer: str
+    time_us: int
+
+
+@dataclass(frozen=True)
+class LayerBench:
+    """One layer of the library on the device. `cycles` is the least of all traced inferences."""
+
+    name: str
+    operator_index: int
+    cycles: int
+
+
+@dataclass(frozen=True)
+class DeviceBench:
+    """Whole inferences: least, mean and largest. `layers` is empty unless asked for; traced inferences are slower, so
+    that their sum exceeds `best_cycles`. Cycles are 0 where not counted."""
+
+    inferences: int
+    best_us: int
+    mean_us: float
+    worst_us: int
+    best_cycles: int
+    mean_cycles: float
+    layers: tuple[LayerBench, ...] = ()
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """RGB565, two bytes for each pixel, rows without gaps."""
+
+    pixels: bytes
+    width_px: int
+    height_px: int
+    big_endian: bool
+
+
+@dataclass(frozen=True)
+class StreamFrame:
+    """One picture as the device saw and judged it. `picture` is downsampled, None where not asked for or lost.
+    `lost`: frames since the last one that did not arrive whole. `fps` is the device's own."""
+
+    number: int
+    picture: CameraFrame | None
+    mask: bytes
+    width_px: int
+    height_px: int
+    decision: Decision
+    fps: float
+    lost: int
+    stages: Stages
+
+
+# ---- Layouts ---------------------------------------------------------------------------------------------------
+
+PIECE_LIMIT_BYTES = 251  # of a buffer, in WRITE and READ
+HASH_PREFIX_BYTES = 8
+INFO_NUMBERS = struct.Struct("<BBBB32s3H3HfifiiIIIIIIIQIH")
+WRITE_HEAD = struct.Struct("<BI")
+READ_REQUEST = struct.Struct("<BIH")
+INFER_REQUEST = struct.Struct("<BBHH8sI")
+INFER_ANSWER = struct.Struct("<BIIII")
+DECISION = struct.Struct("<bbHHH")
+GOLDEN_ANSWER = struct.Struct("<BIIIHH")
+BENCH_REQUEST = struct.Struct("<BH")
+BENCH_ANSWER = struct.Struct("<BII")
+BENCH_LAYER = struct.Struct("<BHHI")
+CAPTURE_ANSWER = struct.Struct("<HHBII")
+STREAM_REQUEST = struct.Struct("<BBHH")
+LOG_HEAD = struct.Struct("<BI")
+STREAM_HEAD = struct.Struct("<HHIbbHHHHHHBI4I")
+_STAGES = struct.Struct("<4I")
+NO_LAYER = 0xFFFF
+_SELF_TESTS = ("not run", "passed", "failed")
+
+
+def decode_info(numbers: bytes, texts: Sequence[str], protocol_version: int) -> DeviceInfo:
+    """Page 0 of INFO and the texts of pages 1 to 5. Raises struct.error where page 0 is too short."""
+    v = INFO_NUMBERS.unpack_from(numbers)
+    board, runtime, model_name, build, reset_reason = texts
+    return DeviceInfo(
+        protocol_version=protocol_version,
+        self_test=_SELF_TESTS[v[1]] if v[1] < len(_SELF_TESTS) else f"state {v[1]}",
+        has_camera=bool(v[2] & 1),
+        counts_cycles=bool(v[2] & 2),
+        judges_frames=bool(v[2] & 4),
+        api_version=v[3],
+        model_sha256=v[4].hex(),
+        input=TensorInfo(v[5], v[6], v[7], scale=v[11], zero_point=v[12]),
+        output=TensorInfo(v[8], v[9], v[10], scale=v[13], zero_point=v[14]),
+        threshold_q=v[15],
+        arena_bytes=v[16],
+        working_bytes=v[17],
+        macs=v[18],
+        frame_bytes=v[19],
+        stack_free_bytes=v[20],
+        heap_free_bytes=v[21],
+        heap_least_bytes=v[22],
+        uptime_us=v[23],
+        damaged=v[24],
+        layers=v[25],
+        board=board,
+        runtime=runtime,
+        model_name=model_name,
+        build=build,
+        reset_reason=reset_reason,
+    )
+
+
+def decode_decision(payload: bytes, offset: int = 0) -> Decision:
+    go, steer, left, centre, right = DECISION.unpack_from(payload, offset)
+    return Decision(bool(go), steer, left, centre, right)
+
+
+def decode_judgement(payload: bytes) -> tuple[Decision, Stages]:
+    """What follows the result in INFER's answer for a picture. Raises struct.error where it is too short."""
+    return decode_decision(payload), Stages(*_STAGES.unpack_from(payload, DECISION.size))
+
+
+def mask_row_bytes(width_px: int) -> int:
+    return (width_px + 7) // 8

@@ -1,0 +1,29 @@
+"""Espressif's flasher, as a process: its Python interface changes between versions, its command line does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from nanou_deploy.errors import DeployError, ToolMissing
+
+ESPTOOL_HINT = "install it: `python -m pip install 'esptool>=5.1,<6'`"
+
+
+def run_esptool(arguments: Sequence[str], *, timeout_s: float = 120.0) -> str:
+    """What esptool prints. Raises ToolMissing where it is not installed, DeployError with its words where it fails."""
+    if importlib.util.find_spec("esptool") is None:
+        raise ToolMissing("esptool is not installed", hint=ESPTOOL_HINT)
+    command = [sys.executable, "-m", "esptool", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DeployError(
+            f"esptool did not finish within {timeout_s:g} s", hint="is the board connected, and in download mode?"
+        ) from error
+    if done.returncode != 0:
+        lines = [line for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
+        raise DeployError("esptool failed:\n" + "\n".join(lines[-8:]), hint="see the lines above")
+    return done.stdout

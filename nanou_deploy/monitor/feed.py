@@ -1,0 +1,125 @@
+"""One device, watched by one thread: what it sees becomes events; where the line breaks, it is opened again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from nanou_deploy.device.client import Device
+from nanou_deploy.device.errors import DeviceError, DeviceRefused, StaleModel
+from nanou_deploy.device.messages import CameraFrame, Stages, StreamFrame
+from nanou_deploy.errors import DeployError
+from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Sight
+from nanou_deploy.monitor.frames import PictureFolder
+
+_AGAIN_S = 1.0
+_WINDOW = 20  # pictures over which the rate is measured
+
+Sink = Callable[[Event], None]
+NO_CAMERA_HINT = "this device has no camera: give it pictures with --frames FOLDER"
+
+
+@dataclass(frozen=True)
+class FeedOptions:
+    """`frames` are pictures to send to a device without camera. `limit`: end after so many. `least_s`: not faster.
+    `boot_s`: how long a device that was just flashed may take until it answers."""
+
+    frames: PictureFolder | None = None
+    timeout_s: float = 2.0
+    shrink: int = 1
+    limit: int | None = None
+    least_s: float = 0.0
+    model_sha256: str | None = None
+    boot_s: float = 0.0
+
+
+class Feed:
+    """`run` in a thread until `stop` is set; every event goes to `sink`, which must not block for long."""
+
+    def __init__(self, address: str, sink: Sink, options: FeedOptions, device: Device | None = None) -> None:
+        """`device`: the line, where it is open already; the feed closes it."""
+        self._address, self._sink, self._options, self._device = address, sink, options, device
+        self._arrivals: deque[float] = deque(maxlen=_WINDOW)
+        self._seen = 0
+        self._frames: Iterator[CameraFrame] | None = options.frames.play() if options.frames else None
+
+    def run(self, stop: threading.Event) -> None:
+        """Never raises a DeployError: faults are events, and the last event is Ended."""
+        error: DeployError | None = None
+        while not stop.is_set() and error is None:
+            try:
+                self._watch(stop)
+                break
+            except (DeviceRefused, StaleModel) as refused:
+                error = refused
+            except DeviceError as fault:
+                self._sink(Fault(self._address, fault))
+                self._arrivals.clear()
+                stop.wait(_AGAIN_S)
+            except DeployError as broken:  # a picture that cannot be read, a simulator that is not installed
+                error = broken
+        self._sink(Ended(self._address, error))
+
+    def _watch(self, stop: threading.Event) -> None:
+        options = self._options
+        device, self._device = self._device, None
+        device = device or Device.open(self._address, timeout_s=options.timeout_s, model_sha256=options.model_sha256)
+        with device:
+            info = device.info()
+            self._sink(Facts(self._address, info))
+            if self._frames is None and not info.has_camera:
+                raise _no_camera()
+            for sight in self._sent(device) if self._frames else self._streamed(device):
+                self._sink(sight)
+                lines = device.logs()
+                if lines:
+                    self._sink(Lines(self._address, tuple(lines)))
+                self._seen += 1
+                if stop.is_set() or self._seen == options.limit:
+                    return
+
+    def _sent(self, device: Device) -> Iterator[Sight]:
+        """Sends pictures and asks what the device makes of them."""
+        assert self._frames is not None
+        for frame in self._frames:
+            start = time.monotonic()
+            size = {"width_px": frame.width_px, "height_px": frame.height_px}
+            vision = device.infer_camera(frame.pixels, **size, big_endian=frame.big_endian)
+            spent_us = round((time.monotonic() - start) * 1e6)
+            stages = (*_stages(vision.stages), ("line", max(0, spent_us - vision.time_us)))
+            yield Sight(
+                self._address, self._seen, frame, vision.mask, vision.width_px, vision.height_px, vision.decision,
+                self._rate(), 0.0, stages, vision.cycles, 0,
+            )  # fmt: skip
+            time.sleep(max(0.0, self._options.least_s - (time.monotonic() - start)))
+
+    def _streamed(self, device: Device) -> Iterator[Sight]:
+        """What the device's own camera sees."""
+        for frame in device.stream(shrink=self._options.shrink):
+            yield self._of_stream(frame)
+
+    def _of_stream(self, frame: StreamFrame) -> Sight:
+        return Sight(
+            self._address, frame.number, frame.picture, frame.mask, frame.width_px, frame.height_px, frame.decision,
+            self._rate(), frame.fps, _stages(frame.stages), 0, frame.lost,
+        )  # fmt: skip
+
+    def _rate(self) -> float:
+        """Pictures per second over the last ones, 0 before the second."""
+        self._arrivals.append(time.monotonic())
+        spent_s = self._arrivals[-1] - self._arrivals[0]
+        return (len(self._arrivals) - 1) / spent_s if spent_s else 0.0
+
+
+def _stages(stages: Stages) -> tuple[tuple[str, int], ...]:
+    """(name, us) of the stages that took part."""
+    named = {"camera": stages.capture_us, "preprocessing": stages.preprocessing_us, "model": stages.model_us,
+             "mask": stages.mask_us}  # fmt: skip
+    return tuple((name, time_us) for name, time_us in named.items() if time_us or name != "camera")
+
+
+def _no_camera() -> DeployError:
+    return DeployError("the device has no camera, so that it sees nothing by itself", hint=NO_CAMERA_HINT)

@@ -1,0 +1,184 @@
+"""The monitor as a local web page: one HTML file, and one stream of server-sent events (WHATWG HTML, section 9.2).
+
+Bound to the loopback interface unless told otherwise, and to requests that name it: a page from elsewhere that lets
+its name point here gets nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import codegen
+from codegen.resources import template_environment
+from nanou_deploy.errors import DeployError
+from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Sight
+
+LOOPBACK = "127.0.0.1"
+_LOG_LINES = 200
+_HEARTBEAT_S = 5.0
+_RETRY_MS = 1000
+
+
+@dataclass
+class _State:
+    """The newest of one device; `version` counts changes, so that each browser knows what it has not seen."""
+
+    facts: dict[str, Any] | None = None
+    sight: dict[str, Any] | None = None
+    fault: dict[str, Any] | None = None
+    log: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
+    versions: dict[str, int] = field(default_factory=dict)
+
+
+class Hub:
+    """Takes events from feeds, hands the newest to any number of browsers. A slow browser misses pictures, no log."""
+
+    def __init__(self, addresses: tuple[str, ...]) -> None:
+        self._states = {address: _State() for address in addresses}
+        self._changed = threading.Condition()
+        self._version = 0
+        self._closed = False
+
+    def show(self, event: Event) -> None:
+        with self._changed:
+            self._version += 1
+            state = self._states[event.address]
+            if isinstance(event, Facts):
+                self._put(state, "facts", asdict(event.info))
+                self._put(state, "fault", None)
+            elif isinstance(event, Sight):
+                self._put(state, "sight", sight_document(event))
+            elif isinstance(event, Lines):
+                state.log.extend((self._version, line) for line in event.lines)
+            elif isinstance(event, Fault):
+                self._put(state, "fault", {"error": str(event.error), "hint": event.error.hint, "again": True})
+            elif isinstance(event, Ended):
+                error = event.error
+                words = {"error": str(error), "hint": error.hint} if error else {"error": "ended", "hint": ""}
+                self._put(state, "fault", {**words, "again": False})
+            self._changed.notify_all()
+
+    def _put(self, state: _State, name: str, value: dict[str, Any] | None) -> None:
+        setattr(state, name, value)
+        state.versions[name] = self._version
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def wait(self, seen: int, timeout_s: float) -> tuple[int, dict[str, dict[str, Any]]] | None:
+        """The version now, and what changed by address since version `seen`, empty after `timeout_s`; None once
+        closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version > seen or self._closed, timeout_s)
+            if self._closed:
+                return None
+            changes = {address: self._since(state, seen) for address, state in self._states.items()}
+            return self._version, {address: change for address, change in changes.items() if change}
+
+    def _since(self, state: _State, seen: int) -> dict[str, Any]:
+        change = {name: getattr(state, name) for name, version in state.versions.items() if version > seen}
+        lines = [line for version, line in state.log if version > seen]
+        return {**change, **({"log": lines} if lines else {})}
+
+
+def sight_document(sight: Sight) -> dict[str, Any]:
+    """JSON of one picture: pixels and mask as base64, as they came from the device."""
+    picture = sight.picture
+    document = {
+        "number": sight.number,
+        "mask": base64.b64encode(sight.mask).decode(),
+        "width_px": sight.width_px,
+        "height_px": sight.height_px,
+        "decision": asdict(sight.decision),
+        "fps": round(sight.fps, 2),
+        "device_fps": sight.device_fps,
+        "stages_us": dict(sight.stages_us),
+        "cycles": sight.cycles,
+        "lost": sight.lost,
+        "picture": None,
+    }
+    if picture is not None:
+        pixels = base64.b64encode(picture.pixels).decode()
+        document["picture"] = {**asdict(picture), "pixels": pixels}
+    return document
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: MonitorServer
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if not self._is_meant():
+            self._answer(403, "text/plain", b"this name is not this computer's\n")
+        elif self.path == "/":
+            page = template_environment().get_template("monitor/monitor.html.j2")
+            self._answer(200, "text/html; charset=utf-8", page.render({"version": codegen.__version__}).encode())
+        elif self.path == "/events":
+            self._stream()
+        else:
+            self._answer(404, "text/plain", b"there is only /\n")
+
+    def _is_meant(self) -> bool:
+        name = (self.headers.get("Host") or "").rpartition(":")[0]
+        return not self.server.is_local or name in ("127.0.0.1", "localhost", "[::1]")
+
+    def _answer(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _stream(self) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(f"retry: {_RETRY_MS}\n\n".encode())
+        seen = 0
+        while (news := self.server.hub.wait(seen, _HEARTBEAT_S)) is not None:
+            seen, changes = news
+            text = f"data: {json.dumps(changes)}\n\n" if changes else ": alive\n\n"
+            try:
+                self.wfile.write(text.encode())
+            except OSError:  # the browser has gone
+                return
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: requests are no news."""
+
+
+class MonitorServer(ThreadingHTTPServer):
+    """Serves until closed, in a thread of its own. `url` is where. Raises DeployError where the port is taken."""
+
+    daemon_threads = True
+
+    def __init__(self, hub: Hub, port: int, *, bind: str = LOOPBACK) -> None:
+        self.hub = hub
+        self.is_local = bind in (LOOPBACK, "localhost")
+        try:
+            super().__init__((bind, port), _Handler)
+        except OSError as error:
+            raise DeployError(
+                f"cannot serve at {bind}:{port}: {error.strerror or error}", hint="choose another port: --web 0"
+            ) from error
+        self.url = f"http://{bind}:{self.server_address[1]}/"
+
+    def __enter__(self) -> MonitorServer:
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hub.close()
+        self.shutdown()
+        self.server_close()

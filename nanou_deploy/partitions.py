@@ -1,0 +1,106 @@
+"""The partition table: from its CSV file to the bytes in flash, and where in a whole flash the application is.
+
+Format: ESP-IDF Programming Guide, "Partition Tables": 32 bytes for each partition (magic 0x50AA, type, subtype, offset,
+size, name, flags), then an entry of magic 0xEBEB with the MD5 of those before it, filled up with 0xFF.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+from nanou_deploy.errors import DeployError
+
+TABLE_OFFSET, TABLE_BYTES = 0x8000, 0xC00
+
+_MAGIC, _MD5_MAGIC = 0x50AA, 0xEBEB
+_TYPES = {"app": 0, "data": 1}
+_SUBTYPES = {
+    "app": {"factory": 0x00, "ota_0": 0x10, "ota_1": 0x11, "test": 0x20},
+    "data": {"ota": 0, "phy": 1, "nvs": 2, "coredump": 3, "fat": 0x81, "spiffs": 0x82, "littlefs": 0x83},
+}
+_ENTRY = struct.Struct("<HBBII16sI")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One region of flash, in bytes from its start."""
+
+    name: str
+    kind: str
+    subtype: str
+    offset: int
+    size_bytes: int
+
+
+def parse_partitions(text: str) -> tuple[Partition, ...]:
+    """The lines of a partitions.csv. Raises DeployError for what ESP-IDF would refuse, or would place by itself."""
+    partitions: list[Partition] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = [field.strip() for field in line.partition("#")[0].split(",")]
+        if fields == [""]:
+            continue
+        try:
+            name, kind, subtype, offset, size = fields[:5]
+            partition = Partition(name, kind, subtype, int(offset, 0), int(size, 0))
+            _SUBTYPES[kind][subtype]
+        except (KeyError, ValueError) as error:
+            raise DeployError(
+                f"partitions.csv, line {number}: {line.strip()!r} is no partition",
+                hint="write name, type, subtype, offset, size; the numbers in bytes, as 0x10000",
+            ) from error
+        _check_place(partition, partitions, number)
+        partitions.append(partition)
+    return tuple(partitions)
+
+
+def _check_place(partition: Partition, before: list[Partition], number: int) -> None:
+    start = max((other.offset + other.size_bytes for other in before), default=TABLE_OFFSET + 0x1000)
+    step = 0x10000 if partition.kind == "app" else 0x1000  # what the cache can map, and what flash erases at once
+    if partition.offset < start or partition.offset % step:
+        raise DeployError(
+            f"partitions.csv, line {number}: {partition.name} cannot lie at {partition.offset:#x}",
+            hint=f"the next place for it is {-(-start // step) * step:#x}",
+        )
+
+
+def partition_table(partitions: tuple[Partition, ...]) -> bytes:
+    """What goes to TABLE_OFFSET, TABLE_BYTES long."""
+    entries = b"".join(
+        _ENTRY.pack(
+            _MAGIC,
+            _TYPES[partition.kind],
+            _SUBTYPES[partition.kind][partition.subtype],
+            partition.offset,
+            partition.size_bytes,
+            partition.name.encode(),
+            0,
+        )
+        for partition in partitions
+    )
+    digest = struct.pack("<H", _MD5_MAGIC).ljust(16, b"\xff") + hashlib.md5(entries).digest()
+    return (entries + digest).ljust(TABLE_BYTES, b"\xff")
+
+
+def find_application(flash: bytes) -> bytes:
+    """The first application partition of a whole flash, as the boot loader finds it: by the table.
+
+    Raises DeployError where there is no table, its MD5 is wrong, or it names no application.
+    """
+    place, table = TABLE_OFFSET, flash[TABLE_OFFSET : TABLE_OFFSET + TABLE_BYTES]
+    application = b""
+    while place + _ENTRY.size <= len(flash):
+        magic, kind, _, offset, size_bytes, name, _ = _ENTRY.unpack_from(flash, place)
+        if magic == _MD5_MAGIC:
+            if hashlib.md5(table[: place - TABLE_OFFSET]).digest() != flash[place + 16 : place + 32]:
+                raise DeployError("the partition table's MD5 is wrong", hint="flash it again")
+            break
+        if magic != _MAGIC or not name:
+            break
+        if kind == _TYPES["app"] and not application:
+            application = flash[offset : offset + size_bytes]
+        place += _ENTRY.size
+    if not application:
+        raise DeployError("the flash holds no partition table with an application", hint="flash it again")
+    return application

@@ -1,0 +1,38 @@
+"""Device programs around the hand-written model, built once for each session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nanou_deploy.boards import find_board
+from nanou_deploy.build import build_device
+from tests.unit.invert_model import make_library
+
+SHA256 = "a1" * 32
+OTHER_SHA256 = "b2" * 32
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """programs(fault="...", sanitize=False, ...) -> the device program with that library; as make_library."""
+    made: dict[tuple[object, ...], Path] = {}
+
+    def build(*, sanitize: bool = True, **library: str) -> Path:
+        key = (sanitize, *sorted(library.items()))
+        if key not in made:
+            folder = tmp_path_factory.mktemp("device")
+            make_library(folder / "lib", **{"sha256": SHA256, **library})  # type: ignore[arg-type]
+            made[key] = build_device(folder / "lib", find_board("host"), folder / "build", sanitize=sanitize).elf
+        return made[key]
+
+    return build
+
+
+@pytest.fixture
+def program(require_tool: Callable[..., str], programs: Callable[..., Path]) -> Path:
+    """The sound one, under sanitizers."""
+    require_tool("gcc", "clang")
+    return programs()

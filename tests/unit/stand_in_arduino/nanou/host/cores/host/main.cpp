@@ -1,0 +1,9 @@
+#include "Arduino.h"
+
+SerialPort Serial;
+
+int main() {
+    setup();
+    loop();
+    return 0;
+}

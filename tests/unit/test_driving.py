@@ -1,0 +1,214 @@
+"""firmware/app from a picture to the motors, on this computer: a fake board, a model that copies, every fault.
+
+The model is 12x8 and gives back the red of its input, so that what is red is drivable. The camera is 24x16.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from codegen.camera import camera_files
+from codegen.model import CameraSize, Preprocessing, QuantizedModel
+from nanou_deploy.resources import firmware_folder
+
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror", "-O1",
+          "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
+MODEL = """
+#ifndef NANOU_MODEL_H
+#define NANOU_MODEL_H
+#include "nanou.h"
+#define NANOU_INPUT_HEIGHT_PX 8
+#define NANOU_INPUT_WIDTH_PX 12
+#define NANOU_INPUT_CHANNELS 3
+#define NANOU_OUTPUT_HEIGHT_PX 8
+#define NANOU_OUTPUT_WIDTH_PX 12
+#define NANOU_OUTPUT_CHANNELS 1
+#define NANOU_THRESHOLD_Q 0
+extern const int8_t nanou_input_lookup[256];
+#endif
+"""
+BOARD = """
+#include <stdio.h>
+#include <string.h>
+#include "driving.h"
+
+const int8_t nanou_input_lookup[256] = {%s};
+static uint64_t now_us = 1000000;
+static int taken_status, width, height, bars[3], model_us, model_fails, held, motor_go = -1, motor_steer, seen;
+static uint8_t pixels[NANOU_CAMERA_FRAME_BYTES];
+static driving_t driving;
+static nanou_t net;
+
+uint64_t port_time_us(void) { return now_us; }
+uint32_t port_cycles(void) { return (uint32_t)(now_us * 240u); }
+port_memory_t port_memory(void) { return (port_memory_t){1000, 2000, 1500}; }
+void port_drive(int8_t go, int8_t steer) { motor_go = go; motor_steer = steer; }
+void port_camera_give(void) { held--; }
+
+int port_camera_take(camera_frame_t *frame) {
+    now_us += 20000;
+    if (taken_status == 0) {
+        held++;
+        for (int i = 0; i < 24 * 16; i++) {
+            pixels[2 * i] = bars[i %% 24 / 8] ? 0xF8 : 0; /* red, big endian */
+        }
+        *frame = (camera_frame_t){pixels, (uint16_t)width, (uint16_t)height, 1};
+    }
+    return taken_status;
+}
+
+nanou_status_t nanou_invoke_rows(nanou_t *context, nanou_read_row_t read_row, nanou_write_row_t write_row,
+                                 void *user) {
+    int8_t in[36], out[12];
+    (void)context;
+    for (uint32_t y = 0; y < 8; y++) {
+        if (read_row(user, y, in) != 0) return NANOU_ERROR_RUNTIME;
+        if (model_fails && y == 5) return NANOU_ERROR_RUNTIME;
+        for (int x = 0; x < 12; x++) out[x] = in[3 * x];
+        now_us += (uint64_t)model_us / 8;
+        if (write_row(user, y, out) != 0) return NANOU_ERROR_RUNTIME;
+    }
+    return NANOU_OK;
+}
+
+static void see(void *user, const driving_t *turn, const camera_frame_t *frame) {
+    seen += user == &net && turn == &driving && frame->pixels == pixels && held == 1 && motor_go == turn->decision.go;
+}
+
+int main(void) {
+    char what[16];
+    int number;
+    while (scanf("%%15s %%d", what, &number) == 2) {
+        if (strcmp(what, "begin") == 0) {
+            driving_begin(&driving, &net, number, see, &net);
+        } else if (strcmp(what, "later") == 0) {
+            now_us += (uint64_t)number;
+            driving_wait(&driving);
+        } else if (strcmp(what, "pause") == 0) {
+            driving_pause(&driving);
+        } else {
+            taken_status = number;
+            if (scanf("%%d %%d %%d %%d %%d %%d %%d", &width, &height, &bars[0], &bars[1], &bars[2], &model_us,
+                      &model_fails) != 7) return 1;
+            driving_turn(&driving);
+        }
+        const statistics_t *const s = &driving.statistics;
+        printf("%%s %%d %%d %%d %%d %%u %%u %%u %%u %%u %%u\\n", strrchr(driving_fault_text(driving.fault), ' ') ?
+               strrchr(driving_fault_text(driving.fault), ' ') + 1 : driving_fault_text(driving.fault),
+               motor_go, motor_steer, held, seen, (unsigned)driving.pictures, (unsigned)driving.faults,
+               (unsigned)statistics_fps_tenths(s), (unsigned)measure_mean(&s->capture_us),
+               (unsigned)s->model_us.greatest, (unsigned)s->memory.heap_least_bytes);
+    }
+    return 0;
+}
+"""
+OPEN = "0 24 16 1 1 1 40000 0"  # a picture on which all is drivable, and a model that takes 40 ms
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What was so after one line of the script. `fault`: the last word of its text."""
+
+    fault: str
+    go: int
+    steer: int
+    held: int
+    seen: int
+    pictures: int
+    faults: int
+    fps_tenths: int
+    capture_us: int
+    model_us: int
+    heap_least_bytes: int
+
+
+Run = Callable[[Sequence[str]], list[Turn]]
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, in a folder of its own; an empty path where there is no compiler."""
+    folder = tmp_path_factory.mktemp("driving")
+    (folder / "nanou_model.h").write_text(MODEL)
+    (folder / "board.c").write_text(BOARD % ",".join(str(v - 128) for v in range(256)))
+    model = QuantizedModel("red", b"", Preprocessing(8, 12), camera=CameraSize(24, 16))
+    for path, text in camera_files(model, model.preprocessing, "test").items():
+        (folder / Path(path).name).write_text(text)
+    return folder
+
+
+@pytest.fixture
+def drive(board: Path, require_tool: Callable[..., str]) -> Run:
+    program = board / "program"
+    if not program.exists():
+        app = firmware_folder() / "app"
+        sources = [app / f"{name}.c" for name in ("driving", "vision", "mask", "navigation", "statistics")]
+        includes = [f"-I{board}", f"-I{app}", f"-I{firmware_folder() / 'include'}"]
+        own = [board / "board.c", board / "nanou_camera.c"]
+        subprocess.run([require_tool("gcc", "clang"), *STRICT, *includes, *own, *sources, "-o", program], check=True)
+
+    def run(script: Sequence[str]) -> list[Turn]:
+        done = subprocess.run([program], input="\n".join(script), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        lines = [line.split() for line in done.stdout.splitlines()]
+        assert len(lines) == len(script)
+        return [Turn(fault, *map(int, numbers)) for fault, *numbers in lines]
+
+    return run
+
+
+def going(*lines: str) -> list[str]:
+    """A script that is driving when `lines` begin."""
+    return ["begin 1", *[f"turn {OPEN}"] * 4, *lines]
+
+
+def test_it_starts_after_three_open_pictures(drive: Run) -> None:
+    turns = drive(going())
+    assert [turn.go for turn in turns] == [0, 0, 0, 1, 1]
+    assert turns[-1] == Turn("none", 1, 0, 0, 4, 4, 0, 166, 20000, 40000, 1500)  # 60 ms for each picture
+
+
+@pytest.mark.parametrize(
+    ("turn", "fault"),
+    [
+        ("turn -1 0 0 0 0 0 0 0", "camera"),  # no camera
+        ("turn -2 0 0 0 0 0 0 0", "picture"),  # gave no picture
+        ("turn 0 24 15 1 1 1 40000 0", "states"),  # another size than the contract states
+        ("turn 0 16 24 1 1 1 40000 0", "states"),
+        ("turn 0 24 16 1 1 1 40000 1", "failed"),  # the model
+        ("turn 0 24 16 1 1 1 500008 0", "late"),
+    ],
+)
+def test_every_fault_stops_at_once_and_ends_by_itself(drive: Run, turn: str, fault: str) -> None:
+    turns = drive(going(turn, *[f"turn {OPEN}"] * 3))
+    assert turns[4].go == 1
+    assert (turns[5].fault, turns[5].go, turns[5].steer, turns[5].faults) == (fault, 0, 0, 1)
+    assert turns[5].held == 0  # whatever was taken was given back
+    assert [t.go for t in turns[6:]] == [0, 0, 1]
+    assert turns[-1].fault == "none"
+
+
+def test_an_unproven_model_never_drives(drive: Run) -> None:
+    turns = drive(["begin 0", *[f"turn {OPEN}"] * 5])
+    assert {(t.fault, t.go, t.pictures) for t in turns[1:]} == {("passed", 0, 0)}
+    assert turns[-1].faults == 5
+
+
+def test_a_decision_holds_until_it_is_stale(drive: Run) -> None:
+    turns = drive(going("later 400000", "later 50000", "later 60000", f"turn {OPEN}"))
+    assert [t.go for t in turns[4:]] == [1, 1, 1, 0, 0]
+
+
+def test_a_pause_stops_and_begins_anew(drive: Run) -> None:
+    turns = drive(going("pause 0", *[f"turn {OPEN}"] * 3))
+    assert [t.go for t in turns[4:]] == [1, 0, 0, 0, 1]
+
+
+def test_it_steers_to_the_open_side_and_stops_before_a_wall(drive: Run) -> None:
+    turns = drive(going("turn 0 24 16 0 1 1 40000 0", "turn 0 24 16 1 1 0 40000 0", "turn 0 24 16 1 0 1 40000 0"))
+    assert [(t.go, t.steer) for t in turns[5:]] == [(1, 100), (1, -100), (0, 0)]
