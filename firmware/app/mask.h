@@ -1,16 +1,16 @@
 /* mask.h - from output rows to a bit-packed mask, while the model runs. Portable C99.
  *
- * One bit for each pixel, 1 where drivable. Rows from the top, each begins a byte, the leftmost pixel in the
- * highest bit: the order of a PBM file (P4). What is left of a row's last byte is 0.
+ * One bit for each pixel, 1 where its class counts as drivable. Rows from the top, each begins a byte, the
+ * leftmost pixel in the highest bit: the order of a PBM file (P4). What is left of a row's last byte is 0.
  */
 #ifndef NANOU_MASK_H
 #define NANOU_MASK_H
 
-#include "nanou_model.h"
+#include "nanou_classes.h"
 
 #define MASK_WIDTH_PX  NANOU_OUTPUT_WIDTH_PX
 #define MASK_HEIGHT_PX NANOU_OUTPUT_HEIGHT_PX
-#define MASK_ROW_BYTES ((MASK_WIDTH_PX + 7u) / 8u)
+#define MASK_ROW_BYTES NANOU_MASK_ROW_BYTES
 #define MASK_BYTES     (MASK_ROW_BYTES * MASK_HEIGHT_PX)
 
 /* One row of the model's output -> MASK_ROW_BYTES. */

@@ -1,4 +1,4 @@
-/* Packed rows hold what the threshold says, bit for bit, and are counted right at any border. */
+/* Packed rows hold what each pixel is, bit for bit, and are counted right at any border. */
 #include "check.h"
 #include "mask.h"
 #include "nanou.h"
@@ -20,7 +20,8 @@ int main(void) {
     }
     mask_pack_row(row, bits);
     for (uint32_t x = 0; x < MASK_WIDTH_PX; x++) {
-        packed = packed && bit(x) == (row[x * CHANNELS] >= nanou_get_info()->threshold_q);
+        packed = packed && bit(x) == nanou_is_drivable(row + x * CHANNELS);
+        packed = packed && (CHANNELS > 1 || bit(x) == (row[x] >= nanou_get_info()->threshold_q));
     }
     for (uint32_t x = MASK_WIDTH_PX; x < 8 * MASK_ROW_BYTES; x++) {
         rest = rest && bit(x) == 0;
