@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from codegen import reference
+from codegen import contract, reference
 from codegen.contract import decision_threshold, input_lookup
 from codegen.load import load_graph
 from codegen.model import CameraSize, QuantizedModel
@@ -59,8 +59,10 @@ def model_input(model: QuantizedModel, frame: bytes, *, big_endian: bool) -> Int
 
 def pack_mask(model: QuantizedModel, output: Int8Array) -> Pixels:
     """int8 (..., H, W, channels) -> uint8 (..., H, ceil(W / 8)): 1 where drivable, leftmost pixel in bit 7."""
-    threshold = decision_threshold(model, load_graph(model.flatbuffer))
-    return np.packbits(output[..., 0].astype(np.int16) >= threshold, axis=-1)
+    graph = load_graph(model.flatbuffer)
+    return contract.pack_mask(
+        contract.decide_classes(output, decision_threshold(model, graph)), contract.drivable_classes(model, graph)
+    )
 
 
 def camera_masks(model: QuantizedModel, frames: list[bytes], *, big_endian: bool) -> Pixels:
