@@ -249,10 +249,12 @@ def _train_models(
 def _callbacks(
     config: ExperimentConfig, folder: Path, role: str, model: keras.Model, dataset: Dataset
 ) -> list[keras.callbacks.Callback]:
-    """The logs that are asked for; for the student also its redundancy, seen on validation images."""
+    """The logs that are asked for; for the student also its redundancy, seen on validation images. One host writes."""
     from nanou_train.logs import logs_of
     from nanou_train.nas import PROBE_IMAGES, NASCallback
 
+    if not is_chief(find_strategy(config.strategy)):
+        return []
     found = logs_of(config, folder, role)
     if config.use_nas and role == "student":
         x = preprocessing_of(model).normalize(dataset.val.images[:PROBE_IMAGES])

@@ -133,17 +133,19 @@ def test_debug_mode_runs_eagerly_and_keys_reach_the_step(small: Dataset, monkeyp
 
     seen: list[tuple[Any, ...]] = []
     rates: list[float] = []
-    original, schedule = loop.distillation_step, keras.optimizers.schedules.CosineDecay
+    original, schedule = loop.distillation_gradients, keras.optimizers.schedules.CosineDecay
 
-    def watched(student: Any, logits: Any, x: Any, y: Any, optimizer: Any, alpha: float, temperature: float) -> Any:
+    def watched(
+        student: Any, variables: Any, logits: Any, x: Any, y: Any, alpha: float, temperature: float, tversky: Any
+    ) -> Any:
         seen.append((tf.executing_eagerly(), x.shape[0], alpha, temperature))
-        return original(student, logits, x, y, optimizer, alpha, temperature)
+        return original(student, variables, logits, x, y, alpha, temperature, tversky)
 
     def noted(start: float, **settings: Any) -> Any:
         rates.append(max(start, settings["warmup_target"] or 0.0))
         return schedule(start, **settings)
 
-    monkeypatch.setattr(loop, "distillation_step", watched)
+    monkeypatch.setattr(loop, "distillation_gradients", watched)
     monkeypatch.setattr(keras.optimizers.schedules, "CosineDecay", noted)
     _fit(small, batch_size=2, alpha=0.6, temperature=3.0, learning_rate=0.005, epochs=2)
     assert seen == [(True, 2, 0.6, 3.0)] * 2 * 4  # epochs, batches
