@@ -104,7 +104,7 @@ def train_with_distillation(
     best_epoch, best_score = (state.best_epoch, state.best_score) if state else (0, -1.0)
     best_weights = list(state.arrays["best"]) if state else student.get_weights()
     started, first = time.monotonic(), len(history)
-    watchers = _Watchers(callbacks, student, epochs=config.epochs, steps=loop.steps, initial_epoch=first)
+    watchers = _Watchers(callbacks, loop.student, epochs=config.epochs, steps=loop.steps, initial_epoch=first)
     for epoch in range(first + 1, config.epochs + 1):
         if config.early_stopping and epoch - 1 - best_epoch >= config.patience and epoch > 1:
             break

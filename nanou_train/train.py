@@ -250,10 +250,7 @@ def _train_models(
 def _callbacks(
     config: ExperimentConfig, folder: Path, role: str, model: keras.Model, dataset: Dataset
 ) -> list[keras.callbacks.Callback]:
-    """The logs that are asked for; for the student also its redundancy, seen on validation images.
-
-    None where another host writes.
-    """
+    """The logs that are asked for; for the student also its redundancy, seen on validation images. One host writes."""
     from nanou_train.logs import logs_of
     from nanou_train.nas import PROBE_IMAGES, NASCallback
 

@@ -1,9 +1,5 @@
 #include "mask.h"
 
-void mask_pack_row(const int8_t *output_row, uint8_t *bits) {
-    nanou_mask_row(output_row, bits);
-}
-
 uint32_t mask_count(const uint8_t *bits, uint32_t first_px, uint32_t end_px) {
     uint32_t count = 0;
     for (uint32_t x = first_px; x < end_px; x++) {

@@ -1,7 +1,8 @@
-/* mask.h - from output rows to a bit-packed mask, while the model runs. Portable C99.
+/* mask.h - the bit-packed mask of what is drivable: its size, and how much of a row is. Portable C99.
  *
- * One bit for each pixel, 1 where its class counts as drivable. Rows from the top, each begins a byte, the
- * leftmost pixel in the highest bit: the order of a PBM file (P4). What is left of a row's last byte is 0.
+ * One bit for each pixel, 1 where drivable. Rows from the top, each begins a byte, the leftmost pixel in the
+ * highest bit: the order of a PBM file (P4). What is left of a row's last byte is 0. The generated library
+ * decides what is drivable, and packs rows: nanou_mask_row in nanou_classes.h.
  */
 #ifndef NANOU_MASK_H
 #define NANOU_MASK_H
@@ -12,9 +13,6 @@
 #define MASK_HEIGHT_PX NANOU_OUTPUT_HEIGHT_PX
 #define MASK_ROW_BYTES NANOU_MASK_ROW_BYTES
 #define MASK_BYTES     (MASK_ROW_BYTES * MASK_HEIGHT_PX)
-
-/* One row of the model's output -> MASK_ROW_BYTES. */
-void mask_pack_row(const int8_t *output_row, uint8_t *bits);
 
 /* How many of the pixels from `first_px` up to, not including, `end_px` of a packed row are 1. */
 uint32_t mask_count(const uint8_t *bits, uint32_t first_px, uint32_t end_px);

@@ -28,7 +28,7 @@ static int write_row(void *user, uint32_t y, const int8_t *row) {
     const uint32_t start = vision->ticks();
     uint8_t row_bits[MASK_ROW_BYTES];
     uint8_t *const bits = vision->mask != NULL ? vision->mask + y * MASK_ROW_BYTES : row_bits;
-    mask_pack_row(row, bits);
+    nanou_mask_row(row, bits);
     for (uint32_t part = 0; part < 3u && y >= FIRST_ROW; part++) {
         vision->drivable_px[part] += mask_count(bits, bounds_px[part], bounds_px[part + 1]);
     }

@@ -1,6 +1,6 @@
 /* vision.h - a picture of the camera, through the model, to a mask and its cover. Portable C99.
  *
- * Joins nanou_camera (resizing, row by row), nanou_invoke_rows and mask_pack_row. Rows go from the camera's
+ * Joins nanou_camera (resizing, row by row), nanou_invoke_rows and nanou_mask_row. Rows go from the camera's
  * own buffer into the model and from the model into bits: there is no frame in between, so nanou_init needs
  * no more than NANOU_ROWS_ARENA_BYTES.
  */

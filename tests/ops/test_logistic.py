@@ -11,7 +11,7 @@ import pytest
 from codegen import reference
 from codegen.errors import UnsupportedError
 from codegen.ops.logistic import logistic_table
-from tests.exactness import assert_exact, compile_bytes
+from tests.exactness import assert_exact, compile_bytes, interpreters_differ
 from tests.model_builder import ModelBuilder
 
 pytestmark = pytest.mark.usefixtures("compiler")
@@ -43,6 +43,19 @@ def test_coarse_scales(require_module: Callable[[str], None]) -> None:
     assert (reference.run_builtin_ref(flatbuffer, frame) == -127).all()
     assert (reference.run_tflm(flatbuffer, frame) == -128).all()
     assert logistic_table(2.0, 0)[-3 + 128] == -128
+
+
+@pytest.mark.parametrize(("scale", "zero_point", "differing"), [(0.0630107373, 57, 1), (0.05, 10, 0), (2.0, 0, 1)])
+def test_where_the_interpreters_differ(
+    scale: float, zero_point: int, differing: int, require_module: Callable[[str], None]
+) -> None:
+    """The soak leaves BUILTIN_REF out where, and only where, this predicts that it differs from TFLM."""
+    require_module("tensorflow")
+    frame = np.arange(-128, 128).astype(np.int8).reshape(1, 16, 16, 1)
+    flatbuffer = build(scale, zero_point)
+    found = reference.run_builtin_ref(flatbuffer, frame) != reference.run_tflm(flatbuffer, frame)
+    assert found.sum() == differing
+    assert interpreters_differ(compile_bytes(flatbuffer)) == bool(differing)
 
 
 def test_other_output_quantization_is_refused() -> None:
