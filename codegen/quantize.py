@@ -108,9 +108,7 @@ def quantize(
         flatbuffer = _convert(model, representative, shape)
     check_full_int8(flatbuffer)
     provenance = dict(provenance)
-    return QuantizedModel(
-        name, flatbuffer, preprocessing, threshold, provenance, classes=classes, drivable=drivable
-    )
+    return QuantizedModel(name, flatbuffer, preprocessing, threshold, provenance, classes=classes, drivable=drivable)
 
 
 def check_full_int8(flatbuffer: bytes) -> None:

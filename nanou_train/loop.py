@@ -71,7 +71,7 @@ class TrainingLoop:
         cached = teacher is not None and config.teacher_cache
         self.teacher = None if teacher is None or cached else replicated(teacher, self.strategy)
         self.logits = teacher_logits(teacher, data.images) if teacher is not None and cached else None
-        self.student = replicated(student, self.strategy)
+        self.given, self.student = student, replicated(student, self.strategy)
         self.optimizer = _optimizer(config, self.steps, self.student)
         self.averages = [tf.Variable(flattened(self.student.weights))] if config.weight_average else []
         if state is not None:
@@ -93,6 +93,8 @@ class TrainingLoop:
                 check_step(self.student, before, batch[0], batch[1], results[-1], epoch=epoch, batch=index + 1)
             if on_batch is not None:
                 on_batch(index, results[-1])
+        if self.given is not self.student:
+            self.given.set_weights(self.student.get_weights())  # for whoever looks on
         row = {key: float(np.mean([float(result[key]) for result in results])) for key in results[0]}
         if not all(math.isfinite(value) for value in row.values()):
             raise TrainError(

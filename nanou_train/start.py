@@ -77,7 +77,7 @@ def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
     return student
 
 
-def given_teacher(config: ExperimentConfig, classes: int, path: Path) -> keras.Model:
+def given_teacher(config: ExperimentConfig, path: Path, classes: int = 2) -> keras.Model:
     """A saved model, or weights alone (.weights.h5) of the network that the configuration describes as the teacher."""
     if not path.name.endswith(".weights.h5"):
         return load_model(path)

@@ -203,9 +203,10 @@ def _train_models(
         layers_to_watch(student, config.layers_to_monitor)  # a wrong name is found before the teacher has trained
     teacher, share = None, 0.0
     place = config.checkpoint_path or folder
-    place.mkdir(parents=True, exist_ok=True)
+    if is_chief(find_strategy(config.strategy)):
+        place.mkdir(parents=True, exist_ok=True)
     if config.use_distillation and config.teacher_weights is not None:
-        teacher = models["teacher"] = given_teacher(config, classes, config.teacher_weights)
+        teacher = models["teacher"] = given_teacher(config, config.teacher_weights, classes)
     elif config.use_distillation:
         share = config.teacher_epochs / (config.teacher_epochs + config.epochs)
         teacher = models["teacher"] = create_model_from_config(

@@ -1,7 +1,7 @@
 /* self_test.c - the smallest complete use of the model: one inference whose result is known beforehand.
  * Builds for a computer and, with app_main for main, for ESP-IDF.
  */
-#include "nanou_model.h"
+#include "nanou_classes.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@ static nanou_t net;
 static uint32_t drivable_pixels(const int8_t *output) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < NANOU_OUTPUT_BYTES; i += NANOU_OUTPUT_CHANNELS) {
-        count += output[i] >= NANOU_THRESHOLD_Q; /* the first channel is the drivable class */
+        count += nanou_is_drivable(output + i);
     }
     return count;
 }

@@ -21,6 +21,7 @@ from codegen.model import Preprocessing, QuantizedModel, load_model, save_model
 from codegen.render import c_string, render_aot
 from codegen.write import write_project
 from nanou_deploy.pipeline import open_model
+from nanou_deploy.resources import firmware_folder
 from nanou_train.data import DatasetSpec, load_dataset
 
 CLASSES = ("sky", "grass", 'road "A" ??/ 日本')
@@ -29,7 +30,7 @@ SIZE = (24, 36)
 
 PROGRAM = """
 #include <stdio.h>
-#include "nanou_classes.h"
+#include "mask.h"
 
 static uint8_t arena[NANOU_ARENA_BYTES] __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
 static uint8_t classes[NANOU_OUTPUT_WIDTH_PX], bits[NANOU_MASK_ROW_BYTES];
@@ -50,7 +51,7 @@ int main(void) {
         for (uint32_t y = 0; y < NANOU_OUTPUT_HEIGHT_PX; ++y) {
             const int8_t *const row = nanou_output(&net) + y * (NANOU_OUTPUT_WIDTH_PX * NANOU_OUTPUT_CHANNELS);
             nanou_class_row(row, classes);
-            nanou_mask_row(row, bits);
+            mask_pack_row(row, bits);
             fwrite(classes, 1, sizeof classes, stdout);
             fwrite(bits, 1, sizeof bits, stdout);
         }
@@ -216,8 +217,9 @@ def decided_by_c(
     write_project(render_aot(compile_model(model)), library)
     (folder / "main.c").write_text(PROGRAM)
     command = [compiler, "-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
-    sources = [str(folder / "main.c"), *map(str, sorted((library / "src").glob("*.c")))]
-    subprocess.run([*command, f"-I{library}/include", "-o", str(folder / "main"), *sources], check=True)
+    app = firmware_folder() / "app"
+    sources = [str(folder / "main.c"), str(app / "mask.c"), *map(str, sorted((library / "src").glob("*.c")))]
+    subprocess.run([*command, f"-I{library}/include", f"-I{app}", "-o", str(folder / "main"), *sources], check=True)
     done = subprocess.run([str(folder / "main")], input=frames.tobytes(), capture_output=True, check=True)
     return np.concatenate([classes, packed], axis=-1).tobytes(), done.stdout, done.stderr.decode().splitlines()
 

@@ -14,6 +14,7 @@ import pytest
 
 from codegen.camera import camera_files
 from codegen.model import CameraSize, Preprocessing, QuantizedModel
+from codegen.resources import template_environment
 from nanou_deploy.resources import firmware_folder
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror", "-O1",
@@ -31,17 +32,6 @@ MODEL = """
 #define NANOU_THRESHOLD_Q 0
 extern const int8_t nanou_input_lookup[256];
 #endif
-"""
-CLASSES = """
-#include "nanou_model.h"
-#define NANOU_MASK_ROW_BYTES 2u
-
-static inline void nanou_mask_row(const int8_t *output_row, uint8_t *bits) {
-    bits[0] = bits[1] = 0;
-    for (uint32_t x = 0; x < NANOU_OUTPUT_WIDTH_PX; x++) {
-        bits[x / 8u] |= (uint8_t)((output_row[x] >= NANOU_THRESHOLD_Q) << (7u - x % 8u));
-    }
-}
 """
 BOARD = """
 #include <stdio.h>
@@ -146,9 +136,11 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, in a folder of its own; an empty path where there is no compiler."""
     folder = tmp_path_factory.mktemp("driving")
     (folder / "nanou_model.h").write_text(MODEL)
-    (folder / "nanou_classes.h").write_text(CLASSES)
-    (folder / "board.c").write_text(BOARD % ",".join(str(v - 128) for v in range(256)))
     model = QuantizedModel("red", b"", Preprocessing(8, 12), camera=CameraSize(24, 16))
+    classes = {"names": ["0", "1"], "drivable": "1", "drivable_bits": "2u", "rule": "threshold"}
+    template = template_environment().get_template("common/nanou_classes.h.j2")
+    (folder / "nanou_classes.h").write_text(template.render(model=model, generator="test", classes=classes))
+    (folder / "board.c").write_text(BOARD % ",".join(str(v - 128) for v in range(256)))
     for path, text in camera_files(model, model.preprocessing, "test").items():
         (folder / Path(path).name).write_text(text)
     return folder
