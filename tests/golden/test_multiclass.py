@@ -51,7 +51,7 @@ int main(void) {
         for (uint32_t y = 0; y < NANOU_OUTPUT_HEIGHT_PX; ++y) {
             const int8_t *const row = nanou_output(&net) + y * (NANOU_OUTPUT_WIDTH_PX * NANOU_OUTPUT_CHANNELS);
             nanou_class_row(row, classes);
-            mask_pack_row(row, bits);
+            nanou_mask_row(row, bits);
             fwrite(classes, 1, sizeof classes, stdout);
             fwrite(bits, 1, sizeof bits, stdout);
         }
