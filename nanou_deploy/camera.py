@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from codegen import contract, reference
-from codegen.contract import decision_threshold, input_lookup
+from codegen.contract import input_lookup
 from codegen.load import load_graph
 from codegen.model import CameraSize, QuantizedModel
 from nanou_deploy.errors import DeployError
@@ -60,9 +60,8 @@ def model_input(model: QuantizedModel, frame: bytes, *, big_endian: bool) -> Int
 def pack_mask(model: QuantizedModel, output: Int8Array) -> Pixels:
     """int8 (..., H, W, channels) -> uint8 (..., H, ceil(W / 8)): 1 where drivable, leftmost pixel in bit 7."""
     graph = load_graph(model.flatbuffer)
-    return contract.pack_mask(
-        contract.decide_classes(output, decision_threshold(model, graph)), contract.drivable_classes(model, graph)
-    )
+    classes = contract.decide_classes(output, contract.decision_threshold(model, graph))
+    return contract.pack_mask(classes, contract.drivable_classes(model, graph))
 
 
 def camera_masks(model: QuantizedModel, frames: list[bytes], *, big_endian: bool) -> Pixels:

@@ -32,17 +32,6 @@ MODEL = """
 extern const int8_t nanou_input_lookup[256];
 #endif
 """
-CLASSES = """
-#include "nanou_model.h"
-#define NANOU_MASK_ROW_BYTES 2u
-
-static inline void nanou_mask_row(const int8_t *output_row, uint8_t *bits) {
-    bits[0] = bits[1] = 0;
-    for (uint32_t x = 0; x < NANOU_OUTPUT_WIDTH_PX; x++) {
-        bits[x / 8u] |= (uint8_t)((output_row[x] >= NANOU_THRESHOLD_Q) << (7u - x % 8u));
-    }
-}
-"""
 BOARD = """
 #include <stdio.h>
 #include <string.h>
@@ -146,8 +135,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, in a folder of its own; an empty path where there is no compiler."""
     folder = tmp_path_factory.mktemp("driving")
     (folder / "nanou_model.h").write_text(MODEL)
-    (folder / "nanou_classes.h").write_text(CLASSES)
-    (folder / "board.c").write_text(BOARD % ",".join(str(v - 128) for v in range(256)))
     model = QuantizedModel("red", b"", Preprocessing(8, 12), camera=CameraSize(24, 16))
     for path, text in camera_files(model, model.preprocessing, "test").items():
         (folder / Path(path).name).write_text(text)

@@ -21,6 +21,7 @@ int main(void) {
     nanou_mask_row(row, bits);
     for (uint32_t x = 0; x < MASK_WIDTH_PX; x++) {
         packed = packed && bit(x) == nanou_is_drivable(row + x * CHANNELS);
+        packed = packed && (CHANNELS > 1 || bit(x) == (row[x] >= nanou_get_info()->threshold_q));
     }
     for (uint32_t x = MASK_WIDTH_PX; x < 8 * MASK_ROW_BYTES; x++) {
         rest = rest && bit(x) == 0;
