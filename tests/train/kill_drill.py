@@ -2,9 +2,9 @@
 
     python -m tests.train.kill_drill --kills 3 --seed 1
 
-First a run is left alone and timed. Then the same run is started again and again and killed (SIGKILL) after random
-parts of that time, drawn from the seed, until it has been killed so often; the last start is left to finish. Its
-weights and test metrics have to be equal, bit for bit. Exit code 0, or 1 if they are not.
+First a run is left alone. Then the same run is started again and again and killed (SIGKILL) at random moments, drawn
+from the seed: a part of its progress, and from there a part of the time that the last epoch took. The last start is
+left to finish. Its weights and test metrics have to be equal, bit for bit. Exit code 0, or 1 if they are not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +24,8 @@ from typing import Any
 RUN = """
 import json, sys
 from nanou_train.train import train_model
-result = train_model(experiment_name=sys.argv[2], output_dir=sys.argv[1], run_name="run", **json.loads(sys.argv[3]))
+result = train_model(experiment_name=sys.argv[2], output_dir=sys.argv[1], run_name="run", **json.loads(sys.argv[3]),
+                     progress=lambda message, done: print(done, message, flush=True))
 sys.exit(result["error"] or 0)
 """
 SMALL = {
@@ -34,12 +34,35 @@ SMALL = {
 }  # fmt: skip
 
 
-def start(folder: Path, experiment: str, overrides: dict[str, Any]) -> subprocess.Popen[bytes]:
+def start(folder: Path, experiment: str, overrides: dict[str, Any]) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", RUN, str(folder), experiment, json.dumps(overrides)]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def epochs_done(folder: Path) -> str:
+def finish(folder: Path, experiment: str, overrides: dict[str, Any]) -> bool:
+    """Start, and let it end by itself."""
+    process = start(folder, experiment, overrides)
+    process.communicate()
+    return process.returncode == 0
+
+
+def kill(folder: Path, experiment: str, overrides: dict[str, Any], progress: float, later: float) -> str:
+    """Start, and SIGKILL once `progress` is reached and `later` of an epoch has passed; what it said last."""
+    process, said, before_s = start(folder, experiment, overrides), "", time.monotonic()
+    assert process.stdout is not None
+    for line in process.stdout:
+        done, _, said = line.strip().partition(" ")
+        took_s, before_s = time.monotonic() - before_s, time.monotonic()
+        if "epoch" in said and float(done) >= progress:
+            time.sleep(later * took_s)
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return said.split(":")[0] if process.returncode == -signal.SIGKILL else ""
+
+
+def kept_by(folder: Path) -> str:
     """What an interrupted run has on disk."""
     from nanou_train.run import MANIFEST
 
@@ -64,29 +87,19 @@ def main() -> int:
     options = parser.parse_args()
     overrides: dict[str, Any] = {} if options.as_is else SMALL
     random = Random(options.seed)
+    moments = sorted((random.uniform(0.05, 0.85), random.random()) for _ in range(options.kills))
     with TemporaryDirectory() as name:
         alone, killed = Path(name) / "alone", Path(name) / "killed"
-        started = time.monotonic()
-        if start(alone, options.experiment, overrides).wait():
+        if not finish(alone, options.experiment, overrides):
             return 1
-        whole_s = time.monotonic() - started
-        print(f"left alone: {whole_s:.0f} s", flush=True)
-        kills = 0
-        while kills < options.kills:
-            after_s = random.uniform(0.2, 0.9) * whole_s
-            process = start(killed, options.experiment, overrides)
-            try:
-                process.wait(after_s)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                kills += 1
-                print(f"killed after {after_s:.0f} s, on disk: {epochs_done(killed)}", flush=True)
-                continue
-            print(f"finished before {after_s:.0f} s; begins anew", flush=True)
-            shutil.rmtree(killed)
-            kills = 0
-        if start(killed, options.experiment, overrides).wait():
+        print("one run left alone", flush=True)
+        for progress, later in moments:
+            said = kill(killed, options.experiment, overrides, progress, later)
+            if not said:
+                print("a run ended before it was killed: give it more epochs", flush=True)
+                return 1
+            print(f"killed {later:.0%} of an epoch after {said}; on disk: {kept_by(killed)}", flush=True)
+        if not finish(killed, options.experiment, overrides):
             return 1
         results = outcome(alone), outcome(killed)
     equal = results[0] == results[1]
