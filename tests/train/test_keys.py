@@ -200,13 +200,13 @@ def test_teacher_weights_are_a_model_or_weights_alone(tmp_path: Path, tiny_prese
         teacher.save_weights(path)
     else:
         save_model(teacher, path)
-    given = given_teacher(ExperimentConfig(teacher_name="bu_net_small"), 2, path)
+    given = given_teacher(ExperimentConfig(teacher_name="bu_net_small"), path)
     assert all(
         np.array_equal(one, other) for one, other in zip(teacher.get_weights(), given.get_weights(), strict=True)
     )
     if suffix == ".weights.h5":
         with pytest.raises(TrainError, match="does not hold the weights of nano_u"):
-            given_teacher(ExperimentConfig(teacher_name="nano_u"), 2, path)
+            given_teacher(ExperimentConfig(teacher_name="nano_u"), path)
 
 
 def test_every_constraint_is_checked() -> None:
