@@ -29,7 +29,7 @@ result = train_model(experiment_name=sys.argv[2], output_dir=sys.argv[1], run_na
 sys.exit(result["error"] or 0)
 """
 SMALL = {
-    "epochs": 8, "teacher_epochs": 3, "batch_size": 8, "augment": "full", "teacher_cache": True,
+    "epochs": 16, "teacher_epochs": 6, "batch_size": 8, "augment": "full", "teacher_cache": True,
     "quantization_aware": True, "weight_average": 0.9, "terrain": {"train": 64, "val": 16, "test": 16},
 }  # fmt: skip
 
@@ -49,12 +49,14 @@ def finish(folder: Path, experiment: str, overrides: dict[str, Any]) -> bool:
 
 def kill(folder: Path, experiment: str, overrides: dict[str, Any], progress: float, later: float) -> str:
     """Start, and SIGKILL once `progress` is reached and `later` of an epoch has passed; what it said last."""
-    process, said, before_s = start(folder, experiment, overrides), "", time.monotonic()
+    process, said, before_s = start(folder, experiment, overrides), "", 0.0
     assert process.stdout is not None
     for line in process.stdout:
         done, _, said = line.strip().partition(" ")
-        took_s, before_s = time.monotonic() - before_s, time.monotonic()
-        if "epoch" in said and float(done) >= progress:
+        if "epoch" not in said:
+            continue
+        took_s, before_s = time.monotonic() - before_s if before_s else 0.0, time.monotonic()
+        if took_s and float(done) >= progress:  # the first line tells nothing about how long an epoch takes
             time.sleep(later * took_s)
             break
     process.send_signal(signal.SIGKILL)
@@ -87,7 +89,7 @@ def main() -> int:
     options = parser.parse_args()
     overrides: dict[str, Any] = {} if options.as_is else SMALL
     random = Random(options.seed)
-    moments = sorted((random.uniform(0.05, 0.85), random.random()) for _ in range(options.kills))
+    moments = sorted((random.uniform(0.05, 0.8), random.random()) for _ in range(options.kills))
     with TemporaryDirectory() as name:
         alone, killed = Path(name) / "alone", Path(name) / "killed"
         if not finish(alone, options.experiment, overrides):
