@@ -7,6 +7,7 @@ cannot be trained; the other two load back as they were.
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,15 @@ def load_model(path: str | Path) -> keras.Model:
 
 
 def load_weights_into(model: keras.Model, path: Path) -> None:
-    """Weights alone (.weights.h5) into a model of the same structure. Raises TrainError."""
+    """Weights alone (.weights.h5) into a model of the same structure. Raises TrainError.
+
+    Where layers are missing in the file, Keras leaves them as they were made and only warns: here that is an error.
+    """
     try:
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
         raise TrainError(
             f"{path} does not hold the weights of {model.name}: {str(error)[:200]}",
             hint="name the model that they were saved from",

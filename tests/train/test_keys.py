@@ -207,6 +207,9 @@ def test_teacher_weights_are_a_model_or_weights_alone(tmp_path: Path, tiny_prese
     if suffix == ".weights.h5":
         with pytest.raises(TrainError, match="does not hold the weights of nano_u"):
             given_teacher(ExperimentConfig(teacher_name="nano_u"), path)
+        deeper = {"architecture": "bu_net", "filters": (4, 4), "bottleneck": 4}
+        with pytest.raises(TrainError, match="does not hold the weights of"):
+            given_teacher(ExperimentConfig(teacher=deeper), path)
 
 
 def test_every_constraint_is_checked() -> None:
