@@ -7,12 +7,9 @@
  */
 #include "measure.h"
 #include "nanou_camera.h"
-#include "target.h"
+#include "report.h"
 #include "vision.h"
 
-#define RECORD_OUTPUT 0xFFFFFFFFu
-
-enum { EXIT_DONE = 0, EXIT_INIT = 10, EXIT_INVOKE = 11, EXIT_STREAM = 12 };
 enum { INPUT_ROW_BYTES = NANOU_INPUT_WIDTH_PX * NANOU_INPUT_CHANNELS };
 
 static uint8_t arena[NANOU_ROWS_ARENA_BYTES] __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
@@ -31,18 +28,6 @@ uint64_t port_time_us(void) {
 
 uint32_t port_cycles(void) {
     return 0;
-}
-
-static void print_number(const char *label, uint64_t value) {
-    char digits[21];
-    char *first = &digits[20];
-    *first = '\0';
-    do {
-        *--first = (char)('0' + (int)(value % 10u));
-        value /= 10u;
-    } while (value != 0);
-    target_print(label);
-    target_print(first);
 }
 
 static const uint8_t *next_row(void *user, uint32_t y) {
@@ -71,11 +56,7 @@ static int preprocess_measured(void) {
     const uint64_t before = instruction_count();
     const int failed = preprocess();
     const uint64_t after = instruction_count();
-    print_number(" counts ", empty);
-    print_number(" ", before);
-    print_number(" ", after);
-    print_number(" stack_bytes ", stack_used_bytes(top));
-    target_print("\n");
+    print_statistics(empty, before, after, stack_used_bytes(top));
     return failed;
 }
 
@@ -89,32 +70,25 @@ static int preprocess_measured(void) {
 
 #endif
 
-static void put_word(uint8_t *bytes, uint32_t word) {
-    for (int i = 0; i < 4; i++) {
-        bytes[i] = (uint8_t)(word >> (8 * i));
-    }
-}
-
 static void put_half(uint8_t *bytes, uint16_t half) {
     bytes[0] = (uint8_t)half;
     bytes[1] = (uint8_t)(half >> 8);
 }
 
 static int see(void) {
-    static uint8_t record[12 + MASK_BYTES + 6];
+    static uint8_t record[RECORD_HEAD_BYTES + MASK_BYTES + 6];
+    uint8_t *const seen = record + RECORD_HEAD_BYTES;
     const camera_frame_t frame = {picture.pixels, NANOU_CAMERA_WIDTH_PX, NANOU_CAMERA_HEIGHT_PX,
                                   picture.is_big_endian};
     cover_t cover;
-    if (vision_see(&vision, &net, &frame, record + 12, &cover) != VISION_OK) {
+    if (vision_see(&vision, &net, &frame, seen, &cover) != VISION_OK) {
         target_print("error vision: the model failed\n");
         return EXIT_INVOKE;
     }
-    put_word(record, RECORD_OUTPUT);
-    put_word(record + 4, frame_number);
-    put_word(record + 8, MASK_BYTES + 6);
-    put_half(record + 12 + MASK_BYTES, cover.left_permille);
-    put_half(record + 12 + MASK_BYTES + 2, cover.centre_permille);
-    put_half(record + 12 + MASK_BYTES + 4, cover.right_permille);
+    put_record_head(record, RECORD_OUTPUT, frame_number, MASK_BYTES + 6);
+    put_half(seen + MASK_BYTES, cover.left_permille);
+    put_half(seen + MASK_BYTES + 2, cover.centre_permille);
+    put_half(seen + MASK_BYTES + 4, cover.right_permille);
     return target_write(record, sizeof record) == 0 ? EXIT_DONE : EXIT_STREAM;
 }
 
@@ -145,9 +119,7 @@ int main(int argc, char **argv) {
     }
     const nanou_status_t status = nanou_init(&net, arena, sizeof arena);
     if (status != NANOU_OK) {
-        target_print("error init: ");
-        target_print(nanou_status_text(status));
-        target_print("\n");
+        print_error("init", status);
         return EXIT_INIT;
     }
     const int result = run_pictures();

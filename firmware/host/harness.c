@@ -11,56 +11,22 @@
 #include "measure.h"
 #include "nanou.h"
 #include "nanou_model.h"
-#include "target.h"
-
-#define RECORD_OUTPUT 0xFFFFFFFFu /* the output frame */
-
-enum { EXIT_DONE = 0, EXIT_INIT = 10, EXIT_INVOKE = 11, EXIT_STREAM = 12 };
+#include "report.h"
 
 static uint8_t arena[NANOU_ARENA_BYTES] __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
 static uint32_t frame_number;
 static int stream_failed;
 
-static void print_number(const char *label, uint64_t value) {
-    char digits[21];
-    char *first = &digits[20];
-    *first = '\0';
-    do {
-        *--first = (char)('0' + (int)(value % 10u));
-        value /= 10u;
-    } while (value != 0);
-    target_print(label);
-    target_print(first);
-}
-
-static void print_error(const char *what, nanou_status_t status) {
-    target_print("error ");
-    target_print(what);
-    target_print(": ");
-    target_print(nanou_status_text(status));
-    target_print("\n");
-}
-
-static void put_word(uint8_t *bytes, uint32_t word) {
-    for (int i = 0; i < 4; i++) {
-        bytes[i] = (uint8_t)(word >> (8 * i));
-    }
-}
-
 static void write_record(uint32_t kind, const int8_t *data, uint32_t size_bytes) {
-    uint8_t header[12];
-    put_word(header, kind);
-    put_word(header + 4, frame_number);
-    put_word(header + 8, size_bytes);
-    if (target_write(header, sizeof header) != 0 || target_write(data, size_bytes) != 0) {
+    uint8_t head[RECORD_HEAD_BYTES];
+    put_record_head(head, kind, frame_number, size_bytes);
+    if (target_write(head, sizeof head) != 0 || target_write(data, size_bytes) != 0) {
         stream_failed = 1;
     }
 }
 
 #if defined(NANOU_MEASURED) && !defined(NANOU_TRACE)
 
-/* Invokes the model and prints the counts before an empty interval, before and after the call; then the
- * stack. */
 static nanou_status_t invoke_measured(nanou_t *net) {
     print_number("frame ", frame_number);
     const uintptr_t top = stack_pointer();
@@ -69,11 +35,7 @@ static nanou_status_t invoke_measured(nanou_t *net) {
     const uint64_t before = instruction_count();
     const nanou_status_t status = nanou_invoke(net);
     const uint64_t after = instruction_count();
-    print_number(" counts ", empty);
-    print_number(" ", before);
-    print_number(" ", after);
-    print_number(" stack_bytes ", stack_used_bytes(top));
-    target_print("\n");
+    print_statistics(empty, before, after, stack_used_bytes(top));
     return status;
 }
 
