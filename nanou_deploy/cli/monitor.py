@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,24 +19,39 @@ if TYPE_CHECKING:
     from codegen.model import CameraSize
 
 
-def view_options(command: click.decorators.FC) -> click.decorators.FC:
-    """How to watch; the same for `monitor` and `run`."""
-    for option in (
-        click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many pictures of each device."),
-        click.option("--bind", default="127.0.0.1", show_default=True, help="With --web: the address to serve at."),
-        click.option("--web", type=click.IntRange(0, 65535), metavar="PORT", help="Serve a local page; 0: any port."),
-        click.option("--plain", is_flag=True, help="One line for each picture: for logs and pipes."),
-        click.option(
-            "--shrink",
-            type=click.IntRange(0, 255),
-            default=1,
-            show_default=True,
-            help="Send every n-th pixel of the device's own pictures both ways, 0 for none: for slow lines.",
-        ),
-        click.option("--fps", type=click.FloatRange(0.01, 1000), help="With --frames: send at most so many a second."),
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class View:
+    """How to watch: what `view_options` take. `fps` limits what is sent, `limit` counts pictures of each device."""
+
+    fps: float | None
+    shrink: int
+    plain: bool
+    web: int | None
+    bind: str
+    limit: int | None
+
+
+def view_options(command: Callable[..., int]) -> Callable[..., int]:
+    """How to watch, handed to `monitor` and `run` as one `view`."""
+
+    @click.option("--fps", type=click.FloatRange(0.01, 1000), help="With --frames: send at most so many a second.")
+    @click.option(
+        "--shrink",
+        type=click.IntRange(0, 255),
+        default=1,
+        show_default=True,
+        help="Send every n-th pixel of the device's own pictures both ways, 0 for none: for slow lines.",
+    )
+    @click.option("--plain", is_flag=True, help="One line for each picture: for logs and pipes.")
+    @click.option("--web", type=click.IntRange(0, 65535), metavar="PORT", help="Serve a local page; 0: any port.")
+    @click.option("--bind", default="127.0.0.1", show_default=True, help="With --web: the address to serve at.")
+    @click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many pictures of each device.")
+    @wraps(command)
+    def with_view(**given: Any) -> int:
+        view = View(**{field.name: given.pop(field.name) for field in fields(View)})
+        return command(view=view, **given)
+
+    return with_view
 
 
 @click.command(short_help="Live masks and decisions, here or in a browser.")
@@ -46,12 +64,7 @@ def monitor(
     ports: tuple[str, ...],
     frames: Path | None,
     camera: CameraSize | None,
-    fps: float | None,
-    shrink: int,
-    plain: bool,
-    web: int | None,
-    bind: str,
-    limit: int | None,
+    view: View,
     timeout_s: float,
 ) -> int:
     """Show what devices see and decide: in the terminal, or with --web as a page on this computer.
@@ -60,23 +73,15 @@ def monitor(
     """
     from nanou_deploy.device.ports import choose_ports
 
-    return watch(
-        choose_ports(ports), frames=frames, camera=camera, fps=fps, shrink=shrink, plain=plain, web=web, bind=bind,
-        limit=limit, timeout_s=timeout_s,
-    )  # fmt: skip
+    return watch(choose_ports(ports), view, frames=frames, camera=camera, timeout_s=timeout_s)
 
 
 def watch(
     addresses: tuple[str, ...],
+    view: View,
     *,
     frames: Path | None,
     camera: CameraSize | None,
-    fps: float | None,
-    shrink: int,
-    plain: bool,
-    web: int | None,
-    bind: str,
-    limit: int | None,
     timeout_s: float,
     model_sha256: str | None = None,
     boot_s: float = 0.0,
@@ -92,13 +97,14 @@ def watch(
     from nanou_deploy.monitor.web import Hub, MonitorServer
 
     pictures = find_pictures(frames, camera or CameraSize()) if frames else None
-    options = FeedOptions(pictures, timeout_s, shrink, limit, 1 / fps if fps else 0.0, model_sha256, boot_s)
-    if web is not None:
+    least_s = 1 / view.fps if view.fps else 0.0
+    options = FeedOptions(pictures, timeout_s, view.shrink, view.limit, least_s, model_sha256, boot_s)
+    if view.web is not None:
         hub = Hub(addresses)
-        with MonitorServer(hub, web, bind=bind) as server:
+        with MonitorServer(hub, view.web, bind=view.bind) as server:
             progress(f"open {server.url} (Ctrl-C ends)")
             watch_devices(addresses, hub.show, options)
-    elif plain or not sys.stdout.isatty():
+    elif view.plain or not sys.stdout.isatty():
         with PlainView(with_address=len(addresses) > 1) as lines:
             watch_devices(addresses, lines.show, options)
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nanou_deploy.cli.device_options import device_address, frames_option, timeout_option
-from nanou_deploy.cli.monitor import view_options, watch
+from nanou_deploy.cli.monitor import View, view_options, watch
 from nanou_deploy.cli.options import board_option, camera_option, model_option, runtime_option
 from nanou_deploy.cli.output import heading, progress
 
@@ -37,12 +37,7 @@ def run(
     port: str | None,
     frames: Path | None,
     camera: CameraSize | None,
-    fps: float | None,
-    shrink: int,
-    plain: bool,
-    web: int | None,
-    bind: str,
-    limit: int | None,
+    view: View,
     timeout_s: float,
     force: bool,
 ) -> int:
@@ -64,8 +59,8 @@ def run(
         address = device_address(target, quantized, Path("build") / board, force=force)
         frames = frames or _rendered_terrain(quantized, Path("build") / "terrain_frames")
     return watch(
-        (address,), frames=frames, camera=quantized.camera, fps=fps, shrink=shrink, plain=plain, web=web, bind=bind,
-        limit=limit, timeout_s=timeout_s, model_sha256=quantized.sha256, boot_s=_BOOT_S,
+        (address,), view, frames=frames, camera=quantized.camera, timeout_s=timeout_s, model_sha256=quantized.sha256,
+        boot_s=_BOOT_S,
     )  # fmt: skip
 
 
