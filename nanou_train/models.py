@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from codegen.quantize import import_tensorflow
 from nanou_train.errors import ConfigError, TrainError
+from nanou_train.structure import Architecture, Block, Level, Structure, build_model
 
 if TYPE_CHECKING:
     import keras
@@ -31,7 +31,7 @@ class ModelConfig:
     Two `classes` share one logit per pixel, of the second; more have one each.
     """
 
-    architecture: Literal["nano_u", "bu_net"]
+    architecture: Architecture
     input_shape: tuple[int, int, int]
     filters: tuple[int, ...]
     bottleneck: int
@@ -61,7 +61,7 @@ def create_nano_u(
     K is 1 for two classes, else their number. Raises TrainError where the sizes cannot be pooled or a width is not
     positive.
     """
-    return _create(_separable_block, input_shape, filters, bottleneck, name, skips, classes)
+    return _create("nano_u", input_shape, filters, bottleneck, name, skips, classes)
 
 
 def create_bu_net(
@@ -74,7 +74,7 @@ def create_bu_net(
     classes: int = 2,
 ) -> keras.Model:
     """Teacher of 3x3 convolutions: float32 (N, H, W, C) -> logits float32 (N, H, W, K), as `create_nano_u`."""
-    return _create(_plain_block, input_shape, filters, bottleneck, name, skips, classes)
+    return _create("bu_net", input_shape, filters, bottleneck, name, skips, classes)
 
 
 def create_model_from_config(config: ModelConfig | Mapping[str, Any] | str, *, name: str = "") -> keras.Model:
@@ -133,7 +133,7 @@ def near_names(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
 
 
 def _create(
-    block: Callable[[Any, int, str], Any],
+    architecture: Architecture,
     input_shape: Sequence[int],
     filters: Sequence[int],
     bottleneck: int,
@@ -141,9 +141,6 @@ def _create(
     skips: bool,
     classes: int,
 ) -> keras.Model:
-    import_tensorflow()
-    import keras
-
     if len(input_shape) != 3 or not filters or min(*input_shape, *filters, bottleneck, classes - 1) < 1:
         raise TrainError(
             f"cannot build {name} from input {tuple(input_shape)}, filters {tuple(filters)}, bottleneck {bottleneck}, "
@@ -151,24 +148,14 @@ def _create(
             hint="give (height, width, channels), a positive width per stage and for the bottleneck, 2 or more classes",
         )
     check_size(input_shape[0], input_shape[1], len(filters), name)
-    inputs = x = keras.Input(tuple(input_shape), name="image")
-    encoded = []
-    for stage, width in enumerate(filters, start=1):
-        x = block(block(x, width, f"encoder{stage}a"), width, f"encoder{stage}b")
-        encoded.append(x)
-        pool = tuple(_pool_factor(int(side)) for side in x.shape[1:3])
-        x = keras.layers.MaxPooling2D(pool, name=f"encoder{stage}_pool")(x)
-    x = block(block(x, bottleneck, "bottleneck_a"), bottleneck, "bottleneck_b")
-    for stage in range(len(filters), 0, -1):
-        skip, width = encoded[stage - 1], filters[stage - 1]
-        # This converts to one RESIZE_NEAREST_NEIGHBOR; UpSampling2D would become RESHAPE and TILE, and the Resizing
-        # layer switches the layers after it to training mode where the caller does not say (Keras 3.15).
-        x = keras.ops.image.resize(x, skip.shape[1:3], interpolation="nearest")
-        if skips:
-            x = keras.layers.Concatenate(name=f"decoder{stage}_join")([x, skip])
-        x = block(block(x, width, f"decoder{stage}a"), width, f"decoder{stage}b")
-    logits = keras.layers.Conv2D(1 if classes == 2 else classes, 1, padding="same", name="logits")(x)
-    return keras.Model(inputs, logits, name=name)
+    height, width, channels = input_shape
+    levels = []
+    for filters_here in filters:
+        pool, blocks = (_pool_factor(height), _pool_factor(width)), (Block(filters_here),) * 2
+        levels.append(Level(blocks, pool, blocks, skips))
+        height, width = height // pool[0], width // pool[1]
+    shape = (input_shape[0], input_shape[1], channels)
+    return build_model(Structure(architecture, shape, tuple(levels), (Block(bottleneck),) * 2, classes), name)
 
 
 def check_size(height_px: int, width_px: int, stages: int, name: str) -> None:
@@ -208,29 +195,3 @@ def _can_pool(side: int, stages: int) -> bool:
 def _pool_factor(side: int) -> int:
     """2, or 3 where 2 does not divide the side; 0 where neither does."""
     return next((factor for factor in (2, 3) if side % factor == 0), 0)
-
-
-def _normalized(x: Any, name: str) -> Any:
-    """BatchNorm and ReLU6, whose bound keeps the int8 activation range small."""
-    import keras
-
-    from nanou_train.layers import FusedBatchNormalization
-
-    x = FusedBatchNormalization(momentum=0.95, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x)
-
-
-def _separable_block(x: Any, width: int, name: str) -> Any:
-    import keras
-
-    depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_dw")(x)
-    x = _normalized(depthwise, f"{name}_dw")
-    return _normalized(
-        keras.layers.Conv2D(width, 1, padding="same", use_bias=False, name=f"{name}_pw")(x), f"{name}_pw"
-    )
-
-
-def _plain_block(x: Any, width: int, name: str) -> Any:
-    import keras
-
-    return _normalized(keras.layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{name}_conv")(x), name)
