@@ -89,7 +89,9 @@ class ExperimentConfig(BaseModel):
     With `use_distillation` and no `teacher_weights` (a .keras file), the teacher is trained first, for
     `teacher_epochs`. `patience` counts epochs without a better validation mIoU and matters only with `early_stopping`.
     With `teacher_cache` the teacher sees each training image once, as it is and mirrored, and its logits move along
-    with augmentation; without, it sees each augmented batch. `weight_average` is the decay per step of the average of
+    with augmentation; with `teacher_views` above 1 it sees so many augmented views of each, a share `blend` of them
+    two pictures in one, and epochs draw from these (nanou_train.views). Without `teacher_cache` it sees each augmented
+    batch. `weight_average` is the decay per step of the average of
     weights that is validated and kept; 0 keeps the weights themselves. `keep` says which epoch's weights a run ends
     with.
 
@@ -148,6 +150,8 @@ class ExperimentConfig(BaseModel):
     teacher_epochs: Positive = 12
     teacher_learning_rate: Rate = 0.003
     teacher_cache: bool = False
+    teacher_views: Positive = 1
+    blend: Annotated[float, Field(ge=0, le=1)] = 0.0
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.3
     temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
     quantization_aware: bool = False

@@ -98,7 +98,7 @@ def train_with_distillation(
     _check_sizes(student, teacher, train_data, val_data)
     identity = _identity(student, teacher, config, train_data, val_data, seed)
     state = load_state(state_path, identity) if state_path is not None else None
-    loop = TrainingLoop(student, teacher, config, train_data, seed, state)
+    loop = TrainingLoop(student, teacher, config, train_data, seed, state, _reporter(progress))
     chief = is_chief(loop.strategy)
     history = list(state.history) if state else []
     best_epoch, best_score = (state.best_epoch, state.best_score) if state else (0, -1.0)
@@ -211,6 +211,11 @@ def _identity(
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", ""),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _reporter(progress: Progress | None) -> Callable[[str], None]:
+    """For what comes before the first epoch."""
+    return (lambda message: progress(message, 0.0)) if progress else (lambda _message: None)
 
 
 def _progress_line(name: str, row: dict[str, float], epochs: int, left_s: float) -> str:

@@ -25,6 +25,7 @@ from nanou_train.distribution import check_agreement, check_batch, find_strategy
 from nanou_train.errors import TrainError
 from nanou_train.optimizer import VectorAdamW, flattened, unflattened
 from nanou_train.schedule import cosine, plateau_rate
+from nanou_train.views import Views, make_views, teacher_logits
 
 if TYPE_CHECKING:
     import keras
@@ -40,14 +41,6 @@ def preprocessing_of(model: keras.Model) -> Preprocessing:
     return Preprocessing(height_px=height, width_px=width, channels=channels)
 
 
-def teacher_logits(teacher: keras.Model, images: npt.NDArray[np.uint8]) -> Float:
-    """The mean of a teacher's logits for each image and for its mirror image, mirrored back: (N, H, W, K)."""
-    contract = preprocessing_of(teacher)
-    straight = teacher.predict(contract.normalize(images), batch_size=32, verbose=0)
-    mirrored = teacher.predict(contract.normalize(images[:, :, ::-1]), batch_size=32, verbose=0)
-    return np.asarray((straight + mirrored[:, :, ::-1]) / 2, np.float32)
-
-
 class TrainingLoop:
     """One training's variables: student, optimizer, running average, and the compiled step that changes them."""
 
@@ -59,6 +52,7 @@ class TrainingLoop:
         data: Split,
         seed: int,
         state: TrainingState | None,
+        report: Callable[[str], None] = lambda _message: None,
     ) -> None:
         import tensorflow as tf
 
@@ -70,7 +64,12 @@ class TrainingLoop:
         self.steps = len(data) // self.batch_size
         cached = teacher is not None and config.teacher_cache
         self.teacher = None if teacher is None or cached else replicated(teacher, self.strategy)
-        self.logits = teacher_logits(teacher, data.images) if teacher is not None and cached else None
+        self.logits: Float | None = None
+        self.views: Views | None = None
+        if teacher is not None and cached and config.teacher_views == 1:
+            self.logits = teacher_logits(teacher, data.images)
+        elif teacher is not None and cached:
+            self.views = make_views(teacher, data, config, seed, report)
         self.given, self.student = student, replicated(student, self.strategy)
         self.optimizer = _optimizer(config, self.steps, self.student)
         self.averages = [tf.Variable(flattened(self.student.weights))] if config.weight_average else []
@@ -140,6 +139,9 @@ class TrainingLoop:
         def prepare(index: int) -> Batch:
             chosen = order[index * size : (index + 1) * size]
             rng = np.random.default_rng([self.seed, epoch, index])
+            if self.views is not None:
+                views, masks, answers = self.views.drawn(chosen, rng)
+                return contract.normalize(views), masks, answers
             logits = None if self.logits is None else self.logits[chosen]
             images, masks, logits = augment_with_logits(
                 self.data.images[chosen], self.data.masks[chosen], logits, rng, self.config.augment

@@ -229,8 +229,9 @@ def test_augmentation_off_changes_nothing() -> None:
 
 
 def test_cached_teacher_logits_are_the_mean_over_mirror_images(small: Dataset) -> None:
-    from nanou_train.loop import preprocessing_of, teacher_logits
+    from nanou_train.loop import preprocessing_of
     from nanou_train.models import create_bu_net
+    from nanou_train.views import teacher_logits
 
     teacher = create_bu_net((24, 32, 3), (4,), 4)
     logits = teacher_logits(teacher, small.train.images)

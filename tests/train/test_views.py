@@ -1,0 +1,79 @@
+"""What the teacher is asked before training, and what an epoch draws from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nanou_train.config import ExperimentConfig
+from nanou_train.data import Split, terrain_dataset
+from nanou_train.fit import train_with_distillation
+from nanou_train.models import create_bu_net
+from nanou_train.views import Views, make_views, teacher_logits
+
+SHAPE = (24, 32, 3)
+CONFIG = ExperimentConfig(
+    teacher_cache=True, teacher_views=3, blend=0.5, augment="full", epochs=1, batch_size=4, alpha=1.0
+)
+
+
+@pytest.fixture(scope="module")
+def train() -> Split:
+    return terrain_dataset({"train": 12, "val": 4, "test": 4}, seed=0, height_px=24, width_px=32).train
+
+
+@pytest.fixture(scope="module")
+def views(train: Split) -> Views:
+    return make_views(create_bu_net(SHAPE, (4,), 4), train, CONFIG, seed=3)
+
+
+def test_the_first_view_is_the_image_itself_and_every_answer_belongs_to_its_view(train: Split) -> None:
+    teacher, said = create_bu_net(SHAPE, (4,), 4), []
+    found = make_views(teacher, train, CONFIG, 3, said.append)
+    assert found.images.shape == (3, 12, 24, 32, 3)
+    assert found.logits.shape == (3, 12, 24, 32, 1)
+    assert (found.images[0] == train.images).all()
+    assert (found.masks[0] == train.masks).all()
+    for view in range(3):
+        np.testing.assert_allclose(found.logits[view], teacher_logits(teacher, found.images[view]), atol=2e-3)
+    assert said == [f"the teacher answers view {one} of 3" for one in (1, 2, 3)]
+
+
+def test_views_follow_from_the_seed_and_differ_from_each_other(train: Split, views: Views) -> None:
+    teacher = create_bu_net(SHAPE, (4,), 4)
+    again, other = (make_views(teacher, train, CONFIG, seed) for seed in (3, 4))
+    assert (again.images == views.images).all()
+    assert (other.images[1:] != views.images[1:]).any()
+    assert (views.images[1] != views.images[2]).any()
+
+
+def test_blended_views_have_the_teachers_decision_as_their_mask(train: Split) -> None:
+    teacher = create_bu_net(SHAPE, (4,), 4)
+    found = make_views(teacher, train, CONFIG.model_copy(update={"blend": 1.0}), seed=3)
+    assert (found.masks[1:] == (found.logits[1:, ..., 0] > 0)).all()
+    plain = make_views(teacher, train, CONFIG.model_copy(update={"blend": 0.0, "augment": "off"}), seed=3)
+    assert (plain.images == train.images).all()
+    assert (plain.masks == train.masks).all()
+
+
+def test_an_epoch_draws_images_masks_and_answers_of_the_same_view(views: Views) -> None:
+    chosen = np.array([5, 0, 7])
+    images, masks, logits = views.drawn(chosen, np.random.default_rng(0))
+    for item, image in enumerate(chosen):
+        (view,) = (v for v in range(3) if (views.images[v, image] == images[item]).all())
+        assert (views.masks[view, image] == masks[item]).all()
+        assert (views.logits[view, image] == logits[item]).all()
+
+
+def test_training_uses_them(train: Split) -> None:
+    """On what the teacher says of views alone (alpha 1), the masks change nothing."""
+    teacher, results = create_bu_net(SHAPE, (4,), 4, name="teacher"), []
+    student = create_bu_net(SHAPE, (4,), 4, name="student")
+    start = student.get_weights()
+    for masks in (train.masks, 1 - train.masks):
+        student.set_weights(start)
+        train_with_distillation(student, teacher, CONFIG, Split(train.images, masks, train.stems), seed=1)
+        results.append(student.get_weights())
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any((one != before).any() for one, before in zip(results[0], start, strict=True))
