@@ -30,7 +30,8 @@ sys.exit(result["error"] or 0)
 """
 SMALL = {
     "epochs": 16, "teacher_epochs": 6, "batch_size": 8, "augment": "full", "teacher_cache": True,
-    "quantization_aware": True, "weight_average": 0.9, "terrain": {"train": 64, "val": 16, "test": 16},
+    "teacher_views": 4, "blend": 0.5, "quantization_aware": True, "weight_average": 0.9,
+    "terrain": {"train": 64, "val": 16, "test": 16},
 }  # fmt: skip
 
 
