@@ -25,7 +25,7 @@ from nanou_train.distribution import check_agreement, check_batch, find_strategy
 from nanou_train.errors import TrainError
 from nanou_train.optimizer import VectorAdamW, flattened, unflattened
 from nanou_train.schedule import cosine, plateau_rate
-from nanou_train.views import Views, make_views, teacher_logits
+from nanou_train.views import CACHE, Views, make_views, teacher_logits
 
 if TYPE_CHECKING:
     import keras
@@ -69,7 +69,7 @@ class TrainingLoop:
         if teacher is not None and cached and config.teacher_views == 1:
             self.logits = teacher_logits(teacher, data.images)
         elif teacher is not None and cached:
-            self.views = make_views(teacher, data, config, seed, report)
+            self.views = make_views(teacher, data, config, report, cache=config.output_dir / CACHE)
         self.given, self.student = student, replicated(student, self.strategy)
         self.optimizer = _optimizer(config, self.steps, self.student)
         self.averages = [tf.Variable(flattened(self.student.weights))] if config.weight_average else []

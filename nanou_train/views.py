@@ -8,14 +8,19 @@ more about the teacher (Beyer et al. 2022, arXiv 2106.05237).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from codegen.model import Preprocessing
+from nanou_train import run
 from nanou_train.augment import Float, Pixels, augment
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Split
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     import keras
 
 BLENDS = (0.3, 0.7)  # how much of a blended view its first picture is
+SEED = 0
+CACHE = ".teacher"  # the folder of kept answers, beside the run folders
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,25 +63,53 @@ def make_views(
     teacher: keras.Model,
     data: Split,
     config: ExperimentConfig,
-    seed: int,
     report: Callable[[str], None] = lambda _message: None,
+    *,
+    cache: Path | None = None,
 ) -> Views:
-    """`config.teacher_views` views, each from its own seed; a share `config.blend` of all but the first are blended."""
-    views, shape = config.teacher_views, data.images.shape
-    images, masks = np.empty((views, *shape), np.uint8), np.empty((views, *data.masks.shape), np.uint8)
-    logits = np.empty((views, *data.masks.shape, teacher.outputs[0].shape[-1]), np.float16)
-    for view in range(views):
-        report(f"the teacher answers view {view + 1} of {views}")
-        blended = np.zeros(len(data), bool)
-        images[view], masks[view] = data.images, data.masks
-        if view:
-            rng = np.random.default_rng([seed, view])
-            images[view], masks[view] = augment(data.images, data.masks, rng, config.augment)
-            blended = rng.random(len(data)) < config.blend
-            images[view, blended] = _blended(images[view], rng)[blended]
-        logits[view] = teacher_logits(teacher, images[view])
-        masks[view, blended] = _decided(logits[view, blended])
+    """`config.teacher_views` views, a share `config.blend` of all but the first blended.
+
+    They do not depend on a run's seed, so that runs with the same teacher and data can share its answers: these are
+    kept in the folder `cache`, which may be deleted at any time, and taken from there.
+    """
+    made = list(_views_of(data, config))
+    images, blended = np.stack([view for view, _, _ in made]), np.stack([mixed for _, _, mixed in made])
+    masks = np.stack([mask for _, mask, _ in made])
+    kept = None if cache is None else cache / f"{_identity(teacher, data, config)}.npy"
+    if kept is not None and kept.is_file():
+        logits = np.load(kept)
+    else:
+        logits = np.empty((*masks.shape, teacher.outputs[0].shape[-1]), np.float16)
+        for view in range(len(images)):
+            report(f"the teacher answers view {view + 1} of {len(images)}")
+            logits[view] = teacher_logits(teacher, images[view])
+        if kept is not None:
+            _keep(logits, kept)
+    masks[blended] = _decided(logits[blended])
     return Views(images, masks, logits)
+
+
+def _views_of(data: Split, config: ExperimentConfig) -> Iterator[tuple[Pixels, Pixels, npt.NDArray[np.bool_]]]:
+    """Images and masks of each view, and which images of it are blended."""
+    yield data.images, data.masks, np.zeros(len(data), bool)
+    for view in range(1, config.teacher_views):
+        rng = np.random.default_rng([SEED, view])
+        images, masks = augment(data.images, data.masks, rng, config.augment)
+        blended = rng.random(len(data)) < config.blend
+        yield np.where(blended[:, None, None, None], _blended(images, rng), images), masks, blended
+
+
+def _identity(teacher: keras.Model, data: Split, config: ExperimentConfig) -> str:
+    facts = [run.weights_sha256(teacher), data.sha256, config.teacher_views, config.blend, config.augment, SEED]
+    return hashlib.sha256(json.dumps([*facts, run.versions()]).encode()).hexdigest()[:16]
+
+
+def _keep(logits: npt.NDArray[np.float16], path: Path) -> None:
+    """Whole or not at all, whoever else does the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
+    np.save(partial, logits)
+    partial.replace(path)
 
 
 def _blended(images: Pixels, rng: np.random.Generator) -> Pixels:
