@@ -90,10 +90,9 @@ class ExperimentConfig(BaseModel):
     `teacher_epochs`. `patience` counts epochs without a better validation mIoU and matters only with `early_stopping`.
     With `teacher_cache` the teacher sees each training image once, as it is and mirrored, and its logits move along
     with augmentation; with `teacher_views` above 1 it sees so many augmented views of each, a share `blend` of them
-    two pictures in one, and epochs draw from these (nanou_train.views); the answers are kept in `output_dir`. Without `teacher_cache` it sees each augmented
-    batch. `weight_average` is the decay per step of the average of
-    weights that is validated and kept; 0 keeps the weights themselves. `keep` says which epoch's weights a run ends
-    with.
+    two pictures in one, and epochs draw from these (nanou_train.views); its answers are kept in `output_dir`. Without
+    `teacher_cache` it sees each augmented batch. `weight_average` is the decay per step of the average of weights that
+    is validated and kept; 0 keeps the weights themselves. `keep` says which epoch's weights a run ends with.
 
     The learning rate follows `schedule`: "cosine", from a short warm-up to 0; "plateau", times `plateau_factor` after
     each `plateau_patience` epochs without a better validation mIoU; or "constant". `tversky` is the share of the
