@@ -58,10 +58,12 @@ class StackModel:
 
 
 # RISC-V saves ra and s0 to s11; zero, sp, gp and tp hold no variables. Arm saves r4 to r11 and lr. Xtensa's windowed
-# ABI keeps room for the window: 32 bytes in each frame, 16 below it. x86-64 saves six registers and the return
+# ABI keeps room for the window: 32 bytes in each frame, 16 below it. Armv6-M computes with r0 to r7 alone, and calls a
+# function for 64-bit products, so that only what that preserves is of use. x86-64 saves six registers and the return
 # address, and has a red zone.
 STACK_MODELS = (
     StackModel("RISC-V, 32 bits", "defined(__riscv) && __riscv_xlen == 32", 4, 28, 12, 13 * 4, 16),
+    StackModel("Armv6-M", "defined(__ARM_ARCH_6M__)", 4, 8, 8, 9 * 4, 8, 32, spare=12),
     StackModel("Arm, 32 bits", "defined(__arm__)", 4, 14, 8, 9 * 4, 8),
     StackModel("Xtensa, windowed", "defined(__XTENSA__)", 4, 14, 6, 32, 16, 16, spare=12, inlines_kernels=False),
     StackModel("x86-64", "", 8, 15, 6, 7 * 8, 16, 128),

@@ -10,7 +10,7 @@ from typing import Literal
 
 from nanou_deploy.errors import DeployError
 
-Kind = Literal["host", "qemu", "sim", "hardware"]
+Kind = Literal["host", "qemu", "sim", "hardware", "library"]
 Psram = Literal["none", "quad", "octal", "hex"]
 Platform = Literal["espressif32", "pioarduino"]
 Line = Literal["uart", "usb"]
@@ -26,7 +26,8 @@ class Board:
     `isa` is what the compiler is told; for the ESP32-S3 in simulation that is what the ESP32 has too. `pio_board` and
     `idf_target` are PlatformIO's and ESP-IDF's names, None off hardware, where `platform` builds. `psram` is how many
     lines it has: 4, 8 or 16. `line` is what its plug leads to: a UART by a bridge, or the chip's own USB. `emulated_as`
-    names the board on which code for this one is verified here.
+    names the board on which code for this one is verified here. Of kind "library" are chips for which the C is made,
+    verified and measured, and for which there is no firmware project.
     """
 
     name: str
@@ -54,8 +55,8 @@ class Board:
 
     @property
     def runs_here(self) -> bool:
-        """True where the harness can run on this machine; hardware needs `emulated_as` instead."""
-        return self.kind != "hardware"
+        """True where the harness can run on this machine; chips need `emulated_as` instead."""
+        return self.kind not in ("hardware", "library")
 
 
 _TABLE = (
@@ -80,6 +81,13 @@ _TABLE = (
         cpu_mhz=160,
         flash_bytes=8 * MIB,
         ram_bytes=512 * KIB,
+    ),
+    Board(
+        "cortex-m0-qemu",
+        "qemu",
+        "Cortex-M0+ code (Armv6-M) on an Arm MPS2 board in QEMU",
+        cpu="Cortex-M0+",
+        isa="armv6-m",
     ),
     Board("cortex-m4-qemu", "qemu", "Arm MPS2 board with a Cortex-M4 in QEMU", cpu="Cortex-M4", isa="armv7e-m"),
     Board("cortex-m7-qemu", "qemu", "Arm MPS2 board with a Cortex-M7 in QEMU", cpu="Cortex-M7", isa="armv7e-m"),
@@ -228,6 +236,17 @@ _TABLE = (
         platform="pioarduino",
         emulated_as="rv32-qemu",
     ),
+    Board(
+        "rp2040",
+        "library",
+        "Raspberry Pi Pico (RP2040)",
+        cpu="Cortex-M0+",
+        isa="armv6-m",
+        cpu_mhz=133,
+        flash_bytes=2 * MIB,
+        ram_bytes=264 * KIB,
+        emulated_as="cortex-m0-qemu",
+    ),
 )
 
 BOARDS: Mapping[str, Board] = MappingProxyType({board.name: board for board in _TABLE})
@@ -241,3 +260,13 @@ def find_board(name: str) -> Board:
     near = difflib.get_close_matches(name, BOARDS, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"boards: {', '.join(BOARDS)}"
     raise DeployError(f"there is no board {name!r}", hint=hint)
+
+
+def check_firmware(board: Board) -> None:
+    """Raise DeployError for a chip for which only the library is made."""
+    if board.kind == "library":
+        raise DeployError(
+            f"there is no firmware for {board.name} ({board.description}), only the library",
+            hint=f"`nanou-deploy generate --board {board.name}` writes it, for your own project; `verify`, `bench` and "
+            "`cost` take the board too",
+        )

@@ -31,6 +31,8 @@ _SEMIHOSTING = "-semihosting-config enable=on,target=native"
 _QEMU: Mapping[str, tuple[Callable[[], Tool], str]] = {
     # With -icount shift=0 minstret counts instructions; without it, it counts the host's time.
     "rv32-qemu": (find_qemu_riscv32, f"-machine virt -cpu rv32 -m 64M -bios none -icount shift=0 {_SEMIHOSTING}"),
+    # QEMU's only Armv6-M board is the micro:bit, whose 16 KB of RAM hold no frames. A Cortex-M3 runs all its code.
+    "cortex-m0-qemu": (find_qemu_arm, f"-machine mps2-an385 {_SEMIHOSTING}"),
     "cortex-m4-qemu": (find_qemu_arm, f"-machine mps2-an386 {_SEMIHOSTING}"),
     "cortex-m7-qemu": (find_qemu_arm, f"-machine mps2-an500 {_SEMIHOSTING}"),
     "xtensa-qemu": (find_qemu_xtensa, f"-machine sim -cpu de233_fpu -m 64M {_SEMIHOSTING}"),
@@ -273,7 +275,7 @@ def _diagnose(finished: Finished, isa: str) -> str:
 
 
 def _name_cause(isa: str, cause: int) -> str:
-    if isa.startswith("armv7"):
+    if isa.startswith("arm"):
         names = [name for bit, name in _ARM_CAUSE_BITS.items() if cause >> bit & 1]
         return names[0] if names else "exception"
     if isa.startswith("xtensa"):

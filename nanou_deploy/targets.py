@@ -185,6 +185,7 @@ _BARE: Mapping[str, Callable[[str | None], Target]] = {
     "esp32c6-sim": lambda compiler: _rv32(
         compiler, "bare/uart.c", "rv32/esp32c6.ld", "-DNANOU_COUNT_CSR=mcycle", _uart(0x60000000)
     ),
+    "cortex-m0-qemu": lambda compiler: _arm(compiler, "cortex-m0plus"),
     "cortex-m4-qemu": lambda compiler: _arm(compiler, "cortex-m4"),
     "cortex-m7-qemu": lambda compiler: _arm(compiler, "cortex-m7"),
     "xtensa-qemu": lambda compiler: _xtensa(

@@ -54,11 +54,12 @@ def build(
     """
     from codegen.render import Runtime
     from codegen.write import write_project
-    from nanou_deploy.boards import find_board
+    from nanou_deploy.boards import check_firmware, find_board
     from nanou_deploy.firmware_project import render_firmware_project
     from nanou_deploy.pipeline import open_model, render_library, verify
 
     target, quantized = find_board(board), open_model(model, camera)
+    check_firmware(target)
     folder = output or Path("build") / board
     heading(f"{quantized.name} for {target.name}: {target.description}")
     chosen = cast(Runtime, runtime)

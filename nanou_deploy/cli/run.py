@@ -46,10 +46,11 @@ def run(
     Host and simulated chips need no board: their application is started here, and sees the pictures of --frames, or
     rendered terrain. Exit code 4 where the board's platform, which links for hardware, is not installed.
     """
-    from nanou_deploy.boards import find_board
+    from nanou_deploy.boards import check_firmware, find_board
     from nanou_deploy.pipeline import open_model
 
     target, quantized = find_board(board), open_model(model, camera)
+    check_firmware(target)
     heading(f"{quantized.name} for {target.name}: {target.description}")
     if target.kind == "hardware":
         address = _flashed(target, quantized, runtime, port, force)

@@ -45,6 +45,7 @@ def test_u_net_is_exact(board: str, tmp_path: Path, require_tool: RequireTool) -
         ("rv32-qemu", 4),
         ("esp32c3-sim", 1),
         ("esp32c6-sim", 1),
+        ("cortex-m0-qemu", 1),
         ("cortex-m4-qemu", 3),
         ("cortex-m7-qemu", 1),
     ],

@@ -25,6 +25,7 @@ from tests.unit.invert_model import INPUT_BYTES, make_library
 
 TOOLS = {
     "rv32-qemu": ("riscv64-unknown-elf-gcc", "riscv64-unknown-elf-objdump", "qemu-system-riscv32"),
+    "cortex-m0-qemu": ("arm-none-eabi-gcc", "arm-none-eabi-objdump", "qemu-system-arm"),
     "cortex-m4-qemu": ("arm-none-eabi-gcc", "arm-none-eabi-objdump", "qemu-system-arm"),
     "xtensa-qemu": ("llc-22", "llvm-objdump-22", "xtensa-lx106-elf-ld", "qemu-system-xtensa"),
 }

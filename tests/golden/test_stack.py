@@ -23,8 +23,8 @@ from tests.generated import MODELS, compiled, write_library
 from tests.golden.test_static import COMPILERS
 
 ENTRIES = ("nanou_init", "nanou_invoke", "nanou_invoke_rows")
-PROCESSORS = {"rv32": "RISC-V, 32 bits", "cortex-m4": "Arm, 32 bits", "gcc": "x86-64"}
-BOARDS = {"rv32-qemu": "rv32", "cortex-m4-qemu": "arm", "xtensa-qemu": "xtensa"}
+PROCESSORS = {"rv32": "RISC-V, 32 bits", "cortex-m0": "Armv6-M", "cortex-m4": "Arm, 32 bits", "gcc": "x86-64"}
+BOARDS = {"rv32-qemu": "rv32", "cortex-m0-qemu": "armv6-m", "cortex-m4-qemu": "armv7e-m", "xtensa-qemu": "xtensa"}
 
 
 def deepest(graph: str) -> int:
@@ -75,13 +75,13 @@ def test_gcc_takes_no_more_for_the_public_model(
 @pytest.mark.parametrize("which", MODELS)
 @pytest.mark.parametrize("board", BOARDS)
 def test_processors_use_no_more(board: str, which: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    require_tool({"rv32": "qemu-system-riscv32", "arm": "qemu-system-arm"}.get(BOARDS[board], "qemu-system-xtensa"))
+    require_tool({"rv": "qemu-system-riscv32", "ar": "qemu-system-arm"}.get(BOARDS[board][:2], "qemu-system-xtensa"))
     model = compiled(which, BOARDS[board])
     build = build_harness(write_library(model, tmp_path), find_board(board), tmp_path / "work")
     frame = np.zeros((1, model.graph.input.size_bytes), np.int8)
     used = run_harness(build, frame).stack_bytes
     stated = {bound.processor.split(",")[0]: bound.size_bytes for bound in prove(model, aot_files(model)).stack}
-    name = {"rv32": "RISC-V", "arm": "Arm", "xtensa": "Xtensa"}[BOARDS[board]]
+    name = {"rv32": "RISC-V", "armv6-m": "Armv6-M", "armv7e-m": "Arm", "xtensa": "Xtensa"}[BOARDS[board]]
     assert used is not None
     assert 0 < used <= stated[name]
 

@@ -18,6 +18,7 @@ COMPILERS = {
     "gcc": ("x86_64", ("gcc",), ()),
     "clang": ("x86_64", ("clang", "clang-22"), ()),
     "rv32": ("rv32", ("riscv64-unknown-elf-gcc",), ("-march=rv32imc", "-mabi=ilp32", *BARE)),
+    "cortex-m0": ("armv6-m", ("arm-none-eabi-gcc",), ("-mcpu=cortex-m0plus", "-mthumb", *BARE)),
     "cortex-m4": ("armv7e-m", ("arm-none-eabi-gcc",), ("-mcpu=cortex-m4", "-mthumb", *BARE)),
 }
 CPPCHECK = (

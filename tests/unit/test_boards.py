@@ -14,6 +14,7 @@ def test_names_of_the_boards() -> None:
         "rv32-qemu",
         "esp32c3-sim",
         "esp32c6-sim",
+        "cortex-m0-qemu",
         "cortex-m4-qemu",
         "cortex-m7-qemu",
         "xtensa-qemu",
@@ -27,6 +28,7 @@ def test_names_of_the_boards() -> None:
         "esp32c3",
         "esp32c6",
         "esp32p4",
+        "rp2040",
     ]
     assert all(name == board.name for name, board in BOARDS.items())
 

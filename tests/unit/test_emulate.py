@@ -25,6 +25,7 @@ TWINS = [
 ]  # the same code in two emulators
 STORE_FAULTS = {
     "rv32-qemu": "store access fault at pc 0x8[0-9a-f]{7}",
+    "cortex-m0-qemu": "data access fault at pc 0x0000[0-9a-f]{4}",
     "cortex-m4-qemu": "data access fault at pc 0x0000[0-9a-f]{4}",
     "xtensa-qemu": "access to an address where nothing is at pc 0x001[0-9a-f]{5}",
     "cortex-m7-qemu": "data access fault at pc 0x0000[0-9a-f]{4}",
@@ -48,6 +49,7 @@ def need_board(require_tool: Callable[..., str], require_module: Callable[[str],
         instruction_set = find_board(name).isa
         tools = {
             "rv32imc": ("riscv64-unknown-elf-gcc", "qemu-system-riscv32"),
+            "armv6-m": ("arm-none-eabi-gcc", "gcc", "qemu-system-arm"),
             "armv7e-m": ("arm-none-eabi-gcc", "gcc", "qemu-system-arm"),
         }.get(instruction_set, ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa"))
         for tool in tools[:-1]:

@@ -1,4 +1,5 @@
-/* start.S - vectors and entry of a bare-metal Armv7E-M image. The loader has placed .data; .bss is cleared here. */
+/* start.S - vectors and entry of a bare-metal Cortex-M image. The loader has placed .data; .bss is cleared here.
+ * Instructions are those that a Cortex-M0+ has too. */
     .syntax unified
     .thumb
 
@@ -21,7 +22,8 @@ _start:
     movs r2, #0
 1:  cmp r0, r1
     bhs 2f
-    str r2, [r0], #4
+    str r2, [r0]
+    adds r0, r0, #4
     b 1b
 2:  movs r0, #0
     movs r1, #0
@@ -37,20 +39,23 @@ fault_entry:
     ldr r3, =0xE000ED28     /* CFSR; MMFAR and BFAR lie 12 and 16 bytes further */
     ldr r0, [r3]
     movs r1, #0
-    tst r0, #0x1000         /* STKERR: the frame could not be pushed, so there is no pc to be had */
+    ldr r4, =0x1000         /* STKERR: the frame could not be pushed, so there is no pc to be had */
+    tst r0, r4
     bne 4f
     ldr r1, [sp, #24]       /* pc, as the exception pushed it */
 4:  movs r2, #0
-    tst r0, #0x80           /* MMARVALID */
-    it ne
-    ldrne r2, [r3, #12]
-    tst r0, #0x8000         /* BFARVALID */
-    it ne
-    ldrne r2, [r3, #16]
-    ldr r3, =__stack_top
+    movs r4, #0x80          /* MMARVALID */
+    tst r0, r4
+    beq 5f
+    ldr r2, [r3, #12]
+5:  ldr r4, =0x8000         /* BFARVALID */
+    tst r0, r4
+    beq 6f
+    ldr r2, [r3, #16]
+6:  ldr r3, =__stack_top
     mov sp, r3
     bl machine_trap
-5:  b 5b
+7:  b 7b
     .pool
 
 /* For measure.h. plugin/count.c notes the count whenever the instruction nanou_mark is executed; that symbol must cover
