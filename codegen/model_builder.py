@@ -193,7 +193,10 @@ class ModelBuilder:
             _tensor_table(b, i, t, next(numbers) if t["data"] is not None else 0) for i, t in enumerate(self.tensors)
         ]
         codes = sorted({code for code, *_ in self.operators})
-        operators = [_operator_table(b, codes.index(code), *rest) for code, *rest in self.operators]
+        operators = [
+            _operator_table(b, codes.index(code), read, written, kind, options)
+            for code, read, written, kind, options in self.operators
+        ]
         code_tables = [_code_table(b, code) for code in codes]
         subgraph = _table(
             b,

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from codegen.compile import Compiled, compile_model
+from codegen.model_builder import ModelBuilder
 from codegen.render import render_aot
 from codegen.target import find_target
 from codegen.write import write_project
 from nanou_deploy.pipeline import open_model
 from tests.exactness import compile_bytes
-from tests.model_builder import ModelBuilder
 
 
 def every_kernel() -> bytes:

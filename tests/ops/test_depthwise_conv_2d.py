@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from codegen.errors import UnsupportedError
+from codegen.model_builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes
-from tests.model_builder import ModelBuilder
 
 pytestmark = pytest.mark.usefixtures("compiler")
 

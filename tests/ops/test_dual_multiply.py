@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.model_builder import ModelBuilder
 from codegen.ops.dual_multiply import pack_pairs
 from codegen.resources import template_environment
 from codegen.target import ARMV7E_M, REGISTERS_16
 from tests.exactness import assert_exact, compile_bytes
-from tests.model_builder import ModelBuilder
 
 pytestmark = pytest.mark.usefixtures("compiler")
 

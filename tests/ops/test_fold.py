@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.model_builder import ModelBuilder
 from codegen.program import Program
 from tests.exactness import assert_exact, compile_bytes
-from tests.model_builder import ModelBuilder
 
 pytestmark = pytest.mark.usefixtures("compiler")
 

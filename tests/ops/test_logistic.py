@@ -10,9 +10,9 @@ import pytest
 
 from codegen import reference
 from codegen.errors import UnsupportedError
+from codegen.model_builder import ModelBuilder
 from codegen.ops.logistic import logistic_table
 from tests.exactness import assert_exact, compile_bytes, interpreters_differ
-from tests.model_builder import ModelBuilder
 
 pytestmark = pytest.mark.usefixtures("compiler")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from codegen.model_builder import ModelBuilder
 from tests.exactness import assert_exact
-from tests.model_builder import ModelBuilder
 
 pytestmark = pytest.mark.usefixtures("compiler")
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from codegen import reference
+from codegen.model_builder import ModelBuilder
 from codegen.ops.resize_nearest_neighbor import nearest
 from tests.exactness import assert_exact
-from tests.model_builder import ModelBuilder
 
 pytestmark = pytest.mark.usefixtures("compiler")
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.model_builder import ModelBuilder
 from tests.exactness import assert_exact
-from tests.model_builder import ModelBuilder
 
 pytestmark = pytest.mark.usefixtures("compiler")
 

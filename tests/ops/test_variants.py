@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codegen.model_builder import ModelBuilder
 from codegen.render import render_aot
 from codegen.target import VARIANTS, XTENSA, Target, find_target
 from codegen.write import write_project
 from tests.exactness import assert_exact, compile_bytes
-from tests.model_builder import ModelBuilder
 
 TARGETS = [
     pytest.param(target, id=f"{family}-{variant}".replace(" ", "-"))

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.model_builder import ModelBuilder
 from codegen.ops import one_multiply
 from codegen.program import Stage
 from tests.exactness import assert_exact_every_way, assert_interpreters_agree, compile_bytes, frames_for
-from tests.model_builder import ModelBuilder
 
 pytestmark = pytest.mark.usefixtures("compiler")
 

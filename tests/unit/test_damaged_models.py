@@ -15,8 +15,8 @@ from codegen.compile import Compiled, compile_model
 from codegen.errors import CodegenError, ModelError, UnsupportedError
 from codegen.load import input_contract, load_graph
 from codegen.model import Preprocessing, QuantizedModel
+from codegen.model_builder import ModelBuilder
 from codegen.render import render_aot
-from tests.model_builder import ModelBuilder
 from tests.property.random_graphs import random_model
 
 WEIGHTS = np.arange(-13, 14, dtype=np.int8).reshape(1, 3, 3, 3)
