@@ -61,6 +61,14 @@ class Build:
     image: Path | None = None
 
 
+@dataclass(frozen=True)
+class LibrarySize:
+    """`code_bytes` and `table_bytes` as in `Build`."""
+
+    code_bytes: int
+    table_bytes: int
+
+
 def library_runtime(library: Path) -> str:
     """ "aot" or "tflm", by what the generated library contains. Raises DeployError if it is no such library."""
     if not (library / "include" / "nanou_model.h").is_file():
@@ -123,16 +131,25 @@ def build_device(
     return _build(board, target, plan, target.flags, image, sanitize=sanitize)
 
 
+def library_size(library: Path, board: Board, work_dir: Path) -> LibrarySize:
+    """What `build_harness` would say, of the objects that count alone: nothing else is compiled, nothing linked.
+
+    Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
+    """
+    plan = plan_program(find_target(board), library.resolve(), (), work_dir)
+    steps = _inference_steps(plan)
+    _compile(steps)
+    return _size(steps)
+
+
 def _build(board: Board, target: Target, plan: ProgramPlan, flags: Flags, image: Path | None, **how: bool) -> Build:
-    inference = [step.target for step in plan.model if step.source.name not in _BESIDE_INFERENCE]
-    model_sections = [section for path in inference for section in elf.read_sections(path)]
-    sections = elf.read_sections(plan.program)
+    size, sections = _size(_inference_steps(plan)), elf.read_sections(plan.program)
     return Build(
         board=board.name,
         runtime="aot",
         elf=plan.program,
-        code_bytes=elf.code_bytes(model_sections),
-        table_bytes=elf.table_bytes(model_sections),
+        code_bytes=size.code_bytes,
+        table_bytes=size.table_bytes,
         flash_bytes=elf.flash_bytes(sections),
         ram_bytes=elf.ram_bytes(sections),
         compiler=target.compiler.version,
@@ -142,6 +159,15 @@ def _build(board: Board, target: Target, plan: ProgramPlan, flags: Flags, image:
         image=image,
         **how,
     )
+
+
+def _inference_steps(plan: ProgramPlan) -> list[CompileStep]:
+    return [step for step in plan.model if step.source.name not in _BESIDE_INFERENCE]
+
+
+def _size(steps: Sequence[CompileStep]) -> LibrarySize:
+    sections = [section for step in steps for section in elf.read_sections(step.target)]
+    return LibrarySize(elf.code_bytes(sections), elf.table_bytes(sections))
 
 
 def build_plugin(name: str, qemu: Tool, folder: Path) -> Path:
@@ -158,19 +184,23 @@ def build_plugin(name: str, qemu: Tool, folder: Path) -> Path:
 
 def run_plan(plan: ProgramPlan) -> None:
     """Compile and link, into folders that hold nothing else. Raises DeployError with the compiler's words."""
-    for folder in {step.target.parent for step in plan.steps}:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    _compile(plan.steps)
     if plan.script and plan.link_script:
         plan.script.write_text(plan.link_script)
+    _run_compiler(plan.link_command)
+
+
+def _compile(steps: Sequence[CompileStep]) -> None:
+    for folder in {step.target.parent for step in steps}:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
 
     def compile_one(step: CompileStep) -> None:
         for command in step.commands:
             _run_compiler(command)
 
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        list(pool.map(compile_one, plan.steps))
-    _run_compiler(plan.link_command)
+        list(pool.map(compile_one, steps))
 
 
 def _run_compiler(command: Sequence[str | Path]) -> None:

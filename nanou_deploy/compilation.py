@@ -13,12 +13,19 @@ from codegen.render import render_aot
 from codegen.target import find_targets
 from codegen.write import write_project
 from nanou_deploy.boards import Board, find_board
-from nanou_deploy.build import build_harness
+from nanou_deploy.build import LibrarySize, library_size
 
 
 def verification_board(board: Board) -> Board:
     """Where code for `board` is run here: itself, or for hardware the emulator with the nearest instruction set."""
     return board if board.runs_here else find_board(board.emulated_as or "host")
+
+
+def measurement_board(board: Board) -> Board:
+    """Where instructions and flash of `board` are measured here: itself, or for hardware the emulator with its own
+    instruction set. Code for Xtensa is verified elsewhere too, so that this needs no compiler for it."""
+    is_xtensa = board.isa.startswith("xtensa") and not board.runs_here
+    return find_board("xtensa-qemu") if is_xtensa else verification_board(board)
 
 
 def compile_for(model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> Compiled:
@@ -45,8 +52,13 @@ def compile_for(model: QuantizedModel, board: Board, objective: Objective = DEFA
 
 def measure_flash_bytes(compiled: Compiled, board: Board) -> int:
     """Code and tables of the generated library, as the compiler of the board, or of its emulator, makes them."""
+    size = measure_size(compiled, board)
+    return size.code_bytes + size.table_bytes
+
+
+def measure_size(compiled: Compiled, board: Board) -> LibrarySize:
+    """The same apart. Raises ToolMissing where there is no compiler."""
     with TemporaryDirectory(prefix="nanou-") as scratch:
         library = Path(scratch, "nanou_model")
         write_project(render_aot(compiled), library)
-        build = build_harness(library, verification_board(board), Path(scratch, "harness"))
-    return build.code_bytes + build.table_bytes
+        return library_size(library, measurement_board(board), Path(scratch, "objects"))

@@ -23,7 +23,7 @@ from codegen.verify import verify_interface
 from codegen.write import write_project
 from nanou_deploy.boards import Board
 from nanou_deploy.build import build_device, build_harness
-from nanou_deploy.compilation import compile_for, verification_board
+from nanou_deploy.compilation import compile_for, measurement_board, verification_board
 from nanou_deploy.device.client import Device
 from nanou_deploy.device.link import device_address
 from nanou_deploy.emulate import run_harness
@@ -245,7 +245,7 @@ def bench(
 def bench_compiled(compiled: Compiled, board: Board, *, progress: Progress = _silent) -> BenchResult:
     """As `bench`, for a model that has been compiled, perhaps with another schedule."""
     model, plan = compiled.model, compiled.plan
-    target = verification_board(board)
+    target = measurement_board(board)
     frames = 1 if target.kind == "sim" else BENCH_FRAMES
     cases = make_cases(compiled.graph, model.preprocessing, frames, seed=0)
     truth = reference.run_tflm(model.flatbuffer, cases.frames).reshape(frames, -1)
@@ -276,7 +276,7 @@ def bench_compiled(compiled: Compiled, board: Board, *, progress: Progress = _si
 
 def bench_layers(compiled: Compiled, board: Board, *, progress: Progress = _silent) -> tuple[LayerCost, ...]:
     """Instructions by operator and class, on one fixed frame. Raises DeployError where the board cannot tell."""
-    target = verification_board(board)
+    target = measurement_board(board)
     cases = make_cases(compiled.graph, compiled.model.preprocessing, 1, seed=0)
     with TemporaryDirectory(prefix="nanou-") as scratch:
         progress(f"counting by operator on {target.name}")
