@@ -15,6 +15,11 @@ def _find(installed: str, checkout: str) -> Path:
     return inside if inside.exists() else _PACKAGE.parent / checkout
 
 
+def template_folder(part: str) -> Path:
+    """templates/PART."""
+    return _find("_templates", "templates") / part
+
+
 @cache
 def template_environment() -> jinja2.Environment:
     """Templates substitute and loop only; an undefined name is an error."""

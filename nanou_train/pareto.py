@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -106,7 +106,8 @@ def read_front(path: Path) -> Front:
         schema = stated["schema"]
         if schema != FRONT_SCHEMA:
             raise TrainError(f"{file} has schema {schema}, this version reads {FRONT_SCHEMA}", hint="make it again")
-        return Front(str(stated["name"]), tuple(Point.from_json(point) for point in stated["points"]))
+        points = (Point.from_json(point) for point in stated["points"])
+        return Front(str(stated["name"]), tuple(_in_order(point, stated["boards"]) for point in points))
     except OSError as error:
         raise TrainError(
             f"cannot read {file}: {error.strerror}", hint="`nanou-deploy pareto` makes one from run folders"
@@ -141,6 +142,12 @@ def non_dominated(points: Sequence[Point], objectives: Sequence[Minimized]) -> t
         return any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in values)
 
     return tuple(point for point, own in zip(points, values, strict=True) if not beaten(own))
+
+
+def _in_order(point: Point, boards: Sequence[str]) -> Point:
+    """JSON objects have no order, but the first board is the one that pages and tables begin with."""
+    first = {board: point.costs[board] for board in boards}
+    return replace(point, costs={**first, **point.costs})
 
 
 def _optional(value: Any) -> float | None:

@@ -75,7 +75,7 @@ def build_model(structure: Structure, name: str) -> keras.Model:
 
     Raises TrainError where a pooling does not divide a side, or a width or kernel is impossible.
     """
-    _check(structure, name)
+    check_structure(structure, name)
     import_tensorflow()
     import keras
 
@@ -141,7 +141,8 @@ def _letter(index: int) -> str:
     return "abcdefghijklmnopqrstuvwxyz"[index]
 
 
-def _check(structure: Structure, name: str) -> None:
+def check_structure(structure: Structure, name: str) -> None:
+    """Raise TrainError for what cannot be built; `name` is what the message calls it."""
     levels = structure.levels
     blocks = [block for level in levels for block in (*level.encoder, *level.decoder)] + list(structure.bottleneck)
     if any(block.width < 1 or block.kernel < 1 or block.kernel % 2 == 0 for block in blocks):

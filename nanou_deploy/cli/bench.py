@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     help="With --compare: write the document, breakdown and published figures included.",
 )
 @port_option
+@click.option(
+    "--calibrate",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With one --port: write how long its instructions take, for `fit --calibration`; --model is what it runs.",
+)
 @click.option("--inferences", type=click.IntRange(1), default=20, show_default=True, help="With --port: how many.")
 @timeout_option
 @json_option
@@ -54,6 +60,7 @@ def bench(
     boards: str | None,
     markdown: Path | None,
     ports: tuple[str, ...],
+    calibrate: Path | None,
     inferences: int,
     timeout_s: float,
     as_json: bool,
@@ -66,10 +73,15 @@ def bench(
     """
     from nanou_deploy.pipeline import open_model
 
+    if calibrate is not None and (len(ports) != 1 or len(models) > 1):
+        raise click.UsageError("--calibrate takes one --port, and one --model at most")
     if ports:
-        if is_comparison or breakdown or models or markdown is not None:
-            raise click.UsageError("with --port go --inferences, --per-layer, --timeout and --json alone")
-        return _time_devices(ports, inferences, per_layer, timeout_s, as_json)
+        if is_comparison or breakdown or (models and calibrate is None) or markdown is not None:
+            raise click.UsageError("with --port go --inferences, --per-layer, --timeout, --calibrate and --json alone")
+        times = _time_devices(ports, inferences, per_layer, timeout_s, as_json)
+        if calibrate is not None:
+            _calibrate(times[0], open_model(models[0] if models else None), calibrate)
+        return EXIT_OK
     _check_usage(models, per_layer, is_comparison, boards, markdown)
     opened = [open_model(path) for path in models or (None,)]
     if is_comparison:
@@ -114,13 +126,23 @@ def _measure(
     return EXIT_OK if result.exact else EXIT_MISMATCH
 
 
-def _time_devices(ports: tuple[str, ...], inferences: int, per_layer: bool, timeout_s: float, as_json: bool) -> int:
+def _calibrate(times: DeviceTimes, model: QuantizedModel, path: Path) -> None:
+    from nanou_deploy.timing import calibrate, save_calibration
+
+    found = calibrate(times, model, progress=progress)
+    save_calibration(found, path)
+    progress(f"{path}: {found.us_per_instruction:.5f} us per instruction on {found.board}")
+
+
+def _time_devices(
+    ports: tuple[str, ...], inferences: int, per_layer: bool, timeout_s: float, as_json: bool
+) -> list[DeviceTimes]:
     from nanou_deploy.device_check import bench_devices
 
     results = bench_devices(ports, inferences, per_layer=per_layer, timeout_s=timeout_s, progress=progress)
     if as_json:
         emit_json("bench-device/1", {"devices": [{**as_dict(r), "fps": round(r.fps, 2)} for r in results]})
-        return EXIT_OK
+        return results
     emit_table(
         ("Device", "Model", "Best us", "Mean us", "Worst us", "Inferences/s", "Cycles", "per MAC"),
         (
@@ -140,7 +162,7 @@ def _time_devices(ports: tuple[str, ...], inferences: int, per_layer: bool, time
     )
     for result in results if per_layer else ():
         _print_layers(result)
-    return EXIT_OK
+    return results
 
 
 def _print_layers(result: DeviceTimes) -> None:

@@ -57,6 +57,20 @@ class Size(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks
         return int(float(match[1]) * _SIZE_UNITS[match[2]])
 
 
+class Count(click.ParamType):  # type: ignore[type-arg] # as above
+    """A number of things: 4000000, 4M and 4000k are the same."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([km]?)\s*", str(value).lower().replace(",", ""))
+        if match is None:
+            self.fail(f"{value!r} is no number: write for example 4000000 or 4M", param, ctx)
+        return round(float(match[1]) * {"": 1, "k": 1_000, "m": 1_000_000}[match[2]])
+
+
 class Camera(click.ParamType):  # type: ignore[type-arg] # as above
     """WIDTHxHEIGHT in pixels."""
 

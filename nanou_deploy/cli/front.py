@@ -1,0 +1,179 @@
+"""`pareto` and `fit`: gather networks into a front, and choose one of them for a board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nanou_deploy.cli.options import Count, Size, json_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
+from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
+
+if TYPE_CHECKING:
+    from nanou_deploy.fit import Candidate, Fit
+    from nanou_train.pareto import Front
+
+
+@click.command(short_help="Gather finished runs into a front: pareto.json and pareto.html.")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--board", "boards", multiple=True, default=("rv32-qemu",), show_default=True, help="Again for more.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for pareto.json and .html.")
+@click.option("--data", type=click.Path(path_type=Path), help="The runs' data set, if it is no longer where it was.")
+@json_option
+def pareto(runs: tuple[Path, ...], boards: tuple[str, ...], output: Path, data: Path | None, as_json: bool) -> None:
+    """Make a front of run folders: scores and costs of each, and a page that shows them.
+
+    RUNS are completed runs of `train`, `prune` or `search`; one without model.tflite is quantized first. Runs of one
+    structure count as one network with several seeds. Costs are predicted as by `cost`.
+    """
+    from nanou_deploy.boards import find_board
+    from nanou_deploy.front import PAGE, gather_front
+    from nanou_train.pareto import FRONT
+
+    chosen = [find_board(name) for name in dict.fromkeys(boards)]
+    front = gather_front(runs, chosen, output, data_root=data, progress=progress)
+    if as_json:
+        points = [point.to_json() for point in front.points]
+        emit_json("pareto/1", {"file": output / FRONT, "page": output / PAGE, "boards": front.boards, "points": points})
+        return
+    print_front(front)
+    click.echo(f"{output / FRONT}: {len(front.points)} networks; look at {output / PAGE}")
+
+
+def print_front(front: Front) -> None:
+    """A table of all points, with costs on each board; a star for those that no other beats."""
+    from nanou_train.pareto import non_dominated, objectives_of
+
+    best = {board: non_dominated(front.points, objectives_of(board)) for board in front.boards}
+    columns = ("Network", "Made by", "mIoU val", "int8 test", "Board", "Instructions", "RAM", "Flash", "On the front")
+    emit_table(
+        columns,
+        (
+            (
+                point.name,
+                point.made_by,
+                _percent(point.val_miou),
+                _percent(point.int8_miou),
+                board,
+                f"{point.costs[board].instructions:,}",
+                f"{point.costs[board].ram_bytes:,}",
+                f"{point.costs[board].flash_bytes:,}",
+                "yes" if point in best[board] else "",
+            )
+            for board in front.boards
+            for point in front.points
+        ),
+        right=(2, 3, 5, 6, 7),
+    )
+
+
+@click.command(short_help="Pick the network of a front that fits a board and a goal.")
+@click.argument("front", type=click.Path(path_type=Path))
+@click.option("--board", required=True, metavar="NAME", help="A board that the front has costs for.")
+@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Inferences per second.")
+@click.option("--max-ram", type=Size(), help="Most working RAM, frames not counted: 8192 or 8KB.")
+@click.option("--max-flash", type=Size(), help="Most code and tables. Default: half of the chip's flash.")
+@click.option("--max-instructions", type=Count(), help="Most instructions of one inference: 4000000 or 4M.")
+@click.option("--min-miou", type=click.FloatRange(0, 1), help="Least mIoU, of int8 on the test part where measured.")
+@click.option("--calibration", type=click.Path(path_type=Path), help="File of `bench --port --calibrate`, for ms.")
+@click.option(
+    "--cycles-per-instruction",
+    type=click.FloatRange(0, min_open=True),
+    help="Without --calibration: what --fps is turned into instructions by. Default: 2, an assumption.",
+)
+@json_option
+def fit(
+    front: Path,
+    board: str,
+    calibration: Path | None,
+    max_ram: int | None,
+    max_flash: int | None,
+    as_json: bool,
+    **goal: Any,
+) -> int:
+    """Pick the best network of FRONT, a pareto.json or its folder, that a board can run within a goal.
+
+    Best is the highest validation mIoU. Says why, what comes next, and the command that builds it. Exit code 1 where
+    none fits, with what would be needed. Milliseconds are told only by a calibration measured on the board itself.
+    """
+    from nanou_deploy.boards import find_board
+    from nanou_deploy.fit import Goal, find_fit
+    from nanou_deploy.timing import load_calibration
+    from nanou_train.pareto import read_front
+
+    measured = load_calibration(calibration) if calibration else None
+    wanted = Goal(max_ram_bytes=max_ram, max_flash_bytes=max_flash, **goal)
+    folder = front if front.is_dir() else front.parent
+    found = find_fit(read_front(front), find_board(board), wanted, measured, folder=folder)
+    if as_json:
+        emit_json("fit/1", _as_json(found, folder))
+    else:
+        _print(found, folder)
+    return EXIT_OK if found.chosen else EXIT_ERROR
+
+
+def _as_json(found: Fit, folder: Path) -> dict[str, Any]:
+    def plain(candidate: Candidate | None) -> dict[str, Any] | None:
+        if candidate is None:
+            return None
+        return {**as_dict(candidate), "point": candidate.point.to_json(), "command": _command(found, folder, candidate)}
+
+    return {
+        "budget": found.budget,
+        "chosen": plain(found.chosen),
+        "runner_up": plain(found.runner_up),
+        "needed": found.needed,
+        "candidates": [
+            {"name": one.point.name, "cost": one.cost, "violations": one.violations} for one in found.candidates
+        ],
+    }
+
+
+def _print(found: Fit, folder: Path) -> None:
+    click.secho(f"{found.budget.board}", bold=True)
+    for reason in found.budget.reasons:
+        click.echo(f"  {reason}")
+    columns = ["Network", "mIoU val", "int8 test", "Instructions", "RAM", "Flash"]
+    if found.budget.cycles:
+        columns.append("may take, cycles each")
+    if found.budget.us_per_instruction:
+        columns.append("ms")
+    emit_table((*columns, "Verdict"), (_row(one, found) for one in found.candidates), right=range(1, len(columns)))
+    if chosen := found.chosen:
+        click.echo(f"chosen: {chosen.point.name}, the highest validation mIoU of those that fit")
+        if other := found.runner_up:
+            less = 100 * (chosen.point.miou - other.point.miou)
+            click.echo(
+                f"runner-up: {other.point.name}, {less:.1f} points less, for "
+                f"{100 * other.cost.instructions / chosen.cost.instructions:.0f} % of its instructions"
+            )
+        click.echo(f"next: {_command(found, folder, chosen)}")
+    else:
+        click.secho("none fits", fg="yellow")
+        for words in found.needed:
+            click.echo(f"  {words}")
+
+
+def _row(one: Candidate, found: Fit) -> list[str]:
+    cells = [one.point.name, _percent(one.point.val_miou), _percent(one.point.int8_miou)]
+    cells += [f"{number:,}" for number in (one.cost.instructions, one.cost.ram_bytes, one.cost.flash_bytes)]
+    if found.budget.cycles:
+        cells.append(f"{one.affordable_cycles_per_instruction or 0:.2f}")
+    if found.budget.us_per_instruction:
+        cells.append(f"{one.ms or 0:.1f}")
+    verdict = "chosen" if one is found.chosen else "; ".join(one.violations) or "fits"
+    return [*cells, verdict]
+
+
+def _command(found: Fit, folder: Path, candidate: Candidate) -> str:
+    from nanou_deploy.boards import find_board
+
+    run = (folder / candidate.point.run).as_posix()
+    verb = "generate" if find_board(found.budget.board).kind == "library" else "build"
+    return f"nanou-deploy {verb} --board {found.budget.board} --model {run}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"

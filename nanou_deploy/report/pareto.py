@@ -1,0 +1,135 @@
+"""Front -> HTML: a page that needs nothing beside it, and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import codegen
+from codegen.cost import Cost
+from codegen.resources import template_environment
+from nanou_deploy.report.page import Figure
+from nanou_deploy.report.scatter import Sample, Scatter, scatter, short
+from nanou_deploy.report.tables import MISSING, Cell, Table
+from nanou_train.pareto import Front, Point, non_dominated
+from nanou_train.structure import Block, Structure
+
+_MADE_BY = {"prune": "s0", "search": "s1", "train": "s2"}
+_COSTS: tuple[tuple[str, str, Callable[[Cost], int]], ...] = (
+    ("instructions", "instructions per inference", lambda cost: cost.instructions),
+    ("ram", "working RAM, bytes", lambda cost: cost.ram_bytes),
+    ("flash", "code and tables, bytes", lambda cost: cost.flash_bytes),
+)
+
+
+def render_front(front: Front) -> str:
+    """One self-contained HTML document. The same front always gives the same bytes."""
+    makers = [maker for maker in _MADE_BY if any(point.made_by == maker for point in front.points)]
+    return (
+        template_environment()
+        .get_template("report/pareto.html.j2")
+        .render(
+            name=front.name,
+            subtitle=f"{len(front.points)} networks · {', '.join(front.boards) or 'no board'}",
+            figures=tuple(_figures(front)),
+            charts=tuple(_charts(front)),
+            makers=tuple((maker, _MADE_BY[maker]) for maker in makers),
+            table=_table(front),
+            generator=f"nanou-deploy {codegen.__version__}",
+        )
+    )
+
+
+def describe_structure(structure: Structure) -> str:
+    """60x80x3: 4 8, pool 2x2, ... in one line; what follows the bottleneck is the way up."""
+
+    def blocks(found: Sequence[Block]) -> str:
+        return " ".join(f"{b.width}" + (f"k{b.kernel}" if b.kernel != 3 else "") for b in found) or MISSING
+
+    def pool(size: tuple[int, int]) -> str:
+        return f"↓{size[0]}" if size[0] == size[1] else f"↓{size[0]}x{size[1]}"
+
+    down = "".join(f"{blocks(level.encoder)} {pool(level.pool)} " for level in structure.levels)
+    up = "".join(f" ↑{'+' * level.skip} {blocks(level.decoder)}" for level in structure.levels[::-1])
+    return f"{'x'.join(map(str, structure.input_shape))}: {down}{blocks(structure.bottleneck)}{up}"
+
+
+def _figures(front: Front) -> Iterator[Figure]:
+    if not front.points:
+        return
+    best = max(front.points, key=lambda point: point.miou)
+    yield Figure("best mIoU", _percent(best.miou), "%", f"{best.name}, validation{_int8(best)}")
+    for board in front.boards[:1]:
+        small = min(front.points, key=lambda point: point.costs[board].instructions)
+        most, least = best.costs[board].instructions, small.costs[board].instructions
+        yield Figure("its instructions", short(most), "", f"on {board}")
+        note = f"{small.name}: {100 * least / most:.0f} % of that, mIoU {_percent(small.miou)} %{_int8(small)}"
+        yield Figure("fewest instructions", short(least), "", note)
+        small = min(front.points, key=lambda point: point.costs[board].ram_bytes)
+        yield Figure("least working RAM", f"{small.costs[board].ram_bytes / 1000:.1f}", "KB", small.name)
+
+
+def _int8(point: Point) -> str:
+    return "" if point.int8_miou is None else f"; int8 on the test part {_percent(point.int8_miou)} %"
+
+
+def _charts(front: Front) -> Iterator[Scatter]:
+    for index, board in enumerate(front.boards):
+        for slug, label, cost_of in _COSTS if index == 0 else _COSTS[:1]:
+            yield _chart(front, board, slug, label, cost_of)
+
+
+def _chart(front: Front, board: str, slug: str, label: str, cost_of: Callable[[Cost], int]) -> Scatter:
+    def cost(point: Point) -> int:
+        return cost_of(point.costs[board])
+
+    best = {id(point) for point in non_dominated(front.points, (cost, lambda point: -point.miou))}
+    samples = [
+        Sample(
+            cost(point),
+            point.miou,
+            _MADE_BY[point.made_by] + (" front" if id(point) in best else ""),
+            point.name,
+            f"{point.name}: mIoU {_percent(point.miou)} %{_int8(point)}; {cost(point):,} {label}",
+            id(point) in best,
+        )
+        for point in front.points
+    ]
+    title = f"mIoU and {label.partition(',')[0]}, {board}"
+    return scatter(f"{slug}_{board}", title, (label, "validation mIoU, %"), samples)
+
+
+def _table(front: Front) -> Table:
+    costs = [(board, kind) for board in front.boards for kind in ("instructions", "RAM", "flash")]
+    columns = (
+        Cell("network"),
+        Cell("made by"),
+        *(Cell(text, "n") for text in ("mIoU val", "int8 test", "float test", "seeds", "parameters", "MACs")),
+        *(Cell(f"{kind} {board}", "n") for board, kind in costs),
+        Cell("structure"),
+    )
+    note = (
+        "mIoU in percent; RAM is working memory without the two frames, flash is code and tables, both in bytes and "
+        "exact; instructions are estimates. Structure: widths of blocks, k5 for a 5x5 window, ↓ pools, ↑ upsamples, "
+        "+ joins the skip connection. Click on a column to sort by it."
+    )
+    return Table("networks", "Networks", note, columns, tuple(_row(point, front.boards) for point in front.points))
+
+
+def _row(point: Point, boards: Sequence[str]) -> tuple[Cell, ...]:
+    scores = (point.val_miou, point.int8_miou, point.float_miou)
+    numbers: list[Any] = [len(point.seeds), point.parameters, point.macs]
+    for board in boards:
+        cost = point.costs[board]
+        numbers += [cost.instructions, cost.ram_bytes, cost.flash_bytes]
+    return (
+        Cell(point.name),
+        Cell(point.made_by),
+        *(Cell(MISSING if score is None else _percent(score), "n") for score in scores),
+        *(Cell(f"{number:,}", "n") for number in numbers),
+        Cell(describe_structure(point.structure), "code"),
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
