@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codegen import resources
 from codegen.compile import Compiled
-from codegen.cost import Cost
+from codegen.cost import Cost, Limits
 from codegen.estimate import Estimate, estimate, instruction_costs
 from codegen.model import QuantizedModel
 from codegen.objective import DEFAULT_OBJECTIVE, Objective
@@ -53,6 +53,23 @@ def cost_of_structure(structure: Structure, board: Board, objective: Objective =
     from nanou_train.stand_in import stand_in_model
 
     return cost_of(stand_in_model(structure), board, objective)
+
+
+def structure_violations(
+    structure: Structure, board: Board, limits: Limits, objective: Objective = DEFAULT_OBJECTIVE
+) -> tuple[str, ...]:
+    """Which limits an untrained network breaks, in words. Raises as `cost_of`.
+
+    The board's compiler is called only where working memory and instructions leave it a chance, and flash is limited.
+    """
+    from nanou_train.stand_in import stand_in_model
+
+    model = stand_in_model(structure)
+    compiled = compile_for(model, board, objective)
+    plan, instructions = compiled.plan, estimate_for(compiled, board).instructions
+    planned = Cost(board.name, plan.macs, instructions, plan.working_bytes, plan.io_bytes, plan.rows_arena_bytes, 0, 0)
+    broken = replace(limits, max_flash_bytes=None).violations(planned)
+    return broken if broken or limits.max_flash_bytes is None else limits.violations(cost_of(model, board, objective))
 
 
 def cost_of_compiled(compiled: Compiled, board: Board) -> Cost:

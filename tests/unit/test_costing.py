@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from codegen.cost import Cost
+from codegen.cost import Cost, Limits
 from codegen.errors import UnsupportedError
 from codegen.objective import Objective
 from nanou_deploy import costing
 from nanou_deploy.boards import BOARDS, find_board
+from nanou_deploy.build import LibrarySize
 from nanou_deploy.cost_check import CostCheck, check_cost, open_models
-from nanou_deploy.costing import cache_folder, cost_of, cost_of_structure, estimation_board
+from nanou_deploy.costing import cache_folder, cost_of, cost_of_structure, estimation_board, structure_violations
 from nanou_deploy.errors import DeployError
-from nanou_deploy.pipeline import open_model
+from nanou_deploy.pipeline import BenchResult, open_model
 from nanou_train.stand_in import stand_in_model
 from nanou_train.structure import Block, Level, Structure
 
@@ -56,17 +57,16 @@ def test_bytes_are_those_that_bench_measures(
     assert check.predicted.board == board
 
 
-def test_differences_are_said_in_words(require_tool: Callable[..., str]) -> None:
-    for tool in ("gcc", "riscv64-unknown-elf-gcc", "qemu-system-riscv32"):
-        require_tool(tool)
-    check = check_cost(
-        "small", stand_in_model(SMALL), find_board("rv32-qemu"), Objective(), measure=True, progress=silent
+def test_differences_are_said_in_words() -> None:
+    predicted = Cost("rv32-qemu", 100, 1050, 800, 400, 600, 3000, 2000)
+    measured = BenchResult("rv32-qemu", "aot", "ab", 100, 1000, 10.0, 800, 400, 200, 3000, 2000, True, "gcc", ())
+    close = CostCheck("small", predicted, measured)
+    assert (close.error_percent, close.differences) == (5.0, ())
+    wrong = replace(predicted, ram_bytes=1, instructions=1051)
+    assert CostCheck("small", wrong, measured).differences == (
+        "small on rv32-qemu: working RAM: 1 bytes predicted, 800 measured",
+        "small on rv32-qemu: instructions: +5.10 %, more than 5 %",
     )
-    wrong = replace(check.predicted, ram_bytes=1, instructions=check.predicted.instructions * 2)
-    found = CostCheck("small", wrong, check.measured).differences
-    assert len(found) == 2
-    assert "working RAM: 1 bytes predicted" in found[0]
-    assert "more than 5 %" in found[1]
 
 
 def test_a_cost_is_found_once(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
@@ -92,6 +92,23 @@ def test_a_cost_is_found_once(monkeypatch: pytest.MonkeyPatch, own_cache: Path) 
     assert cache_folder() is None
     cost_of_structure(SMALL, board)
     assert len(calls) == 5
+
+
+def test_limits_that_are_broken_without_the_compiler_spare_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    board, calls = find_board("rv32-qemu"), []
+
+    def measured(compiled: object, board: object) -> LibrarySize:
+        calls.append(board)
+        return LibrarySize(6000, 4000)
+
+    monkeypatch.setattr(costing, "measure_size", measured)
+    assert "working RAM" in structure_violations(SMALL, board, Limits(10, None, 10))[0]
+    assert "instructions" in structure_violations(SMALL, board, Limits(None, 10, 10))[0]
+    assert structure_violations(SMALL, board, Limits(1 << 20, 1 << 30, None)) == ()
+    assert calls == []
+    assert "code and tables 10,000 bytes" in structure_violations(SMALL, board, Limits(None, None, 9999))[0]
+    assert structure_violations(SMALL, board, Limits(None, None, 10_000)) == ()
+    assert len(calls) == 1  # the second time it is remembered
 
 
 def test_kernels_that_were_never_measured_are_refused() -> None:
