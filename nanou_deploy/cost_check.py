@@ -76,7 +76,7 @@ def open_models(path: Path | None) -> Iterator[tuple[str, QuantizedModel]]:
 
     if path is None or not (path.name == FRONT or (path / FRONT).is_file()):
         model = open_model(path)
-        yield (path.name if path is not None else model.name), model
+        yield _name(path) if path is not None else model.name, model
         return
     folder = path if path.is_dir() else path.parent
     points = read_front(path).points
@@ -84,3 +84,8 @@ def open_models(path: Path | None) -> Iterator[tuple[str, QuantizedModel]]:
         raise DeployError(f"{path} is a front without points", hint="make one with `nanou-deploy pareto`")
     for point in points:
         yield point.name, open_model(folder / point.run)
+
+
+def _name(path: Path) -> str:
+    """A run's model is called like the run."""
+    return path.resolve().parent.name if path.name == "model.tflite" else path.name
