@@ -23,6 +23,7 @@ from nanou_train.pareto import FRONT, Front, MadeBy, Point, read_front, write_fr
 from nanou_train.structure import structure_of
 
 PAGE = "pareto.html"
+_PRUNED = "pruning.json"  # what `prune` leaves beside a run's other files
 
 
 def gather_front(
@@ -66,7 +67,7 @@ def point_of(folder: Path, boards: Sequence[Board], base: Path, *, data_root: Pa
     model = _quantized(folder, data_root)
     costs = {board.name: cost_of(model, board) for board in boards}
     scores: dict[str, Any] = dict(model.provenance.get("metrics", {}))
-    made_by = manifest.get("made_by", "train")
+    made_by = manifest.get("made_by", "prune" if (folder / _PRUNED).is_file() else "train")
     return Point(
         folder.name,
         Path(_relative(folder, base)).as_posix(),
