@@ -7,6 +7,7 @@ instruction takes is an assumption that the user makes, or the stated default.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,11 @@ def find_fit(
     candidates = tuple(_candidate(point, budget, goal) for point in ranked)
     needed = () if any(not one.violations for one in candidates) else tuple(_needed(candidates, budget, goal, folder))
     return Fit(budget, candidates, needed)
+
+
+def run_folder(folder: Path, point: Point) -> Path:
+    """Where a point of the front in `folder` lies, without detours."""
+    return Path(os.path.normpath(folder / point.run))
 
 
 def score(point: Point) -> tuple[float, str]:
@@ -205,7 +211,7 @@ def _needed(candidates: Sequence[Candidate], budget: Budget, goal: Goal, folder:
     if limits.max_instructions is not None:
         least = min(candidates, key=lambda one: one.cost.instructions)
         ratio = limits.max_instructions / least.cost.instructions
-        run = (folder / least.point.run).as_posix()
+        run = run_folder(folder, least.point).as_posix()
         if ratio < 1:
             words.append(
                 f"no network of the front has {limits.max_instructions:,} instructions or fewer: look for one of "

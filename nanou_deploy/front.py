@@ -36,9 +36,10 @@ def gather_front(
 ) -> Front:
     """Make a front of finished runs in the folder `output`, and write it; every run is a point, beaten or not.
 
-    Runs of the same structure are one point: scores are their means, and the folder, with its costs, is that of the
-    best on the validation part. A run without model.tflite is quantized first. Raises TrainError for what is no
-    completed run, CodegenError, DeployError or ToolMissing where one cannot be quantized or its cost not be found.
+    Runs of the same structure and configuration are one point: scores are their means, and the folder, with its costs,
+    is that of the best on the validation part. A run without model.tflite is quantized first. Raises TrainError for
+    what is no completed run, CodegenError, DeployError or ToolMissing where one cannot be quantized or its cost not be
+    found.
     """
     if not runs:
         raise DeployError("a front needs at least one run", hint="name run folders that `nanou-deploy train` made")
@@ -46,7 +47,7 @@ def gather_front(
     for folder in runs:
         progress(f"{folder}: scores and costs")
         point = point_of(folder, boards, output, data_root=data_root)
-        alike[json.dumps([point.structure.to_json(), point.made_by])].append(point)
+        alike[_recipe(folder, point)].append(point)
     points = [_mean(same) for same in alike.values()]
     points.sort(key=lambda point: point.macs)
     return save_front(output, _distinct(points))
@@ -81,6 +82,14 @@ def point_of(folder: Path, boards: Sequence[Board], base: Path, *, data_root: Pa
         cast(MadeBy, made_by if made_by in get_args(MadeBy) else "train"),
         (int(manifest["seed"]),),
     )
+
+
+def _recipe(folder: Path, point: Point) -> str:
+    """What runs that differ in their seed alone have in common."""
+    configuration = dict(run.read_manifest(folder)["configuration"])
+    for key in ("teacher_weights", "start_from"):  # of each seed its own
+        configuration.pop(key, None)
+    return json.dumps([point.structure.to_json(), point.made_by, configuration], sort_keys=True, default=str)
 
 
 def _quantized(folder: Path, data_root: Path | None) -> QuantizedModel:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def pareto(runs: tuple[Path, ...], boards: tuple[str, ...], output: Path, data: Path | None, as_json: bool) -> None:
     """Make a front of run folders: scores and costs of each, and a page that shows them.
 
-    RUNS are completed runs of `train`, `prune` or `search`; one without model.tflite is quantized first. Runs of one
-    structure count as one network with several seeds. Costs are predicted as by `cost`.
+    RUNS are completed runs of `train`, `prune` or `search`; one without model.tflite is quantized first. Runs that
+    differ in their seed alone count as one network. Costs are predicted as by `cost`.
     """
     from nanou_deploy.boards import find_board
     from nanou_deploy.front import PAGE, gather_front
@@ -169,8 +169,9 @@ def _row(one: Candidate, found: Fit) -> list[str]:
 
 def _command(found: Fit, folder: Path, candidate: Candidate) -> str:
     from nanou_deploy.boards import find_board
+    from nanou_deploy.fit import run_folder
 
-    run = (folder / candidate.point.run).as_posix()
+    run = run_folder(folder, candidate.point).as_posix()
     verb = "generate" if find_board(found.budget.board).kind == "library" else "build"
     return f"nanou-deploy {verb} --board {found.budget.board} --model {run}"
 

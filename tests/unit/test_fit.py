@@ -11,11 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from codegen.cost import Cost
+from nanou_deploy import timing
 from nanou_deploy.boards import find_board
 from nanou_deploy.cli.front import fit
 from nanou_deploy.cli.output import fail
+from nanou_deploy.device.messages import DeviceBench, DeviceInfo, TensorInfo
+from nanou_deploy.device_check import DeviceTimes
 from nanou_deploy.errors import DeployError
 from nanou_deploy.fit import ASSUMED_CYCLES_PER_INSTRUCTION, Goal, find_fit, make_budget
+from nanou_deploy.pipeline import BenchResult, open_model
 from nanou_deploy.timing import Calibration, load_calibration, save_calibration
 from nanou_train.pareto import Front, Point, write_front
 from nanou_train.structure import Block, Level, Structure
@@ -128,6 +132,26 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
         load_calibration(tmp_path / "absent.json")
     with pytest.raises(DeployError, match="cannot write"):
         save_calibration(measured, tmp_path / "absent" / "c3.json")
+
+
+def device_times(model_sha256: str) -> DeviceTimes:
+    frame = TensorInfo(1, 1, 1, 1.0, 0)
+    info = DeviceInfo(
+        1, 1, "esp32c3", "aot", "m", model_sha256, frame, frame, 0, 1, 1, 1, "build", "power", "passed",
+        False, True, False, 0, 0, 0, 0, 0, 0, 0,
+    )  # fmt: skip
+    return DeviceTimes("port", info, DeviceBench(20, 69_000, 70_000.0, 71_000, 11_200_000, 11_300_000.0))
+
+
+def test_a_device_calibrates_with_the_model_that_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, said = open_model(None), list[str]()
+    counted = BenchResult("rv32-qemu", "aot", model.sha256, 1, 7_000_000, 1.0, 1, 1, 1, 1, 1, True, "gcc", ())
+    monkeypatch.setattr(timing, "bench", lambda model, board, progress: counted)
+    found = timing.calibrate(device_times(model.sha256), model, progress=said.append)
+    assert found == Calibration("esp32c3", model.sha256, 7_000_000, 70_000.0, 11_200_000, "build")
+    assert found.cycles_per_instruction == pytest.approx(1.6)
+    with pytest.raises(DeployError, match="the device runs the model abab"):
+        timing.calibrate(device_times("ab" * 32), model, progress=said.append)
 
 
 @pytest.fixture
