@@ -75,14 +75,16 @@ def test_sums_equal_the_instruction_count(board: str, need_board: NeedBoard, tmp
     assert 0 < costs[-1].instructions < 5 * len(compiled.plan.schedule)  # a few for each input row
 
     # What the kernels must do at least: one multiply per MAC, or one for two where the core has such; one high multiply
-    # for each output.
+    # for each output, or on Armv6-M, which has none, a few ordinary ones.
+    has_high = find_board(board).isa != "armv6-m"
     for stage, cost in zip(compiled.program.stages, costs, strict=False):
         rows, classes = compiled.program.rows[stage.output], cost.classes
         output_bytes = rows.count * rows.size_bytes
         assert output_bytes / 4 <= classes["store"]
         if stage.macs and "_upsampled" not in stage.kernel.template:
-            assert 0.4 * stage.macs < classes["multiply"] < 1.5 * stage.macs
-        if stage.macs:
+            most = 1.5 * stage.macs + (0 if has_high else 6 * output_bytes)
+            assert 0.4 * stage.macs < classes["multiply"] < most
+        if stage.macs and has_high:
             assert output_bytes <= classes["multiply_high_clamp"] < 5 * output_bytes
 
 
