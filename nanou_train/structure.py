@@ -83,7 +83,7 @@ def build_model(structure: Structure, name: str) -> keras.Model:
 
     def chain(x: Any, blocks: tuple[Block, ...], prefix: str) -> Any:
         for index, one in enumerate(blocks):
-            x = block(x, one, f"{prefix}{_letter(index)}")
+            x = block(x, one, f"{prefix}{block_letter(index)}")
         return x
 
     inputs = x = keras.Input(structure.input_shape, name="image")
@@ -113,8 +113,8 @@ def structure_of(model: keras.Model) -> Structure:
 
     def blocks(prefix: str) -> tuple[Block, ...]:
         found: list[Block] = []
-        while spatial := layers.get(f"{prefix}{_letter(len(found))}{'_conv' if plain else '_dw'}"):
-            last = spatial if plain else layers[f"{prefix}{_letter(len(found))}_pw"]
+        while spatial := layers.get(f"{prefix}{block_letter(len(found))}{'_conv' if plain else '_dw'}"):
+            last = spatial if plain else layers[f"{prefix}{block_letter(len(found))}_pw"]
             found.append(Block(int(last.filters), int(spatial.kernel_size[0])))
         return tuple(found)
 
@@ -137,7 +137,8 @@ def structure_of(model: keras.Model) -> Structure:
     )
 
 
-def _letter(index: int) -> str:
+def block_letter(index: int) -> str:
+    """How the blocks of one chain are told apart in layer names: a, b, ..."""
     return "abcdefghijklmnopqrstuvwxyz"[index]
 
 
