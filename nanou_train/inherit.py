@@ -7,23 +7,20 @@ identity. Fewer channels are those of highest importance. Poolings and input siz
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from nanou_train.errors import TrainError
+from nanou_train.importance import Importance
 from nanou_train.rebuild import NEW, Channels, Origin, StandIn, rebuild
 from nanou_train.structure import Block, Structure, block_letter, structure_of
 from nanou_train.wiring import producer_layer
 
 if TYPE_CHECKING:
     import keras
-
-Importance = Mapping[str, npt.NDArray[np.float64]]
-"""Scores (C,) by the name of the layer that makes the channels; the higher, the more is lost without it."""
 
 
 def inherit(parent: keras.Model, structure: Structure, importance: Importance) -> keras.Model:

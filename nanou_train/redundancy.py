@@ -50,14 +50,17 @@ def compute_layer_redundancy(activations: npt.ArrayLike | Any, eps: float = 1e-6
         return LayerRedundancy(redundancy_score=1.0, condition_number=1 / eps, rank=0, num_channels=channels)
     relative = np.sqrt(power / largest)
     return LayerRedundancy(
-        redundancy_score=float(np.clip(1.0 - _effective_rank(power) / channels, 0.0, 1.0)),
+        redundancy_score=float(np.clip(1.0 - effective_rank(power) / channels, 0.0, 1.0)),
         condition_number=float(1.0 / max(relative[0], eps)),
         rank=int(np.count_nonzero(relative > eps)),
         num_channels=channels,
     )
 
 
-def _effective_rank(power: Float) -> float:
+def effective_rank(power: Float) -> float:
+    """The exponential of the entropy of eigenvalues `power` (C,) as shares of their sum: 1..C; 0 where all are 0."""
+    if not power.any():
+        return 0.0
     shares = power[power > 0] / power.sum()
     return float(np.exp(-np.sum(shares * np.log(shares))))
 

@@ -72,7 +72,7 @@ def train_model(
         config = load_experiment(Path(config_path), experiment_name, given)
         folder = config.output_dir / (run_name or experiment_name)
         root, report = Path(data_root) if data_root else None, progress or _silent
-        train = partial(_train_experiment, name=experiment_name, data_root=root, dataset=dataset, seed=seed)
+        train = partial(train_experiment, name=experiment_name, data_root=root, dataset=dataset, seed=seed)
         if config.sweep:
             return _train_sweep(config, folder, train, report)
         return train(config, folder=folder, progress=report)
@@ -99,7 +99,7 @@ def _train_sweep(
     return {**_completed(path, run.read_manifest(path)["metrics"]), "experiment_dir": folder}
 
 
-def _train_experiment(
+def train_experiment(
     config: ExperimentConfig,
     *,
     name: str,
@@ -109,8 +109,12 @@ def _train_experiment(
     seed: int,
     progress: Progress,
     reuse: bool = False,
+    notes: Mapping[str, Any] | None = None,
 ) -> TrainResult:
-    """One run; with `reuse` a completed one of the very same description is taken as it is."""
+    """One run; with `reuse` a completed one of the very same description is taken as it is.
+
+    `notes` are part of that description and of the manifest; JSON types only. Raises TrainError.
+    """
     import_tensorflow()
     import keras
     import tensorflow as tf
@@ -118,7 +122,7 @@ def _train_experiment(
     grow_gpu_memory()
     chief = is_chief(find_strategy(config.strategy))  # before TensorFlow's first operation
     contract, dataset = load_training_data(config, data_root, dataset, seed=seed, progress=progress)
-    facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name}
+    facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name, **(notes or {})}
     if reuse and (metrics := run.completed_metrics(folder, facts)) is not None:
         return _held_to_constraints(config, _completed(folder, metrics), dataset)
     if chief:

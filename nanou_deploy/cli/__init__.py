@@ -17,6 +17,7 @@ _COMMANDS = {  # in the order of a first project; the value is the module that d
     "train": "train",
     "experiment": "experiment",
     "evaluate": "evaluate",
+    "prune": "prune",
     "quantize": "train",
     "inspect": "inspect",
     "generate": "generate",

@@ -1,0 +1,111 @@
+"""`prune`: a run's network with fewer channels, distilled again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nanou_deploy.cli.options import json_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table
+from nanou_deploy.cli.train import print_metrics, training_progress
+
+if TYPE_CHECKING:
+    from nanou_train.prune_run import Round
+
+CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
+
+
+@click.command(short_help="Remove channels from a run's network and distil it again.")
+@click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="A completed run's folder.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of the new run. Not needed with --dry-run.")
+@click.option(
+    "--to",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="The share of the cost that is left.",
+)
+@click.option("--criterion", type=click.Choice(CRITERIA), help="How channels are scored. Default: redundancy.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Cuts, each followed by training.")
+@click.option("--epochs", type=click.IntRange(1), help="Of each round but the last. Default: a tenth of the run's.")
+@click.option("--final-epochs", type=click.IntRange(1), help="Of the last round. Default: half of the run's.")
+@click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--dry-run", is_flag=True, help="Show one cut without training, and write nothing.")
+@json_option
+def prune(
+    run_folder: Path,
+    output: Path | None,
+    to: float,
+    criterion: str | None,
+    rounds: int,
+    epochs: int | None,
+    final_epochs: int | None,
+    data: Path | None,
+    seed: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Narrow the network of a completed run to a share of its multiply-accumulates, and distil it again.
+
+    What it leaves is a run like any other: quantize, build and train --from take it. The same command goes on where it
+    was interrupted.
+    """
+    from nanou_train.prune_run import DEFAULT_CRITERION, PruneSettings, open_source, preview_cut, prune_run
+
+    if output is None and not dry_run:
+        raise click.UsageError("Missing option '--output' (or --dry-run).")
+    chosen: object = criterion or DEFAULT_CRITERION
+    settings = PruneSettings(to, chosen, rounds, epochs, final_epochs, seed=seed)  # type: ignore[arg-type]
+    if output is None or dry_run:
+        found = preview_cut(open_source(run_folder, data_root=data), settings)
+        if as_json:
+            emit_json("prune/1", {"output": None, "settings": settings, "rounds": [as_dict(found)]})
+        else:
+            print_cuts([found])
+        return
+    with training_progress() as progress:
+        result = prune_run(run_folder, output, settings, data_root=data, progress=progress)
+    if as_json:
+        pruned = {"output": output, "settings": settings, "rounds": [as_dict(one) for one in result.rounds]}
+        emit_json("prune/1", {**pruned, "final_metrics": result.metrics})
+        return
+    print_cuts(result.rounds)
+    print_metrics(result.metrics)
+    click.echo(f"next: nanou-deploy quantize --run {output}")
+
+
+def print_cuts(rounds: Sequence[Round]) -> None:
+    """Channels and cost of each layer from the first to the last round, then what each round did to mIoU."""
+    from nanou_train.wiring import producer_layer, readers
+
+    first, last = rounds[0].before, rounds[-1].after
+    rows = [
+        (
+            producer_layer(first, one.name) if one.name in rounds[0].ranks else one.name,
+            f"{one.width}",
+            f"{other.width}",
+            f"{rounds[0].ranks[one.name]:.1f}" if one.name in rounds[0].ranks else "-",
+            f"{one.macs:,}",
+            f"{other.macs:,}",
+        )
+        for one, other in zip(readers(first), readers(last), strict=True)
+    ]
+    columns = ("Layer", "Channels", "Left", "Effective rank", "MACs", "Left")
+    emit_table(columns, rows, right=range(1, 6))
+    steps = (
+        (
+            number,
+            f"{one.cost_before:,.0f}",
+            f"{one.cost_after:,.0f}",
+            f"{one.cost_after / rounds[0].cost_before:.1%}",
+            *(f"{100 * miou:.1f}" if miou is not None else "-" for miou in (one.miou_before, one.miou_cut)),
+            "-" if one.miou_trained is None else f"{100 * one.miou_trained:.1f}",
+        )
+        for number, one in enumerate(rounds, start=1)
+    )
+    heads = ("Round", "Cost", "Left", "Of all", "Validation mIoU %", "After the cut", "Distilled again")
+    emit_table(heads, steps, right=range(7))

@@ -1,0 +1,90 @@
+"""Which layers give channels so that a network costs less: least importance lost per cost saved, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nanou_train.errors import TrainError
+from nanou_train.importance import Importance
+from nanou_train.prune import with_widths
+from nanou_train.structure import Structure
+from nanou_train.wiring import LOGITS, producer_layer, readers, structure_macs
+
+CostFunction = Callable[[Structure], float]
+FLOOR = 2
+STEPS = (1, 2, 4)  # how many channels may go at once: some widths are cheaper per channel than the next smaller one
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What to keep, by block, and what the network costs before and after."""
+
+    keep: Mapping[str, tuple[int, ...]]
+    structure: Structure
+    cost_before: float
+    cost_after: float
+
+
+def plan_cut(
+    structure: Structure,
+    importance: Importance,
+    target_cost: float,
+    cost: CostFunction = structure_macs,
+    *,
+    floor: int = FLOOR,
+) -> Cut:
+    """Remove channels until `cost` is at most `target_cost`.
+
+    Of all layers, and of one, two or four of a layer's least important channels at once, those go that lose the least
+    importance for what they save; what a channel costs is counted in all layers that see it. At least `floor` channels
+    stay in each layer, or all where there are fewer. What a step saves is asked of `cost` anew only where a width
+    nearby has changed. Raises TrainError where the target cannot be reached.
+    """
+    saving = _Saving(structure, cost)
+    widths = {one.name: one.width for one in readers(structure) if one.name != LOGITS}
+    ascending = {name: np.sort(importance[producer_layer(structure, name)]) for name in widths}
+    before = current = cost(structure)
+    while current > target_cost:
+        options = []
+        for name, width in widths.items():
+            gone = len(ascending[name]) - width
+            for step in STEPS:
+                if width - step >= floor and (saved := saving.of(widths, name, step)) > 0:
+                    options.append((float(ascending[name][gone : gone + step].sum()) / saved, name, step))
+        if not options:
+            raise TrainError(
+                f"at {current / before:.1%} of the cost no channel is left to remove; asked: {target_cost / before:.1%}",
+                hint="ask for less, or begin with fewer levels",
+            )
+        _, name, step = min(options)
+        widths[name] -= step
+        current = cost(with_widths(structure, widths))
+    keep = {}
+    for name, width in widths.items():
+        order = np.argsort(-importance[producer_layer(structure, name)], kind="stable")
+        keep[name] = tuple(sorted(order[:width].tolist()))
+    return Cut(keep, with_widths(structure, widths), before, current)
+
+
+class _Saving:
+    """What narrower layers save, remembered for as long as the widths around them stay."""
+
+    def __init__(self, structure: Structure, cost: CostFunction) -> None:
+        self.structure, self.cost = structure, cost
+        self.near: dict[str, list[str]] = {}
+        self.known: dict[tuple[object, ...], float] = {}
+        producers = {one.name: [slot.producer for slot in one.slots] for one in readers(structure)}
+        for name, own in producers.items():
+            behind = [other for other, read in producers.items() if name in read]
+            beside = [one for other in behind for one in producers[other]]
+            self.near[name] = sorted({name, *own, *behind, *beside})
+
+    def of(self, widths: Mapping[str, int], name: str, step: int) -> float:
+        key = (name, step, *(widths.get(one, 0) for one in self.near[name]))
+        if key not in self.known:
+            full = with_widths(self.structure, widths)
+            self.known[key] = self.cost(full) - self.cost(with_widths(full, {name: widths[name] - step}))
+        return self.known[key]
