@@ -56,17 +56,41 @@ def plan_cut(
                     options.append((float(ascending[name][gone : gone + step].sum()) / saved, name, step))
         if not options:
             raise TrainError(
-                f"at {current / before:.1%} of the cost no channel is left to remove; asked: {target_cost / before:.1%}",
+                f"at {current / before:.1%} of the cost no channel is left to remove; asked {target_cost / before:.1%}",
                 hint="ask for less, or begin with fewer levels",
             )
         _, name, step = min(options)
         widths[name] -= step
         current = cost(with_widths(structure, widths))
+    return _cut_to(structure, importance, widths, before, current)
+
+
+def uniform_cut(
+    structure: Structure,
+    importance: Importance,
+    target_cost: float,
+    cost: CostFunction = structure_macs,
+    *,
+    floor: int = FLOOR,
+) -> Cut:
+    """The control: all layers keep the same share, the largest that costs at most `target_cost`; else as `plan_cut`."""
+    full = {one.name: one.width for one in readers(structure) if one.name != LOGITS}
+    shares = sorted({kept / width for width in full.values() for kept in range(1, width + 1)}, reverse=True)
+    for share in shares:
+        widths = {name: max(min(floor, width), int(share * width + 1e-9)) for name, width in full.items()}
+        if (after := cost(with_widths(structure, widths))) <= target_cost:
+            return _cut_to(structure, importance, widths, cost(structure), after)
+    raise TrainError("no share of all layers costs as little", hint="ask for less, or begin with fewer levels")
+
+
+def _cut_to(
+    structure: Structure, importance: Importance, widths: Mapping[str, int], before: float, after: float
+) -> Cut:
     keep = {}
     for name, width in widths.items():
         order = np.argsort(-importance[producer_layer(structure, name)], kind="stable")
         keep[name] = tuple(sorted(order[:width].tolist()))
-    return Cut(keep, with_widths(structure, widths), before, current)
+    return Cut(keep, with_widths(structure, widths), before, after)
 
 
 class _Saving:

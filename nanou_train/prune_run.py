@@ -12,12 +12,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nanou_train import run
-from nanou_train.budget import CostFunction, plan_cut
+from nanou_train.budget import CostFunction, plan_cut, uniform_cut
 from nanou_train.config import ExperimentConfig, as_config
 from nanou_train.data import Dataset, Split
 from nanou_train.errors import ConfigError, TrainError
@@ -43,12 +43,16 @@ DEFAULT_CRITERION: Criterion = "redundancy"
 class PruneSettings:
     """How far and how. `to` is the share of the run's cost that is left; `cost` names what that is measured in.
 
+    `layers` says which layers give channels: "greedy" where the least importance is lost for what is saved, "uniform"
+    all alike. With `absorb`, channels that stay take over what depends on them linearly (nanou_train.evidence).
     `epochs` are those of each round but the last, by default a tenth of the run's; `final_epochs` those of the last, by
     default half of the run's.
     """
 
     to: float = 0.5
     criterion: Criterion = DEFAULT_CRITERION
+    layers: Literal["greedy", "uniform"] = "greedy"
+    absorb: bool = True
     rounds: int = 3
     epochs: int | None = None
     final_epochs: int | None = None
@@ -146,9 +150,11 @@ def cut_student(
     structure = structure_of(student)
     evidence = source.evidence_of(student)
     importance = channel_importance(student, settings.criterion, evidence, seed=settings.seed)
-    cut = plan_cut(structure, importance, target_cost, source.cost)
+    plan = plan_cut if settings.layers == "greedy" else uniform_cut
+    cut = plan(structure, importance, target_cost, source.cost)
     copy = prune_channels(student, {})
-    absorb(copy, cut.keep, evidence)
+    if settings.absorb:
+        absorb(copy, cut.keep, evidence)
     narrow = prune_channels(copy, {producer_layer(structure, name): keep for name, keep in cut.keep.items()})
     return narrow, Round(
         before=structure,

@@ -181,7 +181,7 @@ def _make_identity(child: keras.Model, names: Mapping[str, str], is_separable: b
         layer.set_weights(weights)
 
 
-def _range_of(model: keras.Model) -> dict[str, Any]:
+def ranges_of(model: keras.Model) -> dict[str, Any]:
     """The FakeQuant layer behind each operation, by the operation's name."""
     from nanou_train.fake_quant import FakeQuant
 
@@ -201,7 +201,7 @@ def _copy_ranges(
     seen: Mapping[str, Seen],
 ) -> None:
     """Each activation takes the range of the one that it comes from; where several share one, the widest."""
-    old, new = _range_of(parent), _range_of(child)
+    old, new = ranges_of(parent), ranges_of(child)
     ends: dict[str, list[tuple[float, float]]] = {}
     for reader in readers(structure):
         if reader.name == LOGITS:

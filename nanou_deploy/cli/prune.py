@@ -29,6 +29,13 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
     help="The share of the cost that is left.",
 )
 @click.option("--criterion", type=click.Choice(CRITERIA), help="How channels are scored. Default: redundancy.")
+@click.option(
+    "--layers",
+    type=click.Choice(["greedy", "uniform"]),
+    default="greedy",
+    show_default=True,
+    help="Take channels where least is lost for what is saved, or from all layers alike.",
+)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Cuts, each followed by training.")
 @click.option("--epochs", type=click.IntRange(1), help="Of each round but the last. Default: a tenth of the run's.")
 @click.option("--final-epochs", type=click.IntRange(1), help="Of the last round. Default: half of the run's.")
@@ -41,6 +48,7 @@ def prune(
     output: Path | None,
     to: float,
     criterion: str | None,
+    layers: str,
     rounds: int,
     epochs: int | None,
     final_epochs: int | None,
@@ -59,7 +67,15 @@ def prune(
     if output is None and not dry_run:
         raise click.UsageError("Missing option '--output' (or --dry-run).")
     chosen: object = criterion or DEFAULT_CRITERION
-    settings = PruneSettings(to, chosen, rounds, epochs, final_epochs, seed=seed)  # type: ignore[arg-type]
+    settings = PruneSettings(
+        to=to,
+        criterion=chosen,  # type: ignore[arg-type]
+        layers=layers,  # type: ignore[arg-type]
+        rounds=rounds,
+        epochs=epochs,
+        final_epochs=final_epochs,
+        seed=seed,
+    )
     if output is None or dry_run:
         found = preview_cut(open_source(run_folder, data_root=data), settings)
         if as_json:
