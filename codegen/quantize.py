@@ -45,6 +45,7 @@ def import_tensorflow() -> Any:
         with silenced():
             import keras
             import tensorflow as tf
+        tf.get_logger().setLevel("ERROR")  # else it warns where several small models are traced in a row
     except ModuleNotFoundError as error:
         raise CodegenError(
             f"this step needs TensorFlow and Keras ({error})", hint="pip install 'nanou-deploy[train]'"

@@ -25,11 +25,12 @@ from nanou_train.evaluate import evaluate_model
 from nanou_train.evidence import Evidence, absorb, effective_ranks, gather_evidence
 from nanou_train.fit import Progress
 from nanou_train.importance import Criterion, channel_importance
-from nanou_train.loop import preprocessing_of, teacher_logits
+from nanou_train.loop import preprocessing_of
 from nanou_train.prune import prune_channels
 from nanou_train.saving import load_model, save_model
 from nanou_train.structure import Structure, structure_of
 from nanou_train.train import train_experiment
+from nanou_train.views import teacher_logits
 from nanou_train.wiring import producer_layer, structure_macs
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def prune_run(
 
         target_folder = output if is_last else place / "trained"
         result = train_experiment(
-            _round_config(source, place / "cut", own),
+            _round_config(source, place / "cut", own, output.parent),
             name=source.manifest["experiment"],
             data_root=None,
             dataset=source.dataset,
@@ -236,10 +237,11 @@ def _described(source: Source) -> dict[str, Any]:
     return {key: source.manifest[key] for key in kept}
 
 
-def _round_config(source: Source, start_from: Path, epochs: int) -> ExperimentConfig:
-    """The run's configuration, to go on from a cut for some epochs."""
+def _round_config(source: Source, start_from: Path, epochs: int, output_dir: Path) -> ExperimentConfig:
+    """The run's configuration, to go on from a cut for some epochs; a teacher's answers are kept in `output_dir`."""
     return source.config.model_copy(
         update={
+            "output_dir": output_dir,
             "start_from": start_from,
             "teacher_weights": source.teacher_path,
             "epochs": epochs,

@@ -1,4 +1,4 @@
-"""`prune`: a run's network with fewer channels, distilled again."""
+"""`prune`: a run's network with fewer channels, distilled again, or without what has no effect."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
 @click.option("--final-epochs", type=click.IntRange(1), help="Of the last round. Default: half of the run's.")
 @click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--exact", is_flag=True, help="Remove only what has no effect at all, and train nothing.")
 @click.option("--dry-run", is_flag=True, help="Show one cut without training, and write nothing.")
 @json_option
 def prune(
@@ -54,18 +55,23 @@ def prune(
     final_epochs: int | None,
     data: Path | None,
     seed: int,
+    exact: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Narrow the network of a completed run to a share of its multiply-accumulates, and distil it again.
 
     What it leaves is a run like any other: quantize, build and train --from take it. The same command goes on where it
-    was interrupted.
+    was interrupted. With --exact the network stays the same function: channels, skips, levels and blocks go that no
+    input can make a difference in.
     """
     from nanou_train.prune_run import DEFAULT_CRITERION, PruneSettings, open_source, preview_cut, prune_run
 
     if output is None and not dry_run:
         raise click.UsageError("Missing option '--output' (or --dry-run).")
+    if exact:
+        _simplify(run_folder, None if dry_run else output, data, as_json)
+        return
     chosen: object = criterion or DEFAULT_CRITERION
     settings = PruneSettings(
         to=to,
@@ -92,6 +98,28 @@ def prune(
     print_cuts(result.rounds)
     print_metrics(result.metrics)
     click.echo(f"next: nanou-deploy quantize --run {output}")
+
+
+def _simplify(run_folder: Path, output: Path | None, data: Path | None, as_json: bool) -> None:
+    from nanou_train.exact import simplify_run
+    from nanou_train.structure import structure_of
+
+    found = simplify_run(run_folder, output, data_root=data)
+    if as_json:
+        facts = {key: getattr(found, key) for key in ("channels", "parts", "kept", "other_grids")}
+        emit_json("prune/1", {"output": output, **facts, "structure": structure_of(found.model).to_json()})
+        return
+    for part in found.parts:
+        click.echo(f"gone: {part}")
+    rows = ((one.block, one.channel, one.kind, "" if one.twin is None else one.twin) for one in found.channels)
+    if found.channels:
+        emit_table(("Block", "Channel", "Why", "Same as"), rows, right=(1, 3))
+    if not found.channels and not found.parts:
+        click.echo("nothing is without effect")
+    if found.other_grids:
+        click.echo(f"int8 grids change in {', '.join(found.other_grids)}: the largest weight of a channel went")
+    if output is not None:
+        click.echo(f"next: nanou-deploy quantize --run {output}")
 
 
 def print_cuts(rounds: Sequence[Round]) -> None:
