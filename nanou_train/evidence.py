@@ -31,17 +31,17 @@ RIDGE = 1e-4  # of the channels' mean variance: what is less is not relied on wh
 
 @dataclass(frozen=True, eq=False)
 class Mixed:
-    """What one mixing layer reads (I channels) and what its outputs (O) are worth.
+    """What one mixing layer reads: I channels, over N images.
 
-    `mean` (I,) and `covariance` (I, I) are over images and pixels. `contributions` (N, I) are, for each image, the sum
-    over pixels of activation times gradient of that image's loss. `sensitivity` (O,) is the mean over images of the sum
-    over pixels of squared gradients with respect to the output, before normalization.
+    `mean` (I,) and `covariance` (I, I) are over images and pixels. `products` (N, I, I) are, for each image, sums over
+    pixels of the gradient of that image's loss with respect to one channel times another one's activation, `gradients`
+    (N, I) the sums of gradients alone.
     """
 
     mean: Float
     covariance: Float
-    contributions: Float
-    sensitivity: Float
+    products: Float
+    gradients: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +76,7 @@ def gather_evidence(
 
     structure = structure_of(model)
     found = [(reader.name, model.get_layer(mixing_layer(structure, reader))) for reader in readers(structure)]
-    outputs = [model.output, *(layer.input for _, layer in found), *(layer.output for _, layer in found)]
-    watched = keras.Model(model.inputs, outputs)
+    watched = keras.Model(model.inputs, [model.output, *(layer.input for _, layer in found)])
     sums = {name: _Sums() for name, _ in found}
     for start in range(0, len(x), BATCH):
         part = slice(start, start + BATCH)
@@ -89,10 +88,8 @@ def gather_evidence(
                 loss = alpha * distilled + (1.0 - alpha) * loss
             loss *= len(x[part])  # so that each image's gradient is of its own loss
         gradients = tape.gradient(loss, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        count = len(found)
-        for index, (name, _) in enumerate(found):
-            activation, gradient, out = tensors[index], gradients[index], gradients[count + index]
-            sums[name].add(*(np.asarray(one, np.float64) for one in (activation, gradient, out)))
+        for (name, _), activation, gradient in zip(found, tensors, gradients, strict=True):
+            sums[name].add(np.asarray(activation, np.float64), np.asarray(gradient, np.float64))
     return Evidence({name: one.result() for name, one in sums.items()}, len(x))
 
 
@@ -100,24 +97,26 @@ class _Sums:
     """Running sums over batches of one mixing layer."""
 
     def __init__(self) -> None:
-        self.pixels, self.images = 0, 0
+        self.pixels = 0
         self.first: Any = 0.0
         self.second: Any = 0.0
-        self.squares: Any = 0.0
-        self.contributions: list[Float] = []
+        self.products: list[Float] = []
+        self.gradients: list[Float] = []
 
-    def add(self, activation: Float, gradient: Float, output_gradient: Float) -> None:
+    def add(self, activation: Float, gradient: Float) -> None:
         flat = activation.reshape(-1, activation.shape[-1])
-        self.pixels, self.images = self.pixels + len(flat), self.images + len(activation)
+        self.pixels += len(flat)
         self.first = self.first + flat.sum(axis=0)
         self.second = self.second + flat.T @ flat
-        self.squares = self.squares + (output_gradient**2).sum(axis=(0, 1, 2))
-        self.contributions.append((activation * gradient).sum(axis=(1, 2)))
+        each = (len(activation), -1, activation.shape[-1])
+        self.products.append(np.einsum("npi,npj->nij", gradient.reshape(each), activation.reshape(each), optimize=True))
+        self.gradients.append(gradient.sum(axis=(1, 2)))
 
     def result(self) -> Mixed:
         mean = self.first / self.pixels
         covariance = self.second / self.pixels - np.outer(mean, mean)
-        return Mixed(mean, covariance, np.concatenate(self.contributions), self.squares / self.images)
+        products, gradients = np.concatenate(self.products), np.concatenate(self.gradients)
+        return Mixed(mean, covariance, products, gradients)
 
 
 def ridged(covariance: Float) -> Float:

@@ -5,10 +5,9 @@
   nonlinearity is passed and 0 where beta closes it. A channel and the depthwise filters behind it count as a product.
 - `taylor`: the squared first-order change of the loss when the channel becomes 0, mean over images (Molchanov et al.
   2019, arXiv 1906.10771), summed first over all places that read the channel.
-- `redundancy`: the increase of the loss when the channel is replaced by its best estimate from those that stay, to
-  second order, with squared gradients as curvature (as Theis et al. 2018, arXiv 1801.05787). Channels are eliminated
-  one by one, the least first, and those that remain take over its weights: subset selection on the covariance, weighted
-  by what the outputs are worth.
+- `redundancy`: the same for what the other channels cannot say: not the channel becomes 0, but its best linear estimate
+  from those that stay takes its place. Channels are eliminated one by one, the least first, and those that stay take
+  over their weights: subset selection on the covariance of activations, weighted by what the loss makes of them.
 - `random`: the control.
 
 A channel counts where it is mixed with others: behind the depthwise filter that follows it (nanou_train.evidence).
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nanou_train.errors import ConfigError
-from nanou_train.evidence import Evidence, Mixed, mixing_layer, ridged
+from nanou_train.evidence import Evidence, Mixed, ridged
 from nanou_train.models import near_names
 from nanou_train.rebuild import layer_names
 from nanou_train.structure import Structure, structure_of
@@ -63,10 +62,12 @@ def channel_importance(
         elif criterion == "random" or evidence is None:
             found = rng.uniform(size=block.width)
         elif criterion == "taylor":
-            sums = sum(evidence.mixed[one.name].contributions[:, at : at + block.width] for one, at in places)
-            found = np.asarray(np.square(sums).mean(axis=0))
+            own = [
+                np.einsum("nii->ni", evidence.mixed[one.name].products)[:, at : at + block.width] for one, at in places
+            ]
+            found = np.asarray(np.square(sum(own)).mean(axis=0))
         else:
-            found = _eliminated(model, structure, block, places, evidence)
+            found = _eliminated(block, places, evidence)
         scores[producer_layer(structure, block.name)] = found
     return scores
 
@@ -103,49 +104,41 @@ def _spread(model: keras.Model, normalization: str) -> Float:
     return np.asarray(np.sqrt(np.maximum((values**2) @ density - mean**2, 0.0)))
 
 
-def _eliminated(
-    model: keras.Model, structure: Structure, block: Reader, places: list[Place], evidence: Evidence
-) -> Float:
+def _eliminated(block: Reader, places: list[Place], evidence: Evidence) -> Float:
     """Scores in the order of elimination: each what its removal costs once those before it are gone, rising."""
-    views = [
-        _View(model.get_layer(mixing_layer(structure, one)).get_weights()[0], evidence.mixed[one.name], at)
-        for one, at in places
-    ]
+    views = [_View(evidence.mixed[one.name], at) for one, at in places]
     present, scores, highest = list(range(block.width)), np.zeros(block.width), 0.0
-    while len(present) > 1:
-        losses = sum(view.losses(present) for view in views)
+    while present:
+        losses = np.square(sum(view.changes(present) for view in views)).mean(axis=0)
         index = int(np.argmin(losses))
-        highest = max(highest, float(np.asarray(losses)[index]))
+        highest = max(highest, float(losses[index]))
         scores[present[index]] = highest
         for view in views:
             view.remove(present[index])
         del present[index]
-    scores[present[0]] = max(highest, float(np.asarray(sum(view.losses(present) for view in views))[0]))
     return scores
 
 
 class _View:
-    """One place that reads the channels: its weights, and the inverse covariance of what is still there."""
+    """One place that reads the channels: what of each the others cannot say, and what that is worth to the loss."""
 
-    def __init__(self, kernel: npt.NDArray[np.float32], mixed: Mixed, offset: int) -> None:
-        self.weights = np.moveaxis(kernel.astype(np.float64), 2, 0).copy()  # (I, h, w, O)
+    def __init__(self, mixed: Mixed, offset: int) -> None:
         self.precision = np.linalg.inv(ridged(mixed.covariance))
-        self.sensitivity, self.offset = mixed.sensitivity, offset
+        self.products = mixed.products - mixed.gradients[:, :, None] * mixed.mean  # of centered activations
+        self.offset = offset
 
-    def losses(self, present: list[int]) -> Float:
-        """What the removal of each would cost: variance that the others do not explain, times what it is worth."""
-        at = [self.offset + channel for channel in present]
-        unexplained = 1.0 / self.precision[at, at]
-        worth = ((self.weights[at] ** 2).sum(axis=(1, 2)) * self.sensitivity).sum(axis=-1)
-        return np.asarray(0.5 * unexplained * worth)
+    def changes(self, present: list[int]) -> Float:
+        """For each image and channel (N, P), the loss's change to first order when the best estimate replaces it."""
+        at = np.array([self.offset + channel for channel in present])
+        residuals = self.precision[at] / self.precision[at, at][:, None]  # each channel less its estimate
+        return np.asarray(np.einsum("nij,ij->ni", self.products[:, at], residuals))
 
     def remove(self, channel: int) -> None:
-        """The others take over its weights, each as much as it stands for it."""
+        """The others take over its weights, and so its gradient, each as much as it stands for it."""
         at = self.offset + channel
         row, pivot = self.precision[at].copy(), self.precision[at, at]
         shares = -row / pivot
-        shares[at] = 0.0
-        self.weights += shares[:, None, None, None] * self.weights[at]
-        self.weights[at] = 0.0
+        shares[at] = -1.0
+        self.products += shares[None, :, None] * self.products[:, at][:, None]
         self.precision -= np.outer(row, row) / pivot
-        self.precision[at, at] = 1.0  # gone: its row and column are 0 now
+        self.precision[at, at] = 1.0  # gone: the rest of its row and column is 0 now

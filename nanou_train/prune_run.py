@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import keras
 
 EVIDENCE_IMAGES = 128
-DEFAULT_CRITERION: Criterion = "redundancy"
+DEFAULT_CRITERION: Criterion = "taylor"
 
 
 @dataclass(frozen=True)

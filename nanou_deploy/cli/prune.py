@@ -28,7 +28,7 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
     show_default=True,
     help="The share of the cost that is left.",
 )
-@click.option("--criterion", type=click.Choice(CRITERIA), help="How channels are scored. Default: redundancy.")
+@click.option("--criterion", type=click.Choice(CRITERIA), help="How channels are scored. Default: taylor.")
 @click.option(
     "--layers",
     type=click.Choice(["greedy", "uniform"]),
