@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from nanou_train.errors import TrainError
-from nanou_train.importance import Importance
+from nanou_train.importance import Float, Importance
 from nanou_train.prune import with_widths
 from nanou_train.structure import Structure
 from nanou_train.wiring import LOGITS, producer_layer, readers, structure_macs
@@ -40,29 +41,41 @@ def plan_cut(
 
     Of all layers, and of one, two or four of a layer's least important channels at once, those go that lose the least
     importance for what they save; what a channel costs is counted in all layers that see it. At least `floor` channels
-    stay in each layer, or all where there are fewer. What a step saves is asked of `cost` anew only where a width
-    nearby has changed. Raises TrainError where the target cannot be reached.
+    stay in each layer, or all where there are fewer. Raises TrainError where the target cannot be reached.
     """
+    cost = cache(cost)  # a compiler's estimate takes a second
     saving = _Saving(structure, cost)
     widths = {one.name: one.width for one in readers(structure) if one.name != LOGITS}
     ascending = {name: np.sort(importance[producer_layer(structure, name)]) for name in widths}
     before = current = cost(structure)
     while current > target_cost:
+        name, step = _best_step(widths, ascending, saving, floor)
+        if not name:
+            raise TrainError(
+                f"no channel is left to remove at {current / before:.1%} of the cost, asked {target_cost / before:.1%}",
+                hint="ask for less, or begin with fewer levels",
+            )
+        widths[name] -= step
+        current = cost(with_widths(structure, widths))
+    return _cut_to(structure, importance, widths, before, current)
+
+
+def _best_step(
+    widths: Mapping[str, int], ascending: Mapping[str, Float], saving: _Saving, floor: int
+) -> tuple[str, int]:
+    """The layer that gives channels next, and how many; no name where none can."""
+    while True:
         options = []
         for name, width in widths.items():
             gone = len(ascending[name]) - width
             for step in STEPS:
-                if width - step >= floor and (saved := saving.of(widths, name, step)) > 0:
+                if width - step >= floor and (saved := saving.last_known(widths, name, step)) > 0:
                     options.append((float(ascending[name][gone : gone + step].sum()) / saved, name, step))
         if not options:
-            raise TrainError(
-                f"at {current / before:.1%} of the cost no channel is left to remove; asked {target_cost / before:.1%}",
-                hint="ask for less, or begin with fewer levels",
-            )
+            return "", 0
         _, name, step = min(options)
-        widths[name] -= step
-        current = cost(with_widths(structure, widths))
-    return _cut_to(structure, importance, widths, before, current)
+        if not saving.renewed(widths, name, step):
+            return name, step
 
 
 def uniform_cut(
@@ -94,21 +107,33 @@ def _cut_to(
 
 
 class _Saving:
-    """What narrower layers save, remembered for as long as the widths around them stay."""
+    """What narrower layers save. It falls as the layers around them become narrower, so what was true before is at
+    least as much, and only the best step has to be asked anew (Minoux 1978, lazy greedy)."""
 
     def __init__(self, structure: Structure, cost: CostFunction) -> None:
         self.structure, self.cost = structure, cost
         self.near: dict[str, list[str]] = {}
-        self.known: dict[tuple[object, ...], float] = {}
+        self.known: dict[tuple[str, int, int], tuple[list[int], float]] = {}
         producers = {one.name: [slot.producer for slot in one.slots] for one in readers(structure)}
         for name, own in producers.items():
             behind = [other for other, read in producers.items() if name in read]
             beside = [one for other in behind for one in producers[other]]
             self.near[name] = sorted({name, *own, *behind, *beside})
 
-    def of(self, widths: Mapping[str, int], name: str, step: int) -> float:
-        key = (name, step, *(widths.get(one, 0) for one in self.near[name]))
+    def last_known(self, widths: Mapping[str, int], name: str, step: int) -> float:
+        """As when this layer was last as wide as now; computed where it never was."""
+        key = (name, step, widths[name])
         if key not in self.known:
             full = with_widths(self.structure, widths)
-            self.known[key] = self.cost(full) - self.cost(with_widths(full, {name: widths[name] - step}))
-        return self.known[key]
+            saved = self.cost(full) - self.cost(with_widths(full, {name: widths[name] - step}))
+            self.known[key] = [widths.get(one, 0) for one in self.near[name]], saved
+        return self.known[key][1]
+
+    def renewed(self, widths: Mapping[str, int], name: str, step: int) -> bool:
+        """Whether a width nearby had changed since, and the saving was computed again."""
+        key = (name, step, widths[name])
+        if self.known[key][0] == [widths.get(one, 0) for one in self.near[name]]:
+            return False
+        del self.known[key]
+        self.last_known(widths, name, step)
+        return True
