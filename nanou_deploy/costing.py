@@ -55,6 +55,13 @@ def cost_of_structure(structure: Structure, board: Board, objective: Objective =
     return cost_of(stand_in_model(structure), board, objective)
 
 
+def structure_instructions(structure: Structure, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> int:
+    """Estimated for one inference of an untrained network; the board's compiler is not called. Raises as `cost_of`."""
+    from nanou_train.stand_in import stand_in_model
+
+    return estimate_for(compile_for(stand_in_model(structure), board, objective), board).instructions
+
+
 def structure_violations(
     structure: Structure, board: Board, limits: Limits, objective: Objective = DEFAULT_OBJECTIVE
 ) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -141,7 +142,7 @@ def open_source(
         teacher = folder / "teacher.keras"
         if not teacher.is_file():
             raise TrainError(f"{folder} was distilled, and its teacher.keras is gone", hint="train the run again")
-    return Source(manifest, config, found, student, teacher, cost)
+    return Source(manifest, config, found, student, teacher, cache(cost))
 
 
 def cut_student(

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanou_deploy.cli.options import json_option
+from nanou_deploy.cli.options import board_option, json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table
 from nanou_deploy.cli.train import print_metrics, training_progress
 
 if TYPE_CHECKING:
+    from nanou_train.budget import CostFunction
     from nanou_train.prune_run import Round
 
 CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
@@ -39,6 +40,15 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Cuts, each followed by training.")
 @click.option("--epochs", type=click.IntRange(1), help="Of each round but the last. Default: a tenth of the run's.")
 @click.option("--final-epochs", type=click.IntRange(1), help="Of the last round. Default: half of the run's.")
+@click.option(
+    "--cost",
+    "measure",
+    type=click.Choice(["macs", "instructions"]),
+    default="macs",
+    show_default=True,
+    help="What --to is a share of. Instructions are the compiler's estimate for --board: minutes instead of seconds.",
+)
+@board_option("esp32c3")
 @click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--exact", is_flag=True, help="Remove only what has no effect at all, and train nothing.")
@@ -53,13 +63,15 @@ def prune(
     rounds: int,
     epochs: int | None,
     final_epochs: int | None,
+    measure: str,
+    board: str,
     data: Path | None,
     seed: int,
     exact: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Narrow the network of a completed run to a share of its multiply-accumulates, and distil it again.
+    """Narrow the network of a completed run to a share of what it costs, and distil it again.
 
     What it leaves is a run like any other: quantize, build and train --from take it. The same command goes on where it
     was interrupted. With --exact the network stays the same function: channels, skips, levels and blocks go that no
@@ -80,17 +92,19 @@ def prune(
         rounds=rounds,
         epochs=epochs,
         final_epochs=final_epochs,
+        cost=measure if measure == "macs" else f"{measure} on {board}",
         seed=seed,
     )
+    cost = cost_function(measure, board)
     if output is None or dry_run:
-        found = preview_cut(open_source(run_folder, data_root=data), settings)
+        found = preview_cut(open_source(run_folder, data_root=data, cost=cost), settings)
         if as_json:
             emit_json("prune/1", {"output": None, "settings": settings, "rounds": [as_dict(found)]})
         else:
             print_cuts([found])
         return
     with training_progress() as progress:
-        result = prune_run(run_folder, output, settings, data_root=data, progress=progress)
+        result = prune_run(run_folder, output, settings, data_root=data, cost=cost, progress=progress)
     if as_json:
         pruned = {"output": output, "settings": settings, "rounds": [as_dict(one) for one in result.rounds]}
         emit_json("prune/1", {**pruned, "final_metrics": result.metrics})
@@ -98,6 +112,18 @@ def prune(
     print_cuts(result.rounds)
     print_metrics(result.metrics)
     click.echo(f"next: nanou-deploy quantize --run {output}")
+
+
+def cost_function(measure: str, board: str) -> CostFunction:
+    """What a structure costs: multiply-accumulates, or estimated instructions on a board. Raises DeployError."""
+    from nanou_deploy.boards import find_board
+    from nanou_deploy.costing import structure_instructions
+    from nanou_train.wiring import structure_macs
+
+    if measure == "macs":
+        return structure_macs
+    target = find_board(board)
+    return lambda structure: float(structure_instructions(structure, target))
 
 
 def _simplify(run_folder: Path, output: Path | None, data: Path | None, as_json: bool) -> None:
