@@ -1,0 +1,102 @@
+"""One search by several processes of this machine; other machines run the same command on the same storage."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from nanou_train.errors import TrainError
+from nanou_train.search import Evaluator, SearchSettings, open_search, work
+from nanou_train.search_result import Progress, Report, SearchResult, result_of
+from nanou_train.worker import Worker
+
+LOOK_S = 1.0
+END_S = 20.0  # for giving a trial back
+
+
+def run_search(
+    settings: SearchSettings, evaluator: Evaluator, *, workers: int = 1, progress: Progress | None = None
+) -> SearchResult:
+    """Search until every trial of the study has ended, here or elsewhere.
+
+    Interrupted (Ctrl-C, SIGTERM, a crash), the same call goes on. Raises ConfigError where the study was begun with
+    other settings, TrainError where all workers have died before the end.
+    """
+    with sigterm_interrupts():
+        ledger = open_search(settings, Worker.here(settings.beat_s))
+        if workers == 1:
+            work(settings, evaluator, progress=progress)
+        elif not ledger.is_over():
+            _supervise(settings, evaluator, workers, Report(ledger, settings.minimize, progress))
+    if not ledger.is_over():
+        raise TrainError("all workers have ended before the search has", hint="run the same command again to go on")
+    return result_of(ledger, settings.minimize)
+
+
+def _supervise(settings: SearchSettings, evaluator: Evaluator, workers: int, report: Report) -> None:
+    context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
+    processes = [
+        context.Process(target=_work_here, args=(settings, evaluator, os.getpid()), name=f"search-{index}")
+        for index in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        while any(process.is_alive() for process in processes):
+            time.sleep(LOOK_S)
+            report()
+    except KeyboardInterrupt:
+        _end(processes)
+        raise
+
+
+def _end(processes: list[SpawnProcess]) -> None:
+    """Ask all to stop, wait, and kill who does not."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + END_S
+    for process in processes:
+        process.join(max(0.1, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+
+
+def _work_here(settings: SearchSettings, evaluator: Evaluator, parent: int) -> None:
+    """In a process of its own; without its parent it stops after the epoch that it is in."""
+    with sigterm_interrupts():
+        try:
+            work(settings, evaluator, should_stop=partial(_is_orphan, parent))
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except TrainError as error:
+            sys.exit(f"{error}; {error.hint}" if error.hint else str(error))
+
+
+def _is_orphan(parent: int) -> bool:
+    return os.getppid() != parent
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM as KeyboardInterrupt, so that a worker that is asked to end gives its trial back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
