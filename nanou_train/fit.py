@@ -27,11 +27,13 @@ from nanou_train.labels import BINARY_CLASSES
 from nanou_train.loop import OnBatch, TrainingLoop, preprocessing_of
 from nanou_train.models import class_count
 from nanou_train.saving import save_model
+from nanou_train.views import Views
 
 if TYPE_CHECKING:
     import keras
 
 Progress = Callable[[str, float], None]
+Validate = Callable[["keras.Model", int], float | None]
 Data = Split | tuple[Any, Any] | Iterable[tuple[Any, Any]]
 
 
@@ -80,22 +82,30 @@ def train_single_model(
 
 def train_with_distillation(
     student: keras.Model,
-    teacher: keras.Model | None,
+    teacher: keras.Model | Views | None,
     config: ExperimentConfig | Mapping[str, Any],
     train_data: Data,
     val_data: Data | None = None,
     *,
+    validate: Validate | None = None,
     seed: int = 0,
     checkpoint: Path | None = None,
     state_path: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> FitResult:
-    """Train the student on masks and the teacher's logits, in place; else as `train_single_model`."""
+    """Train the student on masks and the teacher's logits, in place; else as `train_single_model`.
+
+    With `teacher_cache` the teacher may have another size, or be its answers to views of `train_data`.
+    `validate(student, epoch)`, in place of `val_data`, is called with the weights that would be kept and gives the
+    mIoU, or None for an epoch in which it measures none. Where it sets `student.stop_training`, that epoch is the last.
+    """
     config = as_config(config)
     train_data = as_split(train_data, student, "training")
     val_data = None if val_data is None else as_split(val_data, student, "validation")
-    _check_sizes(student, teacher, train_data, val_data)
+    _check_sizes(student, teacher, train_data, val_data, config)
+    if val_data is not None:
+        validate = _validate_on(val_data, config)
     identity = _identity(student, teacher, config, train_data, val_data, seed)
     state = load_state(state_path, identity) if state_path is not None else None
     loop = TrainingLoop(student, teacher, config, train_data, seed, state, _reporter(progress))
@@ -112,8 +122,9 @@ def train_with_distillation(
         watchers.begin_epoch(epoch)
         row = {"epoch": float(epoch)} | loop.run_epoch(epoch, watchers.on_batch)
         weights = loop.kept_weights()
-        if val_data is not None:
-            row["val_miou"] = _validate(student, weights, val_data, config)
+        miou = _validated(student, weights, epoch, validate)
+        if miou is not None:
+            row["val_miou"] = miou
         row["seconds"] = round(time.monotonic() - started - sum(r["seconds"] for r in history[first:]), 2)
         history.append(row)
         stop = watchers.end_epoch(epoch, row)  # before the state: what a resumed run has not done, it logs again
@@ -168,16 +179,26 @@ class _Watchers:
             callback.on_train_end()
 
 
-def _validate(model: keras.Model, weights: list[Any], data: Split, config: ExperimentConfig) -> float:
+def _validated(model: keras.Model, weights: list[Any], epoch: int, validate: Validate | None) -> float | None:
     """mIoU with `weights`, leaving the model's own in place."""
+    if validate is None:
+        return None
     own = model.get_weights()
     model.set_weights(weights)
-    names = BINARY_CLASSES if class_count(model) == 2 else tuple(map(str, range(class_count(model))))
-    metrics = evaluate_model(
-        model, data.images, data.masks, preprocessing_of(model), threshold=config.threshold, classes=names
-    )
+    miou = validate(model, epoch)
     model.set_weights(own)
-    return float(metrics["miou"])
+    return miou
+
+
+def _validate_on(data: Split, config: ExperimentConfig) -> Validate:
+    def validate(model: keras.Model, _epoch: int) -> float:
+        names = BINARY_CLASSES if class_count(model) == 2 else tuple(map(str, range(class_count(model))))
+        metrics = evaluate_model(
+            model, data.images, data.masks, preprocessing_of(model), threshold=config.threshold, classes=names
+        )
+        return float(metrics["miou"])
+
+    return validate
 
 
 def _save(model: keras.Model, weights: list[Any], path: Path) -> None:
@@ -189,7 +210,7 @@ def _save(model: keras.Model, weights: list[Any], path: Path) -> None:
 
 def _identity(
     student: keras.Model,
-    teacher: keras.Model | None,
+    teacher: keras.Model | Views | None,
     config: ExperimentConfig,
     train: Split,
     val: Split | None,
@@ -202,7 +223,7 @@ def _identity(
     facts = {
         "student": run.weights_sha256(student),
         "operations": [type(operation).__name__ for operation in student.operations],
-        "teacher": None if teacher is None else run.weights_sha256(teacher),
+        "teacher": _teacher_sha256(teacher),
         "configuration": config.deciding(),
         "data": [train.sha256, None if val is None else val.sha256],
         "seed": seed,
@@ -218,22 +239,49 @@ def _reporter(progress: Progress | None) -> Callable[[str], None]:
     return (lambda message: progress(message, 0.0)) if progress else (lambda _message: None)
 
 
+def _teacher_sha256(teacher: keras.Model | Views | None) -> str | None:
+    if isinstance(teacher, Views):
+        return teacher.identity
+    return None if teacher is None else run.weights_sha256(teacher)
+
+
 def _progress_line(name: str, row: dict[str, float], epochs: int, left_s: float) -> str:
     shown = f", validation mIoU {row['val_miou']:.3f}" if "val_miou" in row else ""
     left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
     return f"{name} epoch {row['epoch']:.0f}/{epochs}: loss {row['loss']:.3f}{shown}, {left} left"
 
 
-def _check_sizes(student: keras.Model, teacher: keras.Model | None, train: Split, val: Split | None) -> None:
-    wanted = tuple(student.inputs[0].shape[1:])
+def _check_sizes(
+    student: keras.Model,
+    teacher: keras.Model | Views | None,
+    train: Split,
+    val: Split | None,
+    config: ExperimentConfig,
+) -> None:
+    wanted, count = tuple(student.inputs[0].shape[1:]), class_count(student)
+    told, size = count, wanted
+    if isinstance(teacher, Views):
+        logits = teacher.logits.shape
+        told, size = (2 if logits[4] == 1 else logits[4]), logits[2:4]
+        if logits[1] != len(train):
+            raise ConfigError(
+                f"there are views of {logits[1]} images, and {len(train)} to train on", hint="make them of these images"
+            )
+    elif teacher is not None:
+        told, size = class_count(teacher), tuple(teacher.inputs[0].shape[1:])
+        if config.teacher_cache and size[2:] == wanted[2:]:
+            size = wanted  # it sees them resized
     for what, found in (
         ("the training images are", train.images.shape[1:]),
         ("the validation images are", val.images.shape[1:] if val is not None else wanted),
-        ("the teacher's input is", tuple(teacher.inputs[0].shape[1:]) if teacher is not None else wanted),
+        ("the teacher's size is", size),
     ):
-        if tuple(found) != wanted:
-            raise ConfigError(f"{what} {tuple(found)}, {student.name} needs {wanted}", hint="use one size for all")
-    count, top = class_count(student), int(train.masks.max(initial=0))
-    if top >= count or (teacher is not None and class_count(teacher) != count):
-        other = f"masks have class {top}" if top >= count else f"the teacher has {class_count(teacher)}"
+        if tuple(found) != wanted[: len(found)]:
+            raise ConfigError(
+                f"{what} {tuple(found)}, {student.name} needs {wanted}",
+                hint="use one size for all; with teacher_cache, the teacher may have another",
+            )
+    top = int(train.masks.max(initial=0))
+    if top >= count or told != count:
+        other = f"masks have class {top}" if top >= count else f"the teacher has {told}"
         raise ConfigError(f"{student.name} tells {count} classes apart, {other}", hint="use one set of classes for all")

@@ -133,10 +133,13 @@ class Ledger:
         self._mine = None
         return self.write(claim.trial, {"error": error}) and self._end(claim.number)
 
-    def give_back(self, claim: Claim) -> bool:
-        """End a trial unfinished, and put another in its place for anybody to take up."""
+    def give_back(self, claim: Claim, *, blameless: bool = True) -> bool:
+        """End a trial unfinished, and put another in its place for anybody to take up, unless it was tried too often.
+
+        A `blameless` attempt does not count.
+        """
         self._mine = None
-        if not (self.write(claim.trial, {"given_back": True}) and self._end(claim.number)):
+        if not (self.write(claim.trial, {"given_back": blameless}) and self._end(claim.number)):
             return False
         return self._retry(self._trials(), claim.number)
 
@@ -250,6 +253,11 @@ class Ledger:
             tuple(root for root in roots if root not in complete and root not in failed),
             tuple(sorted(failed)),
         )
+
+    def rank(self, claim: Claim) -> int:
+        """Which of the fresh trials that count a claim stands for, from 0: the same for every worker, for ever."""
+        trials = self._trials()
+        return sum(is_fresh(trials[number]) for number in counting(trials, self.total) if number < claim.root)
 
     def _trials(self) -> Trials:
         """All trials as stored, by number; not to be changed."""

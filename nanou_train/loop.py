@@ -47,7 +47,7 @@ class TrainingLoop:
     def __init__(
         self,
         student: keras.Model,
-        teacher: keras.Model | None,
+        teacher: keras.Model | Views | None,
         config: ExperimentConfig,
         data: Split,
         seed: int,
@@ -62,14 +62,17 @@ class TrainingLoop:
         check_batch(self.batch_size, self.strategy)
         check_agreement(self.strategy, 0 if state is None else state.epoch)
         self.steps = len(data) // self.batch_size
-        cached = teacher is not None and config.teacher_cache
-        self.teacher = None if teacher is None or cached else replicated(teacher, self.strategy)
+        views, model = (teacher, None) if isinstance(teacher, Views) else (None, teacher)
+        cached = model is not None and config.teacher_cache
+        self.teacher = None if model is None or cached else replicated(model, self.strategy)
         self.logits: Float | None = None
-        self.views: Views | None = None
-        if teacher is not None and cached and config.teacher_views == 1:
-            self.logits = teacher_logits(teacher, data.images)
-        elif teacher is not None and cached:
-            self.views = make_views(teacher, data, config, report, cache=config.output_dir / CACHE)
+        if model is not None and cached and config.teacher_views == 1:
+            self.logits = teacher_logits(model, data.images)
+        elif model is not None and cached:
+            views = make_views(model, data, config, report, cache=config.output_dir / CACHE)
+        if views is not None and len(views.images) == 1:
+            self.logits, views = views.logits[0].astype(np.float32), None
+        self.views = views
         self.given, self.student = student, replicated(student, self.strategy)
         self.optimizer = _optimizer(config, self.steps, self.student)
         self.averages = [tf.Variable(flattened(self.student.weights))] if config.weight_average else []

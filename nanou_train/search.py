@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nanou_train.errors import ConfigError, DataError, TrainError
+from nanou_train.errors import ConfigError
 from nanou_train.halving import goes_on
 from nanou_train.ledger import Claim, Ledger
-from nanou_train.pulse import Pulse
 from nanou_train.search_result import Progress, Report
+from nanou_train.serve import Check, Lost, Outcome, serve
 from nanou_train.space import Space, space_identity, structure_key
 from nanou_train.structure import Structure
 from nanou_train.study import SAMPLERS, Sampler, join_study, make_sampler, open_storage, population_size
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "journal.log"
-
-
-class Lost(Exception):  # noqa: N818 (an event, no error)
-    """This worker's trial was given to another; its result does not count."""
-
-
-class Stopped(Exception):  # noqa: N818 (likewise)
-    """This worker has been asked to stop; its trial goes back."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +91,7 @@ class Job:
 class Evaluator(Protocol):
     """What candidates cost and how well they see. Picklable, as each worker process gets a copy.
 
-    Both methods raise TrainError where a candidate cannot be had: the trial has failed, the search goes on. ConfigError
-    and DataError concern all candidates and end the search, as other errors do.
+    Both methods raise TrainError where a candidate cannot be had; what else they raise ends the search (`serve`).
     """
 
     def cost(self, structure: Structure) -> Mapping[str, float]:
@@ -142,72 +133,28 @@ def work(
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Take trials until none is left anywhere, those of dead workers among them; how many this worker has ended.
+    """Take trials until none is left anywhere; how many this worker has ended. Raises as `serve`."""
+    ledger = open_search(settings, Worker.here(settings.beat_s))
 
-    KeyboardInterrupt gives the running trial back and propagates.
-    """
-    worker = Worker.here(settings.beat_s)
-    ledger, ended = open_search(settings, worker), 0
+    def evaluate(claim: Claim, check: Check) -> Outcome:
+        return _Trial(settings, ledger, claim, check).evaluate(evaluator)
+
     report = Report(ledger, settings.minimize, progress)
-    while not should_stop():
-        ledger.take_over()
-        claim = ledger.claim()
-        if claim is None:
-            if ledger.is_over():
-                break
-            time.sleep(min(1.0, settings.beat_s / 4))
-            continue
-        ended += _run(settings, evaluator, ledger, claim, should_stop)
-        report()
-    return ended
-
-
-def _run(
-    settings: SearchSettings,
-    evaluator: Evaluator,
-    ledger: Ledger,
-    claim: Claim,
-    should_stop: Callable[[], bool],
-) -> bool:
-    """One trial to its end; False where it was lost or given back."""
-    try:
-        with Pulse(ledger, claim) as pulse:
-            trial = _Trial(settings, ledger, claim, pulse, should_stop)
-            values, constraints = trial.evaluate(evaluator)
-        return ledger.complete(claim, values, constraints)
-    except (ConfigError, DataError):
-        ledger.give_back(claim)
-        raise
-    except TrainError as error:
-        return ledger.fail(claim, str(error))
-    except Lost:
-        return False
-    except Stopped:
-        ledger.give_back(claim)
-        return False
-    except KeyboardInterrupt:
-        ledger.give_back(claim)
-        raise
-    except Exception as error:
-        ledger.fail(claim, repr(error))  # it would take down the next worker as well
-        raise
+    return serve(ledger, evaluate, report=report, should_stop=should_stop)
 
 
 class _Trial:
     """One claimed trial under evaluation."""
 
-    def __init__(
-        self, settings: SearchSettings, ledger: Ledger, claim: Claim, pulse: Pulse, should_stop: Callable[[], bool]
-    ) -> None:
-        self.settings, self.ledger, self.claim = settings, ledger, claim
-        self.pulse, self.should_stop = pulse, should_stop
+    def __init__(self, settings: SearchSettings, ledger: Ledger, claim: Claim, check: Check) -> None:
+        self.settings, self.ledger, self.claim, self.check = settings, ledger, claim, check
         self.structure = settings.space.structure(claim.values)
         self.key = structure_key(self.structure)
         self.costs: Mapping[str, float] = {}
-        self.rung = -1
+        rungs = range(len(settings.rungs))
+        self.rung = max((rung for rung in rungs if f"rung_{rung}" in claim.before), default=-1)
 
-    def evaluate(self, evaluator: Evaluator) -> tuple[list[float], dict[str, float]]:
-        """Objectives and constraints (0 or less where met)."""
+    def evaluate(self, evaluator: Evaluator) -> Outcome:
         started = time.monotonic()
         self.costs = self.claim.before.get("costs") or dict(evaluator.cost(self.structure))
         self._write({"key": self.key, "costs": self.costs, "structure": self.structure.to_json()})
@@ -221,7 +168,7 @@ class _Trial:
             else:
                 miou = evaluator.evaluate(self._job())
         self._write({"miou": miou, "rung": self.rung, "seconds": round(time.monotonic() - started, 2)})
-        return [miou, *(float(self.costs[name]) for name in self.settings.minimize)], constraints
+        return Outcome((miou, *(float(self.costs[name]) for name in self.settings.minimize)), constraints)
 
     def _job(self) -> Job:
         place, previous = self.settings.output / "trials", self.claim.previous
@@ -232,7 +179,7 @@ class _Trial:
             None if previous is None else place / f"{previous:05d}",
             self.settings.rungs,
             self._reached,
-            self._check,
+            self.check,
         )
 
     def _twin(self) -> optuna.trial.FrozenTrial | None:
@@ -244,7 +191,7 @@ class _Trial:
         return None
 
     def _reached(self, rung: int, miou: float) -> bool:
-        self._check()
+        self.check()
         self.rung = rung
         self._write({f"rung_{rung}": miou})
         axis, others = self.settings.minimize[0], {}
@@ -254,12 +201,6 @@ class _Trial:
                 others[root] = (-attributes[f"rung_{rung}"], attributes["costs"][axis])
         is_last = rung + 1 >= len(self.settings.rungs)
         return not is_last and goes_on(list(others.values()), (-miou, self.costs[axis]), self.settings.eta)
-
-    def _check(self) -> None:
-        if self.pulse.lost.is_set():
-            raise Lost
-        if self.should_stop():
-            raise Stopped
 
     def _write(self, attributes: Mapping[str, Any]) -> None:
         if not self.ledger.write(self.claim.trial, attributes):

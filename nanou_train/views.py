@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 BLENDS = (0.3, 0.7)  # how much of a blended view its first picture is
 SEED = 0
+RESIZE_BATCH = 64
 CACHE = ".teacher"  # the folder of kept answers, beside the run folders
 
 
@@ -38,12 +39,13 @@ class Views:
     """V views of N images; the first is each image as it is.
 
     `images` uint8 (V, N, H, W, C); `masks` uint8 (V, N, H, W), where two pictures are blended the teacher's decision;
-    `logits` float16 (V, N, H, W, K).
+    `logits` float16 (V, N, H, W, K). `identity` is a hash of what they follow from.
     """
 
     images: Pixels
     masks: Pixels
     logits: npt.NDArray[np.float16]
+    identity: str = ""
 
     def drawn(self, chosen: npt.NDArray[np.intp], rng: np.random.Generator) -> tuple[Pixels, Pixels, Float]:
         """One view of each chosen image, drawn at random: images, masks and logits (float32)."""
@@ -52,11 +54,28 @@ class Views:
 
 
 def teacher_logits(teacher: keras.Model, images: Pixels) -> Float:
-    """The mean of a teacher's logits for each image and for its mirror image, mirrored back: (N, H, W, K)."""
-    contract = Preprocessing(*teacher.inputs[0].shape[1:])
+    """The mean of a teacher's logits for each image and for its mirror image, mirrored back: (N, H, W, K).
+
+    A teacher of another size sees the images brought to its own, and its logits are brought back (bilinear).
+    """
+    contract, size = Preprocessing(*teacher.inputs[0].shape[1:]), images.shape[1:3]
+    if size != (contract.height_px, contract.width_px):
+        seen = np.rint(_resized(images, (contract.height_px, contract.width_px))).astype(np.uint8)
+        return _resized(teacher_logits(teacher, seen), size)
     straight = teacher.predict(contract.normalize(images), batch_size=32, verbose=0)
     mirrored = teacher.predict(contract.normalize(images[:, :, ::-1]), batch_size=32, verbose=0)
     return np.asarray((straight + mirrored[:, :, ::-1]) / 2, np.float32)
+
+
+def _resized(values: npt.NDArray[Any], size: tuple[int, int]) -> Float:
+    """(N, H, W, K) of any kind of number, as float32, in another size (height, width), without aliasing."""
+    import tensorflow as tf
+
+    parts = [
+        np.asarray(tf.image.resize(values[start : start + RESIZE_BATCH], size, antialias=True), np.float32)
+        for start in range(0, len(values), RESIZE_BATCH)
+    ]
+    return np.concatenate(parts)
 
 
 def make_views(
@@ -75,9 +94,10 @@ def make_views(
     made = list(_views_of(data, config))
     images, blended = np.stack([view for view, _, _ in made]), np.stack([mixed for _, _, mixed in made])
     masks = np.stack([mask for _, mask, _ in made])
-    kept = None if cache is None else cache / f"{_identity(teacher, data, config)}.npy"
+    identity = _identity(teacher, data, config)
+    kept = None if cache is None else cache / f"{identity}.npy"
     if kept is not None and kept.is_file():
-        logits = np.load(kept)
+        logits = np.load(kept, mmap_mode="r")  # processes of one computer share it in memory
     else:
         logits = np.empty((*masks.shape, teacher.outputs[0].shape[-1]), np.float16)
         for view in range(len(images)):
@@ -86,7 +106,7 @@ def make_views(
         if kept is not None:
             _keep(logits, kept)
     masks[blended] = _decided(logits[blended])
-    return Views(images, masks, logits)
+    return Views(images, masks, logits, identity)
 
 
 def _views_of(data: Split, config: ExperimentConfig) -> Iterator[tuple[Pixels, Pixels, npt.NDArray[np.bool_]]]:

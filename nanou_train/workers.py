@@ -8,17 +8,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from nanou_train.errors import TrainError
+from nanou_train.ledger import Ledger
 from nanou_train.search import Evaluator, SearchSettings, open_search, work
 from nanou_train.search_result import Progress, Report, SearchResult, result_of
 from nanou_train.worker import Worker
 
+Work = Callable[..., int]
 LOOK_S = 1.0
 END_S = 20.0  # for giving a trial back
 
@@ -26,27 +28,36 @@ END_S = 20.0  # for giving a trial back
 def run_search(
     settings: SearchSettings, evaluator: Evaluator, *, workers: int = 1, progress: Progress | None = None
 ) -> SearchResult:
-    """Search until every trial of the study has ended, here or elsewhere.
-
-    Interrupted (Ctrl-C, SIGTERM, a crash), the same call goes on. Raises ConfigError where the study was begun with
-    other settings, TrainError where all workers have died before the end.
-    """
-    with sigterm_interrupts():
-        ledger = open_search(settings, Worker.here(settings.beat_s))
-        if workers == 1:
-            work(settings, evaluator, progress=progress)
-        elif not ledger.is_over():
-            _supervise(settings, evaluator, workers, Report(ledger, settings.minimize, progress))
-    if not ledger.is_over():
-        raise TrainError("all workers have ended before the search has", hint="run the same command again to go on")
+    """Search until every trial of the study has ended, here or elsewhere. Raises as `run_workers`."""
+    ledger = open_search(settings, Worker.here(settings.beat_s))
+    report = Report(ledger, settings.minimize, progress)
+    run_workers(partial(work, settings, evaluator), ledger, workers=workers, report=report, progress=progress)
     return result_of(ledger, settings.minimize)
 
 
-def _supervise(settings: SearchSettings, evaluator: Evaluator, workers: int, report: Report) -> None:
+def run_workers(
+    work: Work, ledger: Ledger, *, workers: int, report: Callable[[], None], progress: Progress | None
+) -> None:
+    """Work on a study until it is over: in this process, or in several.
+
+    `work` (picklable) takes `progress` and `should_stop`. Interrupted (Ctrl-C, SIGTERM, a crash), the same call goes
+    on. Raises TrainError where all workers have died before the end, and what `work` raises in this process.
+    """
+    if ledger.is_over():
+        return
+    with sigterm_interrupts():
+        if workers == 1:
+            work(progress=progress)
+        else:
+            _supervise(work, workers, report)
+    if not ledger.is_over():
+        raise TrainError("all workers have ended before the search has", hint="run the same command again to go on")
+
+
+def _supervise(work: Work, workers: int, report: Callable[[], None]) -> None:
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
     processes = [
-        context.Process(target=_work_here, args=(settings, evaluator, os.getpid()), name=f"search-{index}")
-        for index in range(workers)
+        context.Process(target=_work_here, args=(work, os.getpid()), name=f"search-{index}") for index in range(workers)
     ]
     for process in processes:
         process.start()
@@ -70,11 +81,11 @@ def _end(processes: list[SpawnProcess]) -> None:
             process.kill()
 
 
-def _work_here(settings: SearchSettings, evaluator: Evaluator, parent: int) -> None:
+def _work_here(work: Work, parent: int) -> None:
     """In a process of its own; without its parent it stops after the epoch that it is in."""
     with sigterm_interrupts():
         try:
-            work(settings, evaluator, should_stop=partial(_is_orphan, parent))
+            work(should_stop=partial(_is_orphan, parent))
         except KeyboardInterrupt:
             sys.exit(130)
         except TrainError as error:

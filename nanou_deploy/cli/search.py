@@ -1,0 +1,179 @@
+"""`search`: networks around a run's own that cost less, tried by compiling and by training them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nanou_deploy.cli.options import Count, FrameSize, Size, json_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, heading
+from nanou_deploy.cli.output import progress as tell
+from nanou_deploy.cli.train import training_progress
+
+if TYPE_CHECKING:
+    from nanou_deploy.searching import Searched
+
+SAMPLERS = ("nsga2", "tpe", "random")
+DIMENSIONS = ("width", "depth", "kernel", "size", "pool", "skip")
+
+
+class Rungs(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """Epochs, rising: 2,6,18."""
+
+    name = "EPOCHS,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if not all(part.strip().isdecimal() for part in parts):
+            self.fail(f"{value!r} are no epochs: write for example 2,6,18", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+@click.command(short_help="Search networks that cost less and still see.")
+@click.option("--run", "parent", type=click.Path(path_type=Path), required=True, help="The completed run to vary.")
+@click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("runs/search"), show_default=True, help="Its folder."
+)
+@click.option("--board", default="esp32c3", show_default=True, metavar="NAME", help="Where it has to run.")
+@click.option("--max-ram", type=Size(), help="Most working RAM, frames not counted: 8192 or 8KB.")
+@click.option("--max-instructions", type=Count(), help="Most instructions of one inference: 4000000 or 4M.")
+@click.option("--max-flash", type=Size(), help="Most code and tables.")
+@click.option("--trials", type=click.IntRange(1), default=60, show_default=True, help="Of all workers together.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this computer.")
+@click.option("--storage", default="", metavar="FILE|URL", help="Journal or database. Default: OUTPUT/journal.log.")
+@click.option("--sampler", type=click.Choice(SAMPLERS), default="nsga2", show_default=True, help="Who proposes.")
+@click.option("--vary", "vary", type=click.Choice(DIMENSIONS), multiple=True, help="Again for more. Default: all.")
+@click.option("--size", "sizes", type=FrameSize(), multiple=True, help="Size to try, such as 48x64; again for more.")
+@click.option("--narrowest", type=click.FloatRange(0, 1, min_open=True), default=0.25, show_default=True,
+              help="Least width, as a share of the run's.")  # fmt: skip
+@click.option("--rungs", type=Rungs(), default=(2, 6, 18), help="Epochs after which trials are compared: 2,6,18.")
+@click.option("--eta", type=click.IntRange(2), default=2, show_default=True, help="One in ETA goes on from a rung.")
+@click.option("--finish", type=click.IntRange(0), default=6, show_default=True, help="How many to train to the end.")
+@click.option("--finish-epochs", type=click.IntRange(1), help="For how long. Default: half of the run's epochs.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@json_option
+def search(as_json: bool, **options: Any) -> None:
+    """Vary a run's network in width, depth, kernel, picture size, pooling and skip connections.
+
+    What a candidate costs on the board is found by compiling it; one that breaks a limit is not trained. The others
+    get the run's weights and a short distillation, and only the best go on from rung to rung. The best of the front are
+    then trained to the end, built and measured: OUTPUT/points/NN are runs, OUTPUT/pareto.json and .html the front.
+
+    Interrupted, the same command goes on. On other computers it joins in: with --storage, and OUTPUT on a shared disk.
+    """
+    found = _search(**options)
+    if as_json:
+        emit_json("search/1", _as_json(found, options["output"]))
+    else:
+        _print(found, options["output"])
+
+
+def _search(
+    parent: Path,
+    data: Path | None,
+    output: Path,
+    board: str,
+    max_ram: int | None,
+    max_instructions: int | None,
+    max_flash: int | None,
+    vary: tuple[Any, ...],
+    sizes: tuple[tuple[int, int], ...],
+    narrowest: float,
+    workers: int,
+    finish: int,
+    finish_epochs: int | None,
+    **study: Any,
+) -> Searched:
+    import os
+
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # workers are what runs in parallel
+    from codegen.cost import Limits
+    from nanou_deploy.boards import find_board
+    from nanou_deploy.searching import CompiledCandidates, limits_of, search_with_costs
+    from nanou_train import run
+    from nanou_train.search import SearchSettings
+    from nanou_train.space import Space
+    from nanou_train.structure import structure_of
+
+    find_board(board)
+    space = Space(structure_of(run.load_student(parent)), vary or DIMENSIONS, narrowest, sizes=sizes)
+    limits = Limits(max_ram, max_instructions, max_flash)
+    name = output.resolve().name
+    settings = SearchSettings(name=name, output=output, space=space, limits=limits_of(limits), **study)
+    candidates = CompiledCandidates(parent, data, output / "cache", seed=settings.seed, board=board)
+    heading(f"searching around {parent}: {settings.trials} trials, {workers} at a time")
+    with training_progress() as progress:
+        return search_with_costs(
+            settings,
+            candidates,
+            limits,
+            workers=workers,
+            finish=finish,
+            finish_epochs=finish_epochs,
+            progress=progress,
+            told=tell,
+        )
+
+
+def _as_json(found: Searched, output: Path) -> dict[str, Any]:
+    return {
+        "folder": output,
+        "counts": as_dict(found.result.counts),
+        "candidates": [{**as_dict(one), "structure": one.structure.to_json()} for one in found.result.candidates],
+        "front": [one.number for one in found.result.front],
+        "points": [point.to_json() for point in found.points],
+        "measured": {name: cost.to_json() for name, cost in found.measured.items()},
+        "dropped": [as_dict(one) for one in found.dropped],
+    }
+
+
+def _print(found: Searched, output: Path) -> None:
+    counts, candidates = found.result.counts, found.result.candidates
+    untrained = sum(not one.feasible for one in candidates)
+    click.echo(f"{counts.complete} of {counts.total} trials, {untrained} of them beyond a limit and not trained")
+    if counts.failed:
+        click.echo(f"{counts.failed} failed", err=True)
+    emit_table(
+        ("Trial", "Picture", "mIoU val", "Instructions", "RAM", "Flash"),
+        (
+            (
+                one.number,
+                f"{one.structure.input_shape[0]}x{one.structure.input_shape[1]}",
+                f"{100 * one.miou:.1f}",
+                *(f"{one.costs[name]:,.0f}" for name in ("instructions", "ram_bytes", "flash_bytes")),
+            )
+            for one in found.result.front
+        ),
+        right=range(2, 6),
+    )
+    if found.points:
+        _print_points(found)
+        click.echo(f"{output / 'pareto.json'}: {len(found.points)} networks; look at {output / 'pareto.html'}")
+        click.echo(f"next: nanou-deploy fit {output} --board {next(iter(found.points[0].costs))}")
+    for one in found.dropped:
+        click.echo(f"not taken: {one.run}: {'; '.join(one.reasons)}", err=True)
+
+
+def _print_points(found: Searched) -> None:
+    """The trained points with what was measured; in brackets what had been predicted for them as built."""
+    emit_table(
+        ("Point", "mIoU val", "int8 test", "Instructions", "(predicted)", "RAM", "Flash"),
+        (
+            (
+                point.run,
+                f"{100 * point.val_miou:.1f}",
+                "-" if point.int8_miou is None else f"{100 * point.int8_miou:.1f}",
+                f"{found.measured[point.name].instructions:,}",
+                f"{next(iter(point.costs.values())).instructions:,}",
+                f"{found.measured[point.name].ram_bytes:,}",
+                f"{found.measured[point.name].flash_bytes:,}",
+            )
+            for point in found.points
+        ),
+        right=range(1, 7),
+    )
