@@ -1,4 +1,4 @@
-"""A search with the compiler's costs, and what it ends with: a front of runs that are built, measured and within limits."""
+"""A search with costs by the compiler, and its end: a front of runs that are built, measured and within limits."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from nanou_deploy.pipeline import Progress, bench, open_model
 from nanou_train import run
 from nanou_train.candidate import CandidateTraining, dataset_at, metrics_at, miou_at, open_parent, parent_facts
 from nanou_train.errors import TrainError
-from nanou_train.finish import FinishSettings, finish_work, open_points
 from nanou_train.evaluate import decide
+from nanou_train.finish import FinishSettings, finish_work, open_points
 from nanou_train.pareto import Point
 from nanou_train.search import SearchSettings
-from nanou_train.search_result import SearchResult, select
 from nanou_train.search_result import Progress as TrainProgress
+from nanou_train.search_result import SearchResult, select
 from nanou_train.structure import Structure
 from nanou_train.worker import Worker
 from nanou_train.workers import run_search, run_workers

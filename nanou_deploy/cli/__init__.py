@@ -26,6 +26,7 @@ _COMMANDS = {  # in the order of a first project; the value is the module that d
     "verify": "verify",
     "bench": "bench",
     "cost": "cost",
+    "search": "search",
     "pareto": "front",
     "fit": "front",
     "flash": "flash",
