@@ -95,6 +95,14 @@ def search_with_costs(
     cost_of_structure(parent.structure, find_board(candidates.board))  # a missing compiler is found before any trial
     settings = replace(settings, facts={**settings.facts, **parent_facts(parent), "board": candidates.board})
     result = run_search(settings, candidates, workers=workers, progress=progress)
+    if not result.front:
+        least = ", ".join(
+            f"{name} {min(one.costs[name] for one in result.candidates):,.0f}" for name in settings.limits
+        )
+        raise DeployError(
+            f"none of {len(result.candidates)} candidates keeps all limits and was trained; the least seen: {least}",
+            hint="raise the limit, or search with more --trials, a smaller --narrowest or a smaller --size",
+        )
     chosen = select(result, settings.minimize, finish)
     if not chosen:
         return Searched(result, (), {}, ())

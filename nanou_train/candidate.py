@@ -70,12 +70,14 @@ class CandidateTraining:
     def evaluate(self, job: Job) -> float:
         """Train the candidate rung by rung; mIoU of the last one, on the parent's validation masks."""
         import keras
+        import tensorflow as tf
 
         keras.backend.clear_session()  # graphs of the candidates before
-        keras.utils.set_random_seed(self.seed)
+        tf.config.experimental.enable_op_determinism()
         parent = open_parent(self.parent, self.data)
         size = job.structure.input_shape[:2]
         dataset = dataset_at(self.parent, self.data, size)
+        keras.utils.set_random_seed(self.seed)  # filters of a new skip are drawn
         student = inherited(parent, job.structure)
         _take_up(job)
         rungs = {epochs: rung for rung, epochs in enumerate(job.rungs)}

@@ -1,0 +1,178 @@
+"""A search with invented costs and scores: limits, rungs, twins, failures, interruption, and the front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from nanou_train.errors import ConfigError, DataError, TrainError
+from nanou_train.halving import dominates
+from nanou_train.search import Job, SearchSettings, open_search, work
+from nanou_train.search_result import SearchResult, result_of, select
+from nanou_train.serve import Stopped
+from nanou_train.space import Space
+from nanou_train.structure import Block, Level, Structure
+from nanou_train.worker import Worker
+from nanou_train.workers import run_search
+
+PARENT = Structure("nano_u", (48, 64, 3), (Level((Block(8),) * 2, (2, 2), (Block(8),) * 2),) * 2, (Block(16),) * 2)
+
+
+@pytest.fixture(autouse=True)
+def _optuna(require_module: Callable[[str], None]) -> None:
+    require_module("optuna")
+
+
+@dataclass
+class Invented:
+    """Wider is better and dearer. `wrong` maps a trial's number to what its evaluation raises, once."""
+
+    wrong: dict[int, BaseException] = field(default_factory=dict)
+    jobs: list[Job] = field(default_factory=list)
+    priced: int = 0
+
+    def cost(self, structure: Structure) -> Mapping[str, float]:
+        self.priced += 1
+        widths = sum(block.width for level in structure.levels for block in (*level.encoder, *level.decoder))
+        return {"instructions": 100.0 * widths, "ram_bytes": 10.0 * structure.input_shape[1]}
+
+    def evaluate(self, job: Job) -> float:
+        self.jobs.append(job)
+        score = 0.0
+        for rung, epochs in enumerate(job.rungs):
+            job.check()
+            score = 1.0 - 1.0 / (1 + self.cost(job.structure)["instructions"] * epochs / 1000)
+            if error := self.wrong.pop(int(job.folder.name), None):
+                raise error
+            if not job.reached(rung, score):
+                break
+        return score
+
+
+def _settings(folder: Path, **changes: object) -> SearchSettings:
+    settings = SearchSettings(
+        "test",
+        folder,
+        Space(PARENT),
+        trials=10,
+        minimize=("instructions", "ram_bytes"),
+        rungs=(1, 2),
+        eta=2,
+        beat_s=5.0,
+    )
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def _found(settings: SearchSettings) -> SearchResult:
+    return result_of(open_search(settings, Worker.here(5.0)), settings.minimize)
+
+
+def test_candidates_beyond_a_limit_are_not_trained(tmp_path: Path) -> None:
+    settings, evaluator = _settings(tmp_path, limits={"instructions": 2000.0, "ram_bytes": 700.0}), Invented()
+    found = run_search(settings, evaluator)
+    assert found.counts.complete == 10
+    beyond = [one for one in found.candidates if not one.feasible]
+    assert beyond
+    assert found.candidates[0] in beyond  # the parent itself: 64 channels
+    for one in found.candidates:
+        assert one.feasible == (one.costs["instructions"] <= 2000 and one.costs["ram_bytes"] <= 700)
+        assert (one.rung, one.miou) == (-1, 0.0) if not one.feasible else one.rung >= 0
+    assert {one.key for one in beyond}.isdisjoint(job.key for job in evaluator.jobs)
+    assert all(one.feasible for one in found.front)
+
+
+def test_the_front_is_of_those_that_came_furthest_and_none_beats_another(tmp_path: Path) -> None:
+    settings = _settings(tmp_path, trials=16)
+    found = run_search(settings, Invented())
+
+    def vector(one: object) -> tuple[float, ...]:
+        return (-one.miou, *(one.costs[name] for name in settings.minimize))  # type: ignore[attr-defined]
+
+    assert found.front
+    top = [one for one in found.candidates if one.rung == 1]
+    assert 0 < len(top) < len(found.candidates)  # some were stopped at the first rung
+    for one in found.front:
+        assert one.rung == 1
+        assert not any(dominates(vector(other), vector(one)) for other in top)
+    costs = [one.costs["instructions"] for one in found.front]
+    assert costs == sorted(costs)
+    chosen = select(found, settings.minimize, 2)
+    assert [one in found.front for one in chosen] == [True, True]
+    assert {costs[0], costs[-1]} == {one.costs["instructions"] for one in chosen}  # both ends
+    assert select(found, settings.minimize, 0) == ()
+
+
+def test_the_same_network_is_trained_once(tmp_path: Path) -> None:
+    space = Space(PARENT, vary=("skip", "size"), sizes=((48, 64),))  # four networks
+    settings, evaluator = _settings(tmp_path, space=space, sampler="random"), Invented()
+    found = run_search(settings, evaluator)
+    assert len(found.candidates) == 10
+    assert len(evaluator.jobs) == len({job.key for job in evaluator.jobs}) <= 4
+    assert len({(one.key, one.miou, one.rung) for one in found.candidates}) == len(evaluator.jobs)
+
+
+def test_a_candidate_that_fails_is_left_behind_and_data_that_are_wrong_are_not(tmp_path: Path) -> None:
+    evaluator = Invented({1: TrainError("the loss is not finite"), 4: DataError("no folder", hint="give one")})
+    settings = _settings(tmp_path)
+    with pytest.raises(DataError):
+        run_search(settings, evaluator)
+    before = _found(settings).counts
+    assert (before.failed, before.waiting > 0) == (1, True)
+    found = run_search(settings, evaluator)  # the same command goes on
+    assert (found.counts.complete, found.counts.failed) == (9, 1)
+    assert len({job.folder for job in evaluator.jobs}) == len(evaluator.jobs)
+
+
+def test_an_interrupted_trial_goes_back_and_its_next_attempt_knows_the_one_before(tmp_path: Path) -> None:
+    settings, evaluator = _settings(tmp_path, trials=4), Invented({2: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        run_search(settings, evaluator)
+    found = run_search(settings, evaluator)
+    assert found.counts.complete == 4
+    assert found.counts.retries == 1
+    (again,) = (job for job in evaluator.jobs if job.previous is not None)
+    assert again.previous == tmp_path / "trials" / "00002"
+    assert again.key == evaluator.jobs[2].key
+    assert evaluator.priced < 20  # its cost was known
+
+
+def test_a_worker_that_is_asked_to_stop_gives_its_trial_back(tmp_path: Path) -> None:
+    settings, evaluator = _settings(tmp_path, trials=3), Invented({0: Stopped()})
+    answers = iter([False, False, True])
+    assert work(settings, evaluator, should_stop=lambda: next(answers, True)) == 0
+    assert _found(settings).counts.waiting == 3
+    assert work(settings, evaluator) == 3
+
+
+def test_a_bug_counts_against_the_trial_and_is_shown(tmp_path: Path) -> None:
+    settings, evaluator = _settings(tmp_path, trials=2), Invented({0: ZeroDivisionError()})
+    with pytest.raises(ZeroDivisionError):
+        work(settings, evaluator)
+    (attempt,) = (
+        trial.user_attrs["attempt"]
+        for trial in open_search(settings, Worker.here(5.0)).study.get_trials()
+        if "retry_of" in trial.user_attrs
+    )
+    assert attempt == 2
+
+
+def test_other_settings_are_another_search(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    open_search(settings, Worker.here(5.0))
+    open_search(replace(settings, trials=20, seed=1, sampler="tpe", beat_s=1.0), Worker.here(5.0))
+    for what, changes in (
+        ("rungs", {"rungs": (1, 3)}),
+        ("limits", {"limits": {"ram_bytes": 1.0}}),
+        ("data", {"facts": {"data": "another"}}),
+        ("space", {"space": Space(PARENT, vary=("width",))}),
+    ):
+        with pytest.raises(ConfigError, match=f"was begun with other {what}$"):
+            open_search(replace(settings, **changes), Worker.here(5.0))  # type: ignore[arg-type]
+    for wrong in ({"rungs": (2, 2)}, {"rungs": ()}, {"eta": 1}, {"minimize": ()}, {"sampler": "best"}):
+        with pytest.raises(ConfigError):
+            _settings(tmp_path, **wrong)
+    with pytest.raises(ConfigError, match="nothing to vary"):
+        _settings(tmp_path, space=Space(PARENT, vary=()))
