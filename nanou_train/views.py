@@ -97,7 +97,7 @@ def make_views(
     identity = _identity(teacher, data, config)
     kept = None if cache is None else cache / f"{identity}.npy"
     if kept is not None and kept.is_file():
-        logits = np.load(kept, mmap_mode="r")  # processes of one computer share it in memory
+        logits = _kept(kept)
     else:
         logits = np.empty((*masks.shape, teacher.outputs[0].shape[-1]), np.float16)
         for view in range(len(images)):
@@ -105,6 +105,7 @@ def make_views(
             logits[view] = teacher_logits(teacher, images[view])
         if kept is not None:
             _keep(logits, kept)
+            logits = _kept(kept)
     masks[blended] = _decided(logits[blended])
     return Views(images, masks, logits, identity)
 
@@ -130,6 +131,11 @@ def _keep(logits: npt.NDArray[np.float16], path: Path) -> None:
     partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
     np.save(partial, logits)
     partial.replace(path)
+
+
+def _kept(path: Path) -> npt.NDArray[np.float16]:
+    """Mapped, so that the processes of one computer share it in memory."""
+    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
 
 def _blended(images: Pixels, rng: np.random.Generator) -> Pixels:

@@ -99,13 +99,14 @@ def _search(
     from nanou_train.search import SearchSettings
     from nanou_train.space import Space
     from nanou_train.structure import structure_of
+    from nanou_train.views import CACHE
 
     find_board(board)
     space = Space(structure_of(run.load_student(parent)), vary or DIMENSIONS, narrowest, sizes=sizes)
     limits = Limits(max_ram, max_instructions, max_flash)
     name = output.resolve().name
     settings = SearchSettings(name=name, output=output, space=space, limits=limits_of(limits), **study)
-    candidates = CompiledCandidates(parent, data, output / "cache", seed=settings.seed, board=board)
+    candidates = CompiledCandidates(parent, data, output / CACHE, seed=settings.seed, board=board)
     heading(f"searching around {parent}: {settings.trials} trials, {workers} at a time")
     with training_progress() as progress:
         return search_with_costs(

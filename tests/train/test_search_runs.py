@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 TINY = {"architecture": "nano_u", "filters": [4], "bottleneck": 6, "skips": False}
 RECIPE: dict[str, Any] = {
     "model": TINY, "teacher": {**TINY, "architecture": "bu_net", "filters": [6]}, "input_size": (24, 32), "epochs": 4,
-    "teacher_epochs": 2, "batch_size": 8, "freeze_epochs": 0, "terrain": {"train": 32, "val": 8, "test": 8},
+    "teacher_epochs": 2, "teacher_views": 2, "batch_size": 8, "freeze_epochs": 0,
+    "terrain": {"train": 32, "val": 8, "test": 8},
 }  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def test_a_candidate_that_was_interrupted_goes_on_to_the_same_end(
     parent: Path, job: Callable[..., Job], tmp_path: Path
 ) -> None:
     from nanou_train import run
-    from nanou_train.candidate import STATE, CandidateTraining, dataset_at, logits_at, open_parent
+    from nanou_train.candidate import STATE, CandidateTraining, views_at
 
     training = CandidateTraining(parent, None, tmp_path / "cache")
     reached: list[tuple[int, float]] = []
@@ -86,13 +87,11 @@ def test_a_candidate_that_was_interrupted_goes_on_to_the_same_end(
     assert stopped == pytest.approx(reached[0][1])
     assert not (tmp_path / "stopped" / run.MANIFEST).exists()
 
-    source = open_parent(parent, None).source
-    (file,) = (tmp_path / "cache").glob("teacher_18x24_*.npy")
-    kept = logits_at(source, dataset_at(parent, None, (18, 24)).train, (18, 24), tmp_path / "cache")
-    assert kept is not None
-    assert isinstance(kept.values, np.memmap)
-    assert kept.values.shape == (32, 18, 24, 1)
-    assert np.array_equal(np.load(file), kept.values)
+    views = views_at(parent, None, (18, 24), tmp_path / "cache")
+    assert views is not None
+    assert isinstance(views.logits, np.memmap)
+    assert views.logits.shape == (2, 32, 18, 24, 1)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_decisions_of_another_size_are_compared_by_nearest_neighbour(parent: Path) -> None:
