@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from nanou_train.errors import ConfigError, DataError, TrainError
+from nanou_train.interrupts import interrupts_wait
 from nanou_train.ledger import Claim, Ledger
 from nanou_train.pulse import Pulse
 
@@ -49,7 +50,12 @@ def serve(
     ended = 0
     while not should_stop():
         ledger.take_over()
-        claim = ledger.claim()
+        with interrupts_wait() as interrupted:  # a trial that nobody has claimed yet could not be given back
+            claim = ledger.claim()
+            if interrupted() and claim is not None:
+                ledger.give_back(claim)
+        if interrupted():
+            raise KeyboardInterrupt
         if claim is not None:
             ended += _serve_one(ledger, claim, evaluate, should_stop)
             report()
@@ -72,9 +78,14 @@ def _serve_one(ledger: Ledger, claim: Claim, evaluate: Evaluate, should_stop: Ca
                     raise Stopped
 
             outcome = evaluate(claim, check)
-        return ledger.complete(claim, outcome.values, outcome.constraints)
+        with interrupts_wait() as interrupted:
+            done = ledger.complete(claim, outcome.values, outcome.constraints)
+        if interrupted():
+            raise KeyboardInterrupt
+        return done
     except (ConfigError, DataError, KeyboardInterrupt):
-        ledger.give_back(claim)
+        with interrupts_wait():
+            ledger.give_back(claim)
         raise
     except TrainError as error:
         return ledger.fail(claim, str(error))

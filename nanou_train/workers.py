@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.context import SpawnProcess
-from typing import Any
 
 from nanou_train.errors import TrainError
+from nanou_train.interrupts import sigterm_interrupts
 from nanou_train.ledger import Ledger
 from nanou_train.search import Evaluator, SearchSettings, open_search, work
 from nanou_train.search_result import Progress, Report, SearchResult, result_of
@@ -94,20 +91,3 @@ def _work_here(work: Work, parent: int) -> None:
 
 def _is_orphan(parent: int) -> bool:
     return os.getppid() != parent
-
-
-@contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM as KeyboardInterrupt, so that a worker that is asked to end gives its trial back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +22,7 @@ from nanou_train.space import Space
 from nanou_train.structure import Block, Level, Structure
 from nanou_train.worker import Worker
 from nanou_train.workers import run_search
+from tests.train.search_drill import settings_of
 
 PARENT = Structure("nano_u", (48, 64, 3), (Level((Block(8),) * 2, (2, 2), (Block(8),) * 2),) * 2, (Block(16),) * 2)
 
@@ -176,3 +182,37 @@ def test_other_settings_are_another_search(tmp_path: Path) -> None:
             _settings(tmp_path, **wrong)
     with pytest.raises(ConfigError, match="nothing to vary"):
         _settings(tmp_path, space=Space(PARENT, vary=()))
+
+
+@pytest.mark.slow
+def test_workers_that_are_asked_to_end_give_their_trials_back(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from nanou_train.workers import run_search\n"
+        "from tests.train.search_drill import Synthetic, settings_of\n"
+        "if __name__ == '__main__':\n"
+        "    folder = Path(sys.argv[1])\n"
+        "    settings = settings_of({'trials': 8, 'storage': ''}, folder)\n"
+        "    run_search(settings, Synthetic(folder / 'evaluations.log', 1000.0), workers=2)\n"
+    )
+    script, folder = tmp_path / "program.py", tmp_path / "study"
+    script.write_text(program)
+    folder.mkdir()
+    command, environment = [sys.executable, str(script), str(folder)], os.environ | {"PYTHONPATH": str(Path.cwd())}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    ledger = open_search(settings_of({"trials": 8, "storage": ""}, folder), Worker.here(1.0))
+    while ledger.counts().running < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(60) != 0
+    counts = ledger.counts()
+    assert counts.running == 0
+    assert counts.retries == 2
+    assert all(owner_is_gone(trial.user_attrs) for trial in ledger.study.get_trials() if trial.state.name == "FAIL")
+    assert subprocess.run(command, env=environment).returncode == 0
+    assert ledger.is_over()
+    assert len(ledger.audit().once) == 8
+
+
+def owner_is_gone(attributes: Mapping[str, Any]) -> bool:
+    return Worker.here(1.0).knows_gone(attributes["owner"])
