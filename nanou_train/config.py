@@ -87,7 +87,9 @@ class ExperimentConfig(BaseModel):
     teacher's are the student's. How many classes a network tells apart follows from the data.
 
     With `use_distillation` and no `teacher_weights` (a .keras file), the teacher is trained first, for
-    `teacher_epochs`. `patience` counts epochs without a better validation mIoU and matters only with `early_stopping`.
+    `teacher_epochs`, with `teacher_augment` if it is to differ. `patience` counts epochs without a better validation
+    mIoU and matters only with `early_stopping`.
+
     With `teacher_cache` the teacher sees each training image once, as it is and mirrored, and its logits move along
     with augmentation; with `teacher_views` above 1 it sees so many augmented views of each, a share `blend` of them
     two pictures in one, and epochs draw from these (nanou_train.views); its answers are kept in `output_dir`. Without
@@ -148,6 +150,7 @@ class ExperimentConfig(BaseModel):
     teacher_weights: Path | None = None
     teacher_epochs: Positive = 12
     teacher_learning_rate: Rate = 0.003
+    teacher_augment: Annotated[Strength | None, BeforeValidator(_strength)] = None
     teacher_cache: bool = False
     teacher_views: Positive = 1
     blend: Annotated[float, Field(ge=0, le=1)] = 0.0

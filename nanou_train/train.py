@@ -220,6 +220,7 @@ def _train_models(
             update={
                 "epochs": config.teacher_epochs,
                 "learning_rate": config.teacher_learning_rate,
+                "augment": config.teacher_augment or config.augment,
                 "quantization_start": 0,
                 "freeze_epochs": 0,
             }

@@ -11,6 +11,8 @@ from nanou_train.config import ExperimentConfig
 from nanou_train.data import Split, terrain_dataset
 from nanou_train.fit import train_with_distillation
 from nanou_train.models import create_bu_net
+from nanou_train.run import read_manifest
+from nanou_train.train import train_model
 from nanou_train.views import Views, make_views, teacher_logits
 
 SHAPE = (24, 32, 3)
@@ -98,3 +100,14 @@ def test_training_uses_them(train: Split, tmp_path: Path) -> None:
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
     assert any((one != before).any() for one, before in zip(results[0], start, strict=True))
+
+
+def test_a_teacher_may_be_augmented_otherwise_than_its_student(tiny_presets: None, tmp_path: Path) -> None:
+    """Its weights are those of a run that augments everything so."""
+    weights = []
+    for name, changes in (("all", {"augment": "full"}), ("teacher", {"augment": "off", "teacher_augment": "full"})):
+        result = train_model(experiment_name="quick_test", output_dir=tmp_path, run_name=name, **changes)
+        assert result["status"] == "completed", result["error"]
+        weights.append(read_manifest(result["experiment_dir"])["weights"])
+    assert weights[0]["teacher"] == weights[1]["teacher"]
+    assert weights[0]["student"] != weights[1]["student"]
