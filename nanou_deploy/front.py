@@ -14,6 +14,7 @@ from codegen.model import QuantizedModel, save_model
 from nanou_deploy.boards import Board
 from nanou_deploy.costing import cost_of
 from nanou_deploy.errors import DeployError
+from nanou_deploy.fit import run_folder
 from nanou_deploy.pipeline import Progress, open_model
 from nanou_deploy.report.pareto import render_front
 from nanou_train import run
@@ -59,6 +60,22 @@ def save_front(folder: Path, points: Sequence[Point], *, name: str = "") -> Fron
     front = read_front(folder)
     run.write_text(folder / PAGE, render_front(front))
     return front
+
+
+def with_costs(front: Front, board: Board, folder: Path, *, progress: Progress = lambda _message: None) -> Front:
+    """The front in `folder` with costs on `board` for every point, found from its run's model where there are none.
+
+    Raises DeployError, CodegenError or ToolMissing where one cannot be found.
+    """
+
+    def costed(point: Point) -> Point:
+        if board.name in point.costs:
+            return point
+        progress(f"{point.name}: cost on {board.name}")
+        cost = cost_of(open_model(run_folder(folder, point)), board)
+        return replace(point, costs={**point.costs, board.name: cost})
+
+    return replace(front, points=tuple(costed(point) for point in front.points))
 
 
 def point_of(folder: Path, boards: Sequence[Board], base: Path, *, data_root: Path | None = None) -> Point:

@@ -71,7 +71,9 @@ def print_front(front: Front) -> None:
 
 @click.command(short_help="Pick the network of a front that fits a board and a goal.")
 @click.argument("front", type=click.Path(path_type=Path))
-@click.option("--board", required=True, metavar="NAME", help="A board that the front has costs for.")
+@click.option(
+    "--board", required=True, metavar="NAME", help="A board; costs are found where the front has none for it."
+)
 @click.option("--fps", type=click.FloatRange(0, min_open=True), help="Inferences per second.")
 @click.option("--max-ram", type=Size(), help="Most working RAM, frames not counted: 8192 or 8KB.")
 @click.option("--max-flash", type=Size(), help="Most code and tables. Default: half of the chip's flash.")
@@ -100,13 +102,16 @@ def fit(
     """
     from nanou_deploy.boards import find_board
     from nanou_deploy.fit import Goal, find_fit
+    from nanou_deploy.front import with_costs
     from nanou_deploy.timing import load_calibration
     from nanou_train.pareto import read_front
 
     measured = load_calibration(calibration) if calibration else None
     wanted = Goal(max_ram_bytes=max_ram, max_flash_bytes=max_flash, **goal)
     folder = front if front.is_dir() else front.parent
-    found = find_fit(read_front(front), find_board(board), wanted, measured, folder=folder)
+    place = find_board(board)
+    points = with_costs(read_front(front), place, folder, progress=lambda message: click.echo(f"  {message}", err=True))
+    found = find_fit(points, place, wanted, measured, folder=folder)
     if as_json:
         emit_json("fit/1", _as_json(found, folder))
     else:

@@ -89,6 +89,13 @@ def test_runs_are_gathered(runs: list[Path], tmp_path: Path, monkeypatch: pytest
     assert point.int8_miou is not None
     assert point.float_miou is not None
     assert "run1" in (tmp_path / "front" / "pareto.html").read_text()
+    asked: list[str] = []
+    front, board = read_front(tmp_path / "front"), find_board("cortex-m4-qemu")
+    (more,) = fronts.with_costs(front, board, tmp_path / "front", progress=asked.append).points
+    assert tuple(more.costs) == (*boards, "cortex-m4-qemu")
+    assert len(asked) == 1
+    assert fronts.with_costs(front, find_board("esp32c3"), tmp_path / "front", progress=asked.append) == front
+    assert len(asked) == 1
 
 
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:
