@@ -22,8 +22,8 @@ from nanou_deploy.pipeline import BenchResult
 from nanou_deploy.platformio import PlatformMissing, build_project, lint_project
 from nanou_deploy.report import AccuracyRow, Panel, ReportData, operator_rows, render_report, write_panel_png
 from nanou_train import run
-from nanou_train.config import DEFAULT_CONFIG, load_experiment
 from nanou_train.data import Dataset, terrain_dataset
+from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
 from nanou_train.export import quantize_run
 from nanou_train.train import train_model
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from codegen.quantize import import_tensorflow
 from nanou_train import run
-from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, load_experiment
+from nanou_train.config import ExperimentConfig
 from nanou_train.constraints import check_before, check_run, violation
 from nanou_train.data import Dataset
 from nanou_train.distill import train_step
 from nanou_train.distribution import find_strategy, is_chief
 from nanou_train.errors import TrainError
 from nanou_train.evaluate import Metrics, constant_mask, evaluate_model
+from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
 from nanou_train.fit import FitResult, Progress, train_single_model, train_with_distillation
 from nanou_train.loop import preprocessing_of
 from nanou_train.models import create_model_from_config

@@ -46,7 +46,7 @@ def experiment(
     A sweep leaves one run folder for each of its points. Exit code 1 where a run failed or missed a constraint; the
     others run all the same.
     """
-    from nanou_train.config import DEFAULT_CONFIG, load_experiment
+    from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
     from nanou_train.train import train_model
 
     path = config or DEFAULT_CONFIG
@@ -86,7 +86,8 @@ def _overrides(changes: Iterable[str]) -> dict[str, Any]:
 
 
 def _list(path: Path, as_json: bool) -> int:
-    from nanou_train.config import experiment_parents, load_experiment, sweep_points
+    from nanou_train.config import sweep_points
+    from nanou_train.experiments import experiment_parents, load_experiment
 
     parents = experiment_parents(path)
     loaded = {name: load_experiment(path, name) for name in parents}
@@ -215,7 +216,7 @@ def bench_train(
     Other programs that are running make the numbers smaller.
     """
     from nanou_train.benchmark import available_cores, measure
-    from nanou_train.config import DEFAULT_CONFIG, load_experiment
+    from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
 
     chosen = cores or tuple(sorted({1, available_cores()}))
     results = measure(load_experiment(config or DEFAULT_CONFIG, name), data, chosen, steps)

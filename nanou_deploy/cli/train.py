@@ -86,7 +86,7 @@ def train(
 ) -> None:
     """Train Nano-U, distilled from a BU-Net teacher, and leave the run in a folder."""
     from nanou_deploy.errors import DeployError
-    from nanou_train.config import DEFAULT_CONFIG
+    from nanou_train.experiments import DEFAULT_CONFIG
     from nanou_train.train import train_model
 
     given = {"input_size": size, "epochs": epochs, "start_from": start_from, "freeze": freeze}

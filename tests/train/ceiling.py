@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from codegen.quantize import import_tensorflow
-from nanou_train.config import DEFAULT_CONFIG, load_experiment
 from nanou_train.data import Dataset, Split
 from nanou_train.evaluate import evaluate_model
+from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
 from nanou_train.fit import train_with_distillation
 from nanou_train.loop import preprocessing_of
 from nanou_train.models import create_model_from_config

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nanou_train.config import DEFAULT_CONFIG, ExperimentConfig, experiment_names, load_experiment, sweep_points
+from nanou_train.config import ExperimentConfig, sweep_points
 from nanou_train.errors import ConfigError
+from nanou_train.experiments import DEFAULT_CONFIG, experiment_names, load_experiment
 from nanou_train.models import PRESETS, ModelConfig
 
 

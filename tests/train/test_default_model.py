@@ -10,8 +10,9 @@ from codegen.load import load_graph
 from codegen.model import Quantization, QuantizedModel, load_model, threshold_q
 from codegen.reference import run_tflm
 from nanou_train import terrain
-from nanou_train.config import load_experiment, validate
+from nanou_train.config import validate
 from nanou_train.evaluate import constant_mask, evaluate_outputs
+from nanou_train.experiments import load_experiment
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "nano_u_terrain.tflite"
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nanou_deploy.cli import cli
-from nanou_train.config import experiment_names
 from nanou_train.errors import ConfigError
+from nanou_train.experiments import experiment_names
 
 DOCUMENTED = (
     *("default", "standard", "distillation", "nas", "debug_test", "quick_test", "distillation_nas"),

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from nanou_deploy.cli import cli
-from nanou_train.config import load_experiment
 from nanou_train.errors import ConfigError
+from nanou_train.experiments import load_experiment
 from nanou_train.migrate import migrate_file
 
 FLAT = """\
