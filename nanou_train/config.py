@@ -83,7 +83,8 @@ class ExperimentConfig(BaseModel):
     with augmentation; with `teacher_views` above 1 it sees so many augmented views of each, a share `blend` of them
     two pictures in one, and epochs draw from these (nanou_train.views); its answers are kept in `output_dir`. Without
     `teacher_cache` it sees each augmented batch. `weight_average` is the decay per step of the average of weights that
-    is validated and kept; 0 keeps the weights themselves. `keep` says which epoch's weights a run ends with.
+    is validated and kept; 0 keeps the weights themselves. `keep` says which epoch's weights a run ends with, and with
+    `restarts` above 1 the student is trained from so many seeds, of which the best is kept (nanou_train.restarts).
 
     The learning rate follows `schedule`: "cosine", from a short warm-up to 0; "plateau", times `plateau_factor` after
     each `plateau_patience` epochs without a better validation mIoU; or "constant". `tversky` is the share of the
@@ -131,6 +132,7 @@ class ExperimentConfig(BaseModel):
     strategy: Strategy = "none"
     weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     keep: Literal["best", "last"] = "best"
+    restarts: Positive = 1
     early_stopping: bool = False
     patience: Positive = 10
     use_distillation: bool = True
@@ -226,6 +228,11 @@ def validate(values: Mapping[str, Any], *, where: Where) -> ExperimentConfig:
                 f'{where([key])}: {key} "{getattr(config, key)}" is no model preset',
                 hint=near_names(getattr(config, key), PRESETS),
             )
+    if config.restarts > 1 and config.strategy != "none":
+        raise ConfigError(
+            f"{where(['restarts'])}: restarts = {config.restarts} with strategy {config.strategy}",
+            hint="restarts are processes of one computer; leave one of the two out",
+        )
     rest = {key: value for key, value in values.items() if key != "sweep"}
     for point in sweep_points(config):
         if "sweep" in point:

@@ -119,6 +119,7 @@ def point_config(settings: FinishSettings, source: Source, start: Path, candidat
             "freeze_epochs": min(source.config.freeze_epochs, epochs // 4),
             "quantization_start": 0,
             "constraints": None,
+            "restarts": 1,
             "sweep": None,
         }
     )

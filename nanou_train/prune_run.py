@@ -250,6 +250,7 @@ def _round_config(source: Source, start_from: Path, epochs: int, output_dir: Pat
             "freeze_epochs": min(source.config.freeze_epochs, epochs // 4),
             "quantization_start": 0,
             "constraints": None,
+            "restarts": 1,
             "sweep": None,
         }
     )

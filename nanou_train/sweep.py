@@ -20,7 +20,7 @@ from nanou_train.errors import TrainError
 # Keys that leave the training of a teacher as it is.
 STUDENT_KEYS = frozenset(
     {"epochs", "learning_rate", "alpha", "temperature", "quantization_aware", "activation_ranges", "quantization_start"}
-    | {"freeze_epochs", "start_from", "freeze", "teacher_cache", "teacher_views", "blend"}
+    | {"freeze_epochs", "start_from", "freeze", "teacher_cache", "teacher_views", "blend", "restarts"}
 )
 SCHEMA = 1
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from codegen.quantize import import_tensorflow
 from nanou_train import run
 from nanou_train.config import ExperimentConfig
-from nanou_train.constraints import check_before, check_run, violation
+from nanou_train.constraints import check_run, violation
 from nanou_train.data import Dataset
 from nanou_train.distill import train_step
 from nanou_train.distribution import find_strategy, is_chief
@@ -19,9 +19,9 @@ from nanou_train.evaluate import Metrics, constant_mask, evaluate_model
 from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
 from nanou_train.fit import FitResult, Progress, train_single_model, train_with_distillation
 from nanou_train.loop import preprocessing_of
-from nanou_train.models import create_model_from_config
+from nanou_train.pair import Pair, train_pair
 from nanou_train.saving import save_model
-from nanou_train.start import given_teacher, grow_gpu_memory, initial_student, load_training_data
+from nanou_train.start import grow_gpu_memory, load_training_data
 from nanou_train.sweep import run_sweep
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def train_experiment(
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     try:
-        models, histories = _train_models(config, dataset, folder, seed, progress)
+        models, histories = train_pair(Pair(config, dataset, folder, seed, name), progress)
     except (TrainError, KeyboardInterrupt) as error:
         status = "failed" if isinstance(error, TrainError) else "interrupted"
         if chief:
@@ -190,83 +190,6 @@ def _completed(folder: Path, metrics: dict[str, Metrics]) -> TrainResult:
     return TrainResult(
         status="completed", model_path=folder / "student.keras", final_metrics=metrics, experiment_dir=folder, error=""
     )
-
-
-def _train_models(
-    config: ExperimentConfig, dataset: Dataset, folder: Path, seed: int, progress: Progress
-) -> tuple[dict[str, keras.Model], dict[str, FitResult]]:
-    """Teacher (if any) and student, trained; progress runs from 0 to 1 over both."""
-    from nanou_train.nas import layers_to_watch
-
-    models: dict[str, keras.Model] = {}
-    histories: dict[str, FitResult] = {}
-    classes = len(dataset.classes)
-    student = initial_student(config, classes)
-    if config.constraints is not None:
-        check_before(config.constraints, student)
-    if config.use_nas:
-        layers_to_watch(student, config.layers_to_monitor)  # a wrong name is found before the teacher has trained
-    teacher, share = None, 0.0
-    place = config.checkpoint_path or folder
-    if is_chief(find_strategy(config.strategy)):
-        place.mkdir(parents=True, exist_ok=True)
-    if config.use_distillation and config.teacher_weights is not None:
-        teacher = models["teacher"] = given_teacher(config, config.teacher_weights, classes)
-    elif config.use_distillation:
-        share = config.teacher_epochs / (config.teacher_epochs + config.epochs)
-        teacher = models["teacher"] = create_model_from_config(
-            config.network("teacher", classes), name=config.teacher_name
-        )
-        teacher_config = config.model_copy(
-            update={
-                "epochs": config.teacher_epochs,
-                "learning_rate": config.teacher_learning_rate,
-                "augment": config.teacher_augment or config.augment,
-                "quantization_start": 0,
-                "freeze_epochs": 0,
-            }
-        )
-        histories["teacher"] = train_single_model(
-            teacher,
-            teacher_config,
-            dataset.train,
-            dataset.val,
-            seed=seed + 1,
-            checkpoint=place / "teacher.keras",
-            state_path=place / "teacher.npz",
-            callbacks=_callbacks(config, folder, "teacher", teacher, dataset),
-            progress=lambda message, done: progress(message, share * done),
-        )
-    histories["student"] = train_with_distillation(
-        student,
-        teacher,
-        config,
-        dataset.train,
-        dataset.val,
-        seed=seed,
-        checkpoint=place / "student.keras",
-        state_path=place / "student.npz",
-        callbacks=_callbacks(config, folder, "student", student, dataset),
-        progress=lambda message, done: progress(message, share + (1 - share) * done),
-    )
-    models["student"] = student
-    return models, histories
-
-
-def _callbacks(
-    config: ExperimentConfig, folder: Path, role: str, model: keras.Model, dataset: Dataset
-) -> list[keras.callbacks.Callback]:
-    """The logs that are asked for; for the student also its redundancy, seen on validation images. One host writes."""
-    from nanou_train.logs import logs_of
-    from nanou_train.nas import PROBE_IMAGES, NASCallback
-
-    if not is_chief(find_strategy(config.strategy)):
-        return []
-    found = logs_of(config, folder, role)
-    if config.use_nas and role == "student":
-        x = preprocessing_of(model).normalize(dataset.val.images[:PROBE_IMAGES])
-        found.append(NASCallback(config.layers_to_monitor, config.nas_frequency, folder / "nas_logs", x=x))
-    return found
 
 
 def _silent(message: str, done: float) -> None:

@@ -30,7 +30,7 @@ sys.exit(result["error"] or 0)
 """
 SMALL = {
     "epochs": 16, "teacher_epochs": 6, "batch_size": 8, "augment": "full", "teacher_cache": True,
-    "teacher_views": 4, "blend": 0.5, "quantization_aware": True, "weight_average": 0.9,
+    "teacher_views": 4, "blend": 0.5, "quantization_aware": True, "weight_average": 0.9, "restarts": 2,
     "terrain": {"train": 64, "val": 16, "test": 16},
 }  # fmt: skip
 
@@ -62,7 +62,7 @@ def kill(folder: Path, experiment: str, overrides: dict[str, Any], progress: flo
             break
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    return said.split(":")[0] if process.returncode == -signal.SIGKILL else ""
+    return said.split(": loss")[0] if process.returncode == -signal.SIGKILL else ""
 
 
 def kept_by(folder: Path) -> str:

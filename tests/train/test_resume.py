@@ -1,4 +1,4 @@
-"""InterruptedTrainingError trainings go on to the same weights as those left alone."""
+"""Interrupted trainings go on to the same weights as those left alone."""
 
 from __future__ import annotations
 

@@ -1,0 +1,115 @@
+"""A student from several seeds: the best is kept, an interruption changes nothing, a failure is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nanou_train.config import ExperimentConfig, validate
+from nanou_train.data import Dataset, terrain_dataset
+from nanou_train.errors import ConfigError, TrainError
+from nanou_train.run import load_student, read_manifest, weights_sha256
+
+NETWORK = {"architecture": "nano_u", "filters": [4], "bottleneck": 4}
+KEYS: dict[str, Any] = {
+    "experiment_name": "quick_test", "run_name": "run", "model": NETWORK, "teacher": NETWORK, "input_size": [24, 32],
+    "epochs": 3, "teacher_epochs": 1, "batch_size": 4, "teacher_cache": True, "teacher_views": 2, "restarts": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _tensorflow(require_module: Callable[[str], None]) -> None:
+    require_module("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def small() -> Dataset:
+    return terrain_dataset({"train": 16, "val": 4, "test": 4}, seed=0, height_px=24, width_px=32)
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "metrics.json").read_text()))
+
+
+def _val_miou(folder: Path) -> float:
+    metrics = _metrics(folder)
+    rows = [row for row in metrics["history"] if row["model"] == "student"]
+    return float(rows[metrics["best_epoch"]["student"] - 1]["val_miou"])
+
+
+def test_the_best_is_kept_interrupted_or_not(tmp_path: Path, small: Dataset) -> None:
+    from nanou_train.train import train_model
+
+    told: list[str] = []
+    done: list[float] = []
+
+    def listen(message: str, fraction: float) -> None:
+        told.append(message)
+        done.append(fraction)
+
+    def interrupt(message: str, _done: float) -> None:
+        if "nano_u epoch 2/" in message:
+            raise KeyboardInterrupt
+
+    alone = train_model(**KEYS, dataset=small, output_dir=tmp_path / "alone", progress=listen)
+    assert (alone["status"], alone["error"]) == ("completed", "")
+    assert done == sorted(done)
+    assert done[-1] == 1.0
+
+    folder = alone["experiment_dir"]
+    restarts = [folder / "restarts" / name for name in ("01", "02")]
+    assert [read_manifest(one)["seed"] for one in restarts] == [0, 1000]
+    found = [weights_sha256(load_student(one)) for one in restarts]
+    assert found[0] != found[1]
+    best = max(restarts, key=_val_miou)
+    assert weights_sha256(load_student(folder)) == found[restarts.index(best)]
+    assert _val_miou(folder) == _val_miou(best)
+    assert told[-1].startswith(f"kept restart {best.name}: validation mIoU {_val_miou(best):.3f}")
+    teachers = {read_manifest(one)["weights"]["teacher"] for one in (folder, *restarts)}
+    assert len(teachers) == 1
+
+    with pytest.raises(KeyboardInterrupt):
+        train_model(**KEYS, dataset=small, output_dir=tmp_path / "broken", progress=interrupt)
+    assert list((tmp_path / "broken" / "run" / "restarts").glob("*/student.npz"))
+    resumed = train_model(**KEYS, dataset=small, output_dir=tmp_path / "broken")
+    assert read_manifest(resumed["experiment_dir"])["weights"] == read_manifest(folder)["weights"]
+
+
+def test_the_first_is_the_run_without_restarts(tmp_path: Path, small: Dataset) -> None:
+    """Its configuration and seed; logs and checkpoints, which several cannot share, each have their own place."""
+    from nanou_train.restarts import restarts_of
+
+    keys = {"restarts": 2, "log_dir": tmp_path / "logs", "checkpoint_path": tmp_path / "kept"}
+    config = ExperimentConfig.model_validate(keys)
+    first, second = restarts_of(config, small, tmp_path / "run", 7, "mine", tmp_path / "teacher.keras")
+    assert (first.seed, second.seed) == (7, 1007)
+    assert (
+        first.config.deciding()
+        == config.model_copy(update={"restarts": 1, "teacher_weights": tmp_path / "teacher.keras"}).deciding()
+    )
+    assert first.config.log_dir != second.config.log_dir
+    assert (first.config.checkpoint_path, second.config.checkpoint_path) == (None, None)
+    assert first.folder != second.folder
+
+
+def test_a_failure_is_told(tmp_path: Path, small: Dataset) -> None:
+    from nanou_train.restarts import restarts_of, train_restarts
+
+    config = ExperimentConfig.model_validate(
+        {"restarts": 2, "use_distillation": False, "model": NETWORK, "input_size": [24, 32], "epochs": 1}
+    )
+    restarts = restarts_of(config, small, tmp_path, 0, "mine", None)
+    restarts[1].folder.mkdir(parents=True)
+    (restarts[1].folder / "letter.txt").write_text("no training run")
+    with pytest.raises(TrainError, match="restarts/02 exists and holds no training run"):
+        train_restarts(restarts, lambda _message, _done: None)
+    assert (restarts[1].folder / "letter.txt").read_text() == "no training run"
+
+
+def test_several_hosts_have_no_restarts() -> None:
+    with pytest.raises(ConfigError, match="restarts = 2 with strategy mirrored"):
+        validate({"restarts": 2, "strategy": "mirrored"}, where=lambda _: "here")
