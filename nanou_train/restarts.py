@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
@@ -28,7 +27,6 @@ from nanou_train.errors import TrainError
 Told = tuple[int, str, float]  # number, message, progress; an error's message has progress FAILED
 FOLDER = "restarts"
 SEED_STEP = 1000  # so that neighbouring seeds share no restart
-THREADS = "TF_NUM_INTRAOP_THREADS"
 FAILED = -1.0
 LOOK_S = 0.2
 
@@ -81,16 +79,14 @@ def train_restarts(restarts: tuple[Restart, ...], progress: Callable[[str, float
     Raises TrainError where one fails. Without this process, the others end at once.
     """
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
-    cores = os.cpu_count() or 1
-    at_once = min(len(restarts), cores)
+    at_once = os.cpu_count() or 1
     told: Queue[Told] = context.Queue()
     waiting, working, done = list(restarts), list[SpawnProcess](), dict.fromkeys(range(len(restarts)), 0.0)
     try:
         while waiting or working:
             while waiting and len(working) < at_once:
                 process = context.Process(target=_train_here, args=(waiting.pop(0), os.getpid(), told))
-                with _threads(cores // at_once):
-                    process.start()
+                process.start()
                 working.append(process)
             for number, message, fraction in _news(told):
                 if fraction == FAILED:
@@ -119,18 +115,6 @@ def _news(told: Queue[Told]) -> Iterator[Told]:
         except Empty:
             return
         wait_s = 0.0
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """For processes started within: how many threads one of TensorFlow's operations takes, unless that is given."""
-    given = os.environ.get(THREADS)
-    os.environ[THREADS] = given or str(count)
-    try:
-        yield
-    finally:
-        if given is None:
-            del os.environ[THREADS]
 
 
 def _train_here(restart: Restart, parent: int, told: Queue[Told]) -> None:

@@ -71,6 +71,9 @@ def test_the_best_is_kept_interrupted_or_not(tmp_path: Path, small: Dataset) -> 
     assert told[-1].startswith(f"kept restart {best.name}: validation mIoU {_val_miou(best):.3f}")
     teachers = {read_manifest(one)["weights"]["teacher"] for one in (folder, *restarts)}
     assert len(teachers) == 1
+    plain = {**KEYS, "restarts": 1, "teacher_weights": folder / "teacher.keras"}
+    result = train_model(**plain, dataset=small, output_dir=tmp_path / "plain")
+    assert read_manifest(result["experiment_dir"])["weights"]["student"] == found[0]
 
     with pytest.raises(KeyboardInterrupt):
         train_model(**KEYS, dataset=small, output_dir=tmp_path / "broken", progress=interrupt)
