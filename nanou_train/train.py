@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from codegen.quantize import import_tensorflow
 from nanou_train import run
+from nanou_train.augment import Pixels
 from nanou_train.config import ExperimentConfig
 from nanou_train.constraints import check_run, violation
 from nanou_train.data import Dataset
 from nanou_train.distill import train_step
 from nanou_train.distribution import find_strategy, is_chief
 from nanou_train.errors import TrainError
-from nanou_train.evaluate import Metrics, constant_mask, evaluate_model
+from nanou_train.evaluate import Metrics, constant_mask, decide, keras_predictor, segmentation_metrics
 from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
 from nanou_train.fit import FitResult, Progress, train_single_model, train_with_distillation
 from nanou_train.loop import preprocessing_of
@@ -23,6 +24,7 @@ from nanou_train.pair import Pair, train_pair
 from nanou_train.saving import save_model
 from nanou_train.start import grow_gpu_memory, load_training_data
 from nanou_train.sweep import run_sweep
+from nanou_train.views import teacher_logits
 
 if TYPE_CHECKING:
     import keras
@@ -149,10 +151,18 @@ def _measure(config: ExperimentConfig, dataset: Dataset, models: Mapping[str, ke
     test, classes = dataset.test, dataset.classes
     metrics = {"constant_mask": constant_mask(dataset.train.masks, test.masks, classes)}
     for role, model in models.items():
-        metrics[role] = evaluate_model(
-            model, test.images, test.masks, preprocessing_of(model), threshold=config.threshold, classes=classes
-        )
+        decisions = _decisions(model, test.images, config.threshold)
+        metrics[role] = segmentation_metrics(test.masks, decisions, classes)
     return metrics
+
+
+def _decisions(model: keras.Model, images: Pixels, threshold: float) -> Pixels:
+    """Class indices (N, H, W). A teacher of another size answers as its student is told: `teacher_logits`."""
+    contract = preprocessing_of(model)
+    if images.shape[1:3] == (contract.height_px, contract.width_px):
+        return decide(model, images, contract, threshold)
+    logits = teacher_logits(model, images)
+    return keras_predictor(model, contract).decide(logits[..., 0] if logits.shape[-1] == 1 else logits, threshold)
 
 
 def _held_to_constraints(config: ExperimentConfig, result: TrainResult, dataset: Dataset) -> TrainResult:

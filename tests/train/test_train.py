@@ -276,3 +276,21 @@ def test_a_size_that_needs_padding_is_refused_before_anything_is_written(tmp_pat
     assert "the student pools 3 times by 2 or 3, and height 50 and width 70 cannot" in result["error"]
     assert result["error"].endswith("use 48x64 or 54x72, or fewer stages")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_teacher_may_have_another_size(tmp_path: Path, small: Dataset) -> None:
+    """As in a search among sizes. It is measured by what its student was told: its answers, resized."""
+    from nanou_train.models import create_bu_net
+    from nanou_train.saving import save_model
+    from nanou_train.train import train_model
+    from nanou_train.views import teacher_logits
+
+    teacher = create_bu_net((12, 16, 3), (4,), 4)
+    save_model(teacher, tmp_path / "teacher.keras")
+    keys = {"teacher_weights": tmp_path / "teacher.keras", "teacher_cache": True, "teacher_views": 2, "epochs": 1}
+    result = train_model(
+        experiment_name="quick_test", input_size=(24, 32), batch_size=4, dataset=small, output_dir=tmp_path, **keys
+    )
+    assert (result["status"], result["error"]) == ("completed", "")
+    drivable = teacher_logits(teacher, small.test.images)[..., 0] >= 0
+    assert result["final_metrics"]["teacher"]["accuracy"] == np.mean(drivable == small.test.masks)
