@@ -56,7 +56,7 @@ def test_every_name_imports(require_module: Callable[[str], None]) -> None:
 
 def test_every_key_experiment_and_command_exists() -> None:
     keys = re.findall(r"`(\w+)`", " ".join(row[0] for row in _rows("Keys")))
-    assert len(keys) == 21
+    assert len(keys) == 25
     assert set(keys) <= set(ExperimentConfig.model_fields)
     experiments = {row[0].strip("`") for row in _rows("Experiments")}
     assert len(experiments) == 9
