@@ -117,7 +117,8 @@ def _train_restarts(pair: Pair, student: keras.Model, teacher: keras.Model | Non
         cache = config.output_dir / CACHE
         make_views(teacher, pair.dataset.train, config, lambda message: progress(message, 0.0), cache=cache)
     restarts = restarts_of(config, pair.dataset, pair.folder, pair.seed, pair.name, weights)
-    best, *others = train_restarts(restarts, progress)
+    # 100 % is for which one is kept: those who show progress in steps show no second one.
+    best, *others = train_restarts(restarts, lambda message, done: progress(message, 0.99 * done))
     student.set_weights(run.load_student(best.folder).get_weights())
     progress(summary(best, others), 1.0)
     return FitResult(best.history, best.best_epoch)
