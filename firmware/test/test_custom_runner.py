@@ -44,5 +44,3 @@ class CustomTestRunner(TestRunnerBase):
 
     def _add(self, name: str, status: TestStatus, message: str) -> None:
         self.test_suite.add_case(TestCase(name=name, status=status, message=message))
-
-
