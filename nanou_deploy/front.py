@@ -19,6 +19,7 @@ from nanou_deploy.pipeline import Progress, open_model
 from nanou_deploy.report.pareto import render_front
 from nanou_train import run
 from nanou_train.errors import TrainError
+from nanou_train.fit import FitResult
 from nanou_train.models import count_parameters
 from nanou_train.pareto import FRONT, Front, MadeBy, Point, read_front, write_front
 from nanou_train.structure import structure_of
@@ -130,9 +131,7 @@ def _miou(scores: dict[str, Any], role: str) -> float | None:
 def _val_miou(folder: Path, scores: dict[str, Any]) -> float:
     """Of the epoch that was kept. Raises TrainError where a run had no validation part."""
     try:
-        metrics = json.loads((folder / "metrics.json").read_text())
-        rows = [row for row in metrics["history"] if row["model"] == "student"]
-        return float(rows[metrics["best_epoch"]["student"] - 1]["val_miou"])
+        return float(FitResult.of_run(folder).val_miou)
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise TrainError(
             f"{folder} has no validation mIoU to rank it by", hint="train it on data with a validation part"

@@ -44,6 +44,18 @@ class FitResult:
     history: tuple[dict[str, float], ...]
     best_epoch: int
 
+    @classmethod
+    def of_run(cls, folder: Path) -> FitResult:
+        """The student's, of a completed run. Raises OSError, ValueError or KeyError for another folder."""
+        metrics = json.loads((folder / "metrics.json").read_text())
+        rows = (dict(row) for row in metrics["history"])
+        return cls(tuple(row for row in rows if row.pop("model") == "student"), metrics["best_epoch"]["student"])
+
+    @property
+    def val_miou(self) -> float:
+        """Of the kept epoch. Raises KeyError where nothing was validated."""
+        return self.history[self.best_epoch - 1]["val_miou"]
+
 
 def train_single_model(
     model: keras.Model,

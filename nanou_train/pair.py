@@ -121,7 +121,7 @@ def _train_restarts(pair: Pair, student: keras.Model, teacher: keras.Model | Non
     best, *others = train_restarts(restarts, lambda message, done: progress(message, 0.99 * done))
     student.set_weights(run.load_student(best.folder).get_weights())
     progress(summary(best, others), 1.0)
-    return FitResult(best.history, best.best_epoch)
+    return best.fit
 
 
 def _callbacks(pair: Pair, role: Role, model: keras.Model) -> list[keras.callbacks.Callback]:

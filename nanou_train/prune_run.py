@@ -8,7 +8,6 @@ after the cut, OUTPUT/rounds/NN/trained the same after distillation; those that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -24,7 +23,7 @@ from nanou_train.data import Dataset, Split
 from nanou_train.errors import ConfigError, TrainError
 from nanou_train.evaluate import evaluate_model
 from nanou_train.evidence import Evidence, absorb, effective_ranks, gather_evidence
-from nanou_train.fit import Progress
+from nanou_train.fit import FitResult, Progress
 from nanou_train.importance import Criterion, channel_importance
 from nanou_train.loop import preprocessing_of
 from nanou_train.prune import prune_channels
@@ -285,6 +284,4 @@ def round_of(values: Mapping[str, Any]) -> Round:
 
 def _finished(cut: Round, folder: Path) -> Round:
     """A round with the validation mIoU of the weights that its training kept."""
-    metrics = json.loads((folder / "metrics.json").read_text())
-    rows = [row for row in metrics["history"] if row["model"] == "student"]
-    return replace(cut, miou_trained=rows[metrics["best_epoch"]["student"] - 1]["val_miou"])
+    return replace(cut, miou_trained=FitResult.of_run(folder).val_miou)

@@ -6,7 +6,6 @@ keeps one core busy rather than two: a second one costs memory. Each is a run of
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import sys
@@ -18,11 +17,12 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
-from typing import Any
+from typing import NamedTuple
 
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Dataset
 from nanou_train.errors import TrainError
+from nanou_train.fit import FitResult
 
 Told = tuple[int, str, float]  # number, message, progress; an error's message has progress FAILED
 FOLDER = "restarts"
@@ -43,14 +43,11 @@ class Restart:
     folder: Path
 
 
-@dataclass(frozen=True)
-class Ended:
-    """What a restart came to: history rows, the kept epoch, and its validation mIoU."""
+class Ended(NamedTuple):
+    """A completed restart."""
 
     folder: Path
-    history: tuple[dict[str, float], ...]
-    best_epoch: int
-    val_miou: float
+    fit: FitResult
 
 
 def restarts_of(
@@ -103,7 +100,8 @@ def train_restarts(restarts: tuple[Restart, ...], progress: Callable[[str, float
         for process in working:
             process.kill()  # each epoch is on disk
             process.join()
-    return tuple(sorted((_ended(one) for one in restarts), key=lambda one: -one.val_miou))
+    ended = (Ended(one.folder, FitResult.of_run(one.folder)) for one in restarts)
+    return tuple(sorted(ended, key=lambda one: -one.fit.val_miou))
 
 
 def _news(told: Queue[Told]) -> Iterator[Told]:
@@ -150,18 +148,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _ended(restart: Restart) -> Ended:
-    metrics: dict[str, Any] = json.loads((restart.folder / "metrics.json").read_text())
-    rows = tuple(
-        {key: value for key, value in row.items() if key != "model"}
-        for row in metrics["history"]
-        if row["model"] == "student"
-    )
-    best = metrics["best_epoch"]["student"]
-    return Ended(restart.folder, rows, best, rows[best - 1]["val_miou"])
-
-
 def summary(best: Ended, others: Sequence[Ended]) -> str:
     """Which one is kept, and what the others had."""
-    had = ", ".join(f"{one.val_miou:.3f}" for one in others)
-    return f"kept restart {best.folder.name}: validation mIoU {best.val_miou:.3f}, others {had}"
+    had = ", ".join(f"{one.fit.val_miou:.3f}" for one in others)
+    return f"kept restart {best.folder.name}: validation mIoU {best.fit.val_miou:.3f}, others {had}"

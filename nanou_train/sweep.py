@@ -16,6 +16,7 @@ from typing import Any
 from nanou_train import run
 from nanou_train.config import ExperimentConfig, sweep_points
 from nanou_train.errors import TrainError
+from nanou_train.fit import FitResult
 
 # Keys that leave the training of a teacher as it is.
 STUDENT_KEYS = frozenset(
@@ -80,10 +81,8 @@ def point_name(index: int, overrides: Mapping[str, Any]) -> str:
 
 
 def _row(folder: Path, overrides: Mapping[str, Any]) -> SweepRow:
-    metrics = json.loads((folder / "metrics.json").read_text())
-    student = [row for row in metrics["history"] if row["model"] == "student"]
-    kept = student[metrics["best_epoch"]["student"] - 1]
-    return SweepRow(folder.name, overrides, kept["val_miou"], metrics["test"]["student"]["miou"])
+    test = run.read_manifest(folder)["metrics"]["student"]
+    return SweepRow(folder.name, overrides, FitResult.of_run(folder).val_miou, test["miou"])
 
 
 def _ranked(rows: Sequence[SweepRow]) -> list[SweepRow]:
