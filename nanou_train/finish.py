@@ -14,7 +14,7 @@ from nanou_train.candidate import dataset_at, open_parent
 from nanou_train.config import ExperimentConfig
 from nanou_train.errors import TrainError
 from nanou_train.ledger import Claim, Ledger
-from nanou_train.prune_run import Source
+from nanou_train.prune_run import Source, going_on
 from nanou_train.search import SearchSettings
 from nanou_train.search_result import Candidate, Progress
 from nanou_train.serve import Check, Outcome, serve
@@ -105,21 +105,6 @@ def train_point(settings: FinishSettings, index: int, progress: Progress) -> flo
 
 def point_config(settings: FinishSettings, source: Source, start: Path, candidate: Candidate) -> ExperimentConfig:
     """The parent's configuration, to go on from a candidate; the teacher sees pictures of another size resized."""
-    (height, width, channels), epochs = candidate.structure.input_shape, settings.epochs
-    return source.config.model_copy(
-        update={
-            "start_from": start,
-            "teacher_weights": source.teacher_path,
-            "teacher_cache": True,
-            "output_dir": settings.search.output,  # the teacher's answers are kept there
-            "input_size": (height, width),
-            "input_channels": channels,
-            "epochs": epochs,
-            "freeze": "nothing",
-            "freeze_epochs": min(source.config.freeze_epochs, epochs // 4),
-            "quantization_start": 0,
-            "constraints": None,
-            "restarts": 1,
-            "sweep": None,
-        }
-    )
+    height, width, channels = candidate.structure.input_shape
+    config = going_on(source, start, settings.epochs, settings.search.output)
+    return config.model_copy(update={"teacher_cache": True, "input_size": (height, width), "input_channels": channels})

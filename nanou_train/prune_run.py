@@ -213,7 +213,7 @@ def prune_run(
 
         target_folder = output if is_last else place / "trained"
         result = train_experiment(
-            _round_config(source, place / "cut", own, output.parent),
+            going_on(source, place / "cut", own, output.parent),
             name=source.manifest["experiment"],
             data_root=None,
             dataset=source.dataset,
@@ -237,8 +237,8 @@ def _described(source: Source) -> dict[str, Any]:
     return {key: source.manifest[key] for key in kept}
 
 
-def _round_config(source: Source, start_from: Path, epochs: int, output_dir: Path) -> ExperimentConfig:
-    """The run's configuration, to go on from a cut for some epochs; a teacher's answers are kept in `output_dir`."""
+def going_on(source: Source, start_from: Path, epochs: int, output_dir: Path) -> ExperimentConfig:
+    """The run's configuration, for some epochs from another student; a teacher's answers are kept in `output_dir`."""
     return source.config.model_copy(
         update={
             "output_dir": output_dir,
