@@ -10,6 +10,11 @@ class TrainError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def advice(self) -> str:
+        """Message and hint in one line, for where only text gets through."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class DataError(TrainError):
     """A data set or one of its files is missing, unreadable or does not fit together."""

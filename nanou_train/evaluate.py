@@ -223,7 +223,7 @@ def int8_predictor(name: str, model: QuantizedModel, run: Callable[[Int8Array], 
 
     def logits(images: Pixels) -> Array:
         outputs = run(lookup[images]).reshape(len(images), *sink.shape[1:])
-        return real(outputs[..., 0] if sink.shape[-1] == 1 else outputs)
+        return real(squeezed(outputs))
 
     def cut(threshold: float) -> float:
         chosen = QuantizedModel(model.name, model.flatbuffer, model.preprocessing, threshold)
@@ -254,10 +254,15 @@ def evaluate_outputs(outputs: Int8Array, masks: Array, threshold_q: int) -> Metr
     return segmentation_metrics(masks, outputs.astype(np.int16) >= threshold_q)
 
 
+def squeezed(outputs: Array) -> Array:
+    """Outputs (N, H, W, classes) as they are, (N, H, W, 1) as (N, H, W)."""
+    return outputs[..., 0] if outputs.shape[-1] == 1 else outputs
+
+
 def predict_logits(model: Any, images: Pixels, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
     """Logits float32 of a Keras model for uint8 images (N, H, W, C) of its size: (N, H, W), or (N, H, W, classes)."""
     logits = np.asarray(model.predict(preprocessing.normalize(images), batch_size=BATCH_SIZE, verbose=0), np.float32)
-    return logits[..., 0] if logits.shape[-1] == 1 else logits
+    return squeezed(logits)
 
 
 def decide(model: Any, images: Pixels, preprocessing: Preprocessing, threshold: float) -> Pixels:

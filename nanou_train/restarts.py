@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
@@ -19,6 +18,7 @@ from pathlib import Path
 from queue import Empty
 from typing import NamedTuple
 
+from nanou_train.benchmark import available_cores
 from nanou_train.config import ExperimentConfig
 from nanou_train.data import Dataset
 from nanou_train.errors import TrainError
@@ -76,13 +76,13 @@ def train_restarts(restarts: tuple[Restart, ...], progress: Callable[[str, float
     Raises TrainError where one fails. Without this process, the others end at once.
     """
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
-    at_once = os.cpu_count() or 1
+    at_once = available_cores()
     told: Queue[Told] = context.Queue()
     waiting, working, done = list(restarts), list[SpawnProcess](), dict.fromkeys(range(len(restarts)), 0.0)
     try:
         while waiting or working:
             while waiting and len(working) < at_once:
-                process = context.Process(target=_train_here, args=(waiting.pop(0), os.getpid(), told))
+                process = context.Process(target=_train_here, args=(waiting.pop(0), told))
                 process.start()
                 working.append(process)
             for number, message, fraction in _news(told):
@@ -115,11 +115,11 @@ def _news(told: Queue[Told]) -> Iterator[Told]:
         wait_s = 0.0
 
 
-def _train_here(restart: Restart, parent: int, told: Queue[Told]) -> None:
+def _train_here(restart: Restart, told: Queue[Told]) -> None:
     """In a process of its own."""
     from nanou_train.train import train_experiment
 
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         result = train_experiment(
             restart.config,
@@ -135,16 +135,17 @@ def _train_here(restart: Restart, parent: int, told: Queue[Told]) -> None:
     except KeyboardInterrupt:  # Ctrl-C, which the parent has got as well
         sys.exit(130)
     except TrainError as failure:
-        error = f"{failure}; {failure.hint}" if failure.hint else str(failure)
+        error = failure.advice
     if error:
         told.put((restart.number, error, FAILED))
         sys.exit(1)
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """Die as soon as the parent has, so that whoever goes on has the folder alone."""
-    while os.getppid() == parent:
-        time.sleep(LOOK_S)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
 
 

@@ -16,7 +16,7 @@ from nanou_train.data import Dataset
 from nanou_train.distill import train_step
 from nanou_train.distribution import find_strategy, is_chief
 from nanou_train.errors import TrainError
-from nanou_train.evaluate import Metrics, constant_mask, decide, keras_predictor, segmentation_metrics
+from nanou_train.evaluate import Metrics, constant_mask, decide, keras_predictor, segmentation_metrics, squeezed
 from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
 from nanou_train.fit import FitResult, Progress, train_single_model, train_with_distillation
 from nanou_train.loop import preprocessing_of
@@ -80,8 +80,9 @@ def train_model(
             return _train_sweep(config, folder, train, report)
         return train(config, folder=folder, progress=report)
     except TrainError as error:
-        message = f"{error}; {error.hint}" if error.hint else str(error)
-        return TrainResult(status="failed", model_path=None, final_metrics={}, experiment_dir=folder, error=message)
+        return TrainResult(
+            status="failed", model_path=None, final_metrics={}, experiment_dir=folder, error=error.advice
+        )
 
 
 def _train_sweep(
@@ -161,8 +162,7 @@ def _decisions(model: keras.Model, images: Pixels, threshold: float) -> Pixels:
     contract = preprocessing_of(model)
     if images.shape[1:3] == (contract.height_px, contract.width_px):
         return decide(model, images, contract, threshold)
-    logits = teacher_logits(model, images)
-    return keras_predictor(model, contract).decide(logits[..., 0] if logits.shape[-1] == 1 else logits, threshold)
+    return keras_predictor(model, contract).decide(squeezed(teacher_logits(model, images)), threshold)
 
 
 def _held_to_constraints(config: ExperimentConfig, result: TrainResult, dataset: Dataset) -> TrainResult:

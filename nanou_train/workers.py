@@ -86,7 +86,7 @@ def _work_here(work: Work, parent: int) -> None:
         except KeyboardInterrupt:
             sys.exit(130)
         except TrainError as error:
-            sys.exit(f"{error}; {error.hint}" if error.hint else str(error))
+            sys.exit(error.advice)
 
 
 def _is_orphan(parent: int) -> bool:
