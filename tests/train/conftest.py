@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nanou_train.data import Dataset, terrain_dataset
 from nanou_train.models import PRESETS, ModelConfig
 
 
@@ -12,3 +13,9 @@ def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """nano_u and bu_net_small take 24x32 and have one stage."""
     for name, architecture in (("nano_u", "nano_u"), ("bu_net_small", "bu_net")):
         monkeypatch.setitem(PRESETS, name, ModelConfig(architecture, (24, 32, 3), (4,), 4))
+
+
+@pytest.fixture(scope="session")
+def small() -> Dataset:
+    """16 scenes of 24x32 to train on."""
+    return terrain_dataset({"train": 16, "val": 4, "test": 4}, seed=0, height_px=24, width_px=32)

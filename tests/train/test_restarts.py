@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nanou_train.config import ExperimentConfig, validate
-from nanou_train.data import Dataset, terrain_dataset
+from nanou_train.data import Dataset
 from nanou_train.errors import ConfigError, TrainError
 from nanou_train.run import load_student, read_manifest, weights_sha256
 
@@ -24,11 +24,6 @@ KEYS: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _tensorflow(require_module: Callable[[str], None]) -> None:
     require_module("tensorflow")
-
-
-@pytest.fixture(scope="module")
-def small() -> Dataset:
-    return terrain_dataset({"train": 16, "val": 4, "test": 4}, seed=0, height_px=24, width_px=32)
 
 
 def _metrics(folder: Path) -> dict[str, Any]:

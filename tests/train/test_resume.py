@@ -14,7 +14,7 @@ import pytest
 
 from nanou_train.checkpoint import TrainingState, load_state, save_state
 from nanou_train.config import ExperimentConfig
-from nanou_train.data import Dataset, terrain_dataset
+from nanou_train.data import Dataset
 from nanou_train.run import read_manifest
 
 OVERRIDES: dict[str, Any] = {
@@ -47,11 +47,6 @@ train_model(experiment_name="quick_test", output_dir=sys.argv[1], **{OVERRIDES!r
 @pytest.fixture(autouse=True)
 def _tensorflow(require_module: Callable[[str], None]) -> None:
     require_module("tensorflow")
-
-
-@pytest.fixture(scope="module")
-def small() -> Dataset:
-    return terrain_dataset({"train": 16, "val": 4, "test": 4}, seed=0, height_px=24, width_px=32)
 
 
 class InterruptedTrainingError(Exception):

@@ -41,11 +41,6 @@ def _tensorflow(require_module: Callable[[str], None]) -> None:
     require_module("tensorflow")
 
 
-@pytest.fixture
-def small() -> Dataset:
-    return terrain_dataset({"train": 16, "val": 4, "test": 4}, seed=0, height_px=24, width_px=32)
-
-
 def test_a_run_leaves_everything_that_is_promised(finished: tuple[dict[str, Any], list[Any]]) -> None:
     result, seen = finished
     assert (result["status"], result["error"]) == ("completed", "")
