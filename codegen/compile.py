@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codegen.ir import Graph
-from codegen.load import load_graph
-from codegen.lower import lower_graph
-from codegen.model import QuantizedModel
-from codegen.objective import DEFAULT_OBJECTIVE, Objective
-from codegen.plan import Plan
-from codegen.program import Program
-from codegen.search import best_plan
-from codegen.target import REGISTERS_32, Target
-from codegen.verify import verify_graph
+from codegen.graph.graph import Graph
+from codegen.graph.model import QuantizedModel
+from codegen.lower.lower import lower_graph
+from codegen.plan.choose_plan import best_plan
+from codegen.plan.plan import Plan
+from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
+from codegen.program.program import Program
+from codegen.program.target import REGISTERS_32, Target
+from codegen.tflite.load import load_graph
+from codegen.tflite.verify import verify_graph
 
 
 @dataclass(frozen=True, eq=False)

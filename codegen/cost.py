@@ -1,4 +1,4 @@
-"""What one inference of a model costs on a board, and limits on it. How costs are found: nanou_deploy.costing."""
+"""State what one inference costs on a board, and limits on it; `nanou_deploy.measure` counts it."""
 
 from __future__ import annotations
 

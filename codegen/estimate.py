@@ -1,8 +1,8 @@
 """Program -> how many instructions an inference takes, without running it.
 
-Linear in the counts of codegen.features, with coefficients that `python -m nanou_deploy.calibrate` fits to emulated
-counts, one set for each emulated board (codegen/instruction_costs.json, which also states the error on networks that
-were not fitted). What was never measured is refused, not guessed.
+Linear in the counts of codegen.features, with coefficients that `python -m nanou_deploy.measure.calibrate` fits to
+emulated counts, one set for each emulated board (codegen/instruction_costs.json, which also states the error on
+networks that were not fitted). What was never measured is refused, not guessed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib.resources import files
 
 from codegen.errors import UnsupportedError
 from codegen.features import stage_counts
-from codegen.program import Program, Stage
+from codegen.program.program import Program, Stage
 
 COSTS_FILE = "instruction_costs.json"
 COSTS_SCHEMA = 1
@@ -110,6 +110,6 @@ def _instructions(program: Program, stage: Stage, board: str, coefficients: Coef
         raise UnsupportedError(
             f"layer {stage.number}: a {kernel} kernel with {missing[0]!r} was never measured on {board}",
             hint=f"`nanou-deploy bench --board {board}` counts its instructions; such a network added to "
-            "nanou_deploy/cost_corpus.py makes `python -m nanou_deploy.calibrate` learn it",
+            "nanou_deploy/measure/cost_corpus.py makes `python -m nanou_deploy.measure.calibrate` learn it",
         )
     return max(0.0, weigh(counts, known))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from codegen.errors import UnsupportedError
-from codegen.program import Kernel, Program, Stage
+from codegen.program.program import Kernel, Program, Stage
 
 # Where compilers change how they copy a constant number of bytes.
 _COPY_KINDS = (("short", 12), ("middle", 64), ("long", 1 << 30))

@@ -10,22 +10,25 @@ import numpy as np
 
 import codegen
 from codegen.compile import Compiled, compile_model
-from codegen.model import QuantizedModel, save_model
-from codegen.write import write_project
-from nanou_deploy import pipeline
-from nanou_deploy.boards import find_board
+from codegen.graph.model import QuantizedModel
+from codegen.library.write import write_project
+from codegen.tflite.files import save_model
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.firmware_project import render_firmware_project
+from nanou_deploy.build.library import render_library
+from nanou_deploy.build.platformio import PlatformMissing, build_project, lint_project
 from nanou_deploy.errors import DeployError
-from nanou_deploy.evaluation import EvaluationResult, evaluate_executors, merge_equal, panel, worst_panels
-from nanou_deploy.firmware_project import render_firmware_project
-from nanou_deploy.golden import GoldenReport
-from nanou_deploy.pipeline import BenchResult
-from nanou_deploy.platformio import PlatformMissing, build_project, lint_project
+from nanou_deploy.evaluate.evaluation import EvaluationResult, evaluate_executors, merge_equal, panel, worst_panels
+from nanou_deploy.measure.bench import BenchResult
+from nanou_deploy.measure.bench import bench as run_bench
 from nanou_deploy.report import AccuracyRow, Panel, ReportData, operator_rows, render_report, write_panel_png
-from nanou_train import run
-from nanou_train.data import Dataset, terrain_dataset
-from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
-from nanou_train.export import quantize_run
-from nanou_train.train import train_model
+from nanou_deploy.verify.golden import GoldenReport
+from nanou_deploy.verify.verify import verify
+from nanou_train.data.dataset import Dataset, terrain_dataset
+from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, load_experiment
+from nanou_train.runs import run_folder as run
+from nanou_train.runs.quantize_run import quantize_run
+from nanou_train.training.train import train_model
 
 EXPERIMENT = "demo"
 RUN = "run"
@@ -76,19 +79,19 @@ def run_demo(
     heading("3/6  Compile: straight-line C (aot) and the interpreter library (tflm)")
     board = find_board(BOARD)
     compiled = compile_model(model)
-    library = pipeline.render_library(model, "aot", board)
+    library = render_library(model, "aot", board)
     for runtime in ("aot", "tflm"):
-        rendered = library if runtime == "aot" else pipeline.render_library(model, "tflm", board)
+        rendered = library if runtime == "aot" else render_library(model, "tflm", board)
         write_project(rendered, folder / runtime, force=True)
         progress(f"{folder / runtime}: {len(rendered.files)} files")
 
     heading("4/6  Verify: every executor against TFLite Micro, byte for byte")
     images = list(dataset.test.images[: TARGETS[0][1]])
     targets = [(find_board(name), cases) for name, cases in TARGETS]
-    golden = pipeline.verify(model, targets, seed=seed, images=images, library=folder / "aot", progress=progress)
+    golden = verify(model, targets, seed=seed, images=images, library=folder / "aot", progress=progress)
 
     heading("5/6  Measure, and build the firmware project")
-    bench = pipeline.bench(model, find_board("rv32-qemu"), progress=progress)
+    bench = run_bench(model, find_board("rv32-qemu"), progress=progress)
     project = folder / BOARD
     write_project(render_firmware_project(board, library), project, force=True)
     not_linked = _link(project, progress)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 
-# As codegen.quantize.import_tensorflow has it, for tests that import TensorFlow before it.
+# As codegen.start_tensorflow.import_tensorflow has it, for tests that import TensorFlow before it.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 # Compilers and emulators run inside properties, so wall time says nothing; the same examples on every run.

@@ -13,21 +13,21 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 
-from codegen import reference
+from codegen.arithmetic.one_multiply_search import HighMul, Rescale, WeightedSum
 from codegen.compile import Compiled, compile_model
-from codegen.high_mul import HighMul, Rescale, WeightedSum
-from codegen.model import Preprocessing, QuantizedModel
-from codegen.objective import DEFAULT_OBJECTIVE, OPTIMIZE, Objective
-from codegen.ops import one_multiply
-from codegen.ops.logistic import logistic_table
-from codegen.oracle import run_oracle
-from codegen.render import render_aot
-from codegen.target import REGISTERS_32, VARIANTS, Target
-from codegen.write import write_project
-from nanou_deploy.boards import find_board
-from nanou_deploy.build import build_harness
-from nanou_deploy.emulate import run_harness
-from nanou_deploy.toolchain import find_host_compiler, find_sanitizing_compiler
+from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.kernels.portable import one_multiply
+from codegen.library.render import render_aot
+from codegen.library.write import write_project
+from codegen.operators.logistic import logistic_table
+from codegen.program.objective import DEFAULT_OBJECTIVE, OPTIMIZE, Objective
+from codegen.program.target import REGISTERS_32, VARIANTS, Target
+from codegen.tflite import interpreters as reference
+from codegen.tflite.oracle import run_oracle
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.build import build_harness
+from nanou_deploy.build.toolchain import find_host_compiler, find_sanitizing_compiler
+from nanou_deploy.verify.emulate import run_harness
 from tests.high_mul_certificate import certify
 
 TARGETS = [target for family in VARIANTS.values() for target in family.values()]

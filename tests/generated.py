@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from codegen.compile import Compiled, compile_model
-from codegen.model_builder import ModelBuilder
-from codegen.render import render_aot
-from codegen.target import find_target
-from codegen.write import write_project
-from nanou_deploy.pipeline import open_model
+from codegen.library.render import render_aot
+from codegen.library.write import write_project
+from codegen.program.target import find_target
+from codegen.tflite.builder import ModelBuilder
+from nanou_deploy.build.library import open_model
 from tests.exactness import compile_bytes
 
 

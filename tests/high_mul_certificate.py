@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from codegen.high_mul import HighMul, Rescale, WeightedSum
+from codegen.arithmetic.one_multiply_search import HighMul, Rescale, WeightedSum
 
 Int64Array = npt.NDArray[np.int64]
 EXHAUSTIVE_VALUES = 1 << 21

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.model_builder import ModelBuilder
+from codegen.tflite.builder import ModelBuilder
 
 
 def separable_u_net(size: tuple[int, int] = (24, 16), widths: tuple[int, ...] = (6, 8), bottleneck: int = 10) -> bytes:

@@ -24,7 +24,7 @@ class CustomTestRunner(TestRunnerBase):
         environment = self.test_suite.env_name
         folder = Path(self.project_config.get("platformio", "build_dir"), environment)
         python = (folder / "python.txt").read_text(encoding="utf-8")  # the one that built it
-        command = [python, "-m", "nanou_deploy.launch", "test", environment, str(folder / "test.elf")]
+        command = [python, "-m", "nanou_deploy.flash.launch", "test", environment, str(folder / "test.elf")]
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
         done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False, **output)
         for line in done.stdout.splitlines(keepends=True):

@@ -14,10 +14,10 @@ from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
 if TYPE_CHECKING:
-    from codegen.model import QuantizedModel
-    from codegen.objective import Objective
-    from nanou_deploy.device_check import DeviceTimes
+    from codegen.graph.model import QuantizedModel
+    from codegen.program.objective import Objective
     from nanou_deploy.report.benchmarks import TextTable
+    from nanou_deploy.verify.device_check import DeviceTimes
 
 
 @click.command(short_help="Instructions, RAM, stack, code and tables.")
@@ -71,7 +71,7 @@ def bench(
     --port the firmware on devices is timed instead, by their own clocks.
     With --compare a missing tool gives a line that names it. Exit code 3 where an output is not TFLite Micro's.
     """
-    from nanou_deploy.pipeline import open_model
+    from nanou_deploy.build.library import open_model
 
     if calibrate is not None and (len(ports) != 1 or len(models) > 1):
         raise click.UsageError("--calibrate takes one --port, and one --model at most")
@@ -107,9 +107,9 @@ def _check_usage(
 def _measure(
     model: QuantizedModel, board: str, objective: Objective, per_layer: bool, breakdown: bool, as_json: bool
 ) -> int:
-    from nanou_deploy.boards import find_board
-    from nanou_deploy.compilation import compile_for
-    from nanou_deploy.pipeline import bench_compiled, bench_layers
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.build.compilation import compile_for
+    from nanou_deploy.measure.bench import bench_compiled, bench_layers
     from nanou_deploy.report.benchmarks import layers_table
 
     target = find_board(board)
@@ -127,7 +127,7 @@ def _measure(
 
 
 def _calibrate(times: DeviceTimes, model: QuantizedModel, path: Path) -> None:
-    from nanou_deploy.timing import calibrate, save_calibration
+    from nanou_deploy.measure.timing import calibrate, save_calibration
 
     found = calibrate(times, model, progress=progress)
     save_calibration(found, path)
@@ -137,7 +137,7 @@ def _calibrate(times: DeviceTimes, model: QuantizedModel, path: Path) -> None:
 def _time_devices(
     ports: tuple[str, ...], inferences: int, per_layer: bool, timeout_s: float, as_json: bool
 ) -> list[DeviceTimes]:
-    from nanou_deploy.device_check import bench_devices
+    from nanou_deploy.verify.device_check import bench_devices
 
     results = bench_devices(ports, inferences, per_layer=per_layer, timeout_s=timeout_s, progress=progress)
     if as_json:
@@ -184,7 +184,7 @@ def _compare(
     markdown: Path | None,
     as_json: bool,
 ) -> int:
-    from nanou_deploy.compare import compare, select_boards
+    from nanou_deploy.measure.compare import compare, select_boards
     from nanou_deploy.report.benchmarks import compare_table, kernels_table, render_benchmarks
 
     selected = select_boards(boards)

@@ -13,7 +13,7 @@ from nanou_deploy.errors import EXIT_OK, EXIT_TOOL_MISSING
 @json_option
 def boards(as_json: bool) -> None:
     """List the boards that firmware can be built for or verified on."""
-    from nanou_deploy.boards import BOARDS
+    from nanou_deploy.boards.boards import BOARDS
 
     if as_json:
         emit_json("boards/1", {"boards": [as_dict(board) for board in BOARDS.values()]})
@@ -49,8 +49,8 @@ def boards(as_json: bool) -> None:
 @json_option
 def doctor(ports: tuple[str, ...], as_json: bool) -> int:
     """Check what is installed, which boards can be reached, and say how to get what is not there."""
-    from nanou_deploy.doctor import run_checks
-    from nanou_deploy.doctor_devices import ask_chip
+    from nanou_deploy.doctor.devices import ask_chip
+    from nanou_deploy.doctor.doctor import run_checks
 
     checks = run_checks() + [check for port in ports for check in ask_chip(port)]
     ok = all(check.ok or check.optional for check in checks)

@@ -20,10 +20,10 @@ from nanou_deploy.cli.verify import print_golden
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_NOT_LINKED, EXIT_OK
 
 if TYPE_CHECKING:
-    from codegen.model import CameraSize
-    from codegen.objective import Objective
-    from nanou_deploy.boards import Board
-    from nanou_deploy.build import Build
+    from codegen.graph.model import CameraSize
+    from codegen.program.objective import Objective
+    from nanou_deploy.boards.boards import Board
+    from nanou_deploy.build.build import Build
 
 
 @click.command(short_help="Verified firmware for a board.")
@@ -52,11 +52,12 @@ def build(
     For hardware this leaves a complete PlatformIO project. Exit code 3: outputs differ, nothing was built. Exit
     code 4: all is verified, but PlatformIO's platform for the board is not installed, so nothing was linked.
     """
-    from codegen.render import Runtime
-    from codegen.write import write_project
-    from nanou_deploy.boards import check_firmware, find_board
-    from nanou_deploy.firmware_project import render_firmware_project
-    from nanou_deploy.pipeline import open_model, render_library, verify
+    from codegen.library.render import Runtime
+    from codegen.library.write import write_project
+    from nanou_deploy.boards.boards import check_firmware, find_board
+    from nanou_deploy.build.firmware_project import render_firmware_project
+    from nanou_deploy.build.library import open_model, render_library
+    from nanou_deploy.verify.verify import verify
 
     target, quantized = find_board(board), open_model(model, camera)
     check_firmware(target)
@@ -91,7 +92,7 @@ def build(
 
 def _link_harness(library: Path, folder: Path, board: Board, runtime: str) -> dict[str, Any]:
     """The verification program: what there is to link for a host or an emulated board."""
-    from nanou_deploy.build import build_harness
+    from nanou_deploy.build.build import build_harness
 
     if runtime == "tflm":
         reason = "the tflm runtime is linked on hardware only; here it was run by the tflite-micro package"
@@ -100,7 +101,7 @@ def _link_harness(library: Path, folder: Path, board: Board, runtime: str) -> di
 
 
 def _link_hardware(project: Path, board: Board) -> dict[str, Any]:
-    from nanou_deploy.platformio import PlatformMissing, build_project, lint_project
+    from nanou_deploy.build.platformio import PlatformMissing, build_project, lint_project
 
     outcome: dict[str, Any] = {"lint": lint_project(project), "linked": False, "build": None, "reason": ""}
     progress(f"PlatformIO: {board.name}")

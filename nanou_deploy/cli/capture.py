@@ -45,7 +45,7 @@ def capture(
     One session is one sequence: `prepare --group-by '^drive_\\w+?(?=_\\d{6}$)'` keeps its pictures in one split.
     """
     from nanou_deploy.device.ports import choose_ports
-    from nanou_deploy.recording import record, session_name
+    from nanou_deploy.device.recording import record, session_name
 
     if session is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", session):
         raise click.BadParameter(f"{session!r} is no part of a file name", param_hint="--session")

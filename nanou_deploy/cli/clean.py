@@ -13,8 +13,8 @@ import click
 @click.option("--force", is_flag=True, help="Also remove folders that hold edited files.")
 def clean(folder: Path, force: bool) -> None:
     """Remove generated folders inside FOLDER (default: build). Runs and models are never touched."""
-    from codegen.render import MANIFEST
-    from codegen.write import edited_files
+    from codegen.library.render import MANIFEST
+    from codegen.library.write import edited_files
 
     manifests = sorted(folder.rglob(MANIFEST)) if folder.is_dir() else []
     outermost = [m.parent for m in manifests if not any(o.parent in m.parent.parents for o in manifests)]

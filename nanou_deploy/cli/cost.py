@@ -12,8 +12,8 @@ from nanou_deploy.cli.output import emit_json, emit_table, progress
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
-    from codegen.objective import Objective
-    from nanou_deploy.cost_check import CostCheck
+    from codegen.program.objective import Objective
+    from nanou_deploy.measure.cost_check import CostCheck
 
 
 @click.command(short_help="Predict instructions, RAM and flash; with --measure, compare.")
@@ -29,8 +29,8 @@ def cost(models: tuple[Path, ...], boards: tuple[str, ...], objective: Objective
     exact, instructions an estimate by coefficients fitted to emulated counts. Exit code 1 where --measure finds RAM or
     flash that differ, or instructions off by more than 5 %.
     """
-    from nanou_deploy.boards import find_board
-    from nanou_deploy.cost_check import check_cost, open_models
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.measure.cost_check import check_cost, open_models
 
     chosen = [find_board(name) for name in dict.fromkeys(boards)]
     opened = [one for path in models or (None,) for one in open_models(path)]

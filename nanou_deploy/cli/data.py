@@ -12,7 +12,7 @@ from nanou_deploy.cli.output import as_dict, emit_json, emit_table
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
 if TYPE_CHECKING:
-    from nanou_train.audit import Audit, Pair
+    from nanou_train.data.audit import Audit, Pair
 
 _SHOWN_PAIRS = 10
 
@@ -55,10 +55,10 @@ def prepare(
 
     All of OUTPUT is written, or nothing. Then `nanou-deploy train --data OUTPUT`.
     """
-    from codegen.model import Preprocessing
+    from codegen.graph.model import Preprocessing
     from nanou_deploy.cli.train import training_progress
-    from nanou_train.prepare import PrepareSpec
-    from nanou_train.prepare import prepare as run
+    from nanou_train.data.prepare import PrepareSpec
+    from nanou_train.data.prepare import prepare as run
 
     contract = Preprocessing(*size, resize_filter=resize_filter)
     spec = PrepareSpec(images, masks, output, label_map, group_by, mask_suffix, contract, ratios, seed, force)
@@ -89,7 +89,7 @@ def data_check(data: Path, group_by: str, distance: int, as_json: bool) -> int:
 
     Exit code 3 where an image, a look-alike or a sequence is in two splits.
     """
-    from nanou_train.audit import audit_dataset
+    from nanou_train.data.audit import audit_dataset
 
     audit = audit_dataset(data, group_by=group_by, max_distance_bits=distance)
     if as_json:

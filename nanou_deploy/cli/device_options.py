@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from codegen.model import QuantizedModel
-    from nanou_deploy.boards import Board
+    from codegen.graph.model import QuantizedModel
+    from nanou_deploy.boards.boards import Board
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -47,10 +47,10 @@ def device_address(board: Board, model: QuantizedModel, folder: Path, *, force: 
 
     Raises DeployError for hardware and for boards in QEMU, whose programs end after one run.
     """
-    from codegen.write import write_project
-    from nanou_deploy.build import build_device
+    from codegen.library.write import write_project
+    from nanou_deploy.build.build import build_device
+    from nanou_deploy.build.library import render_library
     from nanou_deploy.errors import DeployError
-    from nanou_deploy.pipeline import render_library
 
     if board.kind not in ("host", "sim"):
         raise DeployError(

@@ -15,10 +15,10 @@ from nanou_deploy.cli.output import emit_json, emit_table, progress
 from nanou_deploy.cli.train import data_option, print_metrics
 
 if TYPE_CHECKING:
-    from codegen.model import QuantizedModel
-    from nanou_deploy.evaluation import EvaluationResult
-    from nanou_train.data import Dataset
-    from nanou_train.evaluate import Evaluation
+    from codegen.graph.model import QuantizedModel
+    from nanou_deploy.evaluate.evaluation import EvaluationResult
+    from nanou_train.data.dataset import Dataset
+    from nanou_train.evaluation.evaluate import Evaluation
 
 COMPARED = ("int8", "tflm", "aot")
 
@@ -58,7 +58,7 @@ def evaluate(
 
     A run is evaluated on its own data unless --data says otherwise. docs/EVALUATION.md defines every metric.
     """
-    from nanou_deploy.evaluation import evaluate_executors, write_evaluation
+    from nanou_deploy.evaluate.evaluation import evaluate_executors, write_evaluation
 
     run_folder = run_folder or (model if model is not None and model.is_dir() else None)
     names = _executors(executors, compare, run_folder is not None)
@@ -88,9 +88,9 @@ def evaluate(
 
 def _executors(given: tuple[str, ...], compare: bool, has_run: bool) -> tuple[str, ...]:
     """In a fixed order, the float model first. Without TensorFlow, TFLite Micro stands for int8."""
-    from codegen.reference import builtin_ref_available
+    from codegen.tflite.interpreters import builtin_ref_available
     from nanou_deploy.errors import DeployError
-    from nanou_deploy.executors import EXECUTORS
+    from nanou_deploy.evaluate.executors import EXECUTORS
 
     wanted = set(given)
     if "keras" in wanted and not has_run:
@@ -104,7 +104,7 @@ def _executors(given: tuple[str, ...], compare: bool, has_run: bool) -> tuple[st
 
 def _quantized(model: Path | None, run_folder: Path | None, names: tuple[str, ...]) -> QuantizedModel | None:
     """The int8 model; None where only the float student of a run that was not quantized is asked for."""
-    from nanou_deploy.pipeline import open_model
+    from nanou_deploy.build.library import open_model
 
     path = model or run_folder
     if names == ("keras",) and path is not None and path.is_dir() and not (path / "model.tflite").is_file():
@@ -116,7 +116,7 @@ def _contract(quantized: QuantizedModel | None, run_folder: Path | None) -> tupl
     """Preprocessing and decision threshold: the int8 model's, else the run's."""
     if quantized is not None:
         return quantized.preprocessing, quantized.threshold
-    from nanou_train import run
+    from nanou_train.runs import run_folder as run
 
     assert run_folder is not None
     manifest = run.read_manifest(run_folder)
@@ -124,9 +124,9 @@ def _contract(quantized: QuantizedModel | None, run_folder: Path | None) -> tupl
 
 
 def _dataset(model: QuantizedModel | None, run_folder: Path | None, data: Path | None) -> Dataset:
-    from nanou_train import run
-    from nanou_train.config import TerrainCounts
-    from nanou_train.data import DatasetSpec, load_dataset, terrain_dataset
+    from nanou_train.data.dataset import DatasetSpec, load_dataset, terrain_dataset
+    from nanou_train.experiments.config import TerrainCounts
+    from nanou_train.runs import run_folder as run
 
     if data is not None:
         return load_dataset(DatasetSpec.of(data, _contract(model, run_folder)[0]))
@@ -143,8 +143,8 @@ def _grouped(dataset: Dataset, group_by: str) -> Dataset:
         return dataset
     from dataclasses import replace
 
-    from nanou_train.data import SPLITS
-    from nanou_train.splits import group_names
+    from nanou_train.data.dataset import SPLITS
+    from nanou_train.data.splits import group_names
 
     parts = {}
     for name in SPLITS:

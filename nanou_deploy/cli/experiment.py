@@ -15,7 +15,7 @@ from nanou_deploy.cli.train import data_option, print_metrics, training_progress
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
-    from nanou_train.train import TrainResult
+    from nanou_train.training.train import TrainResult
 
 config_option = click.option(
     "--config", type=click.Path(path_type=Path), help="An experiments file. Default: config/experiments.yaml."
@@ -46,8 +46,8 @@ def experiment(
     A sweep leaves one run folder for each of its points. Exit code 1 where a run failed or missed a constraint; the
     others run all the same.
     """
-    from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
-    from nanou_train.train import train_model
+    from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, load_experiment
+    from nanou_train.training.train import train_model
 
     path = config or DEFAULT_CONFIG
     if list_only or not names:
@@ -86,8 +86,8 @@ def _overrides(changes: Iterable[str]) -> dict[str, Any]:
 
 
 def _list(path: Path, as_json: bool) -> int:
-    from nanou_train.config import sweep_points
-    from nanou_train.experiments import experiment_parents, load_experiment
+    from nanou_train.experiments.config import sweep_points
+    from nanou_train.experiments.experiment_file import experiment_parents, load_experiment
 
     parents = experiment_parents(path)
     loaded = {name: load_experiment(path, name) for name in parents}
@@ -148,7 +148,7 @@ def migrate_config(old: Path, output: Path, name: str, force: bool, as_json: boo
     Old keys: model, epochs, batch_size, learning_rate, distillation, teacher_weights, alpha, temperature, nas,
     layers_to_monitor, nas_frequency.
     """
-    from nanou_train.migrate import migrate_file, write_migration
+    from nanou_train.experiments.migrate import migrate_file, write_migration
 
     migration = migrate_file(old, name=name)
     write_migration(migration, old, output, force=force)
@@ -170,7 +170,7 @@ def model_size(models: tuple[str, ...], as_json: bool) -> None:
 
     Int8 bytes are the constants of the deployed network; for a run that is quantized, its .tflite file's too.
     """
-    from nanou_train.models import PRESETS
+    from nanou_train.networks.architectures import PRESETS
 
     rows = [_size_row(name) for name in models or PRESETS]
     if as_json:
@@ -183,10 +183,10 @@ def model_size(models: tuple[str, ...], as_json: bool) -> None:
 
 
 def _size_row(name: str) -> dict[str, Any]:
-    from nanou_train import run
-    from nanou_train.models import PRESETS, create_model_from_config
-    from nanou_train.saving import load_model
-    from nanou_train.size import model_size
+    from nanou_train.networks.architectures import PRESETS, create_model_from_config
+    from nanou_train.networks.saving import load_model
+    from nanou_train.networks.size import model_size
+    from nanou_train.runs import run_folder as run
 
     path = Path(name)
     if name in PRESETS:
@@ -215,8 +215,8 @@ def bench_train(
 
     Other programs that are running make the numbers smaller.
     """
-    from nanou_train.benchmark import available_cores, measure
-    from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
+    from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, load_experiment
+    from nanou_train.training.benchmark import available_cores, measure
 
     chosen = cores or tuple(sorted({1, available_cores()}))
     results = measure(load_experiment(config or DEFAULT_CONFIG, name), data, chosen, steps)

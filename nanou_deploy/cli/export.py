@@ -7,7 +7,7 @@ from typing import cast, get_args
 
 import click
 
-from codegen.objective import Objective
+from codegen.program.objective import Objective
 from nanou_deploy.cli.options import board_option, json_option, model_option, objective_options, runtime_option
 from nanou_deploy.cli.output import emit_json
 
@@ -51,11 +51,11 @@ def export(
     """
     import dataclasses
 
-    from codegen.render import Runtime
-    from codegen.write import write_project
-    from nanou_deploy.boards import find_board
-    from nanou_deploy.export import Format, default_package, render_export
-    from nanou_deploy.pipeline import open_model, render_library
+    from codegen.library.render import Runtime
+    from codegen.library.write import write_project
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.build.export import Format, default_package, render_export
+    from nanou_deploy.build.library import open_model, render_library
 
     quantized = open_model(model)
     stated = {"name": name, "version": package_version, "author": author, "url": url}

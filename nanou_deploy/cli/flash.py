@@ -31,10 +31,10 @@ def flash(board: str, port: str | None, project: Path | None, as_json: bool) -> 
 
 def flash_project(board: str, port: str | None, project: Path | None) -> tuple[int, str]:
     """Bytes written, and the port. Raises DeployError."""
-    from nanou_deploy.boards import BOARDS, find_board
+    from nanou_deploy.boards.boards import BOARDS, find_board
     from nanou_deploy.device.ports import choose_ports
     from nanou_deploy.errors import DeployError
-    from nanou_deploy.flashing import flash_board, flash_places
+    from nanou_deploy.flash.flashing import flash_board, flash_places
 
     target = find_board(board)
     if target.kind != "hardware":

@@ -12,8 +12,8 @@ from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
-    from nanou_deploy.fit import Candidate, Fit
-    from nanou_train.pareto import Front
+    from nanou_deploy.choose.fit import Candidate, Fit
+    from nanou_train.search.pareto import Front
 
 
 @click.command(short_help="Gather finished runs into a front: pareto.json and pareto.html.")
@@ -28,9 +28,9 @@ def pareto(runs: tuple[Path, ...], boards: tuple[str, ...], output: Path, data: 
     RUNS are completed runs of `train`, `prune` or `search`; one without model.tflite is quantized first. Runs that
     differ in their seed alone count as one network. Costs are predicted as by `cost`.
     """
-    from nanou_deploy.boards import find_board
-    from nanou_deploy.front import PAGE, gather_front
-    from nanou_train.pareto import FRONT
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.choose.front import PAGE, gather_front
+    from nanou_train.search.pareto import FRONT
 
     chosen = [find_board(name) for name in dict.fromkeys(boards)]
     front = gather_front(runs, chosen, output, data_root=data, progress=progress)
@@ -44,7 +44,7 @@ def pareto(runs: tuple[Path, ...], boards: tuple[str, ...], output: Path, data: 
 
 def print_front(front: Front) -> None:
     """A table of all points, with costs on each board; a star for those that no other beats."""
-    from nanou_train.pareto import non_dominated, objectives_of
+    from nanou_train.search.pareto import non_dominated, objectives_of
 
     best = {board: non_dominated(front.points, objectives_of(board)) for board in front.boards}
     columns = ("Network", "Made by", "mIoU val", "int8 test", "Board", "Instructions", "RAM", "Flash", "On the front")
@@ -100,11 +100,11 @@ def fit(
     Best is the highest validation mIoU. Says why, what comes next, and the command that builds it. Exit code 1 where
     none fits, with what would be needed. Milliseconds are told only by a calibration measured on the board itself.
     """
-    from nanou_deploy.boards import find_board
-    from nanou_deploy.fit import Goal, find_fit
-    from nanou_deploy.front import with_costs
-    from nanou_deploy.timing import load_calibration
-    from nanou_train.pareto import read_front
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.choose.fit import Goal, find_fit
+    from nanou_deploy.choose.front import with_costs
+    from nanou_deploy.measure.timing import load_calibration
+    from nanou_train.search.pareto import read_front
 
     measured = load_calibration(calibration) if calibration else None
     wanted = Goal(max_ram_bytes=max_ram, max_flash_bytes=max_flash, **goal)
@@ -173,8 +173,8 @@ def _row(one: Candidate, found: Fit) -> list[str]:
 
 
 def _command(found: Fit, folder: Path, candidate: Candidate) -> str:
-    from nanou_deploy.boards import find_board
-    from nanou_deploy.fit import run_folder
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.choose.fit import run_folder
 
     run = run_folder(folder, candidate.point).as_posix()
     verb = "generate" if find_board(found.budget.board).kind == "library" else "build"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from codegen.objective import Objective
+from codegen.program.objective import Objective
 from nanou_deploy.cli.options import (
     board_option,
     camera_option,
@@ -19,7 +19,7 @@ from nanou_deploy.cli.options import (
 from nanou_deploy.cli.output import emit_json
 
 if TYPE_CHECKING:
-    from codegen.model import CameraSize
+    from codegen.graph.model import CameraSize
 
 
 @click.command(short_help="Write the model as a C library.")
@@ -48,10 +48,10 @@ def generate(
     as_json: bool,
 ) -> None:
     """Write the model as a C library: PlatformIO library, ESP-IDF component and CMake target in one."""
-    from codegen.render import Runtime
-    from codegen.write import write_project
-    from nanou_deploy.boards import find_board
-    from nanou_deploy.pipeline import open_model, render_library
+    from codegen.library.render import Runtime
+    from codegen.library.write import write_project
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.build.library import open_model, render_library
 
     quantized = open_model(model, camera)
     project = render_library(quantized, cast(Runtime, runtime), find_board(board), objective)

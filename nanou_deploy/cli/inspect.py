@@ -13,7 +13,7 @@ from nanou_deploy.errors import EXIT_OK
 
 if TYPE_CHECKING:
     from codegen.compile import Compiled
-    from codegen.ir import Tensor
+    from codegen.graph.graph import Tensor
 
 
 @click.command(short_help="Operators, shapes, quantization, MACs, arena map; proofs.")
@@ -26,7 +26,7 @@ def inspect(model: Path | None, proofs: bool, as_json: bool) -> int:
     With --proofs: what holds for every input, layer by layer; exit code 1 if something does not.
     """
     from codegen.compile import compile_model
-    from nanou_deploy.pipeline import open_model
+    from nanou_deploy.build.library import open_model
 
     compiled = compile_model(open_model(model))
     if proofs:

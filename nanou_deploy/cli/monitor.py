@@ -16,7 +16,7 @@ from nanou_deploy.cli.output import progress
 from nanou_deploy.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from codegen.model import CameraSize
+    from codegen.graph.model import CameraSize
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def watch(
     """Open every device, then show them until each has ended. Raises DeployError where one cannot be watched."""
     import sys
 
-    from codegen.model import CameraSize
+    from codegen.graph.model import CameraSize
     from nanou_deploy.monitor.feed import FeedOptions
     from nanou_deploy.monitor.frames import find_pictures
     from nanou_deploy.monitor.session import watch_devices

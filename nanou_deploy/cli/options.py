@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from codegen.errors import ModelError
-from codegen.objective import OPTIMIZE, Objective, Optimize
-from nanou_deploy.boards import BOARDS
+from codegen.program.objective import OPTIMIZE, Objective, Optimize
+from nanou_deploy.boards.boards import BOARDS
 
 if TYPE_CHECKING:
-    from codegen.model import CameraSize
+    from codegen.graph.model import CameraSize
 
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2}
 
@@ -77,7 +77,7 @@ class Camera(click.ParamType):  # type: ignore[type-arg] # as above
     name = "WIDTHxHEIGHT"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> CameraSize:
-        from codegen.model import CameraSize
+        from codegen.graph.model import CameraSize
 
         if isinstance(value, CameraSize):
             return value

@@ -11,14 +11,14 @@ from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
     from codegen.compile import Compiled
-    from codegen.program import AccumulatorBound
-    from codegen.proof import Proofs
+    from codegen.program.program import AccumulatorBound
+    from codegen.proof.proof import Proofs
 
 
 def show_proofs(compiled: Compiled, as_json: bool) -> int:
     """Prove, print, and return the exit code."""
-    from codegen.proof import prove
-    from codegen.render_aot import aot_files
+    from codegen.library.render_aot import aot_files
+    from codegen.proof.proof import prove
 
     proofs = prove(compiled, aot_files(compiled))
     failures = proofs.failures

@@ -13,8 +13,8 @@ from nanou_deploy.cli.output import as_dict, emit_json, emit_table
 from nanou_deploy.cli.train import print_metrics, training_progress
 
 if TYPE_CHECKING:
-    from nanou_train.budget import CostFunction
-    from nanou_train.prune_run import Round
+    from nanou_train.pruning.budget import CostFunction
+    from nanou_train.pruning.prune_run import Round
 
 CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
 
@@ -77,7 +77,7 @@ def prune(
     was interrupted. With --exact the network stays the same function: channels, skips, levels and blocks go that no
     input can make a difference in.
     """
-    from nanou_train.prune_run import DEFAULT_CRITERION, PruneSettings, open_source, preview_cut, prune_run
+    from nanou_train.pruning.prune_run import DEFAULT_CRITERION, PruneSettings, open_source, preview_cut, prune_run
 
     if output is None and not dry_run:
         raise click.UsageError("Missing option '--output' (or --dry-run).")
@@ -116,9 +116,9 @@ def prune(
 
 def cost_function(measure: str, board: str) -> CostFunction:
     """What a structure costs: multiply-accumulates, or estimated instructions on a board. Raises DeployError."""
-    from nanou_deploy.boards import find_board
-    from nanou_deploy.costing import structure_instructions
-    from nanou_train.wiring import structure_macs
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.measure.costing import structure_instructions
+    from nanou_train.networks.channel_graph import structure_macs
 
     if measure == "macs":
         return structure_macs
@@ -127,8 +127,8 @@ def cost_function(measure: str, board: str) -> CostFunction:
 
 
 def _simplify(run_folder: Path, output: Path | None, data: Path | None, as_json: bool) -> None:
-    from nanou_train.exact import simplify_run
-    from nanou_train.structure import structure_of
+    from nanou_train.networks.structure import structure_of
+    from nanou_train.simplify.simplify_run import simplify_run
 
     found = simplify_run(run_folder, output, data_root=data)
     if as_json:
@@ -150,7 +150,7 @@ def _simplify(run_folder: Path, output: Path | None, data: Path | None, as_json:
 
 def print_cuts(rounds: Sequence[Round]) -> None:
     """Channels and cost of each layer from the first to the last round, then what each round did to mIoU."""
-    from nanou_train.wiring import producer_layer, readers
+    from nanou_train.networks.channel_graph import producer_layer, readers
 
     first, last = rounds[0].before, rounds[-1].after
     rows = [

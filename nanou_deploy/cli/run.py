@@ -13,8 +13,8 @@ from nanou_deploy.cli.options import board_option, camera_option, model_option, 
 from nanou_deploy.cli.output import heading, progress
 
 if TYPE_CHECKING:
-    from codegen.model import CameraSize, QuantizedModel
-    from nanou_deploy.boards import Board
+    from codegen.graph.model import CameraSize, QuantizedModel
+    from nanou_deploy.boards.boards import Board
 
 _SCENES, _SCENE_SEED = 60, 7
 _BOOT_S = 10.0
@@ -46,8 +46,8 @@ def run(
     Host and simulated chips need no board: their application is started here, and sees the pictures of --frames, or
     rendered terrain. Exit code 4 where the board's platform, which links for hardware, is not installed.
     """
-    from nanou_deploy.boards import check_firmware, find_board
-    from nanou_deploy.pipeline import open_model
+    from nanou_deploy.boards.boards import check_firmware, find_board
+    from nanou_deploy.build.library import open_model
 
     target, quantized = find_board(board), open_model(model, camera)
     check_firmware(target)
@@ -69,12 +69,12 @@ def _flashed(board: Board, model: QuantizedModel, runtime: str, port: str | None
     """Build and flash; the port at which the board then answers. Raises PlatformMissing, DeployError."""
     from typing import cast
 
-    from codegen.render import Runtime
-    from codegen.write import write_project
+    from codegen.library.render import Runtime
+    from codegen.library.write import write_project
+    from nanou_deploy.build.firmware_project import render_firmware_project
+    from nanou_deploy.build.library import render_library
+    from nanou_deploy.build.platformio import build_project
     from nanou_deploy.cli.flash import flash_project
-    from nanou_deploy.firmware_project import render_firmware_project
-    from nanou_deploy.pipeline import render_library
-    from nanou_deploy.platformio import build_project
 
     folder = Path("build") / board.name
     project = render_firmware_project(board, render_library(model, cast(Runtime, runtime), board))
@@ -88,7 +88,7 @@ def _flashed(board: Board, model: QuantizedModel, runtime: str, port: str | None
 
 def _rendered_terrain(model: QuantizedModel, folder: Path) -> Path:
     """Scenes of the embedded data set as pictures, once."""
-    from codegen.write import staged_folder
+    from codegen.library.write import staged_folder
     from nanou_deploy.errors import DeployError
 
     if model.preprocessing.channels != 3:
@@ -96,7 +96,7 @@ def _rendered_terrain(model: QuantizedModel, folder: Path) -> Path:
     if not folder.is_dir():
         from PIL import Image
 
-        from nanou_train.terrain import generate
+        from nanou_train.data.terrain import generate
 
         images, _ = generate(_SCENES, seed=_SCENE_SEED, height_px=120, width_px=160)
         with staged_folder(folder) as staging:

@@ -13,7 +13,7 @@ from nanou_deploy.cli.output import progress as tell
 from nanou_deploy.cli.train import training_progress
 
 if TYPE_CHECKING:
-    from nanou_deploy.searching import Searched
+    from nanou_deploy.choose.searching import Searched
 
 SAMPLERS = ("nsga2", "tpe", "random")
 DIMENSIONS = ("width", "depth", "kernel", "size", "pool", "skip")
@@ -93,13 +93,13 @@ def _search(
 
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # workers are what runs in parallel
     from codegen.cost import Limits
-    from nanou_deploy.boards import find_board
-    from nanou_deploy.searching import CompiledCandidates, limits_of, search_with_costs
-    from nanou_train import run
-    from nanou_train.search import SearchSettings
-    from nanou_train.space import Space
-    from nanou_train.structure import structure_of
-    from nanou_train.views import CACHE
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.choose.searching import CompiledCandidates, limits_of, search_with_costs
+    from nanou_train.networks.structure import structure_of
+    from nanou_train.runs import run_folder as run
+    from nanou_train.search.search import SearchSettings
+    from nanou_train.search.space import Space
+    from nanou_train.training.teacher_views import CACHE
 
     find_board(board)
     space = Space(structure_of(run.load_student(parent)), vary or DIMENSIONS, narrowest, sizes=sizes)

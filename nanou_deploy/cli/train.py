@@ -86,8 +86,8 @@ def train(
 ) -> None:
     """Train Nano-U, distilled from a BU-Net teacher, and leave the run in a folder."""
     from nanou_deploy.errors import DeployError
-    from nanou_train.experiments import DEFAULT_CONFIG
-    from nanou_train.train import train_model
+    from nanou_train.experiments.experiment_file import DEFAULT_CONFIG
+    from nanou_train.training.train import train_model
 
     given = {"input_size": size, "epochs": epochs, "start_from": start_from, "freeze": freeze}
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
@@ -152,10 +152,10 @@ def quantize(
 
     The threshold goes into the model's contract, and from there into the firmware, as an int8 constant.
     """
-    from codegen.model import save_model
-    from nanou_train import run
-    from nanou_train.export import quantize_run
-    from nanou_train.threshold import with_threshold
+    from codegen.tflite.files import save_model
+    from nanou_train.runs import run_folder as run
+    from nanou_train.runs.quantize_run import quantize_run
+    from nanou_train.runs.threshold import with_threshold
 
     if threshold is not None and objective:
         raise click.UsageError("--threshold and --choose-threshold exclude each other")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from nanou_deploy.boards import BOARDS, Board
+from nanou_deploy.boards.boards import BOARDS, Board
 from nanou_deploy.cli.device_options import device_address, port_option, timeout_option
 from nanou_deploy.cli.options import json_option, model_option, objective_options, runtime_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from codegen.model import Preprocessing
-    from codegen.objective import Objective
-    from nanou_deploy.golden import ExecutorResult, GoldenReport
+    from codegen.graph.model import Preprocessing
+    from codegen.program.objective import Objective
+    from nanou_deploy.verify.golden import ExecutorResult, GoldenReport
 
 
 @click.command(short_help="Compare every executor, byte for byte.")
@@ -73,10 +73,10 @@ def verify(
     """
     if device or ports:
         return _verify_devices(model, boards if device else (), ports, cases, seed, data, timeout_s, as_json)
-    from codegen.render import Runtime
-    from nanou_deploy.compilation import verification_board
-    from nanou_deploy.pipeline import open_model
-    from nanou_deploy.pipeline import verify as run
+    from codegen.library.render import Runtime
+    from nanou_deploy.build.compilation import verification_board
+    from nanou_deploy.build.library import open_model
+    from nanou_deploy.verify.verify import verify as run
 
     targets, quantized = _targets(boards, cases), open_model(model)
     report = run(
@@ -112,8 +112,8 @@ def _verify_devices(
 ) -> int:
     from tempfile import TemporaryDirectory
 
-    from nanou_deploy.device_check import verify_devices
-    from nanou_deploy.pipeline import open_model
+    from nanou_deploy.build.library import open_model
+    from nanou_deploy.verify.device_check import verify_devices
 
     quantized = open_model(model)
     with TemporaryDirectory(prefix="nanou-") as scratch:
@@ -135,7 +135,7 @@ def _verify_devices(
 
 def _targets(boards: Sequence[str], cases: int) -> list[tuple[Board, int]]:
     """("host:1000", "rv32-qemu") -> boards with their numbers of cases; `cases` where none is stated."""
-    from nanou_deploy.boards import find_board
+    from nanou_deploy.boards.boards import find_board
 
     targets: dict[Board, int] = {}
     for text in boards:
@@ -178,6 +178,6 @@ def _where(result: ExecutorResult) -> str:
 def _images(data: Path | None, contract: Preprocessing) -> list[npt.NDArray[np.uint8]]:
     if data is None:
         return []
-    from nanou_train.data import DatasetSpec, load_split
+    from nanou_train.data.dataset import DatasetSpec, load_split
 
     return list(load_split(DatasetSpec.of(data, contract), "test").images)

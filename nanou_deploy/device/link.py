@@ -17,7 +17,7 @@ import tty
 from pathlib import Path
 from typing import Protocol
 
-from nanou_deploy.build import Build
+from nanou_deploy.build.build import Build
 from nanou_deploy.device import simulator
 from nanou_deploy.device.errors import DeviceAbsent, LinkLost
 from nanou_deploy.device.ports import opening_hint
@@ -216,8 +216,8 @@ class SimulatorLink:
     slowness = SIMULATOR_SLOWNESS
 
     def __init__(self, image: Path, chip: str = "") -> None:
-        from nanou_deploy.flash_image import flash_image_elf, read_flash_image
-        from nanou_deploy.toolchain import find_labwired
+        from nanou_deploy.build.flash_image import flash_image_elf, read_flash_image
+        from nanou_deploy.build.toolchain import find_labwired
 
         find_labwired()
         if not image.is_file():

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from codegen.model import CameraSize
-from nanou_deploy.camera import decode_rgb565
+from codegen.graph.model import CameraSize
+from nanou_deploy.device.camera import decode_rgb565
 from nanou_deploy.device.messages import CameraFrame, Decision, DeviceInfo
 from nanou_deploy.errors import DeployError
 

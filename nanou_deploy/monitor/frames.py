@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from codegen.model import CameraSize
-from nanou_deploy.camera import camera_frame
+from codegen.graph.model import CameraSize
+from nanou_deploy.device.camera import camera_frame
 from nanou_deploy.device.messages import CameraFrame
 from nanou_deploy.errors import DeployError
-from nanou_train.images import SUFFIXES, open_image
+from nanou_train.data.images import SUFFIXES, open_image
 
 _PARTS = ("test", "val", "train")  # the part that no network was trained on comes first
 

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import codegen
-from codegen.resources import template_environment
+from codegen.library.resources import template_environment
 from nanou_deploy.errors import DeployError
 from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Sight
 

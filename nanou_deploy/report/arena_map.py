@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count, groupby
 
-from codegen.place import Span
-from codegen.plan import Placement, Plan
+from codegen.plan.place import Span
+from codegen.plan.plan import Placement, Plan
 
 WIDTH_PX = 1040
 LEFT_PX, RIGHT_PX, TOP_PX = 64, 16, 30

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codegen.resources import template_environment
-from nanou_deploy.compare import SCHEDULES, Breakdown, CompareRow, Comparison
-from nanou_deploy.instructions import CLASSES
-from nanou_deploy.profile import LayerCost
+from codegen.library.resources import template_environment
+from nanou_deploy.measure.compare import SCHEDULES, Breakdown, CompareRow, Comparison
+from nanou_deploy.measure.instruction_classes import CLASSES
+from nanou_deploy.measure.profile import LayerCost
 from nanou_deploy.resources import docs_folder
 
 MISSING = "–"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nanou_train.evaluate import Evaluation
-from nanou_train.line_chart import BOTTOM_PX, TOP_PX, Chart, Mark, chart, line, svg_file, x_px, y_px
+from nanou_train.evaluation.evaluate import Evaluation
+from nanou_train.runs.line_chart import BOTTOM_PX, TOP_PX, Chart, Mark, chart, line, svg_file, x_px, y_px
 
 __all__ = ["Chart", "evaluation_charts", "svg_file"]
 

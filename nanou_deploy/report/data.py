@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codegen.compile import Compiled
-from codegen.plan import Plan
-from nanou_deploy.golden import ExecutorResult
-from nanou_deploy.pipeline import BenchResult
+from codegen.plan.plan import Plan
+from nanou_deploy.measure.bench import BenchResult
 from nanou_deploy.report.pictures import Panel
-from nanou_train.evaluate import Comparison, Evaluation
+from nanou_deploy.verify.golden import ExecutorResult
+from nanou_train.evaluation.evaluate import Comparison, Evaluation
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nanou_deploy.report.data import ReportData
 from nanou_deploy.report.tables import MISSING, Cell, Table
-from nanou_train.evaluate import Evaluation
+from nanou_train.evaluation.evaluate import Evaluation
 
 _SEQUENCES_SHOWN = 15
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import codegen
 from codegen.cost import Cost
-from codegen.resources import template_environment
+from codegen.library.resources import template_environment
 from nanou_deploy.report.page import Figure
 from nanou_deploy.report.scatter import Sample, Scatter, scatter, short
 from nanou_deploy.report.tables import MISSING, Cell, Table
-from nanou_train.pareto import Front, Point, non_dominated
-from nanou_train.structure import Block, Structure
+from nanou_train.networks.structure import Block, Structure
+from nanou_train.search.pareto import Front, Point, non_dominated
 
 _MADE_BY = {"prune": "s0", "search": "s1", "train": "s2"}
 _COSTS: tuple[tuple[str, str, Callable[[Cost], int]], ...] = (

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from nanou_train.labels import BINARY_CLASSES, class_color
+from nanou_train.data.labels import BINARY_CLASSES, class_color
 
 Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.uint8]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nanou_train.line_chart import Tick
+from nanou_train.runs.line_chart import Tick
 
 WIDTH_PX, HEIGHT_PX = 720, 400
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 54, 704, 30, 344

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nanou_deploy.golden import TRUTH, ExecutorResult
-from nanou_deploy.pipeline import BenchResult
+from nanou_deploy.measure.bench import BenchResult
 from nanou_deploy.report.data import ReportData
+from nanou_deploy.verify.golden import TRUTH, ExecutorResult
 
 MISSING = "–"
 

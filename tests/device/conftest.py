@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nanou_deploy.boards import find_board
-from nanou_deploy.build import build_device
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.build import build_device
 from tests.unit.invert_model import make_library
 
 SHA256 = "a1" * 32

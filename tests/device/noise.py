@@ -7,8 +7,8 @@ import random
 import tempfile
 from pathlib import Path
 
-from nanou_deploy.boards import find_board
-from nanou_deploy.build import build_device
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.build import build_device
 from nanou_deploy.device import messages as m
 from nanou_deploy.device.frames import Frame, encode
 from tests.device.conftest import SHA256

@@ -18,15 +18,15 @@ import pytest
 import serial
 from PIL import Image
 
-from codegen.model import CameraSize
-from nanou_deploy.boards import find_board
-from nanou_deploy.build import build_device
-from nanou_deploy.camera import camera_frame, camera_masks, decode_rgb565
+from codegen.graph.model import CameraSize
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.build import build_device
+from nanou_deploy.build.library import open_model
 from nanou_deploy.cli.device_options import device_address
-from nanou_deploy.pipeline import open_model
+from nanou_deploy.device.camera import camera_frame, camera_masks, decode_rgb565
+from nanou_deploy.flash.upload import mock_board, read_flash
 from nanou_deploy.resources import models_folder
-from nanou_deploy.upload import mock_board, read_flash
-from nanou_train.terrain import generate
+from nanou_train.data.terrain import generate
 from tests.generated import compiled, write_library
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codegen.model import CameraSize
-from nanou_deploy.camera import camera_frame, decode_rgb565
+from codegen.graph.model import CameraSize
 from nanou_deploy.device import ports
+from nanou_deploy.device.camera import camera_frame, decode_rgb565
 from nanou_deploy.device.client import Device
 from nanou_deploy.device.errors import DeviceAbsent, LinkLost
 from nanou_deploy.device.messages import CameraFrame, Decision, Stages, Vision

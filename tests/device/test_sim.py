@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanou_deploy.boards import find_board
-from nanou_deploy.build import build_device
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.build import build_device
 from nanou_deploy.device.client import Device, DeviceAbsent, DeviceReset
 from nanou_deploy.device.link import device_address
 from tests.device.conftest import SHA256

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen import reference
-from codegen.render_aot import traced_stages
+from codegen.library.render_aot import traced_stages
+from codegen.tflite import interpreters as reference
 from nanou_deploy import navigation
-from nanou_deploy.boards import find_board
-from nanou_deploy.build import build_device
-from nanou_deploy.camera import camera_masks
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.build import build_device
+from nanou_deploy.device.camera import camera_masks
 from nanou_deploy.device.client import Device, DeviceRefused
 from nanou_deploy.resources import firmware_folder
 from tests.generated import MODELS, compiled, write_library

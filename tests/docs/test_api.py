@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from nanou_deploy.cli import _COMMANDS
-from nanou_train.config import ExperimentConfig
-from nanou_train.experiments import experiment_names
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.experiment_file import experiment_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docs" / "API.md").read_text(encoding="utf-8")

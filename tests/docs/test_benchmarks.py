@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nanou_deploy.boards import find_board
-from nanou_deploy.compare import compare
-from nanou_deploy.pipeline import open_model
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.library import open_model
+from nanou_deploy.measure.compare import compare
 from nanou_deploy.report.benchmarks import compare_table, compilers_table, load_published, markdown
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "BENCHMARKS.md").read_text(encoding="utf-8")

@@ -124,7 +124,7 @@ def test_make_targets_exist() -> None:
 
 
 def test_readme_names_the_two_commands_and_every_board() -> None:
-    from nanou_deploy.boards import BOARDS
+    from nanou_deploy.boards.boards import BOARDS
 
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert "\nmake demo" in readme
@@ -135,7 +135,7 @@ def test_readme_names_the_two_commands_and_every_board() -> None:
 
 def test_readme_states_the_memory_of_the_default_model() -> None:
     from codegen.compile import compile_model
-    from nanou_deploy.pipeline import open_model
+    from nanou_deploy.build.library import open_model
 
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     plan = compile_model(open_model(None)).plan
@@ -156,9 +156,9 @@ def test_every_decision_record_is_listed_and_names_its_successor() -> None:
 
 
 def test_the_c_example_compiles(tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    from codegen.write import write_project
-    from nanou_deploy.boards import find_board
-    from nanou_deploy.pipeline import open_model, render_library
+    from codegen.library.write import write_project
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.build.library import open_model, render_library
 
     (example,) = re.findall(r"^```c\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     (tmp_path / "example.c").write_text(example)

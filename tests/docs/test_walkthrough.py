@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codegen.contract import decision_threshold, input_lookup
-from codegen.load import load_graph
-from codegen.model import load_model, save_model
+from codegen.graph.contract import decision_threshold, input_lookup
+from codegen.tflite.files import load_model, save_model
+from codegen.tflite.load import load_graph
 from tests.conftest import REPOSITORY
 from tests.train.picture_files import GRASS, ROAD, write_drives
 
@@ -121,9 +121,9 @@ def _check_evaluation(folder: Path) -> None:
 def test_the_threshold_is_the_firmwares_constant(run: Run, workplace: Path, require_tool: Callable[..., str]) -> None:
     """Another threshold in the sidecar: another constant in the C, and the compiled C decides by it."""
     require_tool("gcc", "clang", "cc")
-    from nanou_deploy.executors import run_compiled
-    from nanou_deploy.pipeline import open_model
-    from nanou_train.terrain import generate
+    from nanou_deploy.build.library import open_model
+    from nanou_deploy.evaluate.executors import run_compiled
+    from nanou_train.data.terrain import generate
 
     shipped, constants, drivable = open_model(None), [], []
     graph = load_graph(shipped.flatbuffer)

@@ -16,18 +16,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from codegen.camera import RESIZE_FILTERS, camera_files
-from codegen.load import load_graph
-from codegen.model import CameraSize, Preprocessing, QuantizedModel
-from codegen.write import write_project
-from nanou_deploy.boards import find_board
-from nanou_deploy.build import build_harness
-from nanou_deploy.camera import camera_frame, camera_masks, decode_rgb565
-from nanou_deploy.emulate import run_harness
+from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
+from codegen.library.camera import RESIZE_FILTERS, camera_files
+from codegen.library.write import write_project
+from codegen.tflite.load import load_graph
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.build import build_harness
+from nanou_deploy.build.library import open_model, render_library
+from nanou_deploy.device.camera import camera_frame, camera_masks, decode_rgb565
 from nanou_deploy.navigation import Cover, cover
-from nanou_deploy.pipeline import open_model, render_library
-from nanou_train.images import camera_pixels
-from nanou_train.terrain import generate
+from nanou_deploy.verify.emulate import run_harness
+from nanou_train.data.images import camera_pixels
+from nanou_train.data.terrain import generate
 from tests.conftest import missing
 
 SANITIZED = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror",

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from codegen.errors import BudgetError
-from codegen.objective import Objective
-from codegen.target import find_target, find_targets
-from nanou_deploy.boards import find_board
-from nanou_deploy.compilation import compile_for, measure_flash_bytes
-from nanou_deploy.pipeline import open_model
+from codegen.program.objective import Objective
+from codegen.program.target import find_target, find_targets
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.compilation import compile_for, measure_flash_bytes
+from nanou_deploy.build.library import open_model
 
 
 def test_every_objective_has_its_kernels() -> None:

@@ -1,4 +1,4 @@
-"""Every kernel, on buffers of exactly the sizes that `codegen.extents` states, under AddressSanitizer."""
+"""Every kernel, on buffers of exactly the sizes that `codegen.proof.access_bounds` states, under AddressSanitizer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from codegen import extents
-from codegen.extents import extents_of
-from codegen.program import Program, Stage
+from codegen.program.program import Program, Stage
+from codegen.proof import access_bounds as extents
+from codegen.proof.access_bounds import extents_of
 from tests.generated import MODELS, compiled, write_library
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "aot" / "ops"

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 
 from codegen.compile import compile_model
-from codegen.model import QuantizedModel, load_model
-from codegen.render import render_aot
-from codegen.write import write_project
-from nanou_deploy.boards import find_board
-from nanou_deploy.golden import make_cases
-from nanou_deploy.pipeline import bench, open_model, verify
+from codegen.graph.model import QuantizedModel
+from codegen.library.render import render_aot
+from codegen.library.write import write_project
+from codegen.tflite.files import load_model
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.library import open_model
+from nanou_deploy.measure.bench import bench
+from nanou_deploy.verify.golden import make_cases
+from nanou_deploy.verify.verify import verify
 from tests.exactness import assert_exact
 from tests.generated import u_net
 

@@ -14,15 +14,23 @@ import pytest
 from PIL import Image
 
 from codegen.compile import compile_model
-from codegen.contract import class_names, decide_classes, decision_threshold, drivable_classes, input_lookup, pack_mask
 from codegen.errors import ModelError
-from codegen.load import load_graph
-from codegen.model import Preprocessing, QuantizedModel, load_model, save_model
-from codegen.render import c_string, render_aot
-from codegen.write import write_project
-from nanou_deploy.pipeline import open_model
+from codegen.graph.contract import (
+    class_names,
+    decide_classes,
+    decision_threshold,
+    drivable_classes,
+    input_lookup,
+    pack_mask,
+)
+from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.library.render import c_string, render_aot
+from codegen.library.write import write_project
+from codegen.tflite.files import load_model, save_model
+from codegen.tflite.load import load_graph
+from nanou_deploy.build.library import open_model
 from nanou_deploy.resources import firmware_folder
-from nanou_train.data import DatasetSpec, load_dataset
+from nanou_train.data.dataset import DatasetSpec, load_dataset
 
 CLASSES = ("sky", "grass", 'road "A" ??/ 日本')
 COLORS = ((80, 140, 230), (60, 150, 50), (130, 120, 110))
@@ -101,8 +109,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
         pytest.importorskip("tensorflow")
     import yaml
 
-    from nanou_train.prepare import PrepareSpec, prepare
-    from nanou_train.train import train_model
+    from nanou_train.data.prepare import PrepareSpec, prepare
+    from nanou_train.training.train import train_model
 
     root = tmp_path_factory.mktemp("multiclass")
     write_scenes(root / "raw", 40)
@@ -126,7 +134,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
 
 @pytest.fixture(scope="module")
 def quantized(trained: tuple[Path, Path, dict[str, Any]]) -> QuantizedModel:
-    from nanou_train.export import quantize_run
+    from nanou_train.runs.quantize_run import quantize_run
 
     model = quantize_run(trained[1], name="tiny")
     save_model(model, trained[1] / "model.tflite")
@@ -164,7 +172,7 @@ def test_int8_keeps_what_the_student_learned(quantized: QuantizedModel) -> None:
 
 def test_a_threshold_means_nothing(trained: tuple[Path, Path, dict[str, Any]], quantized: QuantizedModel) -> None:
     from nanou_train.errors import TrainError
-    from nanou_train.threshold import with_threshold
+    from nanou_train.runs.threshold import with_threshold
 
     data = load_dataset(DatasetSpec.of(trained[0], quantized.preprocessing))
     with pytest.raises(TrainError, match="not by a threshold"):
@@ -177,7 +185,7 @@ def test_compiled_c_decides_every_pixel_alike(
     tmp_path: Path,
     require_tool: Callable[..., str],
 ) -> None:
-    from codegen.reference import run_builtin_ref
+    from codegen.tflite.interpreters import run_builtin_ref
 
     images = load_dataset(DatasetSpec.of(trained[0], quantized.preprocessing)).test.images
     rng = np.random.default_rng(0)
@@ -197,7 +205,7 @@ def test_one_output_channel_decides_by_threshold(tmp_path: Path, require_tool: C
     model = open_model(None)
     graph = load_graph(model.flatbuffer)
     frames = np.random.default_rng(0).integers(-128, 128, (4, *graph.input.shape[1:])).astype(np.int8)
-    from codegen.oracle import run_oracle
+    from codegen.tflite.oracle import run_oracle
 
     expected, written, names = decided_by_c(
         model, frames, run_oracle(graph, frames), tmp_path, require_tool("gcc", "clang")
@@ -225,7 +233,7 @@ def decided_by_c(
 
 
 def test_every_executor_and_the_report(trained: tuple[Path, Path, dict[str, Any]], quantized: QuantizedModel) -> None:
-    from nanou_deploy.evaluation import evaluate_executors, write_evaluation
+    from nanou_deploy.evaluate.evaluation import evaluate_executors, write_evaluation
 
     data = load_dataset(DatasetSpec.of(trained[0], quantized.preprocessing))
     result = evaluate_executors(

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from codegen.compile import Compiled, compile_model
-from codegen.render import render_aot
-from codegen.target import find_target
-from codegen.write import write_project
-from nanou_deploy.boards import BOARDS, find_board
-from nanou_deploy.build import build_harness
-from nanou_deploy.emulate import run_harness
+from codegen.library.render import render_aot
+from codegen.library.write import write_project
+from codegen.program.target import find_target
+from nanou_deploy.boards.boards import BOARDS, find_board
+from nanou_deploy.build.build import build_harness
+from nanou_deploy.build.library import open_model
 from nanou_deploy.errors import DeployError
-from nanou_deploy.golden import make_cases
-from nanou_deploy.instructions import CLASSES
-from nanou_deploy.pipeline import open_model
-from nanou_deploy.profile import REST, LayerCost, profile
+from nanou_deploy.measure.instruction_classes import CLASSES
+from nanou_deploy.measure.profile import REST, LayerCost, profile
+from nanou_deploy.verify.emulate import run_harness
+from nanou_deploy.verify.golden import make_cases
 from tests.unit.invert_model import INPUT_BYTES, make_library
 
 TOOLS = {

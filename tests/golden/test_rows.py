@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen import reference
 from codegen.compile import Compiled, compile_model
-from codegen.objective import Objective
-from codegen.render import render_aot
-from codegen.write import write_project
-from nanou_deploy.pipeline import open_model
+from codegen.library.render import render_aot
+from codegen.library.write import write_project
+from codegen.program.objective import Objective
+from codegen.tflite import interpreters as reference
+from nanou_deploy.build.library import open_model
 from tests.exactness import compile_bytes, frames_for
 from tests.golden.test_golden import u_net
 from tests.separable_u_net import separable_u_net

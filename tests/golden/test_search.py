@@ -9,10 +9,10 @@ import pytest
 
 from codegen.compile import Compiled
 from codegen.errors import BudgetError
-from codegen.objective import Objective
-from codegen.plan import check_plan
-from codegen.recompute import forks, recompute
-from codegen.schedule import demand_order, lifetimes, live_bytes
+from codegen.plan.plan import check_plan
+from codegen.plan.rematerialize import forks, recompute
+from codegen.plan.schedule import demand_order, lifetimes, live_bytes
+from codegen.program.objective import Objective
 from tests.exactness import assert_exact, compile_bytes
 from tests.separable_u_net import separable_u_net
 

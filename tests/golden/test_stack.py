@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from codegen.compile import compile_model
-from codegen.model import load_model
-from codegen.proof import prove
-from codegen.render_aot import aot_files
-from codegen.stack import STACK_MODELS, read_functions, stack_bytes
-from codegen.target import find_target
-from nanou_deploy.boards import find_board
-from nanou_deploy.build import build_harness
-from nanou_deploy.emulate import run_harness
+from codegen.library.render_aot import aot_files
+from codegen.program.target import find_target
+from codegen.proof.proof import prove
+from codegen.proof.stack_bound import STACK_MODELS, read_functions, stack_bytes
+from codegen.tflite.files import load_model
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.build import build_harness
+from nanou_deploy.verify.emulate import run_harness
 from tests.generated import MODELS, compiled, write_library
 from tests.golden.test_static import COMPILERS
 

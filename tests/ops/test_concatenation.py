@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codegen.errors import UnsupportedError
-from codegen.model_builder import ModelBuilder
+from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes
 
 pytestmark = pytest.mark.usefixtures("compiler")

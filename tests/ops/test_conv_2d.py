@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from codegen.errors import ModelError, UnsupportedError
-from codegen.model_builder import ModelBuilder
+from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes
 
 pytestmark = pytest.mark.usefixtures("compiler")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.model_builder import ModelBuilder
-from codegen.ops.dual_multiply import pack_pairs
-from codegen.resources import template_environment
-from codegen.target import ARMV7E_M, REGISTERS_16
+from codegen.kernels.armv7e_m.dual_multiply import pack_pairs
+from codegen.library.resources import template_environment
+from codegen.program.target import ARMV7E_M, REGISTERS_16
+from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes
 
 pytestmark = pytest.mark.usefixtures("compiler")

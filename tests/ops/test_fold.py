@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.model_builder import ModelBuilder
-from codegen.program import Program
+from codegen.program.program import Program
+from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes
 
 pytestmark = pytest.mark.usefixtures("compiler")

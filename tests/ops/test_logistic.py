@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen import reference
 from codegen.errors import UnsupportedError
-from codegen.model_builder import ModelBuilder
-from codegen.ops.logistic import logistic_table
+from codegen.operators.logistic import logistic_table
+from codegen.tflite import interpreters as reference
+from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes, interpreters_differ
 
 pytestmark = pytest.mark.usefixtures("compiler")

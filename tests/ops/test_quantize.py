@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from codegen.model_builder import ModelBuilder
+from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact
 
 pytestmark = pytest.mark.usefixtures("compiler")

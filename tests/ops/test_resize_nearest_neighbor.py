@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen import reference
-from codegen.model_builder import ModelBuilder
-from codegen.ops.resize_nearest_neighbor import nearest
+from codegen.operators.resize_nearest_neighbor import nearest
+from codegen.tflite import interpreters as reference
+from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact
 
 pytestmark = pytest.mark.usefixtures("compiler")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.model_builder import ModelBuilder
+from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact
 
 pytestmark = pytest.mark.usefixtures("compiler")

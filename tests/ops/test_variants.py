@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.model_builder import ModelBuilder
-from codegen.render import render_aot
-from codegen.target import VARIANTS, XTENSA, Target, find_target
-from codegen.write import write_project
+from codegen.library.render import render_aot
+from codegen.library.write import write_project
+from codegen.program.target import VARIANTS, XTENSA, Target, find_target
+from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes
 
 TARGETS = [

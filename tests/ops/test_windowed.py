@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.model_builder import ModelBuilder
-from codegen.ops import one_multiply
-from codegen.program import Stage
+from codegen.kernels.portable import one_multiply
+from codegen.program.program import Stage
+from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact_every_way, assert_interpreters_agree, compile_bytes, frames_for
 
 pytestmark = pytest.mark.usefixtures("compiler")

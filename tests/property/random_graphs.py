@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.model_builder import ModelBuilder
+from codegen.tflite.builder import ModelBuilder
 
 MAX_BYTES = 4096  # of an activation: beyond it, nothing new happens
 KINDS = "conv conv conv depthwise depthwise depthwise pool resize upsample join join pad quantize logistic reshape"

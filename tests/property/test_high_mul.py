@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codegen import certificate
-from codegen.high_mul import RequantizedChannel, Rescale, WeightedSum, find_high_mul
-from codegen.requantize import quantize_multiplier
+from codegen.arithmetic import certify as certificate
+from codegen.arithmetic.one_multiply_search import RequantizedChannel, Rescale, WeightedSum, find_high_mul
+from codegen.arithmetic.requantize import quantize_multiplier
 from tests.high_mul_certificate import certify
 
 Channel = tuple[Rescale, WeightedSum]
@@ -69,7 +69,7 @@ def test_what_is_found_is_exact(
 def test_the_certificate_knows_right_from_wrong(
     channel: Channel, sign_correction: bool, field: str, data: st.DataObject
 ) -> None:
-    """`codegen.certificate` compares few sums; here all are compared, by other arithmetic, and both must agree."""
+    """`certify` compares few sums; here all are compared, by other arithmetic, and both must agree."""
     exact, sums = channel
     offset = -1 if sign_correction else 0
     right = find_high_mul(exact, sums, max_weight=32767, max_shift=8, sign_correction=sign_correction, offset=offset)

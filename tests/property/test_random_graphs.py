@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codegen.objective import OPTIMIZE, Objective, Optimize
+from codegen.program.objective import OPTIMIZE, Objective, Optimize
 from tests.exactness import assert_interpreters_agree, compile_bytes, frames_for, interpreters_differ
 from tests.property import soak
 from tests.property.random_graphs import random_model

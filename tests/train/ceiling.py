@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from codegen.quantize import import_tensorflow
-from nanou_train.data import Dataset, Split
-from nanou_train.evaluate import evaluate_model
-from nanou_train.experiments import DEFAULT_CONFIG, load_experiment
-from nanou_train.fit import train_with_distillation
-from nanou_train.loop import preprocessing_of
-from nanou_train.models import create_model_from_config
-from nanou_train.saving import load_model
-from nanou_train.start import load_training_data
+from codegen.start_tensorflow import import_tensorflow
+from nanou_train.data.dataset import Dataset, Split
+from nanou_train.evaluation.evaluate import evaluate_model
+from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, load_experiment
+from nanou_train.networks.architectures import create_model_from_config, preprocessing_of
+from nanou_train.networks.saving import load_model
+from nanou_train.training.fit import train_with_distillation
+from nanou_train.training.start import load_training_data
 
 
 def everything(dataset: Dataset) -> Split:

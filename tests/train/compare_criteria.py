@@ -12,9 +12,9 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from nanou_train.importance import CRITERIA
-from nanou_train.prune_run import PruneSettings, Source, open_source, preview_cut, prune_run
-from nanou_train.run import write_json
+from nanou_train.pruning.importance import CRITERIA
+from nanou_train.pruning.prune_run import PruneSettings, Source, open_source, preview_cut, prune_run
+from nanou_train.runs.run_folder import write_json
 
 
 def after_the_cut(source: Source, settings: PruneSettings, seeds: list[int]) -> list[tuple[float, float]]:

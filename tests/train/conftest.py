@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nanou_train.data import Dataset, terrain_dataset
-from nanou_train.models import PRESETS, ModelConfig
+from nanou_train.data.dataset import Dataset, terrain_dataset
+from nanou_train.networks.architectures import PRESETS, ModelConfig
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from typing import Any
 
 RUN = """
 import json, sys
-from nanou_train.train import train_model
+from nanou_train.training.train import train_model
 result = train_model(experiment_name=sys.argv[2], output_dir=sys.argv[1], run_name="run", **json.loads(sys.argv[3]),
                      progress=lambda message, done: print(done, message, flush=True))
 sys.exit(result["error"] or 0)
@@ -67,14 +67,14 @@ def kill(folder: Path, experiment: str, overrides: dict[str, Any], progress: flo
 
 def kept_by(folder: Path) -> str:
     """What an interrupted run has on disk."""
-    from nanou_train.run import MANIFEST
+    from nanou_train.runs.run_folder import MANIFEST
 
     kept = sorted(path.name for path in (folder / "run").glob("*")) if (folder / "run").is_dir() else []
     return ", ".join(name for name in kept if name != MANIFEST) or "nothing"
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    from nanou_train.run import load_student, read_manifest, weights_sha256
+    from nanou_train.runs.run_folder import load_student, read_manifest, weights_sha256
 
     manifest = read_manifest(folder / "run")
     assert weights_sha256(load_student(folder / "run")) == manifest["weights"]["student"]

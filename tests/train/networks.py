@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from nanou_train.evidence import mixing_layer
-from nanou_train.importance import places_of
-from nanou_train.rebuild import layer_names
-from nanou_train.structure import Architecture, Block, Level, Structure, build_model, structure_of
-from nanou_train.wiring import readers
+from nanou_train.networks.channel_graph import readers
+from nanou_train.networks.rebuild import layer_names
+from nanou_train.networks.structure import Architecture, Block, Level, Structure, build_model, structure_of
+from nanou_train.pruning.evidence import mixing_layer
+from nanou_train.pruning.importance import places_of
 
 
 def small_structure(architecture: Architecture = "nano_u", *, skips: bool = True) -> Structure:
@@ -24,7 +24,7 @@ def small_structure(architecture: Architecture = "nano_u", *, skips: bool = True
 
 def lively_model(structure: Structure, *, rounds: bool = False, seed: int = 0) -> Any:
     """A model whose channels neither saturate nor vanish; quantization-aware where it `rounds`."""
-    from nanou_train.fake_quant import FakeQuant, quantization_aware
+    from nanou_train.networks.fake_quant import FakeQuant, quantization_aware
 
     rng = np.random.default_rng(seed)
     model = build_model(structure, "lively")

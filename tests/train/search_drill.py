@@ -28,13 +28,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nanou_train.ledger import Ledger
-from nanou_train.search import Job, SearchSettings, open_search
-from nanou_train.search_result import result_of
-from nanou_train.space import Space
-from nanou_train.structure import Block, Level, Structure
-from nanou_train.worker import Worker
-from nanou_train.workers import run_search
+from nanou_train.networks.structure import Block, Level, Structure
+from nanou_train.search.ledger import Ledger
+from nanou_train.search.search import Job, SearchSettings, open_search
+from nanou_train.search.search_result import result_of
+from nanou_train.search.space import Space
+from nanou_train.search.worker import Worker
+from nanou_train.search.workers import run_search
 from tests.train.postgres_server import postgres_server
 
 BEAT_S = 1.0

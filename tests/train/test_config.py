@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nanou_train.config import ExperimentConfig, sweep_points
 from nanou_train.errors import ConfigError
-from nanou_train.experiments import DEFAULT_CONFIG, experiment_names, load_experiment
-from nanou_train.models import PRESETS, ModelConfig
+from nanou_train.experiments.config import ExperimentConfig, sweep_points
+from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, experiment_names, load_experiment
+from nanou_train.networks.architectures import PRESETS, ModelConfig
 
 
 def _write(tmp_path: Path, text: str) -> Path:

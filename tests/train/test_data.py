@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nanou_train.data import DatasetSpec, load_dataset, load_split, terrain_dataset
+from nanou_train.data.dataset import DatasetSpec, load_dataset, load_split, terrain_dataset
 from nanou_train.errors import DataError
 
 

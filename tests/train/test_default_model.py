@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from codegen.load import load_graph
-from codegen.model import Quantization, QuantizedModel, load_model, threshold_q
-from codegen.reference import run_tflm
-from nanou_train import terrain
-from nanou_train.config import validate
-from nanou_train.evaluate import constant_mask, evaluate_outputs
-from nanou_train.experiments import load_experiment
+from codegen.graph.model import Quantization, QuantizedModel, threshold_q
+from codegen.tflite.files import load_model
+from codegen.tflite.interpreters import run_tflm
+from codegen.tflite.load import load_graph
+from nanou_train.data import terrain
+from nanou_train.evaluation.evaluate import constant_mask, evaluate_outputs
+from nanou_train.experiments.config import validate
+from nanou_train.experiments.experiment_file import load_experiment
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "nano_u_terrain.tflite"
 

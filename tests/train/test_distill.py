@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from codegen.quantize import import_tensorflow
-from nanou_train.distill import distillation_loss, segmentation_loss, train_step
-from nanou_train.models import create_bu_net, create_nano_u
+from codegen.start_tensorflow import import_tensorflow
+from nanou_train.networks.architectures import create_bu_net, create_nano_u
+from nanou_train.training.distillation import distillation_loss, segmentation_loss, train_step
 
 SHAPE = (16, 16, 3)
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanou_train.distribution import check_batch, find_strategy, is_chief
 from nanou_train.errors import ConfigError
-from nanou_train.run import read_manifest
+from nanou_train.networks.distribution import check_batch, find_strategy, is_chief
+from nanou_train.runs.run_folder import read_manifest
 
 # TensorFlow divides its devices before its first operation, so each of these is a process of its own.
 MIRRORED = """
@@ -27,11 +27,12 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 import keras
 import numpy as np
 from pathlib import Path
-from nanou_train import fit, loop
-from nanou_train.config import ExperimentConfig
-from nanou_train.data import terrain_dataset
-from nanou_train.fake_quant import quantization_aware
-from nanou_train.models import create_nano_u, create_bu_net
+from nanou_train.training import fit
+from nanou_train.training import loop
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.data.dataset import terrain_dataset
+from nanou_train.networks.fake_quant import quantization_aware
+from nanou_train.networks.architectures import create_nano_u, create_bu_net
 
 tf.config.experimental.enable_op_determinism()
 data = terrain_dataset({"train": 12, "val": 4, "test": 4}, seed=0, height_px=12, width_px=16)
@@ -71,7 +72,7 @@ print(json.dumps(found))
 """
 WORKER = """
 import sys
-from nanou_train.train import train_model
+from nanou_train.training.train import train_model
 result = train_model(
     experiment_name="quick_test", output_dir=sys.argv[1], strategy=sys.argv[2], use_distillation=False, epochs=2,
     batch_size=4, model={"architecture": "nano_u", "filters": [4], "bottleneck": 4}, input_size=(12, 16),

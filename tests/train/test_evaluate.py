@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nanou_train.evaluate import constant_mask, evaluate_outputs, segmentation_metrics
+from nanou_train.evaluation.evaluate import constant_mask, evaluate_outputs, segmentation_metrics
 
 
 def test_metrics_by_hand() -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from nanou_deploy.cli import cli
 from nanou_train.errors import ConfigError
-from nanou_train.experiments import experiment_names
+from nanou_train.experiments.experiment_file import experiment_names
 
 DOCUMENTED = (
     *("default", "standard", "distillation", "nas", "debug_test", "quick_test", "distillation_nas"),
@@ -78,8 +78,8 @@ def test_mistakes_are_found_before_anything_runs(tmp_path: Path) -> None:
 
 
 def test_sizes_are_counted(tmp_path: Path) -> None:
-    from nanou_train.models import create_model_from_config
-    from nanou_train.saving import save_model
+    from nanou_train.networks.architectures import create_model_from_config
+    from nanou_train.networks.saving import save_model
 
     save_model(create_model_from_config("nano_u"), tmp_path / "model.keras")
     preset, file = _json(_run("model-size", "nano_u", tmp_path / "model.keras", "--json"))["models"]

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.contract import input_lookup
 from codegen.errors import ModelError
-from codegen.load import load_graph
-from codegen.model import Preprocessing
-from codegen.quantize import quantize
-from codegen.reference import run_builtin_ref
-from nanou_train import terrain
-from nanou_train.config import ExperimentConfig
-from nanou_train.data import Split, terrain_dataset
+from codegen.graph.contract import input_lookup
+from codegen.graph.model import Preprocessing
+from codegen.tflite.interpreters import run_builtin_ref
+from codegen.tflite.load import load_graph
+from codegen.tflite.quantize import quantize
+from nanou_train.data import terrain
+from nanou_train.data.dataset import Split, terrain_dataset
 from nanou_train.errors import ConfigError
+from nanou_train.experiments.config import ExperimentConfig
 
 HEIGHT, WIDTH = 24, 32
 
@@ -26,7 +26,7 @@ HEIGHT, WIDTH = 24, 32
 @pytest.fixture(autouse=True)
 def _seeded(require_module: Callable[[str], None]) -> None:
     require_module("tensorflow")
-    from codegen.quantize import import_tensorflow
+    from codegen.start_tensorflow import import_tensorflow
 
     import_tensorflow()
     import keras
@@ -35,13 +35,13 @@ def _seeded(require_module: Callable[[str], None]) -> None:
 
 
 def _float_model(*, skips: bool = False) -> Any:
-    from nanou_train.models import create_nano_u
+    from nanou_train.networks.architectures import create_nano_u
 
     return create_nano_u((HEIGHT, WIDTH, 3), (4, 6), 8, skips=skips)
 
 
 def _ranges(model: Any) -> list[Any]:
-    from nanou_train.fake_quant import FakeQuant
+    from nanou_train.networks.fake_quant import FakeQuant
 
     return [layer for layer in model.layers if isinstance(layer, FakeQuant)]
 
@@ -49,7 +49,7 @@ def _ranges(model: Any) -> list[Any]:
 def test_kernels_lie_on_one_grid_per_channel_and_commute_with_channel_factors() -> None:
     import tensorflow as tf
 
-    from nanou_train.fake_quant import fake_quantized_kernel
+    from nanou_train.networks.fake_quant import fake_quantized_kernel
 
     kernel = tf.random.normal((1, 1, 8, 5)) * tf.constant([1e-3, 0.1, 1.0, 30.0, 0.0])
     rounded = fake_quantized_kernel(kernel, (3,)).numpy()
@@ -66,7 +66,7 @@ def test_kernels_lie_on_one_grid_per_channel_and_commute_with_channel_factors() 
 def test_rounding_passes_the_gradient_straight_through() -> None:
     import tensorflow as tf
 
-    from nanou_train.fake_quant import FakeQuant, fake_quantized_kernel
+    from nanou_train.networks.fake_quant import FakeQuant, fake_quantized_kernel
 
     kernel, upstream = tf.random.normal((3, 3, 4, 1)), tf.random.normal((3, 3, 4, 1))
     inside = tf.constant([[-0.5, 0.2, 0.9]])
@@ -80,7 +80,7 @@ def test_rounding_passes_the_gradient_straight_through() -> None:
 
 
 def test_ranges_follow_batches_until_they_are_frozen() -> None:
-    from nanou_train.fake_quant import FakeQuant
+    from nanou_train.networks.fake_quant import FakeQuant
 
     layer = FakeQuant(0.0, 6.0, momentum=0.5)
     x = np.array([[0.0, 1.0, 2.0]], np.float32)
@@ -99,7 +99,7 @@ def test_ranges_follow_batches_until_they_are_frozen() -> None:
 def test_learned_ranges_get_a_gradient_from_what_they_clip() -> None:
     import tensorflow as tf
 
-    from nanou_train.fake_quant import FakeQuant
+    from nanou_train.networks.fake_quant import FakeQuant
 
     layer = FakeQuant(0.0, 2.0, ranges="learned")
     with tf.GradientTape() as tape:
@@ -110,7 +110,7 @@ def test_learned_ranges_get_a_gradient_from_what_they_clip() -> None:
 
 
 def test_without_rounding_it_is_the_float_network() -> None:
-    from nanou_train.fake_quant import quantization_aware, set_rounding
+    from nanou_train.networks.fake_quant import quantization_aware, set_rounding
 
     model = _float_model(skips=True)
     x = np.random.default_rng(0).uniform(-1, 1, (2, HEIGHT, WIDTH, 3)).astype(np.float32)
@@ -122,7 +122,7 @@ def test_without_rounding_it_is_the_float_network() -> None:
 
 
 def test_concatenated_tensors_share_one_range() -> None:
-    from nanou_train.fake_quant import quantization_aware
+    from nanou_train.networks.fake_quant import quantization_aware
 
     model = quantization_aware(_float_model(skips=True))
     counts = {layer.name: len(layer._inbound_nodes) for layer in _ranges(model)}
@@ -133,7 +133,7 @@ def test_concatenated_tensors_share_one_range() -> None:
 def test_a_layer_that_it_does_not_know_is_refused() -> None:
     import keras
 
-    from nanou_train.fake_quant import quantization_aware
+    from nanou_train.networks.fake_quant import quantization_aware
 
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, keras.layers.Conv2DTranspose(1, 2, name="up")(inputs))
@@ -149,11 +149,11 @@ def test_the_int8_model_computes_what_the_trained_graph_computes(tmp_path: Path,
     """
     import tensorflow as tf
 
-    from nanou_train.export import logit_agreement
-    from nanou_train.fake_quant import quantization_aware, set_frozen
-    from nanou_train.run import weights_sha256
-    from nanou_train.saving import load_model, save_model
-    from nanou_train.train import train_single_model
+    from nanou_train.networks.fake_quant import quantization_aware, set_frozen
+    from nanou_train.networks.saving import load_model, save_model
+    from nanou_train.runs.quantize_run import logit_agreement
+    from nanou_train.runs.run_folder import weights_sha256
+    from nanou_train.training.train import train_single_model
 
     data = terrain_dataset({"train": 32, "val": 4, "test": 4}, seed=0, height_px=HEIGHT, width_px=WIDTH)
     model = quantization_aware(_float_model(skips=skips), ranges=ranges)
@@ -190,7 +190,7 @@ def test_the_int8_model_computes_what_the_trained_graph_computes(tmp_path: Path,
 def test_a_missing_range_is_noticed() -> None:
     import keras
 
-    from nanou_train.fake_quant import FakeQuant
+    from nanou_train.networks.fake_quant import FakeQuant
 
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(2, 1)(FakeQuant(-1.0, 1.0)(inputs))

@@ -12,14 +12,14 @@ from click.testing import CliRunner
 
 from codegen.compile import compile_model
 from codegen.cost import Cost
-from nanou_deploy import front as fronts
-from nanou_deploy.boards import find_board
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.choose import front as fronts
 from nanou_deploy.cli.front import pareto
 from nanou_deploy.errors import DeployError
 from nanou_train.errors import TrainError
-from nanou_train.pareto import read_front
-from nanou_train.stand_in import stand_in_model
-from nanou_train.structure import Block, Level, Structure, build_model
+from nanou_train.networks.random_weights import stand_in_model
+from nanou_train.networks.structure import Block, Level, Structure, build_model
+from nanou_train.search.pareto import read_front
 
 STRUCTURES = {
     "skips": Structure("nano_u", (12, 16, 3), (Level((Block(4),), (2, 2), (Block(3),), True),), (Block(5),)),
@@ -39,8 +39,8 @@ def test_a_stand_in_is_planned_like_the_converted_network(name: str) -> None:
     pytest.importorskip("tensorflow")
     import numpy as np
 
-    from codegen.model import Preprocessing
-    from codegen.quantize import quantize
+    from codegen.graph.model import Preprocessing
+    from codegen.tflite.quantize import quantize
 
     structure = STRUCTURES[name]
     frames = np.random.default_rng(0).uniform(-1, 1, (4, *structure.input_shape)).astype(np.float32)
@@ -56,7 +56,7 @@ def test_a_stand_in_is_planned_like_the_converted_network(name: str) -> None:
 def runs(tmp_path: Path, tiny_presets: None) -> list[Path]:
     """Two runs of one network, the second a copy that claims another seed and better scores."""
     pytest.importorskip("tensorflow")
-    from nanou_train.train import train_model
+    from nanou_train.training.train import train_model
 
     settings = {"epochs": 1, "batch_size": 8, "use_distillation": False, "terrain": {"train": 16, "val": 8, "test": 8}}
     result = train_model(experiment_name="quick_test", output_dir=tmp_path, run_name="run0", seed=0, **settings)

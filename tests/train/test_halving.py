@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanou_train.halving import best_first, crowding, dominates, fronts, goes_on
+from nanou_train.search.halving import best_first, crowding, dominates, fronts, goes_on
 
 VECTORS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=25)
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanou_train.errors import TrainError
-from nanou_train.inherit import inherit
-from nanou_train.prune import prune_channels, with_widths
-from nanou_train.structure import Block, Level, Structure, structure_of
-from nanou_train.wiring import LOGITS, producer_layer, readers
+from nanou_train.networks.channel_graph import LOGITS, producer_layer, readers
+from nanou_train.networks.structure import Block, Level, Structure, structure_of
+from nanou_train.pruning.inherit import inherit
+from nanou_train.pruning.prune import prune_channels, with_widths
 from tests.train.networks import lively_model, logits_of, small_structure, some_images
 
 

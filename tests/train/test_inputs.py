@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanou_train.data import Split, terrain_dataset
+from nanou_train.data.dataset import Split, terrain_dataset
 from nanou_train.errors import DataError
 
 SHAPE = (24, 32, 3)
@@ -20,7 +20,7 @@ Y = PIXELS.masks
 @pytest.fixture(scope="module")
 def model() -> Any:
     pytest.importorskip("tensorflow")
-    from nanou_train.models import create_bu_net
+    from nanou_train.networks.architectures import create_bu_net
 
     return create_bu_net(SHAPE, (4,), 4)
 
@@ -49,7 +49,7 @@ def test_a_step_refuses_what_is_not_normalized_or_of_another_shape(
 ) -> None:
     import keras
 
-    from nanou_train.train import train_step
+    from nanou_train.training.train import train_step
 
     before = model.get_weights()
     with pytest.raises(DataError, match=says) as caught:
@@ -62,7 +62,7 @@ def test_a_compiled_step_refuses_shapes_and_types(model: Any) -> None:
     import keras
     import tensorflow as tf
 
-    from nanou_train.train import train_step
+    from nanou_train.training.train import train_step
 
     def update(x: Any, y: Any) -> Any:
         return train_step(model, None, x, y, keras.optimizers.SGD(0.1))
@@ -86,7 +86,7 @@ def test_a_compiled_step_refuses_shapes_and_types(model: Any) -> None:
     ],
 )
 def test_a_training_refuses_arrays_that_are_not(model: Any, data: Any, says: str) -> None:
-    from nanou_train.train import train_single_model
+    from nanou_train.training.train import train_single_model
 
     with pytest.raises(DataError, match=says):
         train_single_model(model, {"epochs": 1}, data)
@@ -95,7 +95,7 @@ def test_a_training_refuses_arrays_that_are_not(model: Any, data: Any, says: str
 def test_pixels_normalized_arrays_and_batches_are_the_same_data(model: Any) -> None:
     import tensorflow as tf
 
-    from nanou_train.inputs import as_split
+    from nanou_train.training.inputs import as_split
 
     batches = tf.data.Dataset.from_tensor_slices((X, Y[..., None].astype(np.float32))).batch(3)
     for data in ((PIXELS.images, Y), (X, Y), batches):
@@ -107,7 +107,7 @@ def test_pixels_normalized_arrays_and_batches_are_the_same_data(model: Any) -> N
 
 
 def test_arrays_train(model: Any) -> None:
-    from nanou_train.train import train_single_model
+    from nanou_train.training.train import train_single_model
 
     keys = {"epochs": 2, "batch_size": 4, "debug_mode": True}
     result = train_single_model(model, keys, (X, Y), (PIXELS.images[:2], Y[:2]))

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanou_train.config import Constraints, ExperimentConfig
-from nanou_train.constraints import check, violation
-from nanou_train.data import Dataset, terrain_dataset
+from nanou_train.data.dataset import Dataset, terrain_dataset
 from nanou_train.errors import TrainError
-from nanou_train.run import read_manifest
+from nanou_train.experiments.config import Constraints, ExperimentConfig
+from nanou_train.runs.constraints import check, violation
+from nanou_train.runs.run_folder import read_manifest
 
 TINY: dict[str, Any] = {
     "experiment_name": "quick_test",
@@ -56,7 +56,7 @@ def _scalars(folder: Path) -> dict[tuple[str, int], float]:
 
 def test_a_run_is_placed_logged_watched_and_goes_on(tmp_path: Path, tiny_presets: None) -> None:
     """output_dir, checkpoint_path, log_dir, verbose_logging, tensorboard, use_nas and its keys; interrupted once."""
-    from nanou_train.train import train_model
+    from nanou_train.training.train import train_model
 
     kept, logs = tmp_path / "kept", tmp_path / "logs"
     keys = {
@@ -100,7 +100,7 @@ def test_a_run_is_placed_logged_watched_and_goes_on(tmp_path: Path, tiny_presets
 
 
 def test_without_them_nothing_is_logged_and_logs_have_a_place_of_their_own(tmp_path: Path) -> None:
-    from nanou_train.logs import EpochLog, logs_of
+    from nanou_train.training.logs import EpochLog, logs_of
 
     assert logs_of(ExperimentConfig(), tmp_path, "student") == []
     (log,) = logs_of(ExperimentConfig(log_dir=tmp_path / "there"), tmp_path, "student")
@@ -115,8 +115,8 @@ def test_without_them_nothing_is_logged_and_logs_have_a_place_of_their_own(tmp_p
 def _fit(data: Dataset, callbacks: Any = (), **keys: Any) -> Any:
     import keras
 
-    from nanou_train.models import create_bu_net
-    from nanou_train.train import train_with_distillation
+    from nanou_train.networks.architectures import create_bu_net
+    from nanou_train.training.train import train_with_distillation
 
     keras.utils.set_random_seed(3)
     student, teacher = (create_bu_net((24, 32, 3), (4,), 4, name=name) for name in ("student", "teacher"))
@@ -129,7 +129,7 @@ def test_debug_mode_runs_eagerly_and_keys_reach_the_step(small: Dataset, monkeyp
     import keras
     import tensorflow as tf
 
-    from nanou_train import loop
+    from nanou_train.training import loop
 
     seen: list[tuple[Any, ...]] = []
     rates: list[float] = []
@@ -155,7 +155,7 @@ def test_debug_mode_runs_eagerly_and_keys_reach_the_step(small: Dataset, monkeyp
 
 
 def test_debug_test_runs(tmp_path: Path, tiny_presets: None) -> None:
-    from nanou_train.train import train_model
+    from nanou_train.training.train import train_model
 
     result = train_model(experiment_name="debug_test", output_dir=tmp_path)
     assert (result["status"], result["error"]) == ("completed", "")
@@ -191,9 +191,9 @@ def test_a_callback_can_stop_a_training(small: Dataset) -> None:
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5"])
 def test_teacher_weights_are_a_model_or_weights_alone(tmp_path: Path, tiny_presets: None, suffix: str) -> None:
-    from nanou_train.models import create_model_from_config
-    from nanou_train.saving import save_model
-    from nanou_train.start import given_teacher
+    from nanou_train.networks.architectures import create_model_from_config
+    from nanou_train.networks.saving import save_model
+    from nanou_train.training.start import given_teacher
 
     teacher, path = create_model_from_config("bu_net_small"), tmp_path / f"teacher{suffix}"
     if suffix == ".weights.h5":
@@ -223,7 +223,7 @@ def test_every_constraint_is_checked() -> None:
 
 
 def test_a_violated_constraint_is_a_stated_failure(tmp_path: Path, tiny_presets: None) -> None:
-    from nanou_train.train import train_model
+    from nanou_train.training.train import train_model
 
     keys = {**TINY, "use_distillation": False, "epochs": 1, "output_dir": tmp_path}
     early = train_model(**keys, constraints={"max_parameters": 100})
@@ -246,7 +246,7 @@ def test_a_violated_constraint_is_a_stated_failure(tmp_path: Path, tiny_presets:
 def test_a_sweep_runs_each_point_on_one_teacher_and_goes_on(
     tmp_path: Path, tiny_presets: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nanou_train import train
+    from nanou_train.training import train
 
     sweep = {"learning_rate": [0.02, 1e-7, 5.0], "alpha": [0.5]}  # of which the last one is no rate
     wrong = train.train_model(**TINY, output_dir=tmp_path, sweep=sweep)
@@ -277,7 +277,7 @@ def test_a_sweep_runs_each_point_on_one_teacher_and_goes_on(
 def test_gpu_memory_grows_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
 
-    from nanou_train.start import grow_gpu_memory
+    from nanou_train.training.start import grow_gpu_memory
 
     grown: list[tuple[str, bool]] = []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])

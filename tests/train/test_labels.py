@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nanou_train.data.labels import LabelMap, class_color, load_label_map
 from nanou_train.errors import DataError
-from nanou_train.labels import LabelMap, class_color, load_label_map
 from tests.train.picture_files import GRASS, ROAD, SKY, color_mask
 
 COLORS = """

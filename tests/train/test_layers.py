@@ -14,7 +14,7 @@ SHAPE = (4, 6, 5, 3)
 @pytest.fixture(autouse=True)
 def _tensorflow(require_module: Callable[[str], None]) -> None:
     require_module("tensorflow")
-    from codegen.quantize import import_tensorflow
+    from codegen.start_tensorflow import import_tensorflow
 
     import_tensorflow()
 
@@ -22,7 +22,7 @@ def _tensorflow(require_module: Callable[[str], None]) -> None:
 def _layers(**options: Any) -> list[Any]:
     import keras
 
-    from nanou_train.layers import FusedBatchNormalization
+    from nanou_train.networks.layers import FusedBatchNormalization
 
     layers = [kind(momentum=0.9, **options) for kind in (FusedBatchNormalization, keras.layers.BatchNormalization)]
     rng = np.random.default_rng(0)

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from nanou_train import ledger as ledger_module
 from nanou_train.errors import ConfigError, TrainError
-from nanou_train.journal_lock import JournalLock
-from nanou_train.ledger import MAX_ATTEMPTS, Claim, Ledger
-from nanou_train.pulse import Pulse
-from nanou_train.space import Space
-from nanou_train.structure import Block, Level, Structure
-from nanou_train.study import join_study, make_sampler, open_storage
-from nanou_train.worker import Worker
+from nanou_train.networks.structure import Block, Level, Structure
+from nanou_train.search import ledger as ledger_module
+from nanou_train.search.journal_lock import JournalLock
+from nanou_train.search.ledger import MAX_ATTEMPTS, Claim, Ledger
+from nanou_train.search.pulse import Pulse
+from nanou_train.search.space import Space
+from nanou_train.search.study import join_study, make_sampler, open_storage
+from nanou_train.search.worker import Worker
 from tests.conftest import missing
 from tests.train.postgres_server import postgres_programs, postgres_server
 from tests.train.search_drill import drill
@@ -216,7 +216,7 @@ def test_a_lock_left_by_a_dead_process_holds_nobody_up(tmp_path: Path) -> None:
     journal = tmp_path / "journal.log"
     journal.touch()
     program = (
-        "import os, sys; from pathlib import Path; from nanou_train.journal_lock import JournalLock;"
+        "import os, sys; from pathlib import Path; from nanou_train.search.journal_lock import JournalLock;"
         "JournalLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run(

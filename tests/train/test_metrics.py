@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanou_train.curves import (
+from nanou_train.evaluation.curves import (
     SweepPoint,
     average_precision,
     best_threshold,
@@ -15,8 +15,8 @@ from nanou_train.curves import (
     probabilities,
     sweep,
 )
-from nanou_train.evaluate import logit
-from nanou_train.metrics import (
+from nanou_train.evaluation.evaluate import logit
+from nanou_train.evaluation.metrics import (
     boundary_f,
     class_scores,
     confusion_matrix,

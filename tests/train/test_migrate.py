@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from nanou_deploy.cli import cli
 from nanou_train.errors import ConfigError
-from nanou_train.experiments import load_experiment
-from nanou_train.migrate import migrate_file
+from nanou_train.experiments.experiment_file import load_experiment
+from nanou_train.experiments.migrate import migrate_file
 
 FLAT = """\
 model: nano_u

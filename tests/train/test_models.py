@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from codegen.errors import ModelError
-from codegen.load import load_graph
-from codegen.model import Preprocessing, Quantization, QuantizedModel
-from codegen.quantize import check_full_int8, quantize
-from nanou_train import terrain
+from codegen.graph.model import Preprocessing, Quantization, QuantizedModel
+from codegen.tflite.load import load_graph
+from codegen.tflite.quantize import check_full_int8, quantize
+from nanou_train.data import terrain
 from nanou_train.errors import ConfigError, TrainError
-from nanou_train.models import (
+from nanou_train.networks.architectures import (
     PRESETS,
     class_count,
     count_parameters,

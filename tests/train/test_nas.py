@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanou_train.data import terrain_dataset
+from nanou_train.data.dataset import terrain_dataset
 from nanou_train.errors import ConfigError, DataError, TrainError
-from nanou_train.redundancy import compute_layer_redundancy, validate_nas_computation
+from nanou_train.training.redundancy import compute_layer_redundancy, validate_nas_computation
 
 RNG = np.random.default_rng(1)
 FREE = RNG.standard_normal((4, 50, 50, 6)).astype(np.float32)
@@ -23,7 +23,7 @@ FREE = RNG.standard_normal((4, 50, 50, 6)).astype(np.float32)
 @pytest.fixture
 def model(require_module: Callable[[str], None]) -> Any:
     require_module("tensorflow")
-    from nanou_train.models import create_nano_u
+    from nanou_train.networks.architectures import create_nano_u
 
     return create_nano_u((24, 32, 3), (4,), 4)
 
@@ -70,7 +70,7 @@ def test_bad_activations_are_named(values: Any, says: str) -> None:
 
 
 def test_all_convolutions_by_default(model: Any) -> None:
-    from nanou_train.nas import analyze_model_redundancy
+    from nanou_train.training.nas import analyze_model_redundancy
 
     x = RNG.uniform(-1, 1, (3, 24, 32, 3)).astype(np.float32)
     found = analyze_model_redundancy(model, x)
@@ -85,7 +85,7 @@ def test_all_convolutions_by_default(model: Any) -> None:
 
 
 def test_planted_copies_are_seen_in_their_layer(model: Any) -> None:
-    from nanou_train.nas import analyze_model_redundancy
+    from nanou_train.training.nas import analyze_model_redundancy
 
     layer = model.get_layer("encoder1a_pw")
     kernel = layer.kernel.numpy()
@@ -98,7 +98,7 @@ def test_planted_copies_are_seen_in_their_layer(model: Any) -> None:
 
 
 def test_unknown_layers_are_errors_with_near_names(model: Any) -> None:
-    from nanou_train.nas import NASCallback, analyze_model_redundancy
+    from nanou_train.training.nas import NASCallback, analyze_model_redundancy
 
     x = np.zeros((2, 24, 32, 3), np.float32)
     with pytest.raises(ConfigError, match='no layer "encoder1a_pv"') as caught:
@@ -118,7 +118,7 @@ def _events(folder: Path) -> list[tuple[str, int, int]]:
 
 
 def test_the_callback_logs_in_model_fit(model: Any, tmp_path: Path) -> None:
-    from nanou_train.nas import NASCallback
+    from nanou_train.training.nas import NASCallback
 
     data = terrain_dataset({"train": 12, "val": 2, "test": 2}, seed=0, height_px=24, width_px=32).train
     x = data.images / np.float32(127.5) - 1
@@ -140,9 +140,9 @@ def test_our_own_training_logs_and_learns_the_same(tmp_path: Path, require_modul
     require_module("tensorflow")
     import keras
 
-    from nanou_train.models import create_bu_net
-    from nanou_train.nas import NASCallback
-    from nanou_train.train import train_single_model
+    from nanou_train.networks.architectures import create_bu_net
+    from nanou_train.training.nas import NASCallback
+    from nanou_train.training.train import train_single_model
 
     data = terrain_dataset({"train": 8, "val": 2, "test": 2}, seed=0, height_px=24, width_px=32)
 

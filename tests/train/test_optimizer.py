@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanou_train.optimizer import VectorAdamW, flattened, unflattened
+from nanou_train.training.optimizer import VectorAdamW, flattened, unflattened
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from codegen.cost import Cost, Limits
 from nanou_train.errors import TrainError
-from nanou_train.pareto import Front, Point, non_dominated, objectives_of, read_front, write_front
-from nanou_train.structure import Block, Level, Structure
+from nanou_train.networks.structure import Block, Level, Structure
+from nanou_train.search.pareto import Front, Point, non_dominated, objectives_of, read_front, write_front
 
 BOARD = "rv32-qemu"
 STRUCTURE = Structure("nano_u", (12, 16, 3), (Level((Block(4),), (2, 2), (Block(4, 5),), True),), (Block(6),))

@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codegen.contract import decision_threshold
-from codegen.load import load_graph
-from codegen.model import load_model
-from codegen.oracle import run_oracle
-from nanou_train.data import Split, terrain_dataset
+from codegen.graph.contract import decision_threshold
+from codegen.tflite.files import load_model
+from codegen.tflite.load import load_graph
+from codegen.tflite.oracle import run_oracle
+from nanou_train.data.dataset import Split, terrain_dataset
+from nanou_train.data.labels import BINARY_CLASSES
+from nanou_train.data.terrain import generate
 from nanou_train.errors import TrainError
-from nanou_train.evaluate import (
+from nanou_train.evaluation.evaluate import (
     Predictor,
     compare,
     constant_mask,
@@ -23,9 +25,7 @@ from nanou_train.evaluate import (
     int8_predictor,
     logit,
 )
-from nanou_train.export import evaluate_quantized
-from nanou_train.labels import BINARY_CLASSES
-from nanou_train.terrain import generate
+from nanou_train.runs.quantize_run import evaluate_quantized
 from tests.conftest import REPOSITORY
 
 FLOAT = Predictor("float", lambda images: images[..., 0].astype(np.float64), logit)
@@ -104,7 +104,7 @@ def test_int8_decisions_are_the_firmwares(threshold: float) -> None:
 def test_the_threshold_is_chosen_on_validation(require_module: Callable[[str], None]) -> None:
     """Against every threshold tried one by one; another objective, another choice."""
     require_module("tensorflow")
-    from nanou_train.threshold import choose_threshold, with_threshold
+    from nanou_train.runs.threshold import choose_threshold, with_threshold
 
     model = load_model(REPOSITORY / "models" / "nano_u_terrain.tflite")
     dataset = terrain_dataset({"train": 1, "val": 4, "test": 1}, seed=3)

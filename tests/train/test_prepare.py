@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codegen.model import Preprocessing
-from nanou_train.audit import audit_dataset
-from nanou_train.data import DatasetSpec, load_dataset, load_split
+from codegen.graph.model import Preprocessing
+from nanou_train.data.audit import audit_dataset
+from nanou_train.data.dataset import DatasetSpec, load_dataset, load_split
+from nanou_train.data.images import camera_pixels, vote
+from nanou_train.data.prepare import PrepareSpec, prepare
 from nanou_train.errors import DataError, TrainError
-from nanou_train.images import camera_pixels, vote
-from nanou_train.prepare import PrepareSpec, prepare
 from tests.train.picture_files import color_mask, rgb16_png, save, write_drives
 
 LABELS = "classes: {sky: ['#0158ff'], plants: [[0, 160, 0]], road: [[156, 76, 30]]}\n"
@@ -119,7 +119,7 @@ def test_a_prepared_filter_is_the_models(
     with pytest.raises(DataError, match="was resized with lanczos, the preprocessing contract says box"):
         load_split(DatasetSpec(spec.output), "test")
     require_module("tensorflow")
-    from nanou_train import train
+    from nanou_train.training import train
 
     def stop(*_: object) -> None:
         raise TrainError("far enough")

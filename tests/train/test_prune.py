@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanou_train.budget import plan_cut, uniform_cut
 from nanou_train.errors import TrainError
-from nanou_train.evidence import absorb, effective_ranks, gather_evidence
-from nanou_train.importance import CRITERIA, channel_importance
-from nanou_train.prune import kept_channels, prune_channels, with_widths
-from nanou_train.structure import Structure, structure_of
-from nanou_train.wiring import LOGITS, producer_layer, readers, structure_macs
+from nanou_train.networks.channel_graph import LOGITS, producer_layer, readers, structure_macs
+from nanou_train.networks.structure import Structure, structure_of
+from nanou_train.pruning.budget import plan_cut, uniform_cut
+from nanou_train.pruning.evidence import absorb, effective_ranks, gather_evidence
+from nanou_train.pruning.importance import CRITERIA, channel_importance
+from nanou_train.pruning.prune import kept_channels, prune_channels, with_widths
 from tests.train.networks import lively_model, logits_of, plant_constant, plant_twin, small_structure, some_images
 
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_kept_is_refused(keep: Any, said: str) -> None:
 
 
 def test_macs_are_those_of_the_compiler() -> None:
-    from nanou_train.models import create_model_from_config
+    from nanou_train.networks.architectures import create_model_from_config
 
     assert structure_macs(structure_of(create_model_from_config("nano_u"))) == 2_399_200  # what `inspect` says
 

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from nanou_deploy.cli import cli
-from nanou_train import run
 from nanou_train.errors import TrainError
-from nanou_train.structure import structure_of
-from nanou_train.wiring import structure_macs
+from nanou_train.networks.channel_graph import structure_macs
+from nanou_train.networks.structure import structure_of
+from nanou_train.runs import run_folder as run
 from tests.train.networks import plant_constant
 
 TINY = {
@@ -30,8 +30,8 @@ TINY = {
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("tensorflow")
-    from nanou_train.models import PRESETS, ModelConfig
-    from nanou_train.train import train_model
+    from nanou_train.networks.architectures import PRESETS, ModelConfig
+    from nanou_train.training.train import train_model
 
     with pytest.MonkeyPatch.context() as patch:
         for name, architecture in (("nano_u", "nano_u"), ("bu_net_small", "bu_net")):
@@ -43,7 +43,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _tensorflow(require_module: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    from nanou_train.models import PRESETS, ModelConfig
+    from nanou_train.networks.architectures import PRESETS, ModelConfig
 
     require_module("tensorflow")
     for name, architecture in (("nano_u", "nano_u"), ("bu_net_small", "bu_net")):
@@ -52,7 +52,7 @@ def _tensorflow(require_module: Callable[[str], None], monkeypatch: pytest.Monke
 
 @pytest.mark.slow
 def test_a_run_becomes_a_narrower_run_in_rounds(parent: Path, tmp_path: Path) -> None:
-    from nanou_train.prune_run import PruneSettings, prune_run
+    from nanou_train.pruning.prune_run import PruneSettings, prune_run
 
     output, settings = tmp_path / "half", PruneSettings(to=0.5, rounds=2, epochs=1, final_epochs=1)
     seen: list[tuple[str, float]] = []
@@ -95,7 +95,7 @@ def test_the_command_shows_a_cut_and_writes_nothing(parent: Path, tmp_path: Path
 
 
 def test_exact_removes_only_what_has_no_effect(parent: Path, tmp_path: Path) -> None:
-    from nanou_train.saving import save_model
+    from nanou_train.networks.saving import save_model
 
     source = tmp_path / "planted"
     source.mkdir()
@@ -116,7 +116,7 @@ def test_exact_removes_only_what_has_no_effect(parent: Path, tmp_path: Path) -> 
 
 
 def test_nonsense_is_refused_in_words(parent: Path, tmp_path: Path) -> None:
-    from nanou_train.prune_run import PruneSettings, prune_run
+    from nanou_train.pruning.prune_run import PruneSettings, prune_run
 
     for settings, said in (
         (PruneSettings(to=1.0), "no part of the cost"),

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from nanou_train.config import ExperimentConfig, validate
-from nanou_train.data import Dataset
+from nanou_train.data.dataset import Dataset
 from nanou_train.errors import ConfigError, TrainError
-from nanou_train.run import load_student, read_manifest, weights_sha256
+from nanou_train.experiments.config import ExperimentConfig, validate
+from nanou_train.runs.run_folder import load_student, read_manifest, weights_sha256
 
 NETWORK = {"architecture": "nano_u", "filters": [4], "bottleneck": 4}
 KEYS: dict[str, Any] = {
@@ -37,7 +37,7 @@ def _val_miou(folder: Path) -> float:
 
 
 def test_the_best_is_kept_interrupted_or_not(tmp_path: Path, small: Dataset) -> None:
-    from nanou_train.train import train_model
+    from nanou_train.training.train import train_model
 
     told: list[str] = []
     done: list[float] = []
@@ -79,7 +79,7 @@ def test_the_best_is_kept_interrupted_or_not(tmp_path: Path, small: Dataset) -> 
 
 def test_the_first_is_the_run_without_restarts(tmp_path: Path, small: Dataset) -> None:
     """Its configuration and seed; logs and checkpoints, which several cannot share, each have their own place."""
-    from nanou_train.restarts import restarts_of
+    from nanou_train.training.restarts import restarts_of
 
     keys = {"restarts": 2, "log_dir": tmp_path / "logs", "checkpoint_path": tmp_path / "kept"}
     config = ExperimentConfig.model_validate(keys)
@@ -95,7 +95,7 @@ def test_the_first_is_the_run_without_restarts(tmp_path: Path, small: Dataset) -
 
 
 def test_a_failure_is_told(tmp_path: Path, small: Dataset) -> None:
-    from nanou_train.restarts import restarts_of, train_restarts
+    from nanou_train.training.restarts import restarts_of, train_restarts
 
     config = ExperimentConfig.model_validate(
         {"restarts": 2, "use_distillation": False, "model": NETWORK, "input_size": [24, 32], "epochs": 1}

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanou_train.checkpoint import TrainingState, load_state, save_state
-from nanou_train.config import ExperimentConfig
-from nanou_train.data import Dataset
-from nanou_train.run import read_manifest
+from nanou_train.data.dataset import Dataset
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.runs.run_folder import read_manifest
+from nanou_train.training.checkpoint import TrainingState, load_state, save_state
 
 OVERRIDES: dict[str, Any] = {
     "epochs": 3,
@@ -31,8 +31,8 @@ OVERRIDES: dict[str, Any] = {
 }
 KILLED_RUN = f"""
 import os, signal, sys
-from nanou_train.loop import TrainingLoop
-from nanou_train.train import train_model
+from nanou_train.training.loop import TrainingLoop
+from nanou_train.training.train import train_model
 original, calls = TrainingLoop.placed, []
 def counted(*arguments):
     calls.append(1)
@@ -57,8 +57,8 @@ def _fit(data: Dataset, state_path: Path | None, *, interrupt_at: int = 0, **cha
     """Train a small model; with `interrupt_at`, break off when that batch is asked for."""
     import keras
 
-    from nanou_train import fit, loop
-    from nanou_train.models import create_bu_net
+    from nanou_train.networks.architectures import create_bu_net
+    from nanou_train.training import fit, loop
 
     keras.utils.set_random_seed(3)
     model = create_bu_net((24, 32, 3), (4,), 4)
@@ -120,7 +120,7 @@ def test_a_damaged_state_is_none(tmp_path: Path) -> None:
 
 def test_a_run_killed_twice_ends_as_one_left_alone(tmp_path: Path) -> None:
     """kill -9, once while the teacher learns and once while the student does, in the middle of an epoch."""
-    from nanou_train.train import train_model
+    from nanou_train.training.train import train_model
 
     for allowed in (2, 3):  # batches: the teacher has 2 x 2; the second process goes on in epoch 2 of the teacher
         done = subprocess.run([sys.executable, "-c", KILLED_RUN, str(tmp_path / "killed"), str(allowed)], check=False)

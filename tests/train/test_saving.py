@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from nanou_train.errors import TrainError
-from nanou_train.models import create_nano_u
-from nanou_train.saving import load_model, save_model
+from nanou_train.networks.architectures import create_nano_u
+from nanou_train.networks.saving import load_model, save_model
 
 X = np.random.default_rng(0).uniform(-1, 1, (2, 24, 32, 3)).astype(np.float32)
 
@@ -24,7 +24,7 @@ def _tensorflow(require_module: Callable[[str], None]) -> None:
 @pytest.fixture
 def model() -> Any:
     """With everything of our own in it: rounding, normalization, a resize."""
-    from nanou_train.fake_quant import quantization_aware
+    from nanou_train.networks.fake_quant import quantization_aware
 
     return quantization_aware(create_nano_u((24, 32, 3), (4,), 4))
 

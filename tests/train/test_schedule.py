@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanou_train.config import ExperimentConfig
-from nanou_train.data import terrain_dataset
-from nanou_train.schedule import plateau_rate
+from nanou_train.data.dataset import terrain_dataset
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.training.learning_rate import plateau_rate
 
 
 def _rows(*scores: float) -> list[dict[str, float]]:
@@ -41,7 +41,7 @@ def test_without_validation_the_loss_decides() -> None:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_tversky_counts_probabilities(classes: int, require_module: Callable[[str], None]) -> None:
     require_module("tensorflow")
-    from nanou_train.distill import tversky_loss
+    from nanou_train.training.distillation import tversky_loss
 
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (2, 5, 7, 1 if classes == 2 else classes)).astype(np.float32)
@@ -61,9 +61,8 @@ def test_more_beta_finds_more(require_module: Callable[[str], None]) -> None:
     require_module("tensorflow")
     import keras
 
-    from nanou_train.fit import train_single_model
-    from nanou_train.loop import preprocessing_of
-    from nanou_train.models import create_bu_net
+    from nanou_train.networks.architectures import create_bu_net, preprocessing_of
+    from nanou_train.training.fit import train_single_model
 
     data = terrain_dataset({"train": 24, "val": 4, "test": 4}, seed=0, height_px=12, width_px=16)
     shares = []

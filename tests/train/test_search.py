@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from nanou_train.errors import ConfigError, DataError, TrainError
-from nanou_train.halving import dominates
-from nanou_train.search import Job, SearchSettings, open_search, work
-from nanou_train.search_result import SearchResult, result_of, select
-from nanou_train.serve import Stopped
-from nanou_train.space import Space
-from nanou_train.structure import Block, Level, Structure
-from nanou_train.worker import Worker
-from nanou_train.workers import run_search
+from nanou_train.networks.structure import Block, Level, Structure
+from nanou_train.search.halving import dominates
+from nanou_train.search.search import Job, SearchSettings, open_search, work
+from nanou_train.search.search_result import SearchResult, result_of, select
+from nanou_train.search.serve import Stopped
+from nanou_train.search.space import Space
+from nanou_train.search.worker import Worker
+from nanou_train.search.workers import run_search
 from tests.train.search_drill import settings_of
 
 PARENT = Structure("nano_u", (48, 64, 3), (Level((Block(8),) * 2, (2, 2), (Block(8),) * 2),) * 2, (Block(16),) * 2)
@@ -187,7 +187,7 @@ def test_other_settings_are_another_search(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_workers_that_are_asked_to_end_give_their_trials_back(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from nanou_train.workers import run_search\n"
+        "import sys; from pathlib import Path; from nanou_train.search.workers import run_search\n"
         "from tests.train.search_drill import Synthetic, settings_of\n"
         "if __name__ == '__main__':\n"
         "    folder = Path(sys.argv[1])\n"

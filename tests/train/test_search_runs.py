@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from nanou_train.search import Job
-from nanou_train.space import Space, structure_key
-from nanou_train.structure import structure_of
+from nanou_train.networks.structure import structure_of
+from nanou_train.search.search import Job
+from nanou_train.search.space import Space, structure_key
 
 pytestmark = pytest.mark.slow
 TINY = {"architecture": "nano_u", "filters": [4], "bottleneck": 6, "skips": False}
@@ -28,7 +28,7 @@ RECIPE: dict[str, Any] = {
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A quantization-aware run that takes seconds."""
     pytest.importorskip("tensorflow")
-    from nanou_train.train import train_model
+    from nanou_train.training.train import train_model
 
     folder = tmp_path_factory.mktemp("runs")
     result = train_model(experiment_name="accurate", output_dir=folder, run_name="parent", **RECIPE)
@@ -39,7 +39,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def job(parent: Path, tmp_path: Path) -> Callable[..., Job]:
     """A job for a narrower and smaller network; `go_on` is asked after each rung."""
-    from nanou_train import run
+    from nanou_train.runs import run_folder as run
 
     space = Space(structure_of(run.load_student(parent)))
     structure = space.structure({**space.parent_values(), "width_encoder1": 3, "skip_1": True, "size": "18x24"})
@@ -54,8 +54,8 @@ def job(parent: Path, tmp_path: Path) -> Callable[..., Job]:
 def test_a_candidate_that_was_interrupted_goes_on_to_the_same_end(
     parent: Path, job: Callable[..., Job], tmp_path: Path
 ) -> None:
-    from nanou_train import run
-    from nanou_train.candidate import STATE, CandidateTraining, views_at
+    from nanou_train.runs import run_folder as run
+    from nanou_train.search.candidate import STATE, CandidateTraining, views_at
 
     training = CandidateTraining(parent, None, tmp_path / "cache")
     reached: list[tuple[int, float]] = []
@@ -95,7 +95,7 @@ def test_a_candidate_that_was_interrupted_goes_on_to_the_same_end(
 
 
 def test_decisions_of_another_size_are_compared_by_nearest_neighbour(parent: Path) -> None:
-    from nanou_train.candidate import metrics_at, open_parent
+    from nanou_train.search.candidate import metrics_at, open_parent
 
     dataset = open_parent(parent, None).source.dataset
     assert metrics_at(dataset.val.masks, dataset.val, dataset)["miou"] == 1.0
@@ -111,7 +111,7 @@ def test_the_command_ends_with_points_within_limits_and_the_same_command_again_o
 ) -> None:
     from nanou_deploy.cli import cli
     from nanou_deploy.errors import DeployError
-    from nanou_train.pareto import Point, read_front
+    from nanou_train.search.pareto import Point, read_front
 
     require_tool("riscv64-unknown-elf-gcc")
     require_tool("qemu-system-riscv32")

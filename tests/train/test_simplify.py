@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanou_train.evidence import mixing_layer
-from nanou_train.importance import places_of
-from nanou_train.rebuild import Origin, rebuild
+from nanou_train.networks.channel_graph import LOGITS, readers, structure_macs
+from nanou_train.networks.rebuild import Origin, rebuild
+from nanou_train.networks.structure import Block, Structure, structure_of
+from nanou_train.pruning.evidence import mixing_layer
+from nanou_train.pruning.importance import places_of
 from nanou_train.simplify import simplify
-from nanou_train.structure import Block, Structure, structure_of
-from nanou_train.wiring import LOGITS, readers, structure_macs
 from tests.train.networks import (
     edit_weights,
     lively_model,
@@ -52,9 +52,9 @@ def silence(model: Any, reader: str, positions: range) -> None:
 
 def int8_of(model: Any) -> tuple[Any, Any]:
     """The int8 model, and its outputs for random inputs by TFLite's reference kernels."""
-    from codegen.quantize import quantize
-    from codegen.reference import run_builtin_ref
-    from nanou_train.loop import preprocessing_of
+    from codegen.tflite.interpreters import run_builtin_ref
+    from codegen.tflite.quantize import quantize
+    from nanou_train.networks.architectures import preprocessing_of
 
     quantized = quantize(model, None, name="small", preprocessing=preprocessing_of(model), provenance={})
     images = np.random.default_rng(0).integers(-128, 128, (3, *model.input_shape[1:]), np.int8)
@@ -89,7 +89,7 @@ def test_exactly_the_planted_dead_channels_go_and_nothing_changes(architecture, 
 
 @pytest.mark.slow
 def test_the_int8_model_computes_the_same_with_fewer_weights_and_multiplications() -> None:
-    from codegen.load import load_graph
+    from codegen.tflite.load import load_graph
 
     structure = small_structure()
     model = lively_model(structure, rounds=True)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanou_train.errors import ConfigError
-from nanou_train.space import LEAST_BOTTOM_PX, Space, near_sizes, poolings, structure_key
-from nanou_train.structure import Block, Level, Structure
+from nanou_train.networks.structure import Block, Level, Structure
+from nanou_train.search.space import LEAST_BOTTOM_PX, Space, near_sizes, poolings, structure_key
 
 PARENT = Structure(
     "nano_u",

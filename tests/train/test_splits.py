@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nanou_train.data.splits import Grouping, assign, group_names
 from nanou_train.errors import DataError
-from nanou_train.splits import Grouping, assign, group_names
 
 NAMES = tuple(f"drive{drive}/{frame:03d}" for drive in range(20) for frame in range(3 + drive % 5))
 

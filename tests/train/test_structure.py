@@ -7,9 +7,9 @@ import json
 import pytest
 
 from nanou_train.errors import TrainError
-from nanou_train.fake_quant import quantization_aware
-from nanou_train.models import create_bu_net, create_nano_u
-from nanou_train.structure import Block, Level, Structure, build_model, structure_of
+from nanou_train.networks.architectures import create_bu_net, create_nano_u
+from nanou_train.networks.fake_quant import quantization_aware
+from nanou_train.networks.structure import Block, Level, Structure, build_model, structure_of
 
 UNEVEN = Structure(
     "nano_u",

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nanou_train import terrain
-from nanou_train.evaluate import constant_mask
+from nanou_train.data import terrain
+from nanou_train.evaluation.evaluate import constant_mask
 
 COUNT = 120
 
@@ -92,7 +92,7 @@ def test_color_says_little(scenes: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 def test_written_data_set_reads_back(tmp_path: Path) -> None:
-    from nanou_train.data import DatasetSpec, load_dataset
+    from nanou_train.data.dataset import DatasetSpec, load_dataset
 
     terrain.write_dataset(tmp_path, counts={"train": 3, "val": 1, "test": 2}, seed=9)
     dataset = load_dataset(DatasetSpec(tmp_path))

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.load import load_graph
-from nanou_train.augment import augment, augment_with_logits
-from nanou_train.config import ExperimentConfig
-from nanou_train.data import Dataset, terrain_dataset
+from codegen.tflite.load import load_graph
+from nanou_train.data.augment import augment, augment_with_logits
+from nanou_train.data.dataset import Dataset, terrain_dataset
 from nanou_train.errors import TrainError
-from nanou_train.run import load_student, read_manifest, run_dataset, start_run, weights_sha256
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.runs.run_folder import load_student, read_manifest, run_dataset, start_run, weights_sha256
 
 TINY = {"epochs": 1, "teacher_epochs": 1, "batch_size": 4, "terrain": {"train": 8, "val": 4, "test": 4}}
 
@@ -26,7 +26,7 @@ TINY = {"epochs": 1, "teacher_epochs": 1, "batch_size": 4, "terrain": {"train": 
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[tuple[str, float]]]:
     if not os.environ.get("NANOU_REQUIRE_TOOLS"):
         pytest.importorskip("tensorflow")
-    from nanou_train.train import train_model
+    from nanou_train.training.train import train_model
 
     seen: list[tuple[str, float]] = []
     folder = tmp_path_factory.mktemp("runs")
@@ -64,7 +64,7 @@ def test_a_run_leaves_everything_that_is_promised(finished: tuple[dict[str, Any]
 
 
 def test_a_run_becomes_an_int8_model(finished: tuple[dict[str, Any], list[Any]]) -> None:
-    from nanou_train.export import quantize_run
+    from nanou_train.runs.quantize_run import quantize_run
 
     folder = finished[0]["experiment_dir"]
     model = quantize_run(folder, name="tiny")
@@ -81,7 +81,7 @@ def test_a_run_becomes_an_int8_model(finished: tuple[dict[str, Any], list[Any]])
 def test_a_student_can_go_on_with_its_encoder_frozen(
     finished: tuple[dict[str, Any], list[Any]], tmp_path: Path
 ) -> None:
-    from nanou_train.train import train_model
+    from nanou_train.training.train import train_model
 
     before = finished[0]["experiment_dir"]
     changes = {**TINY, "start_from": before, "freeze": "encoder", "quantization_aware": True, "use_distillation": False}
@@ -134,7 +134,7 @@ def test_an_interrupted_run_is_no_run(tmp_path: Path) -> None:
 
 
 def test_intended_failures_come_back_as_status(tmp_path: Path) -> None:
-    from nanou_train.train import train_model
+    from nanou_train.training.train import train_model
 
     for arguments, says in (
         ({"experiment_name": "dmeo"}, "demo"),
@@ -155,8 +155,8 @@ def test_intended_failures_come_back_as_status(tmp_path: Path) -> None:
 def _fit(data: Dataset, **changes: Any) -> tuple[list[np.ndarray], Any]:
     import keras
 
-    from nanou_train.models import create_bu_net
-    from nanou_train.train import train_single_model
+    from nanou_train.networks.architectures import create_bu_net
+    from nanou_train.training.train import train_single_model
 
     keras.utils.set_random_seed(3)
     model = create_bu_net((24, 32, 3), (4,), 4)  # few layers, because compiling the step takes most of the time
@@ -182,15 +182,15 @@ def test_the_model_learns_and_keeps_its_best_epoch(small: Dataset) -> None:
 
 def test_early_stopping_stops(small: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.5, 0.7, 0.6, 0.7, 0.9])  # the second epoch is the best, and two without a better one follow
-    monkeypatch.setattr("nanou_train.fit.evaluate_model", lambda *_, **__: {"miou": next(scores)})
+    monkeypatch.setattr("nanou_train.training.fit.evaluate_model", lambda *_, **__: {"miou": next(scores)})
     _, result = _fit(small, epochs=5, early_stopping=True, patience=2)
     assert [row["val_miou"] for row in result.history] == [0.5, 0.7, 0.6, 0.7]
     assert result.best_epoch == 2
 
 
 def test_sizes_must_agree(small: Dataset) -> None:
-    from nanou_train.models import create_nano_u
-    from nanou_train.train import train_single_model
+    from nanou_train.networks.architectures import create_nano_u
+    from nanou_train.training.train import train_single_model
 
     with pytest.raises(TrainError, match=r"training images are \(24, 32, 3\)"):
         train_single_model(create_nano_u((48, 64, 3), (4,), 4), ExperimentConfig(), small.train)
@@ -224,9 +224,8 @@ def test_augmentation_off_changes_nothing() -> None:
 
 
 def test_cached_teacher_logits_are_the_mean_over_mirror_images(small: Dataset) -> None:
-    from nanou_train.loop import preprocessing_of
-    from nanou_train.models import create_bu_net
-    from nanou_train.views import teacher_logits
+    from nanou_train.networks.architectures import create_bu_net, preprocessing_of
+    from nanou_train.training.teacher_views import teacher_logits
 
     teacher = create_bu_net((24, 32, 3), (4,), 4)
     logits = teacher_logits(teacher, small.train.images)
@@ -248,8 +247,8 @@ def test_the_running_average_is_what_a_training_keeps(small: Dataset) -> None:
 
 def test_grey_pictures_of_another_size(tmp_path: Path) -> None:
     """Nothing but the configuration says it: 20x28, one channel, networks by mapping; and on to the int8 model."""
-    from nanou_train.export import quantize_run
-    from nanou_train.train import train_model
+    from nanou_train.runs.quantize_run import quantize_run
+    from nanou_train.training.train import train_model
 
     network = {"architecture": "nano_u", "filters": [4, 4], "bottleneck": 4, "skips": False}
     settings: dict[str, Any] = {**TINY, "model": network, "use_distillation": False, "input_channels": 1}
@@ -264,7 +263,7 @@ def test_grey_pictures_of_another_size(tmp_path: Path) -> None:
 
 
 def test_a_size_that_needs_padding_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    from nanou_train.train import train_model
+    from nanou_train.training.train import train_model
 
     result = train_model(experiment_name="quick_test", output_dir=tmp_path, input_size=(50, 70), **TINY)
     assert result["status"] == "failed"
@@ -275,10 +274,10 @@ def test_a_size_that_needs_padding_is_refused_before_anything_is_written(tmp_pat
 
 def test_a_teacher_may_have_another_size(tmp_path: Path, small: Dataset) -> None:
     """As in a search among sizes. It is measured by what its student was told: its answers, resized."""
-    from nanou_train.models import create_bu_net
-    from nanou_train.saving import save_model
-    from nanou_train.train import train_model
-    from nanou_train.views import teacher_logits
+    from nanou_train.networks.architectures import create_bu_net
+    from nanou_train.networks.saving import save_model
+    from nanou_train.training.teacher_views import teacher_logits
+    from nanou_train.training.train import train_model
 
     teacher = create_bu_net((12, 16, 3), (4,), 4)
     save_model(teacher, tmp_path / "teacher.keras")

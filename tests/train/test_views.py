@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanou_train.config import ExperimentConfig
-from nanou_train.data import Split, terrain_dataset
-from nanou_train.fit import train_with_distillation
-from nanou_train.models import create_bu_net
-from nanou_train.run import read_manifest
-from nanou_train.train import train_model
-from nanou_train.views import Views, make_views, teacher_logits
+from nanou_train.data.dataset import Split, terrain_dataset
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.networks.architectures import create_bu_net
+from nanou_train.runs.run_folder import read_manifest
+from nanou_train.training.fit import train_with_distillation
+from nanou_train.training.teacher_views import Views, make_views, teacher_logits
+from nanou_train.training.train import train_model
 
 SHAPE = (24, 32, 3)
 CONFIG = ExperimentConfig(

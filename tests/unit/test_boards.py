@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nanou_deploy.boards import BOARDS, Board, find_board
+from nanou_deploy.boards.boards import BOARDS, Board, find_board
 from nanou_deploy.errors import DeployError
 
 

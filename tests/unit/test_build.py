@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nanou_deploy.boards import find_board
-from nanou_deploy.build import build_harness
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.build import build_harness
 from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import firmware_folder
 from tests.unit.invert_model import make_library

@@ -13,15 +13,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from codegen.camera import RESIZE_FILTERS, Axis, resize_axis
 from codegen.errors import ModelError
-from codegen.model import CameraSize, Preprocessing, load_model, save_model
-from nanou_deploy.camera import decode_rgb565, encode_rgb565, model_input
+from codegen.graph.model import CameraSize, Preprocessing
+from codegen.library.camera import RESIZE_FILTERS, Axis, resize_axis
+from codegen.tflite.files import load_model, save_model
+from nanou_deploy.build.library import open_model
 from nanou_deploy.cli import cli
+from nanou_deploy.device.camera import decode_rgb565, encode_rgb565, model_input
 from nanou_deploy.errors import DeployError
-from nanou_deploy.pipeline import open_model
-from nanou_train.images import RESIZE_FILTERS as TRAINING_FILTERS
-from nanou_train.images import camera_pixels
+from nanou_train.data.images import RESIZE_FILTERS as TRAINING_FILTERS
+from nanou_train.data.images import camera_pixels
 
 Pixels = npt.NDArray[np.uint8]
 SIZE = st.integers(1, 90)

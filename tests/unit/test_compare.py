@@ -13,15 +13,17 @@ from click.testing import CliRunner
 
 from codegen.compile import Compiled, compile_model
 from codegen.errors import UnsupportedError
-from codegen.model import QuantizedModel
-from nanou_deploy import compare as module
-from nanou_deploy.boards import BOARDS, Board, find_board
+from codegen.graph.model import QuantizedModel
+from nanou_deploy.boards.boards import BOARDS, Board, find_board
+from nanou_deploy.build.library import open_model
 from nanou_deploy.cli.bench import bench as command
-from nanou_deploy.compare import SCHEDULES, compare, schedules_for, select_boards
 from nanou_deploy.errors import DeployError
-from nanou_deploy.pipeline import BenchResult, Progress, open_model
-from nanou_deploy.profile import LayerCost
+from nanou_deploy.measure import compare as module
+from nanou_deploy.measure.bench import BenchResult
+from nanou_deploy.measure.compare import SCHEDULES, compare, schedules_for, select_boards
+from nanou_deploy.measure.profile import LayerCost
 from nanou_deploy.report.benchmarks import compare_table, kernels_table, layers_table, markdown, render_benchmarks
+from nanou_deploy.verify.verify import Progress
 
 
 @cache

@@ -11,16 +11,23 @@ import pytest
 
 from codegen.cost import Cost, Limits
 from codegen.errors import UnsupportedError
-from codegen.objective import Objective
-from nanou_deploy import costing
-from nanou_deploy.boards import BOARDS, find_board
-from nanou_deploy.build import LibrarySize
-from nanou_deploy.cost_check import CostCheck, check_cost, open_models
-from nanou_deploy.costing import cache_folder, cost_of, cost_of_structure, estimation_board, structure_violations
+from codegen.program.objective import Objective
+from nanou_deploy.boards.boards import BOARDS, find_board
+from nanou_deploy.build.build import LibrarySize
+from nanou_deploy.build.library import open_model
 from nanou_deploy.errors import DeployError
-from nanou_deploy.pipeline import BenchResult, open_model
-from nanou_train.stand_in import stand_in_model
-from nanou_train.structure import Block, Level, Structure
+from nanou_deploy.measure import costing
+from nanou_deploy.measure.bench import BenchResult
+from nanou_deploy.measure.cost_check import CostCheck, check_cost, open_models
+from nanou_deploy.measure.costing import (
+    cache_folder,
+    cost_of,
+    cost_of_structure,
+    estimation_board,
+    structure_violations,
+)
+from nanou_train.networks.random_weights import stand_in_model
+from nanou_train.networks.structure import Block, Level, Structure
 
 SMALL = Structure("nano_u", (12, 16, 3), (Level((Block(4),), (2, 2), (Block(5),), True),), (Block(6),))
 
@@ -130,7 +137,7 @@ def test_every_board_but_this_computer_has_estimates() -> None:
 
 
 def test_models_are_files_runs_and_points_of_fronts(tmp_path: Path) -> None:
-    from nanou_train.pareto import Point, write_front
+    from nanou_train.search.pareto import Point, write_front
 
     model = open_model(None)
     run = tmp_path / "front" / "points" / "a"

@@ -13,10 +13,11 @@ import tflite
 
 from codegen.compile import Compiled, compile_model
 from codegen.errors import CodegenError, ModelError, UnsupportedError
-from codegen.load import input_contract, load_graph
-from codegen.model import Preprocessing, QuantizedModel
-from codegen.model_builder import ModelBuilder
-from codegen.render import render_aot
+from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.library.render import render_aot
+from codegen.tflite.builder import ModelBuilder
+from codegen.tflite.files import input_contract
+from codegen.tflite.load import load_graph
 from tests.property.random_graphs import random_model
 
 WEIGHTS = np.arange(-13, 14, dtype=np.int8).reshape(1, 3, 3, 3)

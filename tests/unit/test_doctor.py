@@ -12,15 +12,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from nanou_deploy import doctor, doctor_devices, toolchain
-from nanou_deploy.boards import find_board
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build import toolchain
+from nanou_deploy.doctor import devices as doctor_devices
+from nanou_deploy.doctor import doctor
 from nanou_deploy.errors import ToolMissing
-from nanou_deploy.upload import mock_board
+from nanou_deploy.flash.upload import mock_board
 
 
 def test_it_is_quick_and_imports_no_tensorflow() -> None:
     program = (
-        "import sys; from nanou_deploy.doctor import run_checks; checks = run_checks();"
+        "import sys; from nanou_deploy.doctor.doctor import run_checks; checks = run_checks();"
         "assert not {'tensorflow', 'keras', 'labwired', 'tflite_micro'} & set(sys.modules); print(len(checks))"
     )
     start = time.monotonic()

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from codegen.camera import camera_files
-from codegen.model import CameraSize, Preprocessing, QuantizedModel
-from codegen.resources import template_environment
+from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
+from codegen.library.camera import camera_files
+from codegen.library.resources import template_environment
 from nanou_deploy.resources import firmware_folder
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror", "-O1",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nanou_deploy import elf
+from nanou_deploy.build import elf
 from nanou_deploy.errors import DeployError
 
 SOURCE = """

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanou_deploy.boards import BOARDS, find_board
-from nanou_deploy.build import Build, build_harness
-from nanou_deploy.emulate import run_harness
+from nanou_deploy.boards.boards import BOARDS, find_board
+from nanou_deploy.build.build import Build, build_harness
 from nanou_deploy.errors import DeployError
+from nanou_deploy.verify.emulate import run_harness
 from tests.unit.invert_model import INPUT_BYTES, Int8Array, expected_outputs, inverted, make_library
 
 BOARD_NAMES = [board.name for board in BOARDS.values() if board.runs_here]

@@ -12,14 +12,14 @@ from codegen.compile import compile_model
 from codegen.errors import UnsupportedError
 from codegen.estimate import REST, estimate, estimate_with, instruction_costs
 from codegen.features import TEMPLATES, stage_counts
-from codegen.model import load_model
-from codegen.target import find_target
-from nanou_deploy.boards import BOARDS, find_board
-from nanou_deploy.calibrate import Layer, Measured, error_percent, fit
-from nanou_deploy.cost_corpus import calibration_models, checked_models
-from nanou_deploy.pipeline import open_model
-from nanou_train.stand_in import stand_in_model
-from nanou_train.structure import Block, Level, Structure
+from codegen.program.target import find_target
+from codegen.tflite.files import load_model
+from nanou_deploy.boards.boards import BOARDS, find_board
+from nanou_deploy.build.library import open_model
+from nanou_deploy.measure.calibrate import Layer, Measured, error_percent, fit
+from nanou_deploy.measure.cost_corpus import calibration_models, checked_models
+from nanou_train.networks.random_weights import stand_in_model
+from nanou_train.networks.structure import Block, Level, Structure
 from tests.conftest import REPOSITORY
 
 SMALL = Structure(

@@ -9,16 +9,16 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from codegen.model import Preprocessing
+from codegen.graph.model import Preprocessing
+from nanou_deploy.build.library import open_model
 from nanou_deploy.errors import DeployError
-from nanou_deploy.evaluation import EvaluationResult, _golden_rows, merge_equal, worst_panels, write_evaluation
-from nanou_deploy.pipeline import open_model
+from nanou_deploy.evaluate.evaluation import EvaluationResult, _golden_rows, merge_equal, worst_panels, write_evaluation
 from nanou_deploy.report.charts import Chart, evaluation_charts, svg_file
 from nanou_deploy.report.evaluation import evaluation_tables
 from nanou_deploy.report.pictures import FALSE_DRIVABLE_RGB, class_overlay, panel_picture
-from nanou_train.data import Split
-from nanou_train.evaluate import Predictor, compare, evaluate_logits, logit
-from nanou_train.labels import BINARY_CLASSES
+from nanou_train.data.dataset import Split
+from nanou_train.data.labels import BINARY_CLASSES
+from nanou_train.evaluation.evaluate import Predictor, compare, evaluate_logits, logit
 from tests.unit.test_report import Page, make_data
 
 CONTRACT = Preprocessing(12, 16)

@@ -16,14 +16,14 @@ import pytest
 import yaml
 
 from codegen.errors import WriteError
-from codegen.model import QuantizedModel
-from codegen.reference import run_tflm
-from codegen.render import MANIFEST, RenderedProject, golden_frame
-from codegen.write import edited_files, write_project
-from nanou_deploy.boards import find_board
+from codegen.graph.model import QuantizedModel
+from codegen.library.render import MANIFEST, RenderedProject, golden_frame
+from codegen.library.write import edited_files, write_project
+from codegen.tflite.interpreters import run_tflm
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.export import FORMATS, Format, Package, default_package, example_path, render_export
+from nanou_deploy.build.library import open_model, render_library
 from nanou_deploy.errors import DeployError
-from nanou_deploy.export import FORMATS, Format, Package, default_package, example_path, render_export
-from nanou_deploy.pipeline import open_model, render_library
 
 STAND_IN_ARDUINO = Path(__file__).with_name("stand_in_arduino")
 COMMAND = "nanou-deploy export --format x"
@@ -211,7 +211,7 @@ def test_platformio_s_own_schema(exported: Callable[[Format], Path], monkeypatch
 
 
 def test_platformio_lints_the_example(exported: Callable[[Format], Path]) -> None:
-    from nanou_deploy.platformio import lint_project
+    from nanou_deploy.build.platformio import lint_project
 
     assert lint_project(exported("platformio") / "examples" / "self_test").clean
 

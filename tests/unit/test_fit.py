@@ -11,18 +11,19 @@ import pytest
 from click.testing import CliRunner
 
 from codegen.cost import Cost
-from nanou_deploy import timing
-from nanou_deploy.boards import find_board
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.library import open_model
+from nanou_deploy.choose.fit import ASSUMED_CYCLES_PER_INSTRUCTION, Goal, find_fit, make_budget
 from nanou_deploy.cli.front import fit
 from nanou_deploy.cli.output import fail
 from nanou_deploy.device.messages import DeviceBench, DeviceInfo, TensorInfo
-from nanou_deploy.device_check import DeviceTimes
 from nanou_deploy.errors import DeployError
-from nanou_deploy.fit import ASSUMED_CYCLES_PER_INSTRUCTION, Goal, find_fit, make_budget
-from nanou_deploy.pipeline import BenchResult, open_model
-from nanou_deploy.timing import Calibration, load_calibration, save_calibration
-from nanou_train.pareto import Front, Point, write_front
-from nanou_train.structure import Block, Level, Structure
+from nanou_deploy.measure import timing
+from nanou_deploy.measure.bench import BenchResult
+from nanou_deploy.measure.timing import Calibration, load_calibration, save_calibration
+from nanou_deploy.verify.device_check import DeviceTimes
+from nanou_train.networks.structure import Block, Level, Structure
+from nanou_train.search.pareto import Front, Point, write_front
 
 BOARDS = ("esp32c3", "rp2040", "rv32-qemu")
 STRUCTURE = Structure("nano_u", (12, 16, 3), (Level((Block(4),), (2, 2), (Block(4),)),), (Block(6),))

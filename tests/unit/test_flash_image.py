@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanou_deploy import elf
-from nanou_deploy.boards import BOARDS, find_board
-from nanou_deploy.build import Build, build_harness
-from nanou_deploy.emulate import run_harness
+from nanou_deploy.boards.boards import BOARDS, find_board
+from nanou_deploy.boards.partitions import TABLE_BYTES, find_application, parse_partitions, partition_table
+from nanou_deploy.build import elf
+from nanou_deploy.build.build import Build, build_harness
+from nanou_deploy.build.esptool import run_esptool
+from nanou_deploy.build.flash_image import flash_image_elf, read_flash_image
 from nanou_deploy.errors import DeployError
-from nanou_deploy.esptool import run_esptool
-from nanou_deploy.flash_image import flash_image_elf, read_flash_image
-from nanou_deploy.partitions import TABLE_BYTES, find_application, parse_partitions, partition_table
-from nanou_deploy.upload import boot_loader_offset, merge_flash, mock_board, read_flash, write_flash
+from nanou_deploy.flash.upload import boot_loader_offset, merge_flash, mock_board, read_flash, write_flash
+from nanou_deploy.verify.emulate import run_harness
 from tests.unit.invert_model import INPUT_BYTES, expected_outputs, make_library
 
 CHIPS = [name.removesuffix("-sim") for name in BOARDS if name.endswith("-sim")]

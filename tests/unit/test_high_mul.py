@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.high_mul import HighMul, Rescale, WeightedSum, find_high_mul, find_layer
-from codegen.load import load_graph
-from codegen.ops import convolution
-from codegen.requantize import quantize_multiplier
+from codegen.arithmetic.one_multiply_search import HighMul, Rescale, WeightedSum, find_high_mul, find_layer
+from codegen.arithmetic.requantize import quantize_multiplier
+from codegen.kernels import convolution
+from codegen.tflite.load import load_graph
 from tests.high_mul_certificate import certify, exact_result
 
 NANO_U = Path(__file__).parents[3] / "shared" / "models" / "nano_u_botanic.tflite"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nanou_deploy.errors import DeployError, ToolMissing
-from nanou_deploy.instructions import CLASSES, classify, disassemble
+from nanou_deploy.measure.instruction_classes import CLASSES, classify, disassemble
 
 EXAMPLES = {
     "rv32imc": {

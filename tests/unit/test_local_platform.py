@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from codegen.render_tflm import tflm_dependencies
-from nanou_deploy import toolchain, upload
-from nanou_deploy.boards import BOARDS
-from nanou_deploy.firmware_project import DEFAULT_ENVIRONMENTS, LOCAL_ENVIRONMENTS
-from nanou_deploy.versions import load_versions
+from codegen.library.render_tflm import tflm_dependencies
+from nanou_deploy.boards.boards import BOARDS
+from nanou_deploy.boards.versions import load_versions
+from nanou_deploy.build import toolchain
+from nanou_deploy.build.firmware_project import DEFAULT_ENVIRONMENTS, LOCAL_ENVIRONMENTS
+from nanou_deploy.flash import upload
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDERS = ("codegen", "firmware", "models", "nanou_deploy", "templates")

@@ -11,8 +11,8 @@ import pytest
 from codegen.cost import Cost
 from nanou_deploy.report.pareto import describe_structure, render_front
 from nanou_deploy.report.scatter import BOTTOM_PX, LEFT_PX, RIGHT_PX, TOP_PX, Sample, scatter, short
-from nanou_train.pareto import Front, Point
-from nanou_train.structure import Block, Level, Structure
+from nanou_train.networks.structure import Block, Level, Structure
+from nanou_train.search.pareto import Front, Point
 
 STRUCTURE = Structure(
     "nano_u",

@@ -13,13 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from codegen.render import RenderedProject, with_manifest
-from nanou_deploy import platformio
-from nanou_deploy.boards import BOARDS, Board, find_board
+from codegen.library.render import RenderedProject, with_manifest
+from nanou_deploy.boards.boards import BOARDS, Board, find_board
+from nanou_deploy.build import platformio
+from nanou_deploy.build.firmware_project import application_files, render_firmware_project, render_repository_project
+from nanou_deploy.build.library import open_model, render_library
+from nanou_deploy.build.platformio import PlatformMissing, build_project, lint_project
 from nanou_deploy.errors import EXIT_NOT_LINKED, DeployError
-from nanou_deploy.firmware_project import application_files, render_firmware_project, render_repository_project
-from nanou_deploy.pipeline import open_model, render_library
-from nanou_deploy.platformio import PlatformMissing, build_project, lint_project
 from nanou_deploy.resources import firmware_folder
 from tests.unit.invert_model import make_library
 

@@ -7,12 +7,12 @@ from typing import cast
 
 import pytest
 
-from codegen.certificate import certify
+from codegen.arithmetic.certify import certify
 from codegen.compile import Compiled
-from codegen.program import Stage
-from codegen.proof import Proofs, prove
-from codegen.render import render_aot
-from codegen.render_aot import aot_files
+from codegen.library.render import render_aot
+from codegen.library.render_aot import aot_files
+from codegen.program.program import Stage
+from codegen.proof.proof import Proofs, prove
 from nanou_deploy.cli.proofs import show_proofs
 from tests.generated import MODELS, compiled
 

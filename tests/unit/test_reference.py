@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import tflite
 
-from codegen import reference
 from codegen.errors import CodegenError
-from codegen.load import load_graph
-from codegen.reference import (
+from codegen.tflite import interpreters as reference
+from codegen.tflite.interpreters import (
     ExecutorError,
     measure_tflm_arena_bytes,
     run_builtin_ref,
     run_tflm,
     trace_builtin_ref,
 )
+from codegen.tflite.load import load_graph
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FindModel = Callable[[str], Path]
@@ -152,6 +152,6 @@ def test_without_tensorflow(model: bytes, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_importing_the_module_imports_no_interpreter() -> None:
-    check = "import sys, codegen.reference as r; r.builtin_ref_available(); "
+    check = "import sys, codegen.tflite.interpreters as r; r.builtin_ref_available(); "
     check += "sys.exit(any(name.split('.')[0] in ('tensorflow', 'tflite_micro') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", check], cwd=REPOSITORY, check=False).returncode == 0

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from codegen.errors import UnsupportedError
-from codegen.ir import Graph, Operator, Tensor
-from codegen.load import load_graph
-from codegen.model import Preprocessing, QuantizedModel
-from codegen.reference import measure_tflm_arena_bytes
-from codegen.render_tflm import registration_methods, tflm_arena_bytes, tflm_dependencies, tflm_files
-from codegen.tflm_arena import arena_budget, planned_bytes, scratch_bytes
+from codegen.graph.graph import Graph, Operator, Tensor
+from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.library.render_tflm import registration_methods, tflm_arena_bytes, tflm_dependencies, tflm_files
+from codegen.library.tflm_arena import arena_budget, planned_bytes, scratch_bytes
+from codegen.tflite.interpreters import measure_tflm_arena_bytes
+from codegen.tflite.load import load_graph
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOUBLE = Path(__file__).with_name("tflm_double")

@@ -15,12 +15,11 @@ import pytest
 from PIL import Image
 
 from codegen.compile import Compiled
-from codegen.ir import Graph, Operator, Tensor
-from codegen.model import Preprocessing, QuantizedModel
-from codegen.plan import Placement, Plan
-from codegen.program import Kernel, Program, RowRead, Rows, Stage, Storage
-from nanou_deploy.golden import Divergence, ExecutorResult
-from nanou_deploy.pipeline import BenchResult
+from codegen.graph.graph import Graph, Operator, Tensor
+from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.plan.plan import Placement, Plan
+from codegen.program.program import Kernel, Program, RowRead, Rows, Stage, Storage
+from nanou_deploy.measure.bench import BenchResult
 from nanou_deploy.report import (
     AccuracyRow,
     OperatorRow,
@@ -32,6 +31,7 @@ from nanou_deploy.report import (
 )
 from nanou_deploy.report.arena_map import PLOT_HEIGHT_PX, arena_map, live_bytes
 from nanou_deploy.report.pictures import AGREED_RGB, FALSE_DRIVABLE_RGB, MISSED_RGB, iou, overlay, panel_tiles
+from nanou_deploy.verify.golden import Divergence, ExecutorResult
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nanou_deploy import toolchain
+from nanou_deploy.build import toolchain
 from nanou_deploy.errors import EXIT_TOOL_MISSING, ToolMissing
 
 

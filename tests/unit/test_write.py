@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from codegen.errors import WriteError
-from codegen.render import RenderedProject, with_manifest
-from codegen.write import edited_files, write_project
+from codegen.library.render import RenderedProject, with_manifest
+from codegen.library.write import edited_files, write_project
 
 
 def project(version: int, count: int = 3) -> RenderedProject:
@@ -76,7 +76,7 @@ WRITER = """
     import itertools, pathlib, sys
     sys.path.insert(0, sys.argv[2])
     from tests.unit.test_write import project
-    from codegen.write import write_project
+    from codegen.library.write import write_project
     for version in itertools.count(1):
         write_project(project(version, count=8), pathlib.Path(sys.argv[1]))
         if version == 1:

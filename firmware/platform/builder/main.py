@@ -22,10 +22,9 @@ PLATFORM = Path(env.PioPlatform().get_dir()).resolve()
 SOURCES = next(folder for folder in PLATFORM.parents if (folder / "nanou_deploy" / "targets.py").is_file())
 sys.path.insert(0, str(SOURCES))
 
-from nanou_deploy import elf
-from nanou_deploy.boards import find_board
-from nanou_deploy.errors import DeployError
-from nanou_deploy.programs import (
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build import elf
+from nanou_deploy.build.programs import (
     CompileStep,
     ProgramPlan,
     harness_sources,
@@ -33,8 +32,9 @@ from nanou_deploy.programs import (
     plan_device,
     plan_program,
 )
+from nanou_deploy.build.targets import find_target
+from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import firmware_folder
-from nanou_deploy.targets import find_target
 
 LIBRARY, PYTHON = Path(env["NANOU_LIBRARY"]), env["NANOU_PYTHON"]  # from firmware/generate_model.py
 APPLICATION = firmware_folder() / "app"
@@ -95,8 +95,8 @@ def print_sizes(target: list, source: list, env: object) -> None:
 
 
 def launch(action: str, *arguments: str, shown: str) -> object:
-    """nanou_deploy/launch.py on the program, as a command."""
-    return Action([[PYTHON, "-m", "nanou_deploy.launch", action, board.name, "$SOURCE", *arguments]], shown)
+    """nanou_deploy/flash/launch.py on the program, as a command."""
+    return Action([[PYTHON, "-m", "nanou_deploy.flash.launch", action, board.name, "$SOURCE", *arguments]], shown)
 
 
 try:

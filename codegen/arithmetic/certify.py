@@ -1,0 +1,123 @@
+"""Check that a channel's requantization equals TFLite's at every sum that it can reach; shares no code with the search.
+
+The exact side is MultiplyByQuantizedMultiplier of tensorflow/lite/kernels/internal/common.cc, word for word. It never
+decreases, so a bisection finds every sum at which its result changes. The generated side never decreases either, on
+each side of the sum at which its value changes sign. Between two neighbouring ones of all these sums the exact result
+is constant and the generated one lies between its values at the two ends. So it is enough to compare both there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from codegen.arithmetic.one_multiply_search import HighMul, RequantizedChannel, Rescale
+from codegen.graph.graph import IntArray
+
+_INT32 = range(-(2**31), 2**31)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was found out about one channel. `failure` is empty where everything holds.
+
+    `low` and `high`: the sums of weights times values that any input can give, without bias. `value_low` and
+    `value_high`: what the int32 variable can hold at any point of the sum, factor and start value included.
+    `thresholds`: sums at which the exact result changes; `compared`: sums at which both results were computed.
+    """
+
+    form: Literal["one multiply", "two roundings"]
+    factor: int
+    start: int
+    multiplier: int
+    shift: int
+    sign_correction: int
+    low: int
+    high: int
+    value_low: int
+    value_high: int
+    thresholds: int = 0
+    compared: int = 0
+    failure: str = ""
+
+
+@lru_cache(maxsize=1 << 14)
+def certify(channel: RequantizedChannel) -> Certificate:
+    """Compare one multiply with TFLite's two roundings; of two roundings themselves, only that nothing overflows."""
+    found, exact, sums = channel.found, channel.exact, channel.sums
+    factor, start = (found.c, found.b) if found else (1, exact.bias)
+    value_low, value_high = start + factor * sums.partial_low, start + factor * sums.partial_high
+    certificate = Certificate(
+        "one multiply" if found else "two roundings",
+        factor,
+        start,
+        found.multiplier if found else exact.multiplier,
+        found.shift if found else exact.shift,
+        found.sign_correction if found else 0,
+        sums.low,
+        sums.high,
+        value_low,
+        value_high,
+    )
+    failure = _overflow(channel, value_low, value_high)
+    if failure or found is None:
+        return replace(certificate, failure=failure)
+    thresholds = _thresholds(exact, sums.low, sums.high)
+    sign_change = [-(found.b // found.c)] if found.c else []
+    edges = np.array([sums.low, *thresholds.tolist(), *sign_change, sums.high + 1])
+    points = np.unique(np.clip(np.concatenate([edges, edges - 1]), sums.low, sums.high))
+    differing = points[_exact(exact, points) != _generated(found, exact, points)]
+    if differing.size:
+        failure = f"differs from TFLite's result at the sum {int(differing[0])}"
+    return replace(certificate, thresholds=len(thresholds), compared=len(points), failure=failure)
+
+
+def _overflow(channel: RequantizedChannel, value_low: int, value_high: int) -> str:
+    found = channel.found
+    if found is None:
+        left = max(channel.exact.shift, 0)
+        fits = value_low << left in _INT32 and value_high << left in _INT32
+        return "" if fits else "the accumulator or its left shift can leave int32"
+    if found.c < 0 or found.multiplier not in range(2**31):
+        return "a factor is negative"
+    if found.shift not in range(32):
+        return f"int32 is shifted by {found.shift}"
+    if value_low not in _INT32 or value_high not in _INT32:
+        return "a partial sum can leave int32"
+    least = found.b + found.c * channel.sums.low
+    corrected = (value + found.sign_correction for value in (least, -1) if least < 0)
+    return "" if all(value in _INT32 for value in corrected) else "the sign correction can leave int32"
+
+
+def _exact(rescale: Rescale, sums: IntArray) -> IntArray:
+    """SaturatingRoundingDoublingHighMul, then RoundingDivideByPOT, then the clamp."""
+    product = ((sums + rescale.bias) << max(rescale.shift, 0)) * rescale.multiplier
+    nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    high = np.sign(nudged) * (np.abs(nudged) >> 31)  # C's division truncates
+    exponent = max(-rescale.shift, 0)
+    remainder, mask = high & ((1 << exponent) - 1), (1 << exponent) - 1
+    rounded = (high >> exponent) + (remainder > (mask >> 1) + (high < 0))
+    return np.asarray(np.clip(rounded, rescale.low, rescale.high), np.int64)
+
+
+def _generated(found: HighMul, rescale: Rescale, sums: IntArray) -> IntArray:
+    """The C of a kernel's end: (value * multiplier) >> 32 >> shift, less the offset, clamped."""
+    value = found.b + found.c * sums
+    corrected = np.where(value < 0, value + found.sign_correction, value)
+    scaled = (corrected * found.multiplier) >> 32 >> found.shift
+    return np.asarray(np.clip(scaled - found.offset, rescale.low, rescale.high), np.int64)
+
+
+def _thresholds(rescale: Rescale, low: int, high: int) -> IntArray:
+    """Every sum above `low` whose exact result exceeds that of the sum before."""
+    first, last = (int(result) for result in _exact(rescale, np.array([low, high])))
+    results = np.arange(first + 1, last + 1)
+    before, reached = np.full(len(results), low), np.full(len(results), high)
+    for _ in range((high - low).bit_length()):
+        middle = (before + reached) // 2
+        enough = _exact(rescale, middle) >= results
+        before, reached = np.where(enough, before, middle), np.where(enough, middle, reached)
+    return np.unique(reached)

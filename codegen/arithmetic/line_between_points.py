@@ -1,0 +1,67 @@
+"""Find lines that reach each of some points and stay below each of others, for the search of multipliers.
+
+Slopes are floats, which only pick candidates; intercepts are integers, on which the answer rests. See
+docs/adr/0006-one-multiply-requantization.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.graph.graph import IntArray
+
+_SLOPE_MARGIN = 1e-12  # relative; far above the error of a float quotient of two small integers
+
+
+@dataclass(frozen=True, eq=False)
+class Corridor:
+    """Points (n, 2) of (sum, k): the line must reach every one of `reach` and stay below every one of `below`."""
+
+    reach: IntArray
+    below: IntArray
+
+    def slopes(self) -> tuple[float, float]:
+        """Open interval of the positive slopes of such lines; the first exceeds the second where there is none."""
+        step = self.below[None, :, :] - self.reach[:, None, :]
+        dx, dk = step[..., 0], step[..., 1]
+        if bool(((dx == 0) & (dk <= 0)).any()):
+            return np.inf, 0.0
+        slope = dk / np.where(dx == 0, 1, dx)
+        return (
+            float(slope[dx < 0].max(initial=0.0)) * (1 - _SLOPE_MARGIN),
+            float(slope[dx > 0].min(initial=np.inf)) * (1 + _SLOPE_MARGIN),
+        )
+
+    def intercepts(
+        self, c: IntArray, multiplier: IntArray, bits: IntArray, lowest: IntArray, highest: IntArray
+    ) -> tuple[IntArray, IntArray]:
+        """Smallest and largest b of each candidate, exactly: c*x + b reaches k where it is >= ceil(k*2**bits / M)."""
+        first, last = lowest, highest
+        for x, k in self.reach:
+            first = np.maximum(first, -((-k << bits) // multiplier) - c * x)
+        for x, k in self.below:
+            last = np.minimum(last, -((-k << bits) // multiplier) - c * x - 1)
+        return first, last
+
+    def hull(self) -> Corridor:
+        """The same lines from fewer points."""
+        return Corridor(_upper_hull(self.reach), _upper_hull(self.below * (1, -1)) * (1, -1))
+
+
+def _upper_hull(points: IntArray) -> IntArray:
+    """Andrew's monotone chain over points sorted by x."""
+    chain: list[tuple[int, int]] = []
+    for x, y in points.tolist():
+        while chain and chain[-1][0] == x and chain[-1][1] <= y:
+            chain.pop()
+        if chain and chain[-1][0] == x:
+            continue
+        while len(chain) > 1:
+            (x0, y0), (x1, y1) = chain[-2:]
+            if (y1 - y0) * (x - x1) > (y - y1) * (x1 - x0):
+                break
+            chain.pop()
+        chain.append((x, y))
+    return np.array(chain, np.int64).reshape(-1, 2)

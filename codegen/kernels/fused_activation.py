@@ -1,0 +1,38 @@
+"""Fused activations as int8 clamps.
+
+Source: CalculateActivationRangeQuantized in tensorflow/lite/kernels/kernel_util.cc.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codegen.arithmetic.requantize import round_half_away
+from codegen.errors import UnsupportedError
+from codegen.graph.graph import Operator, Tensor
+
+_REAL_RANGES: dict[str, tuple[float | None, float | None]] = {
+    "none": (None, None),
+    "relu": (0.0, None),
+    "relu6": (0.0, 6.0),
+    "relu_n1_to_1": (-1.0, 1.0),
+}
+
+
+def verify_activation(operator: Operator) -> None:
+    if operator.options["activation"] not in _REAL_RANGES:
+        raise UnsupportedError(f"{operator.label} fuses activation {operator.options['activation']}")
+
+
+def activation_range(operator: Operator, output: Tensor) -> tuple[int, int]:
+    """Lowest and highest int8 value that the operator can write."""
+
+    def quantize(real: float) -> int:
+        # float32, as the reference kernels divide.
+        return round_half_away(float(np.float32(real) / np.float32(output.scale))) + output.zero_point
+
+    low, high = _REAL_RANGES[str(operator.options["activation"])]
+    return (
+        -128 if low is None else max(-128, quantize(low)),
+        127 if high is None else min(127, quantize(high)),
+    )

@@ -1,0 +1,223 @@
+"""Compiled model -> text of a library folder. No file I/O beyond templates; the same input gives the same bytes.
+
+The folder is at once a PlatformIO library, an ESP-IDF component and a plain CMake target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+import codegen
+from codegen.compile import Compiled
+from codegen.graph.contract import class_names, decision_threshold, drivable_classes, input_lookup
+from codegen.graph.graph import Graph
+from codegen.graph.model import QuantizedModel
+from codegen.library.camera import camera_files
+from codegen.library.render_aot import aot_files, number_lines, traced_stages
+from codegen.library.render_tflm import tflm_dependencies, tflm_files
+from codegen.library.resources import api_header, template_environment
+from codegen.library.tflm_arena import ArenaBudget
+from codegen.plan.place import ALIGNMENT_BYTES
+from codegen.proof.proof import Proofs, prove
+from codegen.tflite.oracle import trace_oracle
+
+Runtime = Literal["aot", "tflm"]
+MANIFEST = "nanou-manifest.json"
+COMMON_FILES = (
+    "include/nanou_model.h",
+    "include/nanou_classes.h",
+    "src/nanou_contract.c",
+    "CMakeLists.txt",
+    "library.json",
+)
+GOLDEN_SEED = 0x6E616E6F  # "nano"
+
+_NO_PROOFS = "/* Not known for the interpreter: NANOU_STACK_BYTES. The aot runtime states it, with what it proves. */"
+
+
+@dataclass(frozen=True)
+class RenderedProject:
+    """Relative POSIX path -> text, in sorted order. `nanou-manifest.json` states the hash of every other file."""
+
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LibraryFacts:
+    """What the generated header states, whichever runtime computes it."""
+
+    runtime: Runtime
+    arena_bytes: int
+    rows_arena_bytes: int  # without frames, for nanou_invoke_rows alone
+    working_bytes: int
+    macs: int  # 0: unknown
+    golden_crc32: int
+    proofs: str  # C: what was proven, and NANOU_STACK_BYTES
+    golden_layers: int = 0  # listed in nanou_golden.c
+
+
+def golden_frame(size_bytes: int, seed: int = GOLDEN_SEED) -> npt.NDArray[np.int8]:
+    """int8 (size_bytes,): the self-test input, the top bytes of a 32-bit LCG (Numerical Recipes constants)."""
+    state, values = seed, np.empty(size_bytes, np.uint8)
+    for i in range(size_bytes):
+        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
+        values[i] = state >> 24
+    return values.view(np.int8)
+
+
+def golden_crc32(output: npt.NDArray[np.int8]) -> int:
+    """IEEE CRC-32 of the output frame for `golden_frame`."""
+    return zlib.crc32(output.tobytes())
+
+
+def render_aot(compiled: Compiled) -> RenderedProject:
+    """The compiled runtime: straight-line C99, no interpreter. Nothing is rendered that is not proven."""
+    graph, plan = compiled.graph, compiled.plan
+    sources = aot_files(compiled)
+    proofs = prove(compiled, sources)
+    if proofs.failures:  # a defect of this compiler, never of the model
+        raise AssertionError("; ".join(proofs.failures))
+    values = trace_oracle(graph, golden_frame(graph.input.size_bytes).reshape(graph.input.shape))
+    layers = golden_layers(compiled, values)
+    sources["src/nanou_golden.c"] = _golden_file(compiled, layers)
+    facts = LibraryFacts(
+        "aot",
+        plan.arena_bytes,
+        plan.rows_arena_bytes,
+        plan.working_bytes,
+        plan.macs,
+        golden_crc32(values[graph.output.index]),
+        _proof_block(proofs),
+        len(layers),
+    )
+    return _library(compiled.model, graph, facts, sources)
+
+
+@dataclass(frozen=True)
+class GoldenLayer:
+    """What one layer computes for the golden input: CRC-32 of its operator's output as the arena stores it."""
+
+    name: str
+    operator_index: int
+    crc32: int
+
+
+def golden_layers(compiled: Compiled, values: Mapping[int, npt.NDArray[np.int8]]) -> tuple[GoldenLayer, ...]:
+    """Of the stages that give an operator's whole output, in the file's order. `values`: the oracle's, by tensor."""
+    stages = traced_stages(compiled.program)
+    stored = [(values[s.output].astype(np.int16) + s.kernel.output.bias).astype(np.uint8).tobytes() for s in stages]
+    return tuple(
+        GoldenLayer(f"{stage.operator_index} {stage.stem}", stage.operator_index, zlib.crc32(data))
+        for stage, data in zip(stages, stored, strict=True)
+    )
+
+
+def _golden_file(compiled: Compiled, layers: Sequence[GoldenLayer]) -> str:
+    context = {
+        "generator": f"nanou-deploy {codegen.__version__}",
+        "model": compiled.model,
+        "golden_layers": [{**asdict(layer), "crc32": f"0x{layer.crc32:08x}u"} for layer in layers],
+    }
+    return template_environment().get_template("aot/nanou_golden.c.j2").render(context)
+
+
+def _proof_block(proofs: Proofs) -> str:
+    stack = [
+        (f"#{'el' * bool(i)}if {bound.condition}" if bound.condition else "#else", bound)
+        for i, bound in enumerate(proofs.stack)
+    ]
+    return template_environment().get_template("aot/proofs.h.j2").render({"proofs": proofs, "stack": stack}).rstrip()
+
+
+def render_tflm(model: QuantizedModel, graph: Graph, budget: ArenaBudget, *, macs: int, crc32: int) -> RenderedProject:
+    """The interpreter: TensorFlow Lite Micro behind the same header. `crc32` is of TFLM's own golden output."""
+    frames = graph.input.size_bytes + graph.output.size_bytes
+    facts = LibraryFacts(
+        "tflm", budget.total_bytes, budget.total_bytes, budget.total_bytes - frames, macs, crc32, _NO_PROOFS
+    )
+    sources = {**tflm_files(graph, model, budget), "idf_component.yml": _component_manifest()}
+    return _library(model, graph, facts, sources)
+
+
+def _component_manifest() -> str:
+    lines = [f'  {name}: "{version}"' for name, version in sorted(tflm_dependencies().items())]
+    return "\n".join(["# Fetched by ESP-IDF's component manager.", "dependencies:", *lines, ""])
+
+
+def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:
+    environment = template_environment()
+    generator = f"nanou-deploy {codegen.__version__}"
+    _, height_px, width_px, channels = graph.input.shape
+    contract = replace(model.preprocessing, height_px=height_px, width_px=width_px, channels=channels)
+    sources = {**sources, **camera_files(model, contract, generator)}
+    context = {
+        "generator": generator,
+        "model": model,
+        "facts": facts,
+        "input": _frame(graph, graph.inputs[0]),
+        "output": _frame(graph, graph.outputs[0]),
+        "alignment_bytes": ALIGNMENT_BYTES,
+        "threshold_q": decision_threshold(model, graph),
+        "classes": _classes(model, graph),
+        "golden_seed": f"0x{GOLDEN_SEED:08x}u",
+        "golden_crc32": f"0x{facts.golden_crc32:08x}u",
+        "input_lookup": number_lines(input_lookup(model, graph), 16),
+        "sources": sorted(path for path in (*sources, "src/nanou_contract.c") if path.endswith((".c", ".cc"))),
+        "headers": ["nanou.h", "nanou_model.h", "nanou_classes.h"]
+        + (["nanou_camera.h"] if "include/nanou_camera.h" in sources else []),
+        "languages": "C CXX" if facts.runtime == "tflm" else "C",
+        "requires": ["esp-tflite-micro"] if facts.runtime == "tflm" else [],
+    }
+    files = dict(sources)
+    files["include/nanou.h"] = api_header()
+    for name in COMMON_FILES:
+        template = environment.get_template(f"common/{name.rsplit('/', 1)[-1]}.j2")
+        files[name] = template.render(context)
+    about = {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name, "camera": str(model.camera)}
+    return with_manifest(files, about)
+
+
+def _classes(model: QuantizedModel, graph: Graph) -> Mapping[str, Any]:
+    names, drivable = class_names(model, graph), drivable_classes(model, graph)
+    return {
+        "names": [c_string(name) for name in names],
+        "drivable_bits": f"0x{sum(1 << index for index in drivable):08x}u",
+        "drivable": ", ".join(c_string(names[index]) for index in drivable) or "none",
+        "rule": "highest" if graph.output.shape[-1] > 1 else "threshold",
+    }
+
+
+def c_string(text: str) -> str:
+    """A C string literal of the text's UTF-8; what could end it, or a comment, and all but plain ASCII as octal."""
+    plain = (chr(code) if 32 <= code < 127 and chr(code) not in '"\\?*/' else f"\\{code:03o}" for code in text.encode())
+    return '"' + "".join(plain) + '"'
+
+
+def with_manifest(files: Mapping[str, str], about: Mapping[str, str]) -> RenderedProject:
+    """Add the manifest: what was generated, by which version, and the hash of every file."""
+    hashes = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in sorted(files.items())}
+    manifest = {"schema": 1, "generator": f"nanou-deploy {codegen.__version__}", **about, "files": hashes}
+    text = json.dumps(manifest, indent=2) + "\n"
+    return RenderedProject(dict(sorted({**files, MANIFEST: text}.items())))
+
+
+def _frame(graph: Graph, index: int) -> Mapping[str, Any]:
+    tensor = graph.tensor(index)
+    _, height, width, channels = tensor.shape
+    scale = f"{np.float32(tensor.scale):.9g}"
+    return {
+        "height_px": height,
+        "width_px": width,
+        "channels": channels,
+        "size_bytes": tensor.size_bytes,
+        "scale": f"{scale if '.' in scale or 'e' in scale else scale + '.0'}f",
+        "zero_point": tensor.zero_point,
+    }

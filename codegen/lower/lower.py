@@ -1,0 +1,57 @@
+"""Graph -> Program: every operator becomes a stage of integer constants and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from codegen import operators as ops
+from codegen.graph.graph import Graph
+from codegen.lower.fold_upsampling import Folded, fold_upsampling
+from codegen.lower.split_depthwise import split_depthwise
+from codegen.program.program import Lowering, Program, Storage, rows_of
+from codegen.program.target import Target
+
+# Operators that hand bytes on: what goes in and what comes out must be stored alike.
+_BYTE_MOVERS = frozenset({"concatenation", "max_pool_2d", "pad", "reshape", "resize_nearest_neighbor"})
+
+
+def lower_graph(graph: Graph, target: Target) -> Program:
+    """Lower a verified graph. Raises UnsupportedError where a bound cannot be proven."""
+    graph = split_depthwise(graph)
+    storage = assign_storage(graph)
+    context = Lowering(storage, target)
+    folded = fold_upsampling(graph, context)
+    absorbed = {fold.upsampled for fold in folded.values()}
+    lowered = (
+        folded.get(op.outputs[0]) or ops.IMPLEMENTATIONS[op.stem].lower(graph, op, context)
+        for op in graph.operators
+        if op.outputs[0] not in absorbed
+    )
+    stages = [item.stage if isinstance(item, Folded) else item for item in lowered]
+    existing = [graph.input.index, *(stage.output for stage in stages)]
+    return Program(
+        tuple(stages),
+        graph.input.index,
+        graph.output.index,
+        {i: rows_of(graph.tensor(i).shape) for i in existing},
+        {i: storage[i] for i in existing},
+        {i: graph.tensor(i).name for i in existing},
+    )
+
+
+def assign_storage(graph: Graph) -> Mapping[int, Storage]:
+    """uint8 for every tensor of zero point -128, except frames and what byte movers connect with them."""
+    tensors = [graph.input.index, *(op.outputs[0] for op in graph.operators)]
+    group = {tensor: tensor for tensor in tensors}
+    for operator in graph.operators:
+        if operator.stem not in _BYTE_MOVERS:
+            continue
+        for source in operator.inputs:
+            if source in group:
+                old, new = group[source], group[operator.outputs[0]]
+                group = {tensor: new if root == old else root for tensor, root in group.items()}
+    framed = {group[graph.input.index], group[graph.output.index]}
+    return {
+        tensor: Storage(128 if graph.tensor(tensor).zero_point == -128 and group[tensor] not in framed else 0)
+        for tensor in tensors
+    }

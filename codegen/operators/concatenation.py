@@ -1,0 +1,92 @@
+"""CONCATENATION, int8. Reference: .../reference/concatenation.h; inputs must share the output's quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tflite
+
+from codegen.errors import ModelError, UnsupportedError
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.program.program import Kernel, Lowering, RowRead, Stage
+
+REQUIRED_INPUTS = 1
+
+
+def read_options(table: Any) -> Mapping[str, int]:
+    options = tflite.ConcatenationOptions()
+    options.Init(table.Bytes, table.Pos)
+    return {"axis": options.Axis(), "activation": options.FusedActivationFunction()}
+
+
+def _axis(graph: Graph, operator: Operator) -> int:
+    rank = len(graph.tensor(operator.outputs[0]).shape)
+    axis = int(operator.options["axis"])
+    return axis + rank if axis < 0 else axis
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    output, axis = graph.tensor(operator.outputs[0]), _axis(graph, operator)
+    if operator.options["activation"] != tflite.ActivationFunctionType.NONE:
+        raise UnsupportedError(f"{operator.label} fuses an activation")
+    if len(output.shape) != 4 or not 1 <= axis < 4:
+        raise UnsupportedError(f"{operator.label} joins along axis {axis}")
+    if min(operator.inputs) < 0:
+        raise ModelError(f"{operator.label} joins an absent input")
+    total = 0
+    for index in operator.inputs:
+        source = graph.tensor(index)
+        if source.data is not None:
+            raise UnsupportedError(f"{operator.label} joins the constant '{source.name}'")
+        if (source.scales, source.zero_points) != (output.scales, output.zero_points):
+            raise UnsupportedError(f"{operator.label}: input '{source.name}' and output differ in quantization")
+        if source.shape[:axis] + source.shape[axis + 1 :] != output.shape[:axis] + output.shape[axis + 1 :]:
+            raise ModelError(f"{operator.label} joins {source.shape} into {output.shape} along axis {axis}")
+        total += source.shape[axis]
+    if total != output.shape[axis]:
+        raise ModelError(f"{operator.label} joins {total} of {output.shape[axis]} along axis {axis}")
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    return np.concatenate(inputs, axis=_axis(graph, operator))
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    axis, output = _axis(graph, operator), graph.tensor(operator.outputs[0])
+    shapes = [graph.tensor(i).shape for i in operator.inputs]
+    kernel, reads = _by_rows(shapes) if axis == 1 else _within_rows(shapes, axis)
+    stored = context.storage[output.index]
+    kernel = replace(kernel, input=stored, output=stored)
+    joined = " + ".join("x".join(map(str, shape[1:])) for shape in shapes)
+    return Stage(
+        operator.index,
+        operator.stem,
+        f"{joined} -> {'x'.join(map(str, output.shape[1:]))}",
+        operator.inputs,
+        operator.outputs[0],
+        reads,
+        kernel,
+    )
+
+
+def _within_rows(shapes: list[tuple[int, ...]], axis: int) -> tuple[Kernel, tuple[RowRead, ...]]:
+    """Every output row takes a part of the same row of every input."""
+    block_bytes = tuple(int(np.prod(shape[axis:])) for shape in shapes)
+    blocks = int(np.prod(shapes[0][2:axis]))
+    name = f"{blocks}_blocks_of_{'_'.join(map(str, block_bytes))}"
+    same = tuple(range(shapes[0][1]))
+    reads = tuple(RowRead(i, same) for i in range(len(shapes)))
+    return Kernel("concatenation", name, (("blocks", blocks), ("block_bytes", block_bytes))), reads
+
+
+def _by_rows(shapes: list[tuple[int, ...]]) -> tuple[Kernel, tuple[RowRead, ...]]:
+    """Every output row is a row of one of the inputs; the others' pointers are absent."""
+    row_bytes = int(np.prod(shapes[0][2:]))
+    heights = [shape[1] for shape in shapes]
+    starts = np.cumsum([0, *heights])
+    reads = tuple(RowRead(i, tuple((np.arange(starts[-1]) - starts[i]).tolist())) for i in range(len(shapes)))
+    name = f"rows_of_{row_bytes}_from_{len(shapes)}"
+    return Kernel("concatenation", name, (("blocks", 1), ("block_bytes", (row_bytes,) * len(shapes)))), reads

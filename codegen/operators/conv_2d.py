@@ -1,0 +1,58 @@
+"""CONV_2D, int8. Reference: tensorflow/lite/kernels/internal/reference/integer_ops/conv.h (ConvPerChannel)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tflite
+
+from codegen.errors import UnsupportedError
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.kernels import convolution
+from codegen.kernels.armv7e_m import dual_multiply
+from codegen.kernels.portable import one_multiply, windowed
+from codegen.kernels.window import read_window_options
+from codegen.program.program import Lowering, Stage
+
+REQUIRED_INPUTS = 2
+
+
+def read_options(table: Any) -> Mapping[str, int | str]:
+    options = tflite.Conv2DOptions()
+    options.Init(table.Bytes, table.Pos)
+    return read_window_options(options)
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    convolution.verify_convolution(graph, operator, channel_axis=0)
+    in_channels = graph.tensor(operator.inputs[0]).shape[-1]
+    if graph.tensor(operator.inputs[1]).shape[3] != in_channels:
+        raise UnsupportedError(f"{operator.label} is a grouped convolution", hint="use groups = 1 or depthwise")
+    convolution.convolution_window(graph, operator)
+
+
+def _weights(graph: Graph, operator: Operator) -> IntArray:
+    """(out_channels, kernel_height, kernel_width, in_channels)."""
+    data = graph.tensor(operator.inputs[1]).data
+    assert data is not None  # verified
+    return data.astype(np.int64)
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    window, scaling = convolution.convolution_window(graph, operator), convolution.requantization(graph, operator)
+    weights, image = _weights(graph, operator), inputs[0][0]
+    accumulator = np.zeros((window.out_height, window.out_width, weights.shape[0]), np.int64)
+    for ky in range(window.kernel_height):
+        for kx in range(window.kernel_width):
+            taken = window.gather(image, ky, kx, scaling.input_zero_point) - scaling.input_zero_point
+            accumulator += taken @ weights[:, ky, kx].T
+    return scaling.apply(accumulator)[None]
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    weights = _weights(graph, operator)
+    conv = convolution.convolution_of(graph, operator, weights.reshape(weights.shape[0], -1).T, context)
+    kernel, tables = dual_multiply.pointwise(conv) or one_multiply.pointwise(conv) or windowed.conv_2d(conv)
+    return convolution.convolution_stage(conv, kernel, tables)

@@ -1,0 +1,43 @@
+"""Element-wise int8 -> int8 operators: any function of one byte is a table of 256."""
+
+from __future__ import annotations
+
+from codegen.errors import ModelError
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.program.program import Kernel, Lowering, RowRead, Stage, Table, rows_of
+
+
+def verify_elementwise(graph: Graph, operator: Operator) -> None:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    if source.shape != output.shape:
+        raise ModelError(f"{operator.label} maps {source.shape} to {output.shape}")
+
+
+def evaluate_lookup(table: IntArray, values: IntArray) -> IntArray:
+    return table[values + 128]
+
+
+def lower_lookup(graph: Graph, operator: Operator, table: IntArray, context: Lowering) -> Stage:
+    """`table` holds the output for inputs -128, -127, ..., 127."""
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    rows = rows_of(source.shape)
+    before, after = context.storage[source.index], context.storage[output.index]
+    kernel = Kernel(
+        operator.stem,
+        f"{rows.size_bytes}",
+        (("size", rows.size_bytes), ("first_input", before.low)),
+        (("lookup", after.c_type),),
+        before,
+        after,
+    )
+    return Stage(
+        operator.index,
+        operator.stem,
+        f"{'x'.join(map(str, source.shape[1:]))}, scale {source.scale:g} zero point {source.zero_point} -> "
+        f"scale {output.scale:g} zero point {output.zero_point}",
+        (operator.inputs[0],),
+        operator.outputs[0],
+        (RowRead(0, tuple(range(rows.count))),),
+        kernel,
+        (Table("lookup", (table + after.bias).astype(after.c_type.removesuffix("_t")), 16),),
+    )

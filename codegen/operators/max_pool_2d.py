@@ -1,0 +1,89 @@
+"""MAX_POOL_2D, int8. Reference: .../reference/integer_ops/pooling.h (MaxPool)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tflite
+
+from codegen.errors import ModelError, UnsupportedError
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.kernels.fused_activation import activation_range, verify_activation
+from codegen.kernels.window import Window, make_window, read_window_options
+from codegen.program.program import Constant, Kernel, Lowering, Stage
+
+MAX_UNROLLED_TAPS = 9
+REQUIRED_INPUTS = 1
+
+
+def read_options(table: Any) -> Mapping[str, int | str]:
+    options = tflite.Pool2DOptions()
+    options.Init(table.Bytes, table.Pos)
+    return read_window_options(options, kernel=(options.FilterHeight(), options.FilterWidth()))
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    if (source.scales, source.zero_points) != (output.scales, output.zero_points):
+        raise UnsupportedError(f"{operator.label} changes quantization between input and output")
+    if source.shape[-1] != output.shape[-1]:
+        raise ModelError(f"{operator.label} changes the number of channels")
+    verify_activation(operator)
+    _window(graph, operator)
+
+
+def _window(graph: Graph, operator: Operator) -> Window:
+    return make_window(graph, operator, (int(operator.options["kernel_height"]), int(operator.options["kernel_width"])))
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    window, image = _window(graph, operator), inputs[0][0]
+    low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
+    best = np.full((window.out_height, window.out_width, image.shape[2]), -128, np.int64)
+    for ky in range(window.kernel_height):
+        for kx in range(window.kernel_width):
+            best = np.maximum(best, window.gather(image, ky, kx, -128))
+    return np.clip(best, low, high)[None]
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    window = _window(graph, operator)
+    channels = graph.tensor(operator.inputs[0]).shape[-1]
+    low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
+    stored = context.storage[operator.outputs[0]]
+    constants: tuple[tuple[str, Constant], ...] = (
+        *window.constants,
+        ("channels", channels),
+        ("activation_min", low + stored.bias),
+        ("activation_max", high + stored.bias),
+    )
+    if inside := not window.overhangs and 1 < window.kernel_height * window.kernel_width <= MAX_UNROLLED_TAPS:
+        taps = [(row, column) for row in range(window.kernel_height) for column in range(window.kernel_width)]
+        constants = (
+            ("kernel_height", window.kernel_height),
+            ("stride_width", window.stride_width),
+            ("out_width", window.out_width),
+            ("channels", channels),
+            ("other_taps", tuple(taps[1:])),
+            ("limits", () if (low, high) == (-128, 127) else ((low + stored.bias, high + stored.bias),)),
+        )
+    kernel = Kernel(
+        "max_pool_2d_inside" if inside else "max_pool_2d",
+        f"{window.in_width}x{channels}_k{window.kernel_height}x{window.kernel_width}_s{window.stride_width}"
+        + ("_same" if window.pad_left else ""),
+        constants,
+        input=stored,
+        output=stored,
+    )
+    return Stage(
+        operator.index,
+        operator.stem,
+        f"{window.in_height}x{window.in_width}x{channels} -> {window.out_height}x{window.out_width}x{channels}, "
+        f"{window.summary}",
+        (operator.inputs[0],),
+        operator.outputs[0],
+        window.reads,
+        kernel,
+    )

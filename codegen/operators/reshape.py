@@ -1,0 +1,44 @@
+"""RESHAPE: the same bytes under another shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from codegen.errors import ModelError, UnsupportedError
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.program.program import Kernel, Lowering, RowRead, Stage, rows_of
+
+REQUIRED_INPUTS = 1
+
+
+def read_options(table: Any) -> Mapping[str, int]:
+    return {}  # the output tensor's static shape says it all
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    if source.size_bytes != output.size_bytes:
+        raise ModelError(f"{operator.label} maps {source.shape} to {output.shape}")
+    if (source.scales, source.zero_points) != (output.scales, output.zero_points):
+        raise UnsupportedError(f"{operator.label} changes quantization between input and output")
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    return inputs[0].reshape(graph.tensor(operator.outputs[0]).shape)
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    before, after = rows_of(source.shape), rows_of(output.shape)
+    stored = context.storage[output.index]
+    every_row = tuple(range(after.count))
+    return Stage(
+        operator.index,
+        operator.stem,
+        f"{'x'.join(map(str, source.shape[1:]))} -> {'x'.join(map(str, output.shape[1:]))}, same bytes",
+        (operator.inputs[0],),
+        operator.outputs[0],
+        (RowRead(0, every_row, is_linear=before != after),),
+        Kernel("reshape", f"{after.size_bytes}", (("size", after.size_bytes),), (), stored, stored),
+    )

@@ -1,0 +1,120 @@
+"""Program and objective -> the plan to use: which tensors to complete first, and which to compute twice.
+
+Both are searched greedily. Schedules are compared by the bytes that hold wanted rows at their worst step, which is
+quick to tell and a lower bound of what any placement needs; only promising ones are placed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from codegen.errors import BudgetError
+from codegen.plan.plan import Plan, check_plan, make_plan
+from codegen.plan.rematerialize import forks, recompute
+from codegen.plan.schedule import Lifetimes, demand_order, lifetimes, live_bytes
+from codegen.program.objective import Objective
+from codegen.program.program import Program
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """How many single cuts are paired with every other one, and how many candidates of each kind are placed."""
+
+    first_cuts: int
+    placed: int
+
+
+_QUICK, _THOROUGH = _Effort(4, 8), _Effort(12, 24)
+
+
+@dataclass(frozen=True, eq=False)
+class _Schedule:
+    program: Program
+    recomputed: tuple[int, ...]
+    cuts: tuple[int, ...]
+    order: tuple[int, ...]
+    lives: dict[int, Lifetimes]
+    bound_bytes: int
+
+
+def best_plan(program: Program, objective: Objective) -> tuple[Program, Plan]:
+    """The program, possibly with stages that compute something again, and its plan.
+
+    The plan is proven by executing it on tags. Raises BudgetError where `max_ram_bytes` cannot be met; it names the
+    least that can be.
+    """
+    best, plan = _best_cuts(_scheduled(program, (), ()), _QUICK)
+    limit = objective.max_ram_bytes
+    while objective.optimize == "ram" or (limit is not None and plan.working_bytes > limit):
+        better = [(s, p) for s, p in _with_one_more(program, best) if p.working_bytes < plan.working_bytes]
+        if not better:
+            break
+        fitting = [pair for pair in better if limit is not None and pair[1].working_bytes <= limit]
+        if fitting and objective.optimize != "ram":
+            best, plan = min(fitting, key=lambda pair: pair[0].program.recomputed_macs)
+        else:
+            best, plan = min(better, key=lambda pair: pair[1].working_bytes)
+    if objective.optimize == "ram" or (limit is not None and plan.working_bytes > limit):
+        best, plan = _best_cuts(_scheduled(best.program, best.recomputed, ()), _THOROUGH)
+    if limit is not None and plan.working_bytes > limit:
+        raise BudgetError(
+            f"the model needs {plan.working_bytes:,} bytes of working memory, more than {limit:,}",
+            hint="allow more, or make the model narrower or its input smaller; frames are not counted, so row "
+            "callbacks do not help",
+        )
+    check_plan(best.program, plan)
+    return best.program, plan
+
+
+def layer_plan(program: Program) -> Plan:
+    """Layer by layer: every tensor is computed whole before the next one starts. Only to compare with."""
+    schedule = _scheduled(program, (), tuple(s.output for s in program.stages if s.output != program.output))
+    plan = _planned(schedule)
+    check_plan(program, plan)
+    return plan
+
+
+def _with_one_more(program: Program, base: _Schedule) -> Iterator[tuple[_Schedule, Plan]]:
+    """Compute one more tensor again."""
+    for tensor in forks(program):
+        if tensor not in base.recomputed:
+            recomputed = (*base.recomputed, tensor)
+            yield _best_cuts(_scheduled(recompute(program, recomputed), recomputed, ()), _QUICK)
+
+
+def _best_cuts(start: _Schedule, effort: _Effort) -> tuple[_Schedule, Plan]:
+    """At most two cuts. Fewer win where more save nothing."""
+    program = start.program
+    produced = [stage.output for stage in program.stages if stage.output != program.output]
+    # A cut holds its whole tensor, so one that is not smaller than the peak cannot lower it.
+    small = [t for t in produced if program.rows[t].count * program.rows[t].size_bytes < start.bound_bytes]
+    singles = sorted((_with_cuts(start, (t,)) for t in small), key=_by_bound)
+    first = [schedule.cuts[0] for schedule in singles[: effort.first_cuts]]
+    pairs = {frozenset((a, b)): (a, b) for a in first for b in small if a != b}
+    doubles = sorted((_with_cuts(start, pair) for pair in pairs.values()), key=_by_bound)
+    best, plan = start, _planned(start)
+    for candidate in (*singles[: effort.placed], *doubles[: effort.placed]):
+        if candidate.bound_bytes < plan.working_bytes:
+            placed = _planned(candidate)
+            if placed.working_bytes < plan.working_bytes:
+                best, plan = candidate, placed
+    return best, plan
+
+
+def _with_cuts(start: _Schedule, cuts: tuple[int, ...]) -> _Schedule:
+    return _scheduled(start.program, start.recomputed, cuts)
+
+
+def _by_bound(schedule: _Schedule) -> tuple[int, tuple[int, ...]]:
+    return schedule.bound_bytes, schedule.cuts
+
+
+def _scheduled(program: Program, recomputed: tuple[int, ...], cuts: tuple[int, ...]) -> _Schedule:
+    order = demand_order(program, cuts)
+    lives = lifetimes(program, order)
+    return _Schedule(program, recomputed, cuts, order, lives, int(live_bytes(program, lives).max(initial=0)))
+
+
+def _planned(schedule: _Schedule) -> Plan:
+    return make_plan(schedule.program, schedule.cuts, schedule.order, schedule.lives)

@@ -1,0 +1,127 @@
+"""Keras model -> full-int8 .tflite, with ranges from representative data or from the model's own fake quantization.
+
+The result has int8 input and output, int8 weights per channel, int32 biases and a batch of 1. The same model and
+the same representative data give the same bytes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen.errors import ModelError
+from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.start_tensorflow import import_tensorflow, silenced
+from codegen.tflite.load import load_graph
+
+if TYPE_CHECKING:
+    import keras
+
+# Index tensors (the size operand of RESIZE_NEAREST_NEIGHBOR) and biases are int32; everything else is int8.
+ALLOWED_DTYPES = ("int8", "int32")
+
+
+def quantize(
+    model: keras.Model,
+    representative: npt.NDArray[np.float32] | None,
+    *,
+    name: str,
+    preprocessing: Preprocessing,
+    threshold: float = 0.5,
+    provenance: Mapping[str, Any],
+    classes: tuple[str, ...] = (),
+    drivable: tuple[str, ...] = (),
+) -> QuantizedModel:
+    """Quantize a Keras model of one input and one output to int8.
+
+    `representative` is float32 (N, H, W, C), normalized by `preprocessing`, from the training set: the converter
+    takes the activation ranges from it. None is for a model trained with fake quantization
+    (`tf.quantization.fake_quant_with_min_max_vars` on its input and every activation that rounds): its own ranges are
+    used. Raises ModelError where shapes disagree, the data are not normalized, a range is missing, or the converter
+    leaves something in floating point.
+    """
+    shape = (preprocessing.height_px, preprocessing.width_px, preprocessing.channels)
+    _check_arguments(model, representative, shape, preprocessing)
+    if representative is None:
+        flatbuffer = _convert_with_own_ranges(model, shape, preprocessing)
+    else:
+        flatbuffer = _convert(model, representative, shape)
+    check_full_int8(flatbuffer)
+    provenance = dict(provenance)
+    return QuantizedModel(name, flatbuffer, preprocessing, threshold, provenance, classes=classes, drivable=drivable)
+
+
+def check_full_int8(flatbuffer: bytes) -> None:
+    """Raise ModelError naming the operator and tensor that the converter left in floating point."""
+    graph = load_graph(flatbuffer)
+    for end, tensor in (("input", graph.input), ("output", graph.output)):
+        if tensor.dtype != "int8":
+            raise ModelError(f"the model's {end} {tensor.name} is {tensor.dtype}, not int8", hint="quantize again")
+    for operator in graph.operators:
+        for index in (*operator.inputs, *operator.outputs):
+            if index >= 0 and graph.tensor(index).dtype not in ALLOWED_DTYPES:
+                tensor = graph.tensor(index)
+                raise ModelError(
+                    f"{operator.label} was left in {tensor.dtype} (tensor {tensor.name})",
+                    hint="replace this layer by one that TFLite can quantize",
+                )
+
+
+def _check_arguments(
+    model: keras.Model,
+    representative: npt.NDArray[np.float32] | None,
+    shape: tuple[int, ...],
+    preprocessing: Preprocessing,
+) -> None:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ModelError(f"{model.name} has {len(model.inputs)} inputs and {len(model.outputs)} outputs, not one each")
+    data_shape = shape if representative is None else representative.shape[1:]
+    for what, found in (("the model's input", tuple(model.inputs[0].shape[1:])), ("data", data_shape)):
+        if found != shape:
+            raise ModelError(f"{what} is {found}, the preprocessing contract says {shape}")
+    if representative is None:
+        return
+    low, high = preprocessing.normalize(np.array([0, 255], np.uint8))
+    if not len(representative) or representative.min() < low - 1e-4 or representative.max() > high + 1e-4:
+        raise ModelError(
+            f"representative data are empty or outside {low:g}..{high:g}",
+            hint="normalize them with the model's own preprocessing",
+        )
+
+
+def _convert_with_own_ranges(model: keras.Model, shape: tuple[int, ...], preprocessing: Preprocessing) -> bytes:
+    """The converter wants data all the same. Where all ranges are the model's, it cannot matter which."""
+    black, white = (
+        _convert(model, preprocessing.normalize(np.full((1, *shape), value, np.uint8)), shape) for value in (0, 255)
+    )
+    if black != white:
+        raise ModelError(
+            f"{model.name} lacks a range of its own for some activation: it converts differently with other data",
+            hint="put fake quantization behind every operation that computes, or give representative data",
+        )
+    return black
+
+
+def _convert(model: keras.Model, representative: npt.NDArray[np.float32], shape: tuple[int, ...]) -> bytes:
+    tf = import_tensorflow()
+    import keras
+
+    def batches() -> Iterator[list[npt.NDArray[np.float32]]]:
+        for sample in representative:
+            yield [sample[None].astype(np.float32)]
+
+    with silenced(), tempfile.TemporaryDirectory() as folder:
+        # Through a saved model with a fixed batch: from_keras_model keeps the batch dynamic.
+        signature = [keras.InputSpec(shape=(1, *shape), dtype="float32", name="image")]
+        model.export(Path(folder) / "model", verbose=False, input_signature=signature)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model"))
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = batches
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+        return bytes(converter.convert())

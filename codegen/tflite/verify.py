@@ -1,0 +1,109 @@
+"""Check every invariant that the rest of the compiler relies on. After this, nothing downstream re-checks."""
+
+from __future__ import annotations
+
+from codegen import operators as ops
+from codegen.errors import ModelError, UnsupportedError
+from codegen.graph.graph import Graph, Operator, Tensor
+
+MAX_OPERATORS = 256  # the generated schedule names each by one byte
+SCALES = 2.0**-64, 2.0**64  # of activations; float32 quotients of these and of activation limits are finite
+
+
+def verify_graph(graph: Graph) -> Graph:
+    """Return `graph` if it is well formed and compilable.
+
+    Raises ModelError where the file contradicts itself, UnsupportedError where it is valid but outside what the
+    compiler can do; both name the operator or tensor.
+    """
+    verify_interface(graph)
+    _refuse_unsupported(graph)
+    _verify_order(graph)
+    for operator in graph.operators:
+        used = [graph.tensor(i) for i in (*operator.inputs, *operator.outputs) if i >= 0]
+        for tensor in used:
+            _verify_tensor(tensor, operator.label)
+        if len(operator.outputs) != 1:
+            raise UnsupportedError(f"{operator.label} has {len(operator.outputs)} outputs")
+        _verify_inputs(graph, operator)
+        ops.IMPLEMENTATIONS[operator.stem].verify(graph, operator)
+    return graph
+
+
+def verify_interface(graph: Graph) -> None:
+    """Check what both runtimes need: one int8 NHWC input, one int8 NHWC output, batch 1."""
+    for what, indices in (("input", graph.inputs), ("output", graph.outputs)):
+        if len(indices) != 1:
+            raise UnsupportedError(f"the model has {len(indices)} {what}s", hint="export a model with one of each")
+        tensor = graph.tensor(indices[0])
+        if tensor.dtype != "int8":
+            raise UnsupportedError(
+                f"{what} '{tensor.name}' is {tensor.dtype}, not int8",
+                hint="convert with inference_input_type = inference_output_type = tf.int8",
+            )
+        if len(tensor.shape) != 4:
+            raise UnsupportedError(f"{what} '{tensor.name}' has shape {tensor.shape}, not (1, height, width, channels)")
+    if len(graph.operators) > MAX_OPERATORS:
+        raise UnsupportedError(f"the model has {len(graph.operators)} operators, more than {MAX_OPERATORS}")
+    if not graph.operators:
+        raise ModelError("the model has no operators", hint="convert the model again")
+
+
+def _refuse_unsupported(graph: Graph) -> None:
+    where: dict[str, list[int]] = {}
+    for operator in graph.operators:
+        if operator.stem not in ops.IMPLEMENTATIONS:
+            where.setdefault(operator.stem, []).append(operator.index)
+    if where:
+        listing = "; ".join(f"{stem.upper()} (operator {', '.join(map(str, at))})" for stem, at in where.items())
+        raise UnsupportedError(
+            f"the aot compiler has no implementation for {listing}",
+            hint=f"supported: {', '.join(sorted(s.upper() for s in ops.IMPLEMENTATIONS))}; or use --runtime tflm",
+        )
+
+
+def _verify_order(graph: Graph) -> None:
+    known = {t.index for t in graph.tensors if t.data is not None} | set(graph.inputs)
+    produced: set[int] = set()
+    for operator in graph.operators:
+        for index in operator.inputs:
+            if index >= 0 and index not in known:
+                raise ModelError(f"{operator.label} reads tensor {index} before anything has produced it")
+        for index in operator.outputs:
+            if index in known:
+                raise ModelError(f"{operator.label} writes tensor {index}, which already has a value")
+            produced.add(index)
+        known |= produced
+    if not set(graph.outputs) <= produced:
+        raise ModelError("the model's output is not produced by any operator")
+
+
+def _verify_inputs(graph: Graph, operator: Operator) -> None:
+    required = ops.IMPLEMENTATIONS[operator.stem].REQUIRED_INPUTS
+    if len(operator.inputs) < required or min(operator.inputs[:required]) < 0:
+        raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {required}")
+    if (source := graph.tensor(operator.inputs[0])).data is not None:
+        raise UnsupportedError(f"{operator.label} works on the constant '{source.name}'", hint="fold constants")
+
+
+def _verify_tensor(tensor: Tensor, where: str) -> None:
+    label = f"tensor {tensor.index} '{tensor.name}' of {where}"
+    if tensor.data is None and any(n <= 0 for n in tensor.shape):
+        raise UnsupportedError(f"{label} has dynamic shape {tensor.shape}", hint="export with batch size 1")
+    if tensor.data is None and (not tensor.shape or tensor.shape[0] != 1):
+        raise UnsupportedError(f"{label} has shape {tensor.shape}", hint="only batch size 1 is supported")
+    if tensor.dtype == "int8" and not tensor.scales:
+        raise UnsupportedError(f"{label} is int8 without quantization parameters", hint="quantize to full int8")
+    # A dead channel's weights may carry scale 0; an activation's scale is divided by.
+    if any(not (s > 0.0 or (s == 0.0 and tensor.data is not None)) or s == float("inf") for s in tensor.scales):
+        raise ModelError(f"{label} has a scale that is not a positive number")
+    if tensor.data is None and any(not SCALES[0] <= s <= SCALES[1] for s in tensor.scales):
+        raise UnsupportedError(f"{label} has scale {tensor.scale:g}", hint="calibrate with real images")
+    if len(tensor.scales) != len(tensor.zero_points):
+        raise ModelError(f"{label} has {len(tensor.scales)} scales but {len(tensor.zero_points)} zero points")
+    if tensor.dtype == "int8" and any(not -128 <= z <= 127 for z in tensor.zero_points):
+        raise ModelError(f"{label} has a zero point outside int8")
+    if tensor.data is None and tensor.dtype != "int8":
+        raise UnsupportedError(f"{label} is {tensor.dtype}", hint="quantize to full int8: a float island remains")
+    if tensor.data is None and len(tensor.scales) != 1:
+        raise UnsupportedError(f"{label} is an activation quantized per channel")

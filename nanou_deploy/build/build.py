@@ -1,0 +1,215 @@
+"""Compile a generated model library together with the verification harness, for this machine or an emulated one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanou_deploy.boards.boards import Board
+from nanou_deploy.build import elf
+from nanou_deploy.build.flash_image import make_flash_image
+from nanou_deploy.build.programs import (
+    CompileStep,
+    ProgramPlan,
+    camera_sources,
+    harness_sources,
+    plan_device,
+    plan_program,
+)
+from nanou_deploy.build.targets import Flags, Target, find_target
+from nanou_deploy.build.toolchain import Tool, find_host_compiler
+from nanou_deploy.errors import DeployError
+from nanou_deploy.resources import firmware_folder
+
+COMPILE_TIMEOUT_S = 600
+
+# Of a library, but no part of an inference.
+_BESIDE_INFERENCE = ("nanou_camera.c", "nanou_golden.c")
+_PLUGIN_FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
+
+
+@dataclass(frozen=True)
+class Build:
+    """A linked program and what it costs.
+
+    `code_bytes` and `table_bytes` (constants) count the model library's own objects, before the linker drops what is
+    unused; its camera and its layers' checksums are no part of an inference and left out. `flash_bytes` and `ram_bytes`
+    are of the whole program: everything with contents, everything writable. `sections` are the program's, by name, in
+    bytes. Builds with `trace` record every operator's output. `count_plugin`: QEMU counts instructions.
+    `image`, for simulated chips, is what would be flashed, and what the simulator loads.
+    """
+
+    board: str
+    runtime: str
+    elf: Path
+    code_bytes: int
+    table_bytes: int
+    flash_bytes: int
+    ram_bytes: int
+    compiler: str
+    flags: tuple[str, ...]
+    sections: Mapping[str, int]
+    trace: bool = False
+    sanitize: bool = False
+    count_plugin: bool = False
+    image: Path | None = None
+
+
+@dataclass(frozen=True)
+class LibrarySize:
+    """`code_bytes` and `table_bytes` as in `Build`."""
+
+    code_bytes: int
+    table_bytes: int
+
+
+def library_runtime(library: Path) -> str:
+    """ "aot" or "tflm", by what the generated library contains. Raises DeployError if it is no such library."""
+    if not (library / "include" / "nanou_model.h").is_file():
+        raise DeployError(f"{library} is not a generated model library", hint="make one with `nanou-deploy generate`")
+    return "tflm" if any((library / "src").glob("*.cc")) else "aot"
+
+
+def build_harness(
+    library: Path,
+    board: Board,
+    work_dir: Path,
+    *,
+    trace: bool = False,
+    sanitize: bool = False,
+    profile: bool = False,
+    camera: bool = False,
+    compiler: str | None = None,
+) -> Build:
+    """Compile `library` (aot runtime) and the harness for a board that runs here, into `work_dir`.
+
+    `trace` makes the program record every operator's output; `sanitize` (host only) adds AddressSanitizer and UBSan;
+    `profile` prepares it for nanou_deploy.measure.profile; `camera` links firmware/host/camera.c instead, which takes
+    pictures of the camera and gives masks. `compiler` overrides the one that `toolchain` finds. Raises DeployError with
+    the compiler's words, ToolMissing where there is no compiler.
+    """
+    if library_runtime(library) != "aot":
+        raise DeployError(
+            "the harness links the aot runtime only", hint="tflm models are run by the tflite-micro package instead"
+        )
+    target = find_target(board, sanitize=sanitize, profile=profile, compiler=compiler)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    trace_flags = ("-DNANOU_TRACE",) if trace else ()
+    sources = camera_sources(target) if camera else harness_sources(target)
+    plan = plan_program(target, library.resolve(), sources, work_dir, flags=trace_flags)
+    run_plan(plan)
+    program = plan.program
+    image = program.with_suffix(".bin") if board.kind == "sim" else None
+    if image:
+        make_flash_image(program, board.chip, image, flash_bytes=board.flash_bytes or 0)
+
+    return _build(board, target, plan, (*target.flags, *trace_flags), image, trace=trace, sanitize=sanitize)
+
+
+def build_device(
+    library: Path, board: Board, work_dir: Path, *, sanitize: bool = False, compiler: str | None = None
+) -> Build:
+    """Compile `library` and the application (firmware/app, firmware/device) for host or a simulated chip.
+
+    Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
+    """
+    if library_runtime(library) != "aot":
+        raise DeployError("the device program links the aot runtime only", hint="generate it with --runtime aot")
+    target = find_target(board, sanitize=sanitize, compiler=compiler)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    plan = plan_device(target, board, library.resolve(), work_dir)
+    run_plan(plan)
+    image = plan.program.with_suffix(".bin") if board.kind == "sim" else None
+    if image:
+        make_flash_image(plan.program, board.chip, image, flash_bytes=board.flash_bytes or 0)
+    return _build(board, target, plan, target.flags, image, sanitize=sanitize)
+
+
+def library_size(library: Path, board: Board, work_dir: Path) -> LibrarySize:
+    """What `build_harness` would say, of the objects that count alone: nothing else is compiled, nothing linked.
+
+    Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
+    """
+    plan = plan_program(find_target(board), library.resolve(), (), work_dir)
+    steps = _inference_steps(plan)
+    _compile(steps)
+    return _size(steps)
+
+
+def _build(board: Board, target: Target, plan: ProgramPlan, flags: Flags, image: Path | None, **how: bool) -> Build:
+    size, sections = _size(_inference_steps(plan)), elf.read_sections(plan.program)
+    return Build(
+        board=board.name,
+        runtime="aot",
+        elf=plan.program,
+        code_bytes=size.code_bytes,
+        table_bytes=size.table_bytes,
+        flash_bytes=elf.flash_bytes(sections),
+        ram_bytes=elf.ram_bytes(sections),
+        compiler=target.compiler.version,
+        flags=flags,
+        sections={section.name: section.size_bytes for section in sections},
+        count_plugin=target.count_plugin,
+        image=image,
+        **how,
+    )
+
+
+def _inference_steps(plan: ProgramPlan) -> list[CompileStep]:
+    return [step for step in plan.model if step.source.name not in _BESIDE_INFERENCE]
+
+
+def _size(steps: Sequence[CompileStep]) -> LibrarySize:
+    sections = [section for step in steps for section in elf.read_sections(step.target)]
+    return LibrarySize(elf.code_bytes(sections), elf.table_bytes(sections))
+
+
+def build_plugin(name: str, qemu: Tool, folder: Path) -> Path:
+    """firmware/host/plugin/NAME.c for this QEMU, compiled for this machine if `folder` lacks it."""
+    plugin = folder / f"{name}.so"
+    if not plugin.exists():
+        version = re.search(r"version (\d+)", qemu.version)
+        interface = 1 if version and int(version[1]) < 9 else 2  # qemu_plugin.h says why
+        source = firmware_folder() / "host" / "plugin" / f"{name}.c"
+        flags = [*_PLUGIN_FLAGS, f"-DPLUGIN_VERSION={interface}"]
+        _run_compiler([*find_host_compiler().command, *flags, source, "-o", plugin])
+    return plugin
+
+
+def run_plan(plan: ProgramPlan) -> None:
+    """Compile and link, into folders that hold nothing else. Raises DeployError with the compiler's words."""
+    _compile(plan.steps)
+    if plan.script and plan.link_script:
+        plan.script.write_text(plan.link_script)
+    _run_compiler(plan.link_command)
+
+
+def _compile(steps: Sequence[CompileStep]) -> None:
+    for folder in {step.target.parent for step in steps}:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+
+    def compile_one(step: CompileStep) -> None:
+        for command in step.commands:
+            _run_compiler(command)
+
+    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+        list(pool.map(compile_one, steps))
+
+
+def _run_compiler(command: Sequence[str | Path]) -> None:
+    try:
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DeployError(f"the compiler ran for more than {COMPILE_TIMEOUT_S} s", hint="try another one") from error
+    if done.returncode != 0:
+        tail = "\n".join(done.stderr.strip().splitlines()[-15:])
+        raise DeployError(f"{command[0]} failed:\n{tail}", hint="the generated library may be damaged: regenerate it")

@@ -1,0 +1,224 @@
+"""A generated library as a folder for somebody else's build: README, licence, provenance and one example with it.
+
+Pure text, as rendering is; `codegen.library.write.write_project` puts it on disk. Layouts follow PlatformIO's
+library.json (docs.platformio.org/en/latest/manifests/library-json), Espressif's idf_component.yml
+(docs.espressif.com/projects/idf-component-manager), and the Arduino library specification
+(docs.arduino.cc/arduino-cli/library-specification), revision 2.2.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Literal, get_args
+
+import codegen
+from codegen.graph.model import QuantizedModel
+from codegen.library.render import MANIFEST, RenderedProject, with_manifest
+from codegen.library.render_tflm import tflm_dependencies
+from codegen.library.resources import template_environment
+from codegen.tflite.files import sidecar
+from nanou_deploy.boards.boards import BOARDS
+from nanou_deploy.build.platformio import PLATFORM, PLATFORM_VERSION
+from nanou_deploy.errors import DeployError
+from nanou_deploy.resources import firmware_folder, licence_text
+
+Format = Literal["platformio", "esp-idf-component", "arduino", "cmake"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+# Semantic versioning 2.0.0 (semver.org), without its rule about leading zeros in pre-releases.
+_VERSION = re.compile(r"((0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*))(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
+
+
+@dataclass(frozen=True)
+class Package:
+    """What a package manager wants to know. `version` is a semantic version; `url` may be empty."""
+
+    name: str
+    version: str
+    author: str = "the makers of this model"
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises DeployError for what some package manager would refuse, or what would break its file."""
+        if not _NAME.fullmatch(self.name):
+            hint = "use up to 63 of a-z, 0-9, '_' and '-', and begin with a letter"
+            raise DeployError(f"{self.name!r} is no name for a package", hint=hint)
+        if not _VERSION.fullmatch(self.version):
+            raise DeployError(f"{self.version!r} is no semantic version", hint="write it as in 1.2.0")
+        for what, text in (("author", self.author), ("URL", self.url)):
+            if not text.isprintable() or set(text) & set('"\\'):
+                raise DeployError(f"{text!r} cannot be the {what}", hint="use plain text without quotes")
+
+    @property
+    def release(self) -> str:
+        """The version's three numbers: all that CMake takes."""
+        found = _VERSION.fullmatch(self.version)
+        assert found is not None
+        return found[1]
+
+
+def default_package(model: QuantizedModel) -> Package:
+    """This project's version, and of which model: 0.1.0+96b40296700e."""
+    return Package("nanou_model", f"{codegen.__version__}+{model.sha256[:12]}")
+
+
+def render_export(
+    library: RenderedProject, model: QuantizedModel, package: Package, form: Format, *, command: str
+) -> RenderedProject:
+    """The folder for one build system. `command` is what makes it again, for the README.
+
+    Raises DeployError where the runtime's sources cannot travel in that format.
+    """
+    runtime = json.loads(library.files[MANIFEST])["runtime"]
+    if runtime == "tflm" and form != "esp-idf-component":
+        raise DeployError(
+            f"the tflm runtime cannot be exported as {form}: it needs TensorFlow Lite Micro's own sources",
+            hint="use --format esp-idf-component, whose build fetches them, or --runtime aot",
+        )
+    sources = {path: text for path, text in library.files.items() if path.startswith(("include/", "src/"))}
+    context = _context(sources, model, package, form, runtime, command)
+    files = _LAYOUTS[form](sources, library, context)
+    files["README.md"] = _render("export/README.md.j2", context)
+    files["provenance.json"] = json.dumps(_without_paths(sidecar(model)), indent=2, sort_keys=True) + "\n"
+    files["LICENSE"] = licence_text()
+    about = {"model_sha256": model.sha256, "runtime": runtime, "model": model.name}
+    return with_manifest(files, {**about, "format": form, "version": package.version})
+
+
+def example_path(form: Format) -> str:
+    """Where the example's source lies in the exported folder."""
+    return {
+        "cmake": "example/self_test.c",
+        "platformio": "examples/self_test/src/self_test.c",
+        "esp-idf-component": "examples/self_test/main/self_test.c",
+        "arduino": "examples/SelfTest/SelfTest.ino",
+    }[form]
+
+
+# ---- Layouts ---------------------------------------------------------------------------------------------------
+
+_Files = dict[str, str]
+_Layout = Callable[[Mapping[str, str], RenderedProject, Mapping[str, Any]], _Files]
+
+
+def _cmake(sources: Mapping[str, str], _library: RenderedProject, context: Mapping[str, Any]) -> _Files:
+    return {
+        **sources,
+        "CMakeLists.txt": _render("export/cmake/CMakeLists.txt.j2", context),
+        example_path("cmake"): _example("self_test.c"),
+    }
+
+
+def _platformio(sources: Mapping[str, str], _library: RenderedProject, context: Mapping[str, Any]) -> _Files:
+    return {
+        **sources,
+        "library.json": _render("export/platformio/library.json.j2", context),
+        "examples/self_test/platformio.ini": _render("export/platformio/platformio.ini.j2", context),
+        example_path("platformio"): _example("self_test.c"),
+    }
+
+
+def _esp_idf_component(sources: Mapping[str, str], library: RenderedProject, context: Mapping[str, Any]) -> _Files:
+    example = "examples/self_test"
+    return {
+        **sources,
+        "CMakeLists.txt": library.files["CMakeLists.txt"],
+        "idf_component.yml": _render("export/esp-idf-component/idf_component.yml.j2", context),
+        f"{example}/CMakeLists.txt": _render("export/esp-idf-component/project.cmake.j2", context),
+        f"{example}/main/CMakeLists.txt": _render("export/esp-idf-component/main.cmake.j2", context),
+        f"{example}/sdkconfig.defaults": _render("export/esp-idf-component/sdkconfig.defaults.j2", context),
+        example_path("esp-idf-component"): _example("self_test.c"),
+    }
+
+
+def _arduino(sources: Mapping[str, str], _library: RenderedProject, context: Mapping[str, Any]) -> _Files:
+    """Arduino's builder looks for headers in src/ alone, so they lie beside the sources."""
+    return {
+        **{re.sub(r"^include/", "src/", path): text for path, text in sources.items()},
+        "library.properties": _render("export/arduino/library.properties.j2", context),
+        example_path("arduino"): _example("SelfTest.ino"),
+    }
+
+
+_LAYOUTS: Mapping[Format, _Layout] = {
+    "platformio": _platformio,
+    "esp-idf-component": _esp_idf_component,
+    "arduino": _arduino,
+    "cmake": _cmake,
+}
+
+
+# ---- Content ---------------------------------------------------------------------------------------------------
+
+
+def _context(
+    sources: Mapping[str, str], model: QuantizedModel, package: Package, form: Format, runtime: str, command: str
+) -> dict[str, Any]:
+    header = _constants(sources["include/nanou_model.h"])
+    contract = model.preprocessing
+    frame = f"{contract.height_px} x {contract.width_px} {contract.color_order}"
+    source_list = sorted(path for path in sources if path.endswith((".c", ".cc")))
+    hardware = [board for board in BOARDS.values() if board.kind == "hardware"]
+    return {
+        "package": package,
+        "model": model,
+        "format": form,
+        "generator": f"nanou-deploy {codegen.__version__}",
+        "command": command,
+        "summary": f"Segmentation model {model.name}, {frame}, int8 ({runtime} runtime)",
+        "frame": frame,
+        "facts": _facts(header, frame, runtime),
+        "arena_bytes": header["ARENA_BYTES"],
+        "golden_crc32": header["GOLDEN_CRC32"].removesuffix("u"),
+        "proofs": " and what is proven" if runtime == "aot" else "",
+        "source_list": source_list,
+        "example": example_path(form),
+        "dependencies": sorted(tflm_dependencies().items()) if runtime == "tflm" else [],
+        "json_lines": [f'"homepage": "{package.url}"'] if package.url else [],
+        "yaml_lines": [f'url: "{package.url}"'] if package.url else [],
+        "boards": hardware,
+        "default_board": hardware[0].name,
+        "platform": f"{PLATFORM}@{PLATFORM_VERSION}",
+    }
+
+
+def _facts(header: Mapping[str, str], frame: str, runtime: str) -> list[tuple[str, str]]:
+    def size(name: str) -> str:
+        return f"{int(header[name].removesuffix('u')):,} bytes"
+
+    output = f"{header['OUTPUT_HEIGHT_PX']} x {header['OUTPUT_WIDTH_PX']} x {header['OUTPUT_CHANNELS']}"
+    return [
+        ("runtime", "compiled C, no interpreter" if runtime == "aot" else "TensorFlow Lite Micro"),
+        ("input", f"{frame}, int8 by table"),
+        ("output", f"{output}, int8; drivable from {header['THRESHOLD_Q']} on"),
+        ("RAM with both frames", size("ARENA_BYTES")),
+        ("RAM with row callbacks", size("ROWS_ARENA_BYTES")),
+        ("multiply-accumulates", f"{int(header['MACS'].removesuffix('u')):,}"),
+    ]
+
+
+def _constants(header: str) -> dict[str, str]:
+    """NAME -> value of each `#define NANOU_NAME value`."""
+    return dict(re.findall(r"^#define NANOU_(\w+) +(\S+)", header, re.MULTILINE))
+
+
+def _without_paths(value: Any) -> Any:
+    """The same document with the names of absolute paths alone: the maker's folders are nobody else's business."""
+    if isinstance(value, Mapping):
+        return {key: _without_paths(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_paths(item) for item in value]
+    return PurePath(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def _render(template: str, context: Mapping[str, Any]) -> str:
+    return template_environment().get_template(template).render(context)
+
+
+def _example(name: str) -> str:
+    return (firmware_folder() / "example" / name).read_text(encoding="utf-8")

@@ -1,0 +1,71 @@
+"""Open a model, and render its library for one board and runtime."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from codegen.compile import Compiled, compile_model
+from codegen.errors import UnsupportedError
+from codegen.graph.model import CameraSize, QuantizedModel
+from codegen.library.render import RenderedProject, Runtime, golden_crc32, golden_frame, render_aot, render_tflm
+from codegen.library.tflm_arena import arena_budget
+from codegen.library.write import write_project
+from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
+from codegen.tflite import interpreters as reference
+from codegen.tflite.files import load_model
+from codegen.tflite.load import load_graph
+from codegen.tflite.verify import verify_interface
+from nanou_deploy.boards.boards import Board
+from nanou_deploy.build.compilation import compile_for
+from nanou_deploy.errors import DeployError
+from nanou_deploy.resources import models_folder
+
+DEFAULT_MODEL = "nano_u_terrain.tflite"
+
+
+def open_model(path: Path | None, camera: CameraSize | None = None) -> QuantizedModel:
+    """The model at `path` (a .tflite file or a run folder), or the one that ships with nanou-deploy; for pictures of
+    `camera` instead of what its sidecar states."""
+    if path is None:
+        path = models_folder() / DEFAULT_MODEL
+    if path.is_dir():
+        if not (path / "model.tflite").is_file():
+            raise DeployError(
+                f"{path} holds no model.tflite", hint=f"make it with `nanou-deploy quantize --run {path}`"
+            )
+        path = path / "model.tflite"
+    model = load_model(path)
+    return replace(model, camera=camera) if camera else model
+
+
+def render_library(
+    model: QuantizedModel, runtime: Runtime, board: Board, objective: Objective = DEFAULT_OBJECTIVE
+) -> RenderedProject:
+    """The library's text for one board; `objective` is for the aot runtime.
+
+    Raises CodegenError where the runtime cannot take the model, or not within the objective's limits.
+    """
+    if runtime == "aot":
+        return render_aot(compile_for(model, board, objective))
+    graph = load_graph(model.flatbuffer)
+    verify_interface(graph)
+    measured_bytes = reference.measure_tflm_arena_bytes(model.flatbuffer)
+    frame = golden_frame(graph.input.size_bytes).reshape(graph.input.shape)
+    crc32 = golden_crc32(reference.run_tflm(model.flatbuffer, frame))
+    return render_tflm(
+        model, graph, arena_budget(graph, measured_bytes, board.idf_target), macs=_macs(model), crc32=crc32
+    )
+
+
+def _macs(model: QuantizedModel) -> int:
+    try:
+        return compile_model(model).plan.macs
+    except UnsupportedError:
+        return 0  # "unknown" in nanou.h: the interpreter can run what the compiler cannot count
+
+
+def write_library(compiled: Compiled, scratch: Path) -> Path:
+    folder = scratch / "nanou_model"
+    write_project(render_aot(compiled), folder)
+    return folder

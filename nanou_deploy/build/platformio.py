@@ -1,0 +1,179 @@
+"""The firmware as a PlatformIO project: lint it, build it where Espressif's platform is installed.
+
+PlatformIO asks its registry for whatever is missing, and takes a minute to fail without a network. So nothing here
+calls `pio run` before a look into PlatformIO's own folders says that all of it is there.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.boards.versions import load_versions
+from nanou_deploy.build import elf
+from nanou_deploy.build.build import Build, library_runtime
+from nanou_deploy.build.firmware_project import LIBRARY_FOLDER, platform_spec
+from nanou_deploy.errors import EXIT_NOT_LINKED, DeployError, ToolMissing
+
+PLATFORM = "espressif32"  # by this name go PlatformIO's own and pioarduino's, which builds for the ESP32-P4
+PLATFORM_VERSION = load_versions().platformio[PLATFORM]
+LINT_TIMEOUT_S = 60
+
+# What `pio run` needs besides the platform; the chip's compiler comes with the framework.
+_PACKAGES = ("tool-scons", "framework-espidf")
+
+
+class PlatformMissing(DeployError):  # noqa: N818 (says what is wrong, as ToolMissing does)
+    """The project is complete, but PlatformIO's platform for the board is not installed, so nothing was linked."""
+
+    exit_code = EXIT_NOT_LINKED
+
+
+@dataclass(frozen=True)
+class Lint:
+    """What PlatformIO says about a platformio.ini; clean when both are empty."""
+
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def clean(self) -> bool:
+        return not self.errors and not self.warnings
+
+
+# ---- PlatformIO ------------------------------------------------------------------------------------------------
+
+
+def core_folder() -> Path:
+    """Where PlatformIO keeps platforms and packages."""
+    configured = os.environ.get("PLATFORMIO_CORE_DIR")
+    return Path(configured).expanduser() if configured else Path.home() / ".platformio"
+
+
+def platform_installed(name: str = PLATFORM, version: str = PLATFORM_VERSION) -> bool:
+    """Whether exactly this platform and what builds with it are on disk. Looks at files only."""
+    core = core_folder()
+    platforms = Path(os.environ.get("PLATFORMIO_PLATFORMS_DIR") or core / "platforms")
+    packages = Path(os.environ.get("PLATFORMIO_PACKAGES_DIR") or core / "packages")
+    found = any(_states(path, name, version) for path in platforms.glob(f"{name}*/platform.json"))
+    return found and all(any(packages.glob(f"{package}*/package.json")) for package in _PACKAGES)
+
+
+def _states(manifest: Path, name: str, version: str) -> bool:
+    try:
+        stated = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(stated, dict) and (stated.get("name"), stated.get("version")) == (name, version)
+
+
+def platform_version(board: str) -> str:
+    """The pinned version of the platform that builds for this board."""
+    return load_versions().platformio[find_board(board).platform]
+
+
+def platform_missing(project: Path, environment: str) -> PlatformMissing:
+    """The error that says what was not linked and how to get it."""
+    platform = find_board(environment).platform
+    spec = platform_spec("espressif32") if platform == "espressif32" else f"{platform} {platform_version(environment)}"
+    return PlatformMissing(
+        f"{environment} was not linked: PlatformIO's platform {spec} is not installed",
+        hint=f"with a network, `pio run -d {project} -e {environment}` fetches it and builds (about 2 GB)",
+    )
+
+
+def lint_project(project: Path) -> Lint:
+    """PlatformIO's own check of `project`/platformio.ini. Offline, under a second. Raises ToolMissing, DeployError."""
+    code, output = _run_pio(["project", "config", "--lint", "--json-output", "-d", str(project)], LINT_TIMEOUT_S)
+    document = next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
+    try:
+        found = ast.literal_eval(document)  # PlatformIO 6 prints a Python dictionary there, not JSON
+        errors = tuple(str(error["message"]).strip() for error in found["errors"])
+        return Lint(errors, tuple(map(str, found["warnings"])))
+    except (SyntaxError, ValueError, KeyError, TypeError) as error:
+        raise DeployError(
+            f"PlatformIO could not check {project} (code {code}):\n{_tail(output)}", hint="is there a platformio.ini?"
+        ) from error
+
+
+def build_project(project: Path, environment: str, *, timeout_s: float = 3600.0) -> Build:
+    """Build one environment of a project with PlatformIO.
+
+    Raises PlatformMissing at once where the platform is not installed, DeployError with PlatformIO's last words
+    where the build fails or takes longer than `timeout_s`.
+    """
+    if not platform_installed(version=platform_version(environment)):
+        raise platform_missing(project, environment)
+    code, output = _run_pio(["run", "-d", str(project), "-e", environment], timeout_s)
+    program = project / ".pio" / "build" / environment / "firmware.elf"
+    if code != 0 or not program.is_file():
+        raise DeployError(f"PlatformIO could not build {environment}:\n{_tail(output)}", hint="see the lines above")
+    sections = elf.read_sections(program)
+    model = [section for path in _model_objects(project, program.parent) for section in elf.read_sections(path)]
+    return Build(
+        board=environment,
+        runtime=library_runtime(project / LIBRARY_FOLDER),
+        elf=program,
+        code_bytes=elf.code_bytes(model),
+        table_bytes=elf.table_bytes(model),
+        flash_bytes=elf.flash_bytes(sections),
+        ram_bytes=_internal_ram_bytes(sections),
+        compiler=f"PlatformIO {PLATFORM}@{platform_version(environment)}",
+        flags=("-O2",),
+        sections={section.name: section.size_bytes for section in sections},
+    )
+
+
+def _model_objects(project: Path, build_folder: Path) -> list[Path]:
+    """Objects of the model library, wherever the platform put them: SOURCE.o, whatever precedes the extension."""
+    stems = {path.name for path in (project / LIBRARY_FOLDER / "src").iterdir() if path.suffix in (".c", ".cc")}
+    return sorted(path for path in build_folder.rglob("*.o") if path.name.removesuffix(".o") in stems)
+
+
+def _internal_ram_bytes(sections: Iterable[elf.Section]) -> int:
+    """ESP-IDF names RAM in section names; "dummy" sections only keep addresses of one bus free on the other."""
+    return sum(s.size_bytes for s in sections if re.match(r"\.(dram|iram)0", s.name) and "dummy" not in s.name)
+
+
+def _run_pio(arguments: Sequence[str], timeout_s: float) -> tuple[int, str]:
+    """Exit code and output of PlatformIO. Its children are ended with it, also when time is up."""
+    environment = {
+        **os.environ,
+        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
+        "PLATFORMIO_SETTING_CHECK_PLATFORMIO_INTERVAL": "10000",  # days between looks for a newer PlatformIO
+        "PLATFORMIO_SETTING_CHECK_PRUNE_SYSTEM_THRESHOLD": "0",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "platformio", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        raise DeployError(
+            f"PlatformIO did not finish within {timeout_s:g} s:\n{_tail(output)}", hint="run `pio run` yourself"
+        ) from error
+    if "No module named platformio" in output:
+        raise ToolMissing("PlatformIO is not installed", hint="install it: `python -m pip install platformio`")
+    return process.returncode, output
+
+
+def _tail(output: str) -> str:
+    return "\n".join([line for line in output.splitlines() if line.strip()][-20:])

@@ -1,0 +1,161 @@
+"""Run folders -> a front: each run's scores and costs; of a network trained with several seeds the means."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any, cast, get_args
+
+from codegen.atomic_files import write_text
+from codegen.graph.model import QuantizedModel
+from codegen.tflite.files import save_model
+from nanou_deploy.boards.boards import Board
+from nanou_deploy.build.library import open_model
+from nanou_deploy.choose.fit import run_folder
+from nanou_deploy.errors import DeployError
+from nanou_deploy.measure.costing import cost_of
+from nanou_deploy.report.pareto import render_front
+from nanou_deploy.verify.verify import Progress
+from nanou_train.errors import TrainError
+from nanou_train.networks.architectures import count_parameters
+from nanou_train.networks.structure import structure_of
+from nanou_train.runs import run_folder as run
+from nanou_train.search.pareto import FRONT, Front, MadeBy, Point, read_front, write_front
+from nanou_train.training.fit import FitResult
+
+PAGE = "pareto.html"
+_PRUNED = "pruning.json"  # what `prune` leaves beside a run's other files
+
+
+def gather_front(
+    runs: Sequence[Path],
+    boards: Sequence[Board],
+    output: Path,
+    *,
+    data_root: Path | None = None,
+    progress: Progress = lambda _message: None,
+) -> Front:
+    """Make a front of finished runs in the folder `output`, and write it; every run is a point, beaten or not.
+
+    Runs of the same structure and configuration are one point: scores are their means, and the folder, with its costs,
+    is that of the best on the validation part. A run without model.tflite is quantized first. Raises TrainError for
+    what is no completed run, CodegenError, DeployError or ToolMissing where one cannot be quantized or its cost not be
+    found.
+    """
+    if not runs:
+        raise DeployError("a front needs at least one run", hint="name run folders that `nanou-deploy train` made")
+    alike: dict[str, list[Point]] = defaultdict(list)
+    for folder in runs:
+        progress(f"{folder}: scores and costs")
+        point = point_of(folder, boards, output, data_root=data_root)
+        alike[_recipe(folder, point)].append(point)
+    points = [_mean(same) for same in alike.values()]
+    points.sort(key=lambda point: point.macs)
+    return save_front(output, _distinct(points))
+
+
+def save_front(folder: Path, points: Sequence[Point], *, name: str = "") -> Front:
+    """Write pareto.json and pareto.html."""
+    write_front(folder / FRONT, points, name=name)
+    front = read_front(folder)
+    write_text(folder / PAGE, render_front(front))
+    return front
+
+
+def with_costs(front: Front, board: Board, folder: Path, *, progress: Progress = lambda _message: None) -> Front:
+    """The front in `folder` with costs on `board` for every point, found from its run's model where there are none.
+
+    Raises DeployError, CodegenError or ToolMissing where one cannot be found.
+    """
+
+    def costed(point: Point) -> Point:
+        if board.name in point.costs:
+            return point
+        progress(f"{point.name}: cost on {board.name}")
+        cost = cost_of(open_model(run_folder(folder, point)), board)
+        return replace(point, costs={**point.costs, board.name: cost})
+
+    return replace(front, points=tuple(costed(point) for point in front.points))
+
+
+def point_of(folder: Path, boards: Sequence[Board], base: Path, *, data_root: Path | None = None) -> Point:
+    """A completed run as a point of a front in the folder `base`; quantized if it is not yet. Raises as above."""
+    manifest = run.read_manifest(folder)
+    student = run.load_student(folder)
+    model = _quantized(folder, data_root)
+    costs = {board.name: cost_of(model, board) for board in boards}
+    scores: dict[str, Any] = dict(model.provenance.get("metrics", {}))
+    made_by = manifest.get("made_by", "prune" if (folder / _PRUNED).is_file() else "train")
+    return Point(
+        folder.name,
+        Path(_relative(folder, base)).as_posix(),
+        structure_of(student),
+        count_parameters(student, deployed=True),
+        _val_miou(folder, scores),
+        _miou(scores, "int8"),
+        _miou(scores, "float"),
+        next(iter(costs.values())).macs if costs else 0,
+        costs,
+        cast(MadeBy, made_by if made_by in get_args(MadeBy) else "train"),
+        (int(manifest["seed"]),),
+    )
+
+
+def _recipe(folder: Path, point: Point) -> str:
+    """What runs that differ in their seed alone have in common."""
+    configuration = dict(run.read_manifest(folder)["configuration"])
+    for key in ("teacher_weights", "start_from"):  # of each seed its own
+        configuration.pop(key, None)
+    return json.dumps([point.structure.to_json(), point.made_by, configuration], sort_keys=True, default=str)
+
+
+def _quantized(folder: Path, data_root: Path | None) -> QuantizedModel:
+    if not (folder / "model.tflite").is_file():
+        from nanou_train.runs.quantize_run import quantize_run
+
+        save_model(quantize_run(folder, data_root=data_root), folder / "model.tflite")
+    return open_model(folder)
+
+
+def _relative(folder: Path, base: Path) -> str:
+    import os.path
+
+    return os.path.relpath(folder.resolve(), base.resolve())
+
+
+def _miou(scores: dict[str, Any], role: str) -> float | None:
+    return float(scores[role]["miou"]) if "miou" in scores.get(role, {}) else None
+
+
+def _val_miou(folder: Path, scores: dict[str, Any]) -> float:
+    """Of the epoch that was kept. Raises TrainError where a run had no validation part."""
+    try:
+        return float(FitResult.of_run(folder).val_miou)
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise TrainError(
+            f"{folder} has no validation mIoU to rank it by", hint="train it on data with a validation part"
+        ) from error
+
+
+def _mean(points: Sequence[Point]) -> Point:
+    """One point of several seeds."""
+    best = max(points, key=lambda point: point.val_miou)
+    int8 = [point.int8_miou for point in points if point.int8_miou is not None]
+    floats = [point.float_miou for point in points if point.float_miou is not None]
+    return replace(
+        best,
+        val_miou=fmean(point.val_miou for point in points),
+        int8_miou=fmean(int8) if int8 else None,
+        float_miou=fmean(floats) if floats else None,
+        seeds=tuple(sorted(seed for point in points for seed in point.seeds)),
+    )
+
+
+def _distinct(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Names that occur twice get their folder's path instead."""
+    names = [point.name for point in points]
+    return tuple(replace(p, name=p.run) if names.count(p.name) > 1 else p for p in points)

@@ -1,0 +1,191 @@
+"""A search with costs by the compiler, and its end: a front of runs that are built, measured and within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from codegen.cost import Cost, Limits
+from codegen.errors import CodegenError
+from codegen.graph.contract import decide_classes, decision_threshold, input_lookup
+from codegen.graph.model import QuantizedModel
+from codegen.tflite.interpreters import run_builtin_ref
+from codegen.tflite.load import load_graph
+from nanou_deploy.boards.boards import Board, find_board
+from nanou_deploy.build.library import open_model
+from nanou_deploy.choose.front import point_of, save_front
+from nanou_deploy.errors import DeployError
+from nanou_deploy.measure.bench import bench
+from nanou_deploy.measure.costing import cost_of_structure
+from nanou_deploy.verify.verify import Progress
+from nanou_train.errors import TrainError
+from nanou_train.evaluation.evaluate import decide
+from nanou_train.networks.structure import Structure
+from nanou_train.runs import run_folder as run
+from nanou_train.search.candidate import CandidateTraining, dataset_at, metrics_at, miou_at, open_parent, parent_facts
+from nanou_train.search.finish import FinishSettings, finish_work, open_points
+from nanou_train.search.pareto import Point
+from nanou_train.search.search import SearchSettings
+from nanou_train.search.search_result import Progress as TrainProgress
+from nanou_train.search.search_result import SearchResult, select
+from nanou_train.search.worker import Worker
+from nanou_train.search.workers import run_search, run_workers
+
+COSTS = ("instructions", "ram_bytes", "flash_bytes")
+
+
+@dataclass(frozen=True)
+class CompiledCandidates(CandidateTraining):
+    """Candidates that are trained, and whose costs are those of compiling them for `board`, with invented weights."""
+
+    board: str = "rv32-qemu"
+
+    def cost(self, structure: Structure) -> Mapping[str, float]:
+        try:
+            found = cost_of_structure(structure, find_board(self.board))
+        except CodegenError as error:
+            raise TrainError(f"it cannot be compiled: {error}", hint=error.hint) from error
+        return {name: getattr(found, name) for name in (*COSTS, "macs")}
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A point that is not in the front's file, and why."""
+
+    run: Path
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search ended with: the study's result, the points within limits, cheapest first, and the others.
+
+    `measured` are the costs of the points as built, by name, instructions counted on the board or its emulator.
+    """
+
+    result: SearchResult
+    points: tuple[Point, ...]
+    measured: Mapping[str, Cost]
+    dropped: tuple[Dropped, ...]
+
+
+def limits_of(limits: Limits) -> dict[str, float]:
+    """The limits that are set, by the name of the cost."""
+    stated = (limits.max_instructions, limits.max_ram_bytes, limits.max_flash_bytes)
+    return {name: float(most) for name, most in zip(COSTS, stated, strict=True) if most is not None}
+
+
+def search_with_costs(
+    settings: SearchSettings,
+    candidates: CompiledCandidates,
+    limits: Limits,
+    *,
+    workers: int = 1,
+    finish: int = 6,
+    finish_epochs: int | None = None,
+    progress: TrainProgress | None = None,
+    told: Progress = lambda _message: None,
+) -> Searched:
+    """Search, train the best `finish` candidates for `finish_epochs` (by default half of the parent run's), build and
+    measure them, and write OUTPUT/pareto.json and .html. Interrupted, the same call goes on.
+
+    Raises TrainError, DeployError and CodegenError; ToolMissing where the board's compiler or emulator is absent.
+    """
+    parent = open_parent(candidates.parent, candidates.data)
+    cost_of_structure(parent.structure, find_board(candidates.board))  # a missing compiler is found before any trial
+    settings = replace(settings, facts={**settings.facts, **parent_facts(parent), "board": candidates.board})
+    result = run_search(settings, candidates, workers=workers, progress=progress)
+    if not result.front:
+        least = ", ".join(
+            f"{name} {min(one.costs[name] for one in result.candidates):,.0f}" for name in settings.limits
+        )
+        raise DeployError(
+            f"none of {len(result.candidates)} candidates keeps all limits and was trained; the least seen: {least}",
+            hint="raise the limit, or search with more --trials, a smaller --narrowest or a smaller --size",
+        )
+    chosen = select(result, settings.minimize, finish)
+    if not chosen:
+        return Searched(result, (), {}, ())
+    epochs = finish_epochs or max(1, parent.source.config.epochs // 2)
+    finishing = FinishSettings(settings, chosen, candidates.parent, candidates.data, epochs)
+    ledger = open_points(finishing, Worker.here(settings.beat_s))
+
+    def report() -> None:
+        counts = ledger.counts()
+        if progress is not None:
+            progress(f"{counts.complete} of {counts.total} points trained", counts.complete / counts.total)
+
+    run_workers(partial(finish_work, finishing), ledger, workers=workers, report=report, progress=progress)
+    points, measured, dropped = _built(finishing, find_board(candidates.board), limits, told)
+    save_front(settings.output, points, name=settings.name)
+    return Searched(result, points, measured, dropped)
+
+
+def _built(
+    settings: FinishSettings, board: Board, limits: Limits, told: Progress
+) -> tuple[tuple[Point, ...], dict[str, Cost], tuple[Dropped, ...]]:
+    """Every point built and measured: those within limits, their measured costs by name, and the others."""
+    points, measured, dropped = [], {}, []
+    for index in range(len(settings.candidates)):
+        folder = settings.folder(index)
+        if (error := _failure(folder)) is not None:
+            dropped.append(Dropped(folder, (error,)))
+            continue
+        told(f"{folder}: quantizing, building and measuring")
+        point = _at_parents_size(point_of(folder, [board], settings.search.output), folder, settings)
+        cost = measured_cost(open_model(folder), board, point.costs[board.name])
+        if reasons := limits.violations(cost):
+            dropped.append(Dropped(folder, reasons))
+        else:
+            points.append(point)
+            measured[point.name] = cost
+    return tuple(sorted(points, key=lambda point: point.macs)), measured, tuple(dropped)
+
+
+def _failure(folder: Path) -> str | None:
+    """Why a point's training did not end; None where it did."""
+    try:
+        run.read_manifest(folder)
+    except TrainError as error:
+        return str(error)
+    return None
+
+
+def measured_cost(model: QuantizedModel, board: Board, predicted: Cost) -> Cost:
+    """The cost of a model as built, its instructions counted by running it on the board or the board's emulator.
+
+    Raises DeployError where what it computes is not what TFLM does.
+    """
+    found = bench(model, board)
+    if not found.exact:
+        raise DeployError(f"{model.name} computes something else on {found.board} than TFLM", hint="run `verify` on it")
+    return replace(
+        predicted,
+        instructions=predicted.instructions if found.instructions is None else found.instructions,
+        ram_bytes=found.ram_bytes,
+        code_bytes=found.code_bytes,
+        table_bytes=found.table_bytes,
+    )
+
+
+def _at_parents_size(point: Point, folder: Path, settings: FinishSettings) -> Point:
+    """The point with scores against the parent run's masks, so that points of all sizes compare."""
+    source = open_parent(settings.parent, settings.data).source
+    size = point.structure.input_shape[:2]
+    if size == source.dataset.val.masks.shape[1:]:
+        return point
+    dataset, student = dataset_at(settings.parent, settings.data, size), run.load_student(folder)
+    model = open_model(folder)
+    graph = load_graph(model.flatbuffer)
+    outputs = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[dataset.test.images])
+    int8 = decide_classes(outputs, decision_threshold(model, graph))
+    with_floats = decide(student, dataset.test.images, model.preprocessing, source.config.threshold)
+    truth = source.dataset
+    return replace(
+        point,
+        val_miou=miou_at(student, dataset.val, source),
+        int8_miou=metrics_at(int8, truth.test, truth)["miou"],
+        float_miou=metrics_at(with_floats, truth.test, truth)["miou"],
+    )

@@ -1,0 +1,106 @@
+"""Measure one inference on a board: instructions, RAM, stack, code and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from codegen.compile import Compiled
+from codegen.graph.model import QuantizedModel
+from codegen.library.render import Runtime
+from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
+from codegen.tflite import interpreters as reference
+from nanou_deploy.boards.boards import Board
+from nanou_deploy.build.build import build_harness
+from nanou_deploy.build.compilation import compile_for, measurement_board
+from nanou_deploy.build.library import write_library
+from nanou_deploy.measure.profile import LayerCost, profile
+from nanou_deploy.verify.emulate import run_harness
+from nanou_deploy.verify.golden import (
+    make_cases,
+)
+
+BENCH_FRAMES = 4
+
+Progress = Callable[[str], None]
+
+
+def _silent(_message: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """One inference on one board. Bytes; `ram_bytes` is working memory without the two frames (`io_bytes`).
+
+    `instructions` is the mean over fixed frames, None where the board cannot count. `exact`: equal to TFLM on them.
+    """
+
+    board: str
+    runtime: Runtime
+    model_sha256: str
+    macs: int
+    instructions: int | None
+    instructions_per_mac: float | None
+    ram_bytes: int
+    io_bytes: int
+    stack_bytes: int | None
+    code_bytes: int
+    table_bytes: int
+    exact: bool
+    compiler: str
+    flags: tuple[str, ...]
+    recomputed_macs: int = 0
+
+
+def bench(
+    model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE, *, progress: Progress = _silent
+) -> BenchResult:
+    """Build for the board and measure. Hardware is measured on its emulator; milliseconds are never derived."""
+    return bench_compiled(compile_for(model, board, objective), board, progress=progress)
+
+
+def bench_compiled(compiled: Compiled, board: Board, *, progress: Progress = _silent) -> BenchResult:
+    """As `bench`, for a model that has been compiled, perhaps with another schedule."""
+    model, plan = compiled.model, compiled.plan
+    target = measurement_board(board)
+    frames = 1 if target.kind == "sim" else BENCH_FRAMES
+    cases = make_cases(compiled.graph, model.preprocessing, frames, seed=0)
+    truth = reference.run_tflm(model.flatbuffer, cases.frames).reshape(frames, -1)
+    with TemporaryDirectory(prefix="nanou-") as scratch:
+        progress(f"building for {target.name}")
+        build = build_harness(write_library(compiled, Path(scratch)), target, Path(scratch) / "bench")
+        progress(f"running {frames} frames on {target.name}")
+        run = run_harness(build, cases.flat)
+    instructions = round(sum(run.instructions) / frames) if run.instructions else None
+    return BenchResult(
+        target.name,
+        "aot",
+        model.sha256,
+        plan.macs,
+        instructions,
+        round(instructions / plan.macs, 3) if instructions and plan.macs else None,
+        plan.working_bytes,
+        plan.io_bytes,
+        run.stack_bytes,
+        build.code_bytes,
+        build.table_bytes,
+        bool(np.array_equal(run.outputs, truth)),
+        build.compiler,
+        build.flags,
+        compiled.program.recomputed_macs,
+    )
+
+
+def bench_layers(compiled: Compiled, board: Board, *, progress: Progress = _silent) -> tuple[LayerCost, ...]:
+    """Instructions by operator and class, on one fixed frame. Raises DeployError where the board cannot tell."""
+    target = measurement_board(board)
+    cases = make_cases(compiled.graph, compiled.model.preprocessing, 1, seed=0)
+    with TemporaryDirectory(prefix="nanou-") as scratch:
+        progress(f"counting by operator on {target.name}")
+        library = write_library(compiled, Path(scratch))
+        return profile(compiled, library, target, cases.flat, Path(scratch) / "layers")

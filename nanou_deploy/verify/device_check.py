@@ -1,0 +1,97 @@
+"""Devices on the other end of a line: do they compute what TFLite Micro computes, and how long does it take them?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen.graph.model import QuantizedModel
+from codegen.tflite import interpreters as reference
+from codegen.tflite.load import load_graph
+from nanou_deploy.device.client import Device
+from nanou_deploy.device.messages import DeviceBench, DeviceInfo
+from nanou_deploy.verify.golden import (
+    TRUTH,
+    Cases,
+    Executor,
+    ExecutorResult,
+    GoldenReport,
+    Int8Array,
+    compare,
+    make_cases,
+)
+from nanou_deploy.verify.verify import Progress, golden_images
+
+
+def verify_devices(
+    model: QuantizedModel,
+    addresses: Sequence[str],
+    count: int,
+    *,
+    seed: int,
+    images: Sequence[npt.NDArray[np.uint8]],
+    timeout_s: float,
+    progress: Progress,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> GoldenReport:
+    """Run `count` cases on each device and compare every byte with TFLM's. `names`: what to call an address.
+
+    A device that fails its own golden test differs, and the layer that it names is in the result's detail. Raises
+    DeviceError where the line or the device fails, StaleModel where it runs another model.
+    """
+    graph = load_graph(model.flatbuffer)
+    images = images or golden_images(model, (count + 1) // 2, seed)
+    cases = make_cases(graph, model.preprocessing, count, seed=seed, images=images)
+    progress(f"{TRUTH}, {count} cases")
+    truth = reference.run_tflm(model.flatbuffer, cases.frames)
+    results = [ExecutorResult(TRUTH, "equal", count, count, detail="the reference")]
+    for address in addresses:
+        with Device.open(address, timeout_s=timeout_s, model_sha256=model.sha256) as device:
+            info, golden = device.info(), device.golden()
+            name = f"device {names[address]}" if address in names else f"{info.board} at {address}"
+            progress(f"{name}, {count} cases")
+
+            def run(cases: Cases, device: Device = device) -> Int8Array:
+                return np.stack([device.infer(frame).output for frame in cases.frames])
+
+            layer = "" if golden.passed else f"; golden test fails at {golden.layer or 'an unknown layer'}"
+            detail = f"{info.build}{layer}"
+            results.append(compare(graph, cases, truth, Executor(name, run, None, detail)))
+    return GoldenReport(model.sha256, count, tuple(results))
+
+
+@dataclass(frozen=True)
+class DeviceTimes:
+    """One device's measurements, and which model they are of."""
+
+    address: str
+    info: DeviceInfo
+    bench: DeviceBench
+
+    @property
+    def fps(self) -> float:
+        """Inferences per second, nothing else being done."""
+        return 1e6 / self.bench.mean_us if self.bench.mean_us else 0.0
+
+    @property
+    def cycles_per_mac(self) -> float | None:
+        """None where cycles are not counted."""
+        counted = self.info.counts_cycles and self.info.macs and self.bench.best_cycles
+        return round(self.bench.best_cycles / self.info.macs, 3) if counted else None
+
+
+def bench_devices(
+    addresses: Sequence[str], inferences: int, *, per_layer: bool, timeout_s: float, progress: Progress
+) -> list[DeviceTimes]:
+    """Time whole inferences, and layers if asked for, as each device's own clock has it. Raises DeviceError."""
+    times = []
+    for address in addresses:
+        with Device.open(address, timeout_s=timeout_s) as device:
+            info = device.info()
+            progress(f"{info.board} at {address}, {inferences} inferences")
+            times.append(DeviceTimes(address, info, device.bench(inferences, per_layer=per_layer)))
+    return times

@@ -1,0 +1,214 @@
+"""Golden comparison: does everything that can run this model give the same bytes?
+
+TFLM is the truth, because it is what a device runs. Compared with it, byte for byte: TFLite's BUILTIN_REF, the NumPy
+oracle, and the compiled C on each board. A difference is traced to the first operator whose output differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen.graph.graph import Graph
+from codegen.graph.model import Preprocessing, Quantization
+from codegen.tflite.oracle import trace_oracle
+
+Int8Array = npt.NDArray[np.int8]
+Status = Literal["equal", "differs", "absent"]
+TRUTH = "TFLM"
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """Input frames, int8 (N, height, width, channels), and what each one is ("random 3", "all -128")."""
+
+    frames: Int8Array
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, count: int) -> Cases:
+        return Cases(self.frames[:count], self.labels[:count])
+
+    @property
+    def flat(self) -> Int8Array:
+        return self.frames.reshape(len(self), -1)
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where an executor first departs from the oracle."""
+
+    case: int
+    case_label: str
+    operator_index: int
+    operator: str  # "operator 7 (CONV_2D)"
+    tensor: str
+    differing_bytes: int
+    max_difference: int
+
+
+@dataclass(frozen=True)
+class ExecutorResult:
+    """One executor against the truth. `first_divergence` is set where it differs and could be traced."""
+
+    name: str
+    status: Status
+    cases: int = 0
+    equal_cases: int = 0
+    max_difference: int = 0
+    first_divergence: Divergence | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class GoldenReport:
+    """The outcome of a verification. `passed` means: nothing differs, and something was compared with the truth."""
+
+    model_sha256: str
+    cases: int
+    executors: tuple[ExecutorResult, ...] = field(default_factory=tuple)
+
+    @property
+    def passed(self) -> bool:
+        compared = [e for e in self.executors if e.status != "absent" and e.name != TRUTH]
+        return bool(compared) and all(e.status == "equal" for e in compared)
+
+
+Run = Callable[[Cases], Int8Array]
+Trace = Callable[[Int8Array], Mapping[int, Int8Array]]  # one frame -> every operator's output, by operator index
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Something that can run the model, on the first `limit` cases if it is slow.
+
+    `trace` says what every operator of one frame gives, where it can.
+    """
+
+    name: str
+    run: Run
+    trace: Trace | None = None
+    detail: str = ""
+    limit: int | None = None
+
+
+# ---- Cases -----------------------------------------------------------------------------------------------------
+
+
+def make_cases(
+    graph: Graph, preprocessing: Preprocessing, count: int, *, seed: int, images: Sequence[npt.NDArray[np.uint8]] = ()
+) -> Cases:
+    """`count` frames: extremes and ramps first, then random and real ones in turn.
+
+    Of few cases, the first are one random frame, one real image and the extremes. `images` are uint8 (H, W, C) of the
+    model's size; they pass through the preprocessing contract.
+    """
+    _, height, width, channels = graph.input.shape
+    rng = np.random.default_rng(seed)
+    quantization = Quantization(graph.input.scale, graph.input.zero_point)
+    lookup = preprocessing.lookup_table(quantization)
+    real = [(f"image {i}", lookup[image]) for i, image in enumerate(images)]
+    extremes = _extremes((height, width, channels), graph.input.zero_point)
+    made: list[tuple[str, Int8Array]] = [("random 0", _random(rng, 0, (height, width, channels)))]
+    made += real[:1] + extremes
+    number, queue = 1, real[1:]
+    while len(made) < count:
+        made.append((f"random {number}", _random(rng, number, (height, width, channels))))
+        number += 1
+        if queue:
+            made.append(queue.pop(0))
+    made = made[:count]
+    return Cases(np.stack([frame for _, frame in made]), tuple(label for label, _ in made))
+
+
+def _extremes(shape: tuple[int, int, int], zero_point: int) -> list[tuple[str, Int8Array]]:
+    height, width, _ = shape
+
+    def one_pixel(y: int, x: int, value: int) -> Int8Array:
+        frame = np.full(shape, zero_point, np.int8)
+        frame[y, x] = value
+        return frame
+
+    def gray(values: npt.NDArray[np.integer]) -> Int8Array:
+        """The same in all channels; rows or columns are repeated."""
+        return np.broadcast_to(values[..., None], shape).astype(np.int8)
+
+    checkered = np.where(np.add.outer(np.arange(height), np.arange(width)) % 2, 127, -128)
+    across, down = (np.linspace(-128, 127, extent).round().astype(np.int64) for extent in (width, height))
+    return [
+        ("all -128", np.full(shape, -128, np.int8)),
+        ("all 127", np.full(shape, 127, np.int8)),
+        ("all zero point", np.full(shape, zero_point, np.int8)),
+        ("first pixel 127", one_pixel(0, 0, 127)),
+        ("last pixel 127", one_pixel(height - 1, width - 1, 127)),
+        ("middle pixel 127", one_pixel(height // 2, width // 2, 127)),
+        ("middle pixel -128", one_pixel(height // 2, width // 2, -128)),
+        ("checkerboard", gray(checkered)),
+        ("the other checkerboard", gray(-1 - checkered)),
+        ("ramp across", gray(across[None, :])),
+        ("ramp down", gray(down[:, None])),
+    ]
+
+
+def _random(rng: np.random.Generator, number: int, shape: tuple[int, int, int]) -> Int8Array:
+    """Noise, blocks, or black and white: each reaches other parts of the value ranges."""
+    if number % 3 == 0:
+        return rng.integers(-128, 128, shape).astype(np.int8)
+    if number % 3 == 1:
+        height, width, channels = shape
+        coarse = rng.integers(-128, 128, (-(-height // 8), -(-width // 8), channels))
+        return np.kron(coarse, np.ones((8, 8, 1), int))[:height, :width].astype(np.int8)
+    return np.where(rng.random(shape) < rng.random(), -128, 127).astype(np.int8)
+
+
+# ---- Comparison ------------------------------------------------------------------------------------------------
+
+
+def compare(graph: Graph, cases: Cases, truth: Int8Array, executor: Executor) -> ExecutorResult:
+    """Run one executor and compare it with the truth, int8 (N, height, width, channels)."""
+    cases = cases.first(executor.limit or len(cases))
+    truth = truth[: len(cases)]
+    outputs = executor.run(cases).reshape(truth.shape)
+    difference = np.abs(outputs.astype(np.int64) - truth.astype(np.int64)).reshape(len(cases), -1)
+    equal = ~difference.any(axis=1)
+    if equal.all():
+        return ExecutorResult(executor.name, "equal", len(cases), len(cases), detail=executor.detail)
+    case = int(np.argmin(equal))
+    divergence = _first_divergence(graph, cases, case, executor.trace) if executor.trace else None
+    return ExecutorResult(
+        executor.name,
+        "differs",
+        len(cases),
+        int(equal.sum()),
+        int(difference.max()),
+        divergence,
+        executor.detail,
+    )
+
+
+def _first_divergence(graph: Graph, cases: Cases, case: int, trace: Trace) -> Divergence | None:
+    wanted = trace_oracle(graph, cases.frames[case])
+    found = trace(cases.frames[case])
+    for operator in graph.operators:
+        if operator.index not in found:
+            continue
+        tensor = operator.outputs[0]
+        value = found[operator.index].reshape(-1).astype(np.int64)
+        difference = np.abs(value - wanted[tensor].reshape(-1))
+        if difference.any():
+            return Divergence(
+                case,
+                cases.labels[case],
+                operator.index,
+                operator.label,
+                graph.tensor(tensor).name,
+                int(np.count_nonzero(difference)),
+                int(difference.max()),
+            )
+    return None

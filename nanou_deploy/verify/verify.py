@@ -1,0 +1,144 @@
+"""Compare everything that can run a model here, byte for byte, on the same cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen.compile import Compiled, compile_model
+from codegen.graph.model import QuantizedModel
+from codegen.library.render import Runtime
+from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
+from codegen.tflite import interpreters as reference
+from codegen.tflite.oracle import run_oracle
+from nanou_deploy.boards.boards import Board
+from nanou_deploy.build.build import build_device, build_harness
+from nanou_deploy.build.compilation import compile_for, verification_board
+from nanou_deploy.build.library import write_library
+from nanou_deploy.device.client import Device
+from nanou_deploy.device.link import device_address
+from nanou_deploy.verify.emulate import run_harness
+from nanou_deploy.verify.golden import (
+    TRUTH,
+    Cases,
+    Executor,
+    ExecutorResult,
+    GoldenReport,
+    Int8Array,
+    Trace,
+    compare,
+    make_cases,
+)
+
+Progress = Callable[[str], None]
+
+
+def _silent(_message: str) -> None:
+    pass
+
+
+def reference_executors(model: QuantizedModel, compiled: Compiled) -> list[Executor]:
+    """BUILTIN_REF, where TensorFlow is installed, and the NumPy oracle."""
+    graph = compiled.graph
+    oracle = Executor("NumPy oracle", lambda cases: run_oracle(graph, cases.frames))
+    if not reference.builtin_ref_available():
+        return [oracle]
+
+    def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
+        values = reference.trace_builtin_ref(model.flatbuffer, frame)
+        return {op.index: values[op.outputs[0]] for op in graph.operators if op.outputs[0] in values}
+
+    run = Executor("BUILTIN_REF", lambda cases: reference.run_builtin_ref(model.flatbuffer, cases.frames), trace)
+    return [run, oracle]
+
+
+def board_executors(library: Path, board: Board, count: int, work_dir: Path) -> list[Executor]:
+    """The generated library on one board, on its first `count` cases; on the host also under sanitizers."""
+    trace = _tracer(library, board, work_dir)
+
+    def executor(name: str, sanitize: bool) -> Executor:
+        build = build_harness(library, board, work_dir / name.replace(" ", "-"), sanitize=sanitize)
+        return Executor(name, lambda cases: run_harness(build, cases.flat).outputs, trace, build.compiler, count)
+
+    plain = executor(f"aot {board.name}", sanitize=False)
+    return [plain, executor(f"aot {board.name} ASan+UBSan", sanitize=True)] if board.kind == "host" else [plain]
+
+
+def _tracer(library: Path, board: Board, work_dir: Path) -> Trace:
+    """A traced build is made only if a difference has to be located."""
+
+    def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
+        traced = build_harness(library, board, work_dir / f"{board.name}-trace", trace=True)
+        run = run_harness(traced, frame.reshape(1, -1))
+        return {index: np.frombuffer(data, np.int8) for index, data in run.traces[0].items()}
+
+    return trace
+
+
+def application_executors(library: Path, board: Board, sha256: str, count: int, work_dir: Path) -> list[Executor]:
+    """The firmware's application on this computer or on a simulated chip, asked through the device protocol; on its
+    first `count` cases, simulated on one. Empty for boards on which it does not run."""
+    if board.kind not in ("host", "sim"):
+        return []
+    build = build_device(library, board, work_dir / f"{board.name}-application")
+
+    def run(cases: Cases) -> Int8Array:
+        with Device.open(device_address(build), model_sha256=sha256) as device:
+            return np.stack([device.infer(frame).output for frame in cases.frames])
+
+    cases = 1 if board.kind == "sim" else count
+    trace = _tracer(library, board, work_dir)
+    return [Executor(f"application {board.name}", run, trace, build.compiler, min(cases, count))]
+
+
+def golden_images(model: QuantizedModel, count: int, seed: int) -> Sequence[npt.NDArray[np.uint8]]:
+    """Rendered terrain of the model's size: "real" inputs where no data set is given. Empty unless RGB."""
+    if model.preprocessing.channels != 3 or count < 1:
+        return ()
+    from nanou_train.data.terrain import generate
+
+    size = {"height_px": model.preprocessing.height_px, "width_px": model.preprocessing.width_px}
+    images, _ = generate(count, seed=seed, **size)
+    return list(images)
+
+
+def verify(
+    model: QuantizedModel,
+    targets: Sequence[tuple[Board, int]],
+    *,
+    runtime: Runtime = "aot",
+    seed: int = 0,
+    images: Sequence[npt.NDArray[np.uint8]] = (),
+    library: Path | None = None,
+    objective: Objective = DEFAULT_OBJECTIVE,
+    progress: Progress = _silent,
+) -> GoldenReport:
+    """Compare everything that can run the model here.
+
+    `targets` are boards and the number of cases for each; the interpreters run the largest number. `images` are
+    uint8 (H, W, C) of the model's size. `library` verifies that generated folder instead of a fresh one.
+    """
+    compiled = compile_model(model)
+    count = max(cases for _, cases in targets)
+    images = images or golden_images(model, (count + 1) // 2, seed)  # as many as random frames
+    cases = make_cases(compiled.graph, model.preprocessing, count, seed=seed, images=images)
+    progress(f"{TRUTH}, {count} cases")
+    truth = reference.run_tflm(model.flatbuffer, cases.frames)
+    results = [ExecutorResult(TRUTH, "equal", count, count, detail="the reference")]
+    executors = reference_executors(model, compiled)
+    if not reference.builtin_ref_available():
+        results.append(ExecutorResult("BUILTIN_REF", "absent", detail="TensorFlow is not installed"))
+    with TemporaryDirectory(prefix="nanou-") as scratch:
+        for board, limit in targets if runtime == "aot" else ():
+            folder = library or write_library(compile_for(model, board, objective), Path(scratch) / board.name)
+            target = verification_board(board)
+            executors += board_executors(folder, target, limit, Path(scratch))
+            executors += application_executors(folder, target, model.sha256, limit, Path(scratch))
+        for executor in executors:
+            progress(f"{executor.name}, {executor.limit or count} cases")
+            results.append(compare(compiled.graph, cases, truth, executor))
+    return GoldenReport(model.sha256, count, tuple(results))

@@ -1,0 +1,148 @@
+"""Which images belong together, and which part of the data set each group goes to.
+
+Frames of one drive look alike, so a random split by image measures memory, not vision. Groups (drives, sequences,
+places) are therefore never divided: a whole group is for training, validation or testing.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nanou_train.data.dataset import SPLITS
+from nanou_train.errors import DataError
+
+DEFAULT_RATIOS = (0.7, 0.15, 0.15)
+_TRIALS = 200
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """The group of each name, and the split of those names whose split is already decided."""
+
+    groups: Mapping[str, str]
+    splits: Mapping[str, str]
+
+
+def group_names(names: Iterable[str], group_by: str) -> Grouping:
+    """Group names (paths without suffix, such as "drive_3/0017") by a pattern or a CSV file.
+
+    A `group_by` that ends in .csv is read as a file with the column `image` and `group`, `split` or both. Any other is
+    a regular expression, searched in each name: its groups, joined by "_", or else what it matches, name the group.
+    An empty one makes each image a group of its own. Raises DataError for a name without group.
+    """
+    if group_by.endswith(".csv"):
+        return _from_csv(tuple(names), Path(group_by))
+    if not group_by:
+        return Grouping({name: name for name in names}, {})
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise DataError(f"--group-by {group_by!r} is no regular expression: {error}", hint="escape it") from error
+    groups = {}
+    for name in names:
+        match = pattern.search(name)
+        if match is None:
+            raise DataError(
+                f"--group-by {group_by!r} matches nothing in {name!r}",
+                hint="the pattern has to match every image's path, without suffix, below the images folder",
+            )
+        groups[name] = "_".join(part or "" for part in match.groups()) or match[0]
+    return Grouping(groups, {})
+
+
+def _from_csv(names: tuple[str, ...], path: Path) -> Grouping:
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            rows, columns = list(reader), set(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}", hint="give a CSV file with a header line") from error
+    if "image" not in columns or not columns & {"group", "split"}:
+        raise DataError(
+            f"{path} has the columns {', '.join(sorted(map(str, columns))) or 'none'}",
+            hint="it needs `image`, and `group`, `split` or both",
+        )
+    # An image may be listed with its suffix or without.
+    found = {re.sub(r"\.(png|jpe?g)$", "", row["image"], flags=re.IGNORECASE): row for row in rows}
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise DataError(f"{path} does not list {len(missing)} image(s): {', '.join(missing[:3])}", hint="add the rows")
+    groups = {name: (found[name].get("group") or name) for name in names}
+    splits = {name: found[name]["split"] for name in names if found[name].get("split")}
+    if unknown := sorted(set(splits.values()) - set(SPLITS)):
+        raise DataError(f"{path}: {unknown[0]!r} is no split", hint=f"use {', '.join(SPLITS)}, or leave it empty")
+    if splits and len(splits) < len(names):
+        raise DataError(f"{path} gives a split to {len(splits)} of {len(names)} images", hint="to all or to none")
+    return Grouping(groups, splits)
+
+
+def assign(
+    grouping: Grouping, class_pixels: Mapping[str, Counts], ratios: Sequence[float] = DEFAULT_RATIOS, *, seed: int = 0
+) -> dict[str, str]:
+    """The split of every name; no group is divided.
+
+    `class_pixels` is the number of pixels of each class (int64 (C,)) by name. Of 200 seeded greedy assignments, large
+    groups first, the one is taken whose image counts and class shares are nearest to the ratios and to the whole set.
+    Raises DataError where there are fewer groups than splits, or a given split divides a group.
+    """
+    if grouping.splits:
+        return _given(grouping)
+    members: dict[str, list[str]] = {}
+    for name, group in sorted(grouping.groups.items()):
+        members.setdefault(group, []).append(name)
+    if len(members) < len(SPLITS):
+        raise DataError(
+            f"{len(members)} group(s) cannot fill {', '.join(SPLITS)}", hint="use a finer --group-by, or more drives"
+        )
+    sizes = np.array([len(names) for names in members.values()], np.float64)
+    pixels = np.array([sum(class_pixels[name] for name in names) for names in members.values()], np.float64)
+    shares = np.array(ratios) / sum(ratios)
+    rng = np.random.default_rng(seed)
+    candidates = [_greedy(sizes, shares, sizes * rng.uniform(0.5, 1.0, len(sizes))) for _ in range(_TRIALS)]
+    best = min(candidates, key=lambda chosen: _cost(chosen, sizes, pixels, shares))
+    return {name: SPLITS[split] for names, split in zip(members.values(), best, strict=True) for name in names}
+
+
+def _greedy(sizes: npt.NDArray[np.float64], shares: npt.NDArray[np.float64], order: npt.NDArray[np.float64]) -> Counts:
+    """The split of each group: in falling `order`, each goes where most images are missing; none stays empty."""
+    missing, filled = shares * sizes.sum(), np.zeros(len(shares), bool)
+    chosen = np.zeros(len(sizes), np.int64)
+    queue = np.argsort(-order, kind="stable")
+    for position, group in enumerate(queue):
+        must_fill = len(queue) - position <= np.count_nonzero(~filled)
+        split = int(np.argmax(np.where(filled & must_fill, -np.inf, missing)))
+        chosen[group], filled[split] = split, True
+        missing[split] -= sizes[group]
+    return chosen
+
+
+def _cost(
+    chosen: Counts, sizes: npt.NDArray[np.float64], pixels: npt.NDArray[np.float64], shares: npt.NDArray[np.float64]
+) -> float:
+    """Distance of image counts from the ratios plus mean distance of class shares from those of the whole set."""
+    counts = np.bincount(chosen, sizes, len(shares)) / sizes.sum()
+    inside = np.stack([pixels[chosen == split].sum(axis=0) for split in range(len(shares))])
+    classes = inside / inside.sum(axis=1, keepdims=True)
+    whole = pixels.sum(axis=0) / pixels.sum()
+    return float(np.abs(counts - shares).sum() + np.abs(classes - whole).sum(axis=1).mean())
+
+
+def _given(grouping: Grouping) -> dict[str, str]:
+    seen: dict[str, str] = {}
+    for name, group in grouping.groups.items():
+        split = grouping.splits[name]
+        if seen.setdefault(group, split) != split:
+            raise DataError(
+                f"group {group} is in {seen[group]} and, with {name}, in {split}", hint="give a group one split"
+            )
+    if empty := [split for split in SPLITS if split not in grouping.splits.values()]:
+        raise DataError(f"no image is given to {', '.join(empty)}", hint="give each split at least one group")
+    return dict(grouping.splits)

@@ -1,0 +1,94 @@
+"""TFLite's integer arithmetic in a quantization-aware Keras graph, so that its logits are a device's very logits.
+
+Rounding weights and activations explains an int8 model up to one or two activations in a thousand per layer. The rest
+is two details. The bias is an integer number of accumulator steps. And the accumulator is scaled to the output in two
+roundings (TFLite's MultiplyByQuantizedMultiplier: SaturatingRoundingDoublingHighMul, then RoundingDivideByPOT by k
+bits), so that what lies just below one half is rounded up twice. `match_device` lets each convolution compute this, in
+integers. It acts in inference only and is no part of the model: what is exported is without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codegen.start_tensorflow import import_tensorflow
+from nanou_train.networks.fake_quant import (
+    LEVELS,
+    DeviceArithmetic,
+    FakeQuant,
+    FakeQuantConv2D,
+    FakeQuantDepthwiseConv2D,
+)
+from nanou_train.networks.layers import FusedBatchNormalization
+
+tf = import_tensorflow()
+
+if TYPE_CHECKING:
+    import keras
+
+
+def match_device(model: keras.Model, matched: bool = True) -> None:
+    """Let the inference of a quantization-aware model follow TFLite's integers from now on, or no longer.
+
+    The constants are those of the weights that the model has now, and count for graphs traced afterwards.
+    """
+    readers: dict[int, Any] = {}
+    for operation in model.operations:
+        for node in operation._inbound_nodes:
+            for tensor in node.input_tensors:
+                readers.setdefault(id(tensor), operation)
+    for layer in model.layers:
+        if isinstance(layer, FakeQuantConv2D | FakeQuantDepthwiseConv2D):
+            after = readers[id(layer.output)]
+            normalization = after if isinstance(after, FusedBatchNormalization) else None
+            source, target = _range_before(layer.input), _range_after(layer, readers)
+            layer.device = _device_arithmetic(layer, normalization, source, target) if matched else None
+            if normalization is not None:
+                normalization.on_device = matched
+    model.predict_function = None
+
+
+def _device_arithmetic(layer: Any, normalization: Any, source: FakeQuant, target: FakeQuant) -> DeviceArithmetic:
+    """Scales are computed in float32, in the converter's order, because the file holds them so."""
+    axes = (0, 1, 3) if isinstance(layer, FakeQuantDepthwiseConv2D) else (0, 1, 2)
+    kernel = np.asarray(layer.kernel_for_call())
+    top = np.abs(kernel).max(axes, keepdims=True)
+    factor = np.ones(top.size, np.float32)
+    bias = np.asarray(layer.bias, np.float64) if layer.use_bias else np.zeros(top.size)
+    if normalization is not None:
+        gamma, beta, mean, variance = normalization.get_weights()
+        factor = np.asarray(tf.math.rsqrt(variance + np.float32(normalization.epsilon))) * gamma
+        bias = beta.astype(np.float64) + (bias - mean) * factor
+    folded = np.abs(kernel * factor.reshape(top.shape)).max(axes)
+    scale = np.where(folded > 0, folded / LEVELS, 1.0).astype(np.float32).astype(np.float64)
+    accumulator_step = _step(source) * scale
+    multiplier = accumulator_step / _step(target)
+    _, exponent = np.frexp(multiplier)
+    return DeviceArithmetic(
+        input_step=_step(source),
+        output_step=_step(target),
+        kernel=np.round(kernel / np.where(top > 0, top, 1.0) * LEVELS).astype(np.float32),
+        multiplier=multiplier * np.sign(factor),
+        bias=np.round(bias / accumulator_step) * multiplier,
+        halves=np.exp2(np.maximum(-exponent, 0).astype(np.float64)),
+    )
+
+
+def _step(layer: FakeQuant) -> float:
+    return float(np.float32((float(layer.high) - float(layer.low)) / 255.0))
+
+
+def _range_before(tensor: Any) -> FakeQuant:
+    """The range of a convolution's input, which pooling, resizing and joining keep."""
+    operation, node_index, _ = tensor._keras_history
+    if isinstance(operation, FakeQuant):
+        return operation
+    return _range_before(operation._inbound_nodes[node_index].input_tensors[0])
+
+
+def _range_after(layer: Any, readers: dict[int, Any]) -> FakeQuant:
+    while not isinstance(layer, FakeQuant):
+        layer = readers[id(layer.output)]
+    return layer

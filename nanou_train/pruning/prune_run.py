@@ -1,0 +1,287 @@
+"""From a completed run to a cheaper one: score, cut, distil again, in rounds.
+
+Each round removes channels to its share of the way and trains what is left with the run's own configuration and
+teacher, from the learning rate's beginning (Renda et al. 2020, arXiv 2003.02389: rewinding it recovers most). The last
+round trains longest and is the result, a run folder like any other. OUTPUT/rounds/NN/cut is a round's network right
+after the cut, OUTPUT/rounds/NN/trained the same after distillation; those that are complete are not made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nanou_train.data.dataset import Dataset, Split
+from nanou_train.errors import ConfigError, TrainError
+from nanou_train.evaluation.evaluate import evaluate_model
+from nanou_train.experiments.config import ExperimentConfig, as_config
+from nanou_train.networks.architectures import preprocessing_of
+from nanou_train.networks.channel_graph import producer_layer, structure_macs
+from nanou_train.networks.saving import load_model, save_model
+from nanou_train.networks.structure import Structure, structure_of
+from nanou_train.pruning.budget import CostFunction, plan_cut, uniform_cut
+from nanou_train.pruning.evidence import Evidence, absorb, effective_ranks, gather_evidence
+from nanou_train.pruning.importance import Criterion, channel_importance
+from nanou_train.pruning.prune import prune_channels
+from nanou_train.runs import run_folder as run
+from nanou_train.training.fit import FitResult, Progress
+from nanou_train.training.teacher_views import teacher_logits
+from nanou_train.training.train import train_experiment
+
+if TYPE_CHECKING:
+    import keras
+
+EVIDENCE_IMAGES = 128
+DEFAULT_CRITERION: Criterion = "taylor"
+
+
+@dataclass(frozen=True)
+class PruneSettings:
+    """How far and how. `to` is the share of the run's cost that is left; `cost` names what that is measured in.
+
+    `layers` says which layers give channels: "greedy" where the least importance is lost for what is saved, "uniform"
+    all alike. With `absorb`, channels that stay take over what depends on them linearly (nanou_train.pruning.evidence).
+    `epochs` are those of each round but the last, by default a tenth of the run's; `final_epochs` those of the last, by
+    default half of the run's.
+    """
+
+    to: float = 0.5
+    criterion: Criterion = DEFAULT_CRITERION
+    layers: Literal["greedy", "uniform"] = "greedy"
+    absorb: bool = True
+    rounds: int = 3
+    epochs: int | None = None
+    final_epochs: int | None = None
+    cost: str = "macs"
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise ConfigError where a value makes no sense."""
+        if not 0 < self.to < 1:
+            raise ConfigError(f"to = {self.to:g} is no part of the cost", hint="give more than 0 and less than 1")
+        if min(self.rounds, self.epochs or 1, self.final_epochs or 1) < 1:
+            raise ConfigError("rounds and epochs must be 1 or more", hint="one round of one epoch is the least")
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: structures and costs before and after its cut; validation mIoU before, right after the cut, and
+    after distillation (None where that has not been done). `ranks` is the effective rank of each block's channels
+    before the cut, of at most as many as there are."""
+
+    before: Structure
+    after: Structure
+    cost_before: float
+    cost_after: float
+    miou_before: float
+    miou_cut: float
+    miou_trained: float | None
+    ranks: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """The rounds, and where the result is: a completed run."""
+
+    folder: Path
+    rounds: tuple[Round, ...]
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A completed run, opened: what pruning needs of it. `teacher` is None for a run without one."""
+
+    manifest: Mapping[str, Any]
+    config: ExperimentConfig
+    dataset: Dataset
+    student: keras.Model
+    teacher_path: Path | None
+    cost: CostFunction
+
+    def evidence_of(self, student: keras.Model) -> Evidence:
+        """Statistics over training images, evenly spaced."""
+        train = self.dataset.train
+        chosen = np.linspace(0, len(train) - 1, min(EVIDENCE_IMAGES, len(train))).astype(int)
+        images, logits = train.images[chosen], None
+        if self.teacher_path is not None:
+            logits = teacher_logits(load_model(self.teacher_path), images)
+        x = preprocessing_of(student).normalize(images)
+        weights = {"alpha": self.config.alpha, "temperature": self.config.temperature}
+        return gather_evidence(student, x, train.masks[chosen], logits, **weights)
+
+    def miou(self, student: keras.Model, split: Split) -> float:
+        return float(self.metrics(student, split)["miou"])
+
+    def metrics(self, student: keras.Model, split: Split) -> Mapping[str, Any]:
+        contract = preprocessing_of(student)
+        threshold, classes = self.config.threshold, self.dataset.classes
+        return evaluate_model(student, split.images, split.masks, contract, threshold=threshold, classes=classes)
+
+
+def open_source(
+    folder: Path,
+    *,
+    data_root: Path | None = None,
+    dataset: Dataset | None = None,
+    cost: CostFunction = structure_macs,
+) -> Source:
+    """A completed run with its data, read again. Raises TrainError, also where its teacher is gone."""
+    manifest = run.read_manifest(folder)
+    student = run.load_student(folder)
+    found = run.run_dataset(manifest, data_root, dataset)
+    config = as_config(manifest["configuration"])
+    teacher = None
+    if config.use_distillation:
+        teacher = folder / "teacher.keras"
+        if not teacher.is_file():
+            raise TrainError(f"{folder} was distilled, and its teacher.keras is gone", hint="train the run again")
+    return Source(manifest, config, found, student, teacher, cache(cost))
+
+
+def cut_student(
+    source: Source, student: keras.Model, target_cost: float, settings: PruneSettings
+) -> tuple[keras.Model, Round]:
+    """A narrower copy of a student, at most `target_cost`, before any training, and what was measured."""
+    structure = structure_of(student)
+    evidence = source.evidence_of(student)
+    importance = channel_importance(student, settings.criterion, evidence, seed=settings.seed)
+    plan = plan_cut if settings.layers == "greedy" else uniform_cut
+    cut = plan(structure, importance, target_cost, source.cost)
+    copy = prune_channels(student, {})
+    if settings.absorb:
+        absorb(copy, cut.keep, evidence)
+    narrow = prune_channels(copy, {producer_layer(structure, name): keep for name, keep in cut.keep.items()})
+    return narrow, Round(
+        before=structure,
+        after=cut.structure,
+        cost_before=cut.cost_before,
+        cost_after=cut.cost_after,
+        miou_before=source.miou(student, source.dataset.val),
+        miou_cut=source.miou(narrow, source.dataset.val),
+        miou_trained=None,
+        ranks=effective_ranks(structure, evidence),
+    )
+
+
+def preview_cut(source: Source, settings: PruneSettings) -> Round:
+    """The whole way in one cut, without training; writes nothing."""
+    settings.check()
+    target = settings.to * source.cost(structure_of(source.student))
+    return cut_student(source, source.student, target, settings)[1]
+
+
+def prune_run(
+    folder: Path,
+    output: Path,
+    settings: PruneSettings,
+    *,
+    data_root: Path | None = None,
+    dataset: Dataset | None = None,
+    cost: CostFunction = structure_macs,
+    progress: Progress | None = None,
+) -> PruneResult:
+    """Prune the student of the completed run `folder` into the run folder `output`, training included.
+
+    The same call goes on where an earlier one was interrupted. Raises TrainError for a run that is not complete, data
+    that are not the run's, a cost that cannot be reached, and an output folder that holds something else.
+    """
+    settings.check()
+    source = open_source(folder, data_root=data_root, dataset=dataset, cost=cost)
+    epochs = settings.epochs or max(1, source.config.epochs // 10)
+    final_epochs = settings.final_epochs or max(1, source.config.epochs // 2)
+    notes = {"pruning": {**asdict(settings), "from": source.manifest["weights"]["student"]}}
+    if not (output / run.MANIFEST).is_file():
+        run.start_run(output, {**_described(source), **notes})
+    base, total = source.cost(structure_of(source.student)), epochs * (settings.rounds - 1) + final_epochs
+    student, rounds = source.student, []
+    for number in range(1, settings.rounds + 1):
+        is_last = number == settings.rounds
+        place = output / "rounds" / f"{number:02}"
+        target = base * settings.to ** (number / settings.rounds)
+        cut = _cut_round(source, student, target, settings, place / "cut", {**notes, "round": number})
+        done, own = (number - 1) * epochs, final_epochs if is_last else epochs
+
+        def part(message: str, fraction: float, done: int = done, own: int = own, number: int = number) -> None:
+            if progress is not None:
+                progress(f"round {number} of {settings.rounds}: {message}", (done + fraction * own) / total)
+
+        target_folder = output if is_last else place / "trained"
+        result = train_experiment(
+            going_on(source, place / "cut", own, output.parent),
+            name=source.manifest["experiment"],
+            data_root=None,
+            dataset=source.dataset,
+            folder=target_folder,
+            seed=settings.seed,
+            progress=part,
+            reuse=True,
+            notes=notes,
+        )
+        rounds.append(_finished(cut, target_folder))
+        student = run.load_student(target_folder)
+    run.write_json(
+        output / "pruning.json", {"schema": 1, **notes["pruning"], "rounds": [asdict(one) for one in rounds]}
+    )
+    return PruneResult(output, tuple(rounds), result["final_metrics"])
+
+
+def _described(source: Source) -> dict[str, Any]:
+    """What a run folder says of itself that is the same before and after pruning."""
+    kept = ("configuration", "seed", "data", "preprocessing", "versions", "experiment")
+    return {key: source.manifest[key] for key in kept}
+
+
+def going_on(source: Source, start_from: Path, epochs: int, output_dir: Path) -> ExperimentConfig:
+    """The run's configuration, for some epochs from another student; a teacher's answers are kept in `output_dir`."""
+    return source.config.model_copy(
+        update={
+            "output_dir": output_dir,
+            "start_from": start_from,
+            "teacher_weights": source.teacher_path,
+            "epochs": epochs,
+            "freeze": "nothing",
+            "freeze_epochs": min(source.config.freeze_epochs, epochs // 4),
+            "quantization_start": 0,
+            "constraints": None,
+            "restarts": 1,
+            "sweep": None,
+        }
+    )
+
+
+def _cut_round(
+    source: Source,
+    student: keras.Model,
+    target_cost: float,
+    settings: PruneSettings,
+    place: Path,
+    notes: dict[str, Any],
+) -> Round:
+    """Cut, measure and write down; or read what an interrupted call has left."""
+    facts = {**_described(source), **notes, "cut_from": run.weights_sha256(student)}
+    if run.completed_metrics(place, facts) is not None:
+        return round_of(run.read_manifest(place)["cut"])
+    run.start_run(place, facts)
+    narrow, found = cut_student(source, student, target_cost, settings)
+    save_model(narrow, place / "student.keras")
+    described = {"metrics": {"student": source.metrics(narrow, source.dataset.test)}, "cut": asdict(found)}
+    weights = {"student": run.weights_sha256(narrow)}
+    run.write_manifest(place, {**facts, **described, "weights": weights, "status": "completed"})
+    return found
+
+
+def round_of(values: Mapping[str, Any]) -> Round:
+    """The inverse of `asdict`."""
+    structures = {key: Structure.from_json(values[key]) for key in ("before", "after")}
+    return Round(**{**values, **structures})
+
+
+def _finished(cut: Round, folder: Path) -> Round:
+    """A round with the validation mIoU of the weights that its training kept."""
+    return replace(cut, miou_trained=FitResult.of_run(folder).val_miou)

@@ -1,0 +1,135 @@
+"""From a completed training run to an int8 model that says where it comes from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen.graph.contract import class_names, decide_classes, decision_threshold, input_lookup
+from codegen.graph.model import QuantizedModel
+from codegen.tflite.interpreters import run_builtin_ref
+from codegen.tflite.load import load_graph
+from codegen.tflite.quantize import quantize
+from nanou_train.data.dataset import Dataset, Split
+from nanou_train.data.labels import drivable_names
+from nanou_train.evaluation.evaluate import Metrics, evaluate_model, predict_logits, segmentation_metrics
+from nanou_train.networks.architectures import preprocessing_of
+from nanou_train.runs import run_folder as run
+
+if TYPE_CHECKING:
+    import keras
+
+CALIBRATION_COUNT = 100
+
+
+def quantize_run(
+    folder: Path, *, name: str = "", data_root: Path | None = None, dataset: Dataset | None = None
+) -> QuantizedModel:
+    """Quantize the student of a completed run, and measure it.
+
+    Activation ranges are those that the student was trained with, if it was trained with fake quantization, or else
+    measured on its own training images.
+
+    `dataset` (already loaded) or `data_root` (a folder that moved) stand in for the data that the manifest names;
+    either must be the same data. The name is by default the model preset's and the data set's. `provenance` gets the
+    run's manifest and, under "metrics", test metrics of `int8` (BUILTIN_REF), `float` (the same student), `teacher`
+    and `constant_mask`; for a quantization-aware student also `fake_quant`, as it was trained, while `float` is the
+    same weights without rounding, and under "agreement" what `logit_agreement` finds. Raises TrainError, or
+    CodegenError from quantization.
+    """
+    manifest = run.read_manifest(folder)
+    student = run.load_student(folder)
+    dataset = run.run_dataset(manifest, data_root, dataset)
+    contract, threshold = run.preprocessing(manifest), manifest["configuration"]["threshold"]
+    representative = None
+    if not manifest["configuration"].get("quantization_aware", False):
+        chosen = np.linspace(0, len(dataset.train) - 1, min(CALIBRATION_COUNT, len(dataset.train))).astype(int)
+        representative = contract.normalize(dataset.train.images[chosen])
+    name = name or re.sub(r"\W+", "_", f"{manifest['configuration']['model_name']}_{dataset.name}")
+    data = manifest["data"]
+    model = quantize(
+        student,
+        representative,
+        name=name,
+        preprocessing=contract,
+        threshold=threshold,
+        provenance={},
+        classes=tuple(data["classes"]),
+        drivable=drivable_names("manifest", tuple(data["classes"]), data.get("drivable")),
+    )
+    metrics = {"float" if role == "student" else role: values for role, values in manifest["metrics"].items()}
+    metrics["int8"] = evaluate_quantized(model, dataset.test)
+    agreement = {}
+    if representative is None:
+        agreement = {"agreement": logit_agreement(student, model, dataset.test)}
+        metrics["fake_quant"] = metrics["float"]
+        metrics["float"] = _evaluate_unrounded(student, dataset.test, threshold, dataset.classes)
+    provenance = _provenance(manifest, metrics, representative) | agreement
+    return replace(model, provenance=provenance)
+
+
+def logit_agreement(student: keras.Model, model: QuantizedModel, split: Split) -> dict[str, dict[str, float]]:
+    """How often the logits of a quantization-aware student are those of its int8 model (BUILTIN_REF).
+
+    For the graph `as_trained` and with the device's integer arithmetic (`matched`): the fraction `equal`, the fraction
+    `within_1` step, and the `largest` difference in steps.
+    """
+    from nanou_train.networks.device_arithmetic import match_device
+
+    graph = load_graph(model.flatbuffer)
+    device = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[split.images]).astype(np.int64)
+    found = {}
+    for name, matched in (("as_trained", False), ("matched", True)):
+        match_device(student, matched)
+        steps = np.round(predict_logits(student, split.images, model.preprocessing) / graph.output.scale)
+        apart = np.abs(steps.astype(np.int64).reshape(device.shape) + graph.output.zero_point - device)
+        found[name] = {
+            "equal": float((apart == 0).mean()),
+            "within_1": float((apart <= 1).mean()),
+            "largest": float(apart.max()),
+        }
+    match_device(student, False)
+    return found
+
+
+def _evaluate_unrounded(student: keras.Model, split: Split, threshold: float, classes: tuple[str, ...]) -> Metrics:
+    """Metrics of the float network with the weights of a student that was trained to round."""
+    from nanou_train.networks.fake_quant import set_rounding
+
+    set_rounding(student, False)
+    contract = preprocessing_of(student)
+    metrics = evaluate_model(student, split.images, split.masks, contract, threshold=threshold, classes=classes)
+    set_rounding(student, True)
+    return metrics
+
+
+def evaluate_quantized(model: QuantizedModel, split: Split) -> Metrics:
+    """Metrics of the int8 model on BUILTIN_REF, pixels entering through the contract's lookup table."""
+    graph = load_graph(model.flatbuffer)
+    outputs = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[split.images])
+    decided = decide_classes(outputs, decision_threshold(model, graph))
+    return segmentation_metrics(split.masks, decided, class_names(model, graph))
+
+
+def _provenance(
+    manifest: Mapping[str, Any], metrics: Mapping[str, Metrics], representative: npt.NDArray[np.float32] | None
+) -> dict[str, Any]:
+    kept = ("experiment", "configuration", "seed", "data", "versions", "weights")
+    rounded = {role: {key: round(value, 6) for key, value in values.items()} for role, values in metrics.items()}
+    return {
+        "source": "nanou_train",
+        **{key: manifest[key] for key in kept},
+        "metrics": rounded,
+        "calibration": {
+            "images": 0 if representative is None else len(representative),
+            "method": "post-training, full int8, ranges of evenly spaced train images"
+            if representative is not None
+            else "quantization-aware training, full int8, the student's own ranges",
+        },
+    }

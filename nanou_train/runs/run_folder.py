@@ -1,0 +1,158 @@
+"""The folder of one training run: runs/NAME/{manifest.json, student.keras, teacher.keras, metrics.json, metrics.csv}.
+
+`manifest.json` says what was trained from what: configuration, seed, hashes of data and weights, versions. Its
+`status` is "running" from the first moment and "completed" only once everything else is in place, so an interrupted
+run is never mistaken for a finished one. Every file is replaced atomically.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import codegen
+from codegen.atomic_files import write_text
+from codegen.graph.model import Preprocessing
+from nanou_train.data.dataset import Dataset, DatasetSpec, load_dataset, terrain_dataset
+from nanou_train.errors import TrainError
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.networks.saving import load_model
+
+if TYPE_CHECKING:
+    import keras
+
+MANIFEST_SCHEMA = 1
+MANIFEST = "manifest.json"
+VERSIONS_OF = ("tensorflow", "keras", "numpy", "pillow")
+
+
+def start_run(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Claim an empty folder, or one that an earlier run made, and write the manifest with status "running"."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
+        raise TrainError(f"{folder} exists and holds no training run", hint="choose another output folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_manifest(folder, {**facts, "status": "running"})
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    write_json(folder / MANIFEST, {"schema": MANIFEST_SCHEMA, **facts})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a completed run. Raises TrainError where there is none or the run did not finish."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        schema, status = manifest["schema"], manifest["status"]
+    except OSError as error:
+        raise TrainError(
+            f"{folder} is no training run (no {MANIFEST})", hint="`nanou-deploy train` makes one"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainError(f"{folder / MANIFEST} is damaged", hint="train again") from error
+    if schema != MANIFEST_SCHEMA:
+        raise TrainError(
+            f"{folder / MANIFEST} has schema {schema}, this version reads {MANIFEST_SCHEMA}", hint="train again"
+        )
+    if status != "completed":
+        raise TrainError(f"the training run {folder} is {status}, not completed", hint="train again")
+    return manifest
+
+
+def completed_metrics(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The metrics of a completed run that started from these facts; None where the folder holds no such run."""
+    try:
+        manifest = read_manifest(folder)
+        load_student(folder)
+    except TrainError:
+        return None
+    return manifest["metrics"] if all(manifest.get(key) == value for key, value in facts.items()) else None
+
+
+def load_student(folder: Path) -> keras.Model:
+    """The trained student of a completed run. Raises TrainError where it is missing or not the manifest's."""
+    manifest = read_manifest(folder)
+    model = load_model(folder / "student.keras")
+    if weights_sha256(model) != manifest["weights"]["student"]:
+        raise TrainError(f"{folder / 'student.keras'} is not the model that {MANIFEST} describes", hint="train again")
+    return model
+
+
+def run_dataset(manifest: Mapping[str, Any], data_root: Path | None = None, dataset: Dataset | None = None) -> Dataset:
+    """The data that the run was trained on, rendered or read again, for calibration and evaluation.
+
+    `data_root` replaces the folder in the manifest (a data set that moved), `dataset` spares the reading. Raises
+    DataError, or TrainError where the training part is not what the manifest's hash says.
+    """
+    contract, source = preprocessing(manifest), manifest["data"]["source"]
+    if dataset is not None:
+        pass
+    elif data_root is None and source["kind"] == "terrain":
+        dataset = terrain_dataset(
+            source["counts"],
+            seed=source["seed"],
+            height_px=contract.height_px,
+            width_px=contract.width_px,
+            channels=contract.channels,
+        )
+    else:
+        dataset = load_dataset(DatasetSpec.of(data_root or Path(source["root"]), contract))
+    if dataset.train.sha256 != manifest["data"]["train"]["sha256"]:
+        raise TrainError(
+            f"the data set {dataset.name} is not the one that this run was trained on",
+            hint="give the same data with --data, or train again",
+        )
+    return dataset
+
+
+def preprocessing(manifest: Mapping[str, Any]) -> Preprocessing:
+    return Preprocessing(**manifest["preprocessing"])
+
+
+def describe_run(config: ExperimentConfig, dataset: Dataset, contract: Preprocessing, seed: int) -> dict[str, Any]:
+    """What is known before training; JSON types only."""
+    return {
+        "configuration": config.recorded(),
+        "seed": seed,
+        "data": dataset.describe(),
+        "preprocessing": asdict(contract),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "nanou-deploy": codegen.__version__}
+    for package in VERSIONS_OF:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """Hash of all weights in order (a .keras file's own bytes hold the time of saving)."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(str(weight.shape).encode() + weight.tobytes())
+    return digest.hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    rows = list(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

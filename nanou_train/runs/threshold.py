@@ -1,0 +1,45 @@
+"""The decision threshold of an int8 model: given, or chosen on validation data. The firmware's constant follows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from codegen.graph.model import QuantizedModel
+from codegen.tflite.interpreters import run_builtin_ref
+from codegen.tflite.load import load_graph
+from nanou_train.data.dataset import Dataset, Split
+from nanou_train.errors import TrainError
+from nanou_train.evaluation.curves import OBJECTIVES, best_threshold, sweep
+from nanou_train.evaluation.evaluate import int8_predictor
+from nanou_train.runs.quantize_run import evaluate_quantized
+
+
+def with_threshold(
+    model: QuantizedModel, dataset: Dataset, *, threshold: float | None = None, objective: str = ""
+) -> QuantizedModel:
+    """The model with `threshold`, or with the best one for `objective` on the validation part.
+
+    `provenance` says which it was, and its test metrics of `int8` are measured anew. Raises TrainError for an unknown
+    objective, and for a model of several output channels, which has no threshold.
+    """
+    if load_graph(model.flatbuffer).output.shape[-1] > 1:
+        raise TrainError(
+            f"{model.name} tells {len(model.classes)} classes apart by the highest output, not by a threshold",
+            hint="quantize without a threshold",
+        )
+    origin = "given"
+    if objective:
+        threshold = choose_threshold(model, dataset.val, objective)
+        origin = f"best {objective} of the int8 model on the validation part"
+    changed = replace(model, threshold=model.threshold if threshold is None else threshold)
+    int8 = {key: round(value, 6) for key, value in evaluate_quantized(changed, dataset.test).items()}
+    metrics = {**model.provenance.get("metrics", {}), "int8": int8}
+    return replace(changed, provenance={**model.provenance, "metrics": metrics, "threshold": origin})
+
+
+def choose_threshold(model: QuantizedModel, split: Split, objective: str) -> float:
+    """The probability threshold with the best `objective` of the int8 model, on BUILTIN_REF, on a split."""
+    if objective not in OBJECTIVES:
+        raise TrainError(f"{objective} is no objective for a threshold", hint=f"use one of {', '.join(OBJECTIVES)}")
+    predictor = int8_predictor("int8", model, lambda frames: run_builtin_ref(model.flatbuffer, frames))
+    return best_threshold(sweep(predictor.logits(split.images), split.masks, predictor.cut), objective)

@@ -1,0 +1,112 @@
+"""What a search has found: candidates, the front among them, and which of it to train longer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nanou_train.networks.structure import Structure
+from nanou_train.search.halving import best_first, fronts
+from nanou_train.search.ledger import Counts, Ledger, counting
+
+if TYPE_CHECKING:
+    import optuna
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial that ended with a result. `rung` counts from 0; `feasible` where it meets all limits as predicted."""
+
+    number: int
+    key: str
+    structure: Structure
+    miou: float
+    costs: Mapping[str, float]
+    rung: int
+    feasible: bool
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search has found: all candidates by number, and of them the front, cheapest first."""
+
+    counts: Counts
+    candidates: tuple[Candidate, ...]
+    front: tuple[Candidate, ...]
+
+
+def result_of(ledger: Ledger, minimize: Sequence[str]) -> SearchResult:
+    """What has been found so far.
+
+    The front is over mIoU and all of `minimize`, of the feasible candidates that reached the last rung that any did:
+    mIoU after fewer epochs does not compare.
+    """
+    trials = ledger.study.get_trials(deepcopy=False)
+    found = tuple(
+        _candidate(trials[number])
+        for number in sorted(counting(trials, ledger.total))
+        if trials[number].state.name == "COMPLETE"
+    )
+    feasible = list({one.key: one for one in reversed(found) if one.feasible and one.rung >= 0}.values())
+    top = [one for one in feasible if one.rung == max(other.rung for other in feasible)]
+    number = fronts([(-one.miou, *(one.costs[name] for name in minimize)) for one in top])
+    front = [one for one, front in zip(top, number, strict=True) if front == 0]
+    return SearchResult(ledger.counts(), found, tuple(sorted(front, key=lambda one: one.costs[minimize[0]])))
+
+
+def select(result: SearchResult, minimize: Sequence[str], count: int) -> tuple[Candidate, ...]:
+    """At most `count` of the front to train longer, cheapest first.
+
+    They are the best by mIoU against the first cost, spread over the front; the next front follows where it is short.
+    """
+    front = result.front
+    order = best_first([(-one.miou, one.costs[minimize[0]]) for one in front])
+    return tuple(sorted((front[index] for index in order[:count]), key=lambda one: one.costs[minimize[0]]))
+
+
+def _candidate(trial: optuna.trial.FrozenTrial) -> Candidate:
+    attributes = trial.user_attrs
+    return Candidate(
+        trial.number,
+        attributes["key"],
+        Structure.from_json(attributes["structure"]),
+        float(attributes["miou"]),
+        attributes["costs"],
+        int(attributes["rung"]),
+        all(value <= 0 for value in trial.constraints.values()),
+    )
+
+
+class Report:
+    """Progress of a whole study, told by one of those that look on."""
+
+    def __init__(self, ledger: Ledger, minimize: Sequence[str], progress: Progress | None) -> None:
+        self._ledger, self._minimize, self._progress = ledger, minimize, progress
+        self._started, self._before, self._told = time.monotonic(), ledger.counts(), ""
+
+    def __call__(self) -> None:
+        """Tell, if there is anything new."""
+        if self._progress is None:
+            return
+        message, done = self._line()
+        if message.partition(",")[0] != self._told.partition(",")[0]:
+            self._told = message
+            self._progress(message, done)
+
+    def _line(self) -> tuple[str, float]:
+        result = result_of(self._ledger, self._minimize)
+        counts, before = result.counts, self._before
+        done, done_before = counts.complete + counts.failed, before.complete + before.failed
+        trained = sum(one.rung >= 0 for one in result.candidates)
+        message = f"{done}/{counts.total} trials, {trained} trained, {counts.failed} failed, {counts.running} running"
+        if result.front:
+            best = max(result.front, key=lambda one: one.miou)
+            message += f"; front of {len(result.front)}, best mIoU {best.miou:.3f}"
+        if done > done_before:
+            left_s = (time.monotonic() - self._started) / (done - done_before) * (counts.total - done)
+            message += f", {left_s / 60:.0f} min left" if left_s >= 90 else f", {left_s:.0f} s left"
+        return message, min(1.0, done / counts.total)

@@ -1,0 +1,99 @@
+"""What a training writes while it is under way: epochs.csv, batches.csv, TensorBoard events.
+
+All are Keras callbacks, for `model.fit` and for the trainings here alike, and a resumed training
+(`params["initial_epoch"]`) goes on with the file that it had. Import this module only where TensorFlow may be loaded.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from codegen.start_tensorflow import import_tensorflow
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.runs import run_folder as run
+
+tf = import_tensorflow()
+import keras  # noqa: E402
+
+
+def logs_of(config: ExperimentConfig, folder: Path, role: str) -> list[keras.callbacks.Callback]:
+    """The logs that a configuration asks for, for the `role` (student, teacher) of the run in `folder`."""
+    if config.log_dir is None and not config.tensorboard and not config.verbose_logging:
+        return []
+    place = (config.log_dir or folder / "logs") / role
+    found: list[keras.callbacks.Callback] = [EpochLog(place / "epochs.csv")]
+    if config.verbose_logging:
+        found.append(BatchLog(place / "batches.csv"))
+    if config.tensorboard:
+        found.append(TensorBoardLog(place))
+    return found
+
+
+class _TableLog(keras.callbacks.Callback):
+    """A CSV file of rows that each have an epoch."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        done = (self.params or {}).get("initial_epoch", 0)
+        if done and self.path.is_file():
+            with self.path.open(newline="") as file:
+                self.rows = [row for row in csv.DictReader(file) if float(row["epoch"]) <= done]
+
+    def write(self) -> None:
+        if self.rows:
+            run.write_csv(self.path, self.rows)
+
+
+class EpochLog(_TableLog):
+    """One row for each epoch, written at its end: losses, validation mIoU, seconds."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.rows.append({"epoch": epoch + 1, **_numbers(logs, without="epoch")})
+        self.write()
+
+
+class BatchLog(_TableLog):
+    """One row for each batch, written at the end of its epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.rows.append({"epoch": self.epoch, "batch": batch + 1, **_numbers(logs)})
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.write()
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Scalars of each epoch as event files. Reading them takes TensorBoard, writing does not."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.writer = tf.summary.create_file_writer(str(self.folder))
+        data = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+        self.scalar = tf.compat.v1.SummaryMetadata(plugin_data=data)  # tf.summary.scalar needs TensorBoard installed
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        with self.writer.as_default():
+            for name, value in _numbers(logs, without="epoch").items():
+                tf.summary.write(name, tf.constant(value, tf.float32), step=epoch + 1, metadata=self.scalar)
+        self.writer.flush()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.writer.close()
+
+
+def _numbers(logs: Mapping[str, Any] | None, *, without: str = "") -> dict[str, float]:
+    return {key: float(value) for key, value in (logs or {}).items() if key != without}

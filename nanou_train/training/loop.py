@@ -1,0 +1,213 @@
+"""One training's moving parts: optimizer, batches, running average of weights, and the graph-compiled step.
+
+Order and augmentation of the data follow from seed, epoch and batch number; the next batches are prepared in a second
+thread while the step runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nanou_train.data.augment import Float, augment_with_logits
+from nanou_train.data.dataset import Split
+from nanou_train.errors import TrainError
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.networks.architectures import preprocessing_of
+from nanou_train.networks.distribution import (
+    check_agreement,
+    check_batch,
+    find_strategy,
+    mean_losses,
+    replicated,
+    shares,
+)
+from nanou_train.training.checkpoint import TrainingState
+from nanou_train.training.debug import check_step
+from nanou_train.training.distillation import Tversky, distillation_gradients
+from nanou_train.training.learning_rate import cosine, plateau_rate
+from nanou_train.training.optimizer import VectorAdamW, flattened, unflattened
+from nanou_train.training.teacher_views import CACHE, Views, make_views, teacher_logits
+
+if TYPE_CHECKING:
+    import keras
+
+Batch = tuple[npt.NDArray[np.float32], npt.NDArray[Any], Float | None]
+OnBatch = Callable[[int, Mapping[str, Any]], None]
+PREFETCH_BATCHES = 4
+
+
+class TrainingLoop:
+    """One training's variables: student, optimizer, running average, and the compiled step that changes them."""
+
+    def __init__(
+        self,
+        student: keras.Model,
+        teacher: keras.Model | Views | None,
+        config: ExperimentConfig,
+        data: Split,
+        seed: int,
+        state: TrainingState | None,
+        report: Callable[[str], None] = lambda _message: None,
+    ) -> None:
+        import tensorflow as tf
+
+        self.config, self.data, self.seed = config, data, seed
+        self.strategy = find_strategy(config.strategy)
+        self.batch_size = min(config.batch_size, len(data))
+        check_batch(self.batch_size, self.strategy)
+        check_agreement(self.strategy, 0 if state is None else state.epoch)
+        self.steps = len(data) // self.batch_size
+        views, model = (teacher, None) if isinstance(teacher, Views) else (None, teacher)
+        cached = model is not None and config.teacher_cache
+        self.teacher = None if model is None or cached else replicated(model, self.strategy)
+        self.logits: Float | None = None
+        if model is not None and cached and config.teacher_views == 1:
+            self.logits = teacher_logits(model, data.images)
+        elif model is not None and cached:
+            views = make_views(model, data, config, report, cache=config.output_dir / CACHE)
+        if views is not None and len(views.images) == 1:
+            self.logits, views = views.logits[0].astype(np.float32), None
+        self.views = views
+        self.given, self.student = student, replicated(student, self.strategy)
+        self.optimizer = _optimizer(config, self.steps, self.student)
+        self.averages = [tf.Variable(flattened(self.student.weights))] if config.weight_average else []
+        if state is not None:
+            self.student.set_weights(state.arrays["student"])
+            for variable, value in zip(self._others(), state.arrays["other"], strict=True):
+                variable.assign(value)
+        self.compiled: dict[tuple[bool, bool], Callable[..., dict[str, Any]]] = {}
+
+    def run_epoch(self, epoch: int, on_batch: OnBatch | None = None) -> dict[str, float]:
+        """One pass in random order, whole batches only (one shape, one graph): mean losses.
+
+        `on_batch` gets each batch's number, from 0, and its losses.
+        """
+        step, results = self.step_of(epoch), []
+        for index, batch in enumerate(self.batches(epoch)):
+            before = self.student.get_weights() if self.config.debug_mode else []
+            results.append(step(*map(self.placed, batch)))
+            if self.config.debug_mode:
+                check_step(self.student, before, batch[0], batch[1], results[-1], epoch=epoch, batch=index + 1)
+            if on_batch is not None:
+                on_batch(index, results[-1])
+        if self.given is not self.student:
+            self.given.set_weights(self.student.get_weights())  # for whoever looks on
+        row = {key: float(np.mean([float(result[key]) for result in results])) for key in results[0]}
+        if not all(math.isfinite(value) for value in row.values()):
+            raise TrainError(
+                f"the loss of {self.student.name} is not finite in epoch {epoch}", hint="lower learning_rate"
+            )
+        return row
+
+    def follow(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Set the learning rate for the next epoch, where that depends on how training went so far."""
+        config = self.config
+        if config.schedule == "plateau":
+            self.optimizer.inner.learning_rate = plateau_rate(
+                config.learning_rate, history, patience=config.plateau_patience, factor=config.plateau_factor
+            )
+
+    def placed(self, part: Any) -> Any:
+        """A batch's part as tensors, where the step wants them."""
+        import tensorflow as tf
+
+        if self.strategy is not None:
+            return shares(part, self.strategy)
+        return None if part is None else tf.constant(part)
+
+    def kept_weights(self) -> list[npt.NDArray[Any]]:
+        if not self.averages:
+            return [np.array(weight) for weight in self.student.weights]
+        return unflattened(np.array(self.averages[0]), self.student.weights)
+
+    def state_arrays(self) -> dict[str, list[npt.NDArray[Any]]]:
+        return {
+            "student": self.student.get_weights(),
+            "other": [np.array(variable) for variable in self._others()],
+        }
+
+    def _others(self) -> list[Any]:
+        return [*self.optimizer.variables, *self.averages]
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The epoch's batches, each from its own seed; a second thread prepares them while the step runs."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.data))
+        contract, size = preprocessing_of(self.student), self.batch_size
+
+        def prepare(index: int) -> Batch:
+            chosen = order[index * size : (index + 1) * size]
+            rng = np.random.default_rng([self.seed, epoch, index])
+            if self.views is not None:
+                views, masks, answers = self.views.drawn(chosen, rng)
+                return contract.normalize(views), masks, answers
+            logits = None if self.logits is None else self.logits[chosen]
+            images, masks, logits = augment_with_logits(
+                self.data.images[chosen], self.data.masks[chosen], logits, rng, self.config.augment
+            )
+            return contract.normalize(images), masks, logits
+
+        with ThreadPoolExecutor(1) as pool:
+            waiting = [pool.submit(prepare, index) for index in range(min(PREFETCH_BATCHES, self.steps))]
+            for index in range(self.steps):
+                batch = waiting.pop(0).result()
+                if index + PREFETCH_BATCHES < self.steps:
+                    waiting.append(pool.submit(prepare, index + PREFETCH_BATCHES))
+                yield batch
+
+    def step_of(self, epoch: int) -> Callable[..., dict[str, Any]]:
+        """The compiled step for an epoch's phase: rounding or not yet, statistics moving or frozen."""
+        from nanou_train.networks.fake_quant import set_frozen, set_rounding
+
+        config = self.config
+        phase = (epoch > config.quantization_start, epoch > config.epochs - config.freeze_epochs)
+        set_rounding(self.student, phase[0])
+        set_frozen(self.student, phase[1])
+        if phase not in self.compiled:
+            self.compiled = {phase: self._compile()}
+        return self.compiled[phase]
+
+    def _compile(self) -> Callable[..., dict[str, Any]]:
+        import tensorflow as tf
+
+        config, strategy, variables = self.config, self.strategy, self.optimizer.targets
+        tversky = Tversky(config.tversky, config.tversky_alpha, config.tversky_beta)
+
+        def replica(x: Any, y: Any, logits: Any) -> tuple[dict[str, Any], Any]:
+            if self.teacher is not None:
+                logits = self.teacher(x, training=False)
+            losses, gradients = distillation_gradients(
+                self.student, variables, logits, x, y, config.alpha, config.temperature, tversky
+            )
+            return losses, flattened(gradients)
+
+        def step(x: Any, y: Any, logits: Any) -> dict[str, Any]:
+            if strategy is None:
+                losses, gradient = replica(x, y, logits)
+            else:
+                losses, gradient = strategy.run(replica, args=(x, y, logits))
+                losses = mean_losses(strategy, losses)
+                gradient = strategy.reduce("MEAN", gradient, axis=None)
+            self.optimizer.apply(gradient, strategy)
+            count = tf.cast(self.optimizer.iterations, tf.float32)
+            decay = tf.minimum(config.weight_average, (1.0 + count) / (10.0 + count))  # soon forget the start
+            for average in self.averages:
+                average.assign(decay * average + (1.0 - decay) * flattened(self.student.weights))
+            return losses
+
+        if self.config.debug_mode:
+            return step
+        compiled: Callable[..., dict[str, Any]] = tf.function(step, autograph=False)
+        return compiled
+
+
+def _optimizer(config: ExperimentConfig, steps: int, model: keras.Model) -> VectorAdamW:
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        rate = cosine(rate, steps, config.epochs)
+    return VectorAdamW(model.trainable_variables, rate, config.weight_decay)

@@ -1,0 +1,97 @@
+"""What a run starts from: its data, its student, the teacher it is given, and the GPU's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codegen.graph.model import Preprocessing
+from nanou_train.data.dataset import Dataset, DatasetSpec, load_dataset, read_card, terrain_dataset
+from nanou_train.errors import ConfigError
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.networks.architectures import check_size, class_count, create_model_from_config
+from nanou_train.networks.saving import load_model, load_weights_into
+from nanou_train.runs import run_folder as run
+
+if TYPE_CHECKING:
+    import keras
+
+
+def load_training_data(
+    config: ExperimentConfig,
+    data_root: Path | None,
+    dataset: Dataset | None = None,
+    *,
+    seed: int,
+    progress: Callable[[str, float], None] | None = None,
+) -> tuple[Preprocessing, Dataset]:
+    """The contract of the experiment's model, and its data: given, of a folder, or rendered.
+
+    Raises TrainError where a network that the run makes cannot take such pictures, DataError for the data.
+    """
+    height, width, channels = config.input_shape
+    for role in config.created:  # before anything is read or rendered
+        check_size(height, width, len(config.network(role, 2).filters), f"the {role}")
+    prepared_filter = read_card(data_root).resize_filter if data_root else ""
+    contract = Preprocessing(height, width, channels, resize_filter=prepared_filter or "box")
+    if dataset is None:
+        if progress is not None:
+            progress("loading the data set" if data_root else "rendering terrain", 0.0)
+        dataset = (
+            load_dataset(DatasetSpec.of(data_root, contract))
+            if data_root
+            else terrain_dataset(
+                config.terrain.model_dump(), seed=seed, height_px=height, width_px=width, channels=channels
+            )
+        )
+    return contract, dataset
+
+
+def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
+    """A new student, or the one of an earlier run, rounding and frozen as the configuration says."""
+    from nanou_train.networks.fake_quant import is_quantization_aware, quantization_aware
+
+    wanted = config.input_shape
+    student = (
+        create_model_from_config(config.network("student", classes), name=config.model_name)
+        if config.start_from is None
+        else run.load_student(config.start_from)
+    )
+    found = tuple(student.inputs[0].shape[1:])
+    if found != wanted:
+        raise ConfigError(
+            f"the student of {config.start_from} takes {found}, {config.model_name} takes {wanted}",
+            hint="name the model_name and input_size of that run",
+        )
+    if class_count(student) != classes:
+        raise ConfigError(
+            f"the student of {config.start_from} tells {class_count(student)} classes apart, the data have {classes}",
+            hint="train a new one, or use a data set of the same classes",
+        )
+    if config.quantization_aware and not is_quantization_aware(student):
+        student = quantization_aware(student, ranges=config.activation_ranges)
+    if config.freeze == "encoder":
+        for layer in student.layers:
+            layer.trainable = not layer.name.startswith(("encoder", "bottleneck"))
+    return student
+
+
+def given_teacher(config: ExperimentConfig, path: Path, classes: int = 2) -> keras.Model:
+    """A saved model, or weights alone (.weights.h5) of the network that the configuration describes as the teacher."""
+    if not path.name.endswith(".weights.h5"):
+        return load_model(path)
+    teacher = create_model_from_config(config.network("teacher", classes), name=config.teacher_name)
+    load_weights_into(teacher, path)
+    return teacher
+
+
+def grow_gpu_memory() -> None:
+    """Let TensorFlow take GPU memory as it needs it instead of all at once; without a GPU, nothing."""
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # the GPU is in use already, and its setting can no longer change
+            return

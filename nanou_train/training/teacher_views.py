@@ -1,0 +1,149 @@
+"""The training part in many views, each answered by the teacher before training begins.
+
+A teacher costs some twenty times its student, so asking it again for every batch takes most of a run. Here it answers
+once per image and augmentation seed, and epochs draw from these views. A share of the views are two pictures blended
+into one (Zhang et al. 2018, mixup, arXiv 1710.09412): no camera sees such a thing, but what the teacher says of it says
+more about the teacher (Beyer et al. 2022, arXiv 2106.05237).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen.graph.model import Preprocessing
+from nanou_train.data.augment import Float, Pixels, augment
+from nanou_train.data.dataset import Split
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.runs import run_folder as run
+
+if TYPE_CHECKING:
+    import keras
+
+BLENDS = (0.3, 0.7)  # how much of a blended view its first picture is
+SEED = 0
+RESIZE_BATCH = 64
+CACHE = ".teacher"  # the folder of kept answers, beside the run folders
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """V views of N images; the first is each image as it is.
+
+    `images` uint8 (V, N, H, W, C); `masks` uint8 (V, N, H, W), where two pictures are blended the teacher's decision;
+    `logits` float16 (V, N, H, W, K). `identity` is a hash of what they follow from.
+    """
+
+    images: Pixels
+    masks: Pixels
+    logits: npt.NDArray[np.float16]
+    identity: str = ""
+
+    def drawn(self, chosen: npt.NDArray[np.intp], rng: np.random.Generator) -> tuple[Pixels, Pixels, Float]:
+        """One view of each chosen image, drawn at random: images, masks and logits (float32)."""
+        view = rng.integers(0, len(self.images), len(chosen))
+        return self.images[view, chosen], self.masks[view, chosen], self.logits[view, chosen].astype(np.float32)
+
+
+def teacher_logits(teacher: keras.Model, images: Pixels) -> Float:
+    """The mean of a teacher's logits for each image and for its mirror image, mirrored back: (N, H, W, K).
+
+    A teacher of another size sees the images brought to its own, and its logits are brought back (bilinear).
+    """
+    contract, size = Preprocessing(*teacher.inputs[0].shape[1:]), images.shape[1:3]
+    if size != (contract.height_px, contract.width_px):
+        seen = np.rint(_resized(images, (contract.height_px, contract.width_px))).astype(np.uint8)
+        return _resized(teacher_logits(teacher, seen), size)
+    straight = teacher.predict(contract.normalize(images), batch_size=32, verbose=0)
+    mirrored = teacher.predict(contract.normalize(images[:, :, ::-1]), batch_size=32, verbose=0)
+    return np.asarray((straight + mirrored[:, :, ::-1]) / 2, np.float32)
+
+
+def _resized(values: npt.NDArray[Any], size: tuple[int, int]) -> Float:
+    """(N, H, W, K) of any kind of number, as float32, in another size (height, width), without aliasing."""
+    import tensorflow as tf
+
+    parts = [
+        np.asarray(tf.image.resize(values[start : start + RESIZE_BATCH], size, antialias=True), np.float32)
+        for start in range(0, len(values), RESIZE_BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def make_views(
+    teacher: keras.Model,
+    data: Split,
+    config: ExperimentConfig,
+    report: Callable[[str], None] = lambda _message: None,
+    *,
+    cache: Path | None = None,
+) -> Views:
+    """`config.teacher_views` views, a share `config.blend` of all but the first blended.
+
+    They do not depend on a run's seed, so that runs with the same teacher and data can share its answers: these are
+    kept in the folder `cache`, which may be deleted at any time, and taken from there.
+    """
+    made = list(_views_of(data, config))
+    images, blended = np.stack([view for view, _, _ in made]), np.stack([mixed for _, _, mixed in made])
+    masks = np.stack([mask for _, mask, _ in made])
+    identity = _identity(teacher, data, config)
+    kept = None if cache is None else cache / f"{identity}.npy"
+    if kept is not None and kept.is_file():
+        logits = _kept(kept)
+    else:
+        logits = np.empty((*masks.shape, teacher.outputs[0].shape[-1]), np.float16)
+        for view in range(len(images)):
+            report(f"the teacher answers view {view + 1} of {len(images)}")
+            logits[view] = teacher_logits(teacher, images[view])
+        if kept is not None:
+            _keep(logits, kept)
+            logits = _kept(kept)
+    masks[blended] = _decided(logits[blended])
+    return Views(images, masks, logits, identity)
+
+
+def _views_of(data: Split, config: ExperimentConfig) -> Iterator[tuple[Pixels, Pixels, npt.NDArray[np.bool_]]]:
+    """Images and masks of each view, and which images of it are blended."""
+    yield data.images, data.masks, np.zeros(len(data), bool)
+    for view in range(1, config.teacher_views):
+        rng = np.random.default_rng([SEED, view])
+        images, masks = augment(data.images, data.masks, rng, config.augment)
+        blended = rng.random(len(data)) < config.blend
+        yield np.where(blended[:, None, None, None], _blended(images, rng), images), masks, blended
+
+
+def _identity(teacher: keras.Model, data: Split, config: ExperimentConfig) -> str:
+    facts = [run.weights_sha256(teacher), data.sha256, config.teacher_views, config.blend, config.augment, SEED]
+    return hashlib.sha256(json.dumps([*facts, run.versions()]).encode()).hexdigest()[:16]
+
+
+def _keep(logits: npt.NDArray[np.float16], path: Path) -> None:
+    """Whole or not at all, whoever else does the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
+    np.save(partial, logits)
+    partial.replace(path)
+
+
+def _kept(path: Path) -> npt.NDArray[np.float16]:
+    """Mapped, so that the processes of one computer share it in memory."""
+    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def _blended(images: Pixels, rng: np.random.Generator) -> Pixels:
+    """Each picture with another one."""
+    share = rng.uniform(*BLENDS, (len(images), 1, 1, 1)).astype(np.float32)
+    others = images[rng.permutation(len(images))]
+    return np.asarray(share * images + (1 - share) * others + 0.5, np.uint8)
+
+
+def _decided(logits: npt.NDArray[np.float16]) -> Pixels:
+    return np.asarray(logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(-1), np.uint8)
