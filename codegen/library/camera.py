@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from codegen.errors import ModelError
 from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
-from codegen.library.render_aot import number_lines
+from codegen.library.c_text import number_lines
 from codegen.library.resources import template_environment
 
 PRECISION_BITS = 32 - 8 - 2  # Pillow's

@@ -20,8 +20,9 @@ from codegen.compile import Compiled
 from codegen.graph.contract import class_names, decision_threshold, drivable_classes, input_lookup
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
+from codegen.library.c_text import number_lines
 from codegen.library.camera import camera_files
-from codegen.library.render_aot import aot_files, number_lines, traced_stages
+from codegen.library.render_aot import aot_files, traced_stages
 from codegen.library.render_tflm import tflm_dependencies, tflm_files
 from codegen.library.resources import api_header, template_environment
 from codegen.library.tflm_arena import ArenaBudget

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import codegen
 from codegen.compile import Compiled
+from codegen.library.c_text import listed, number_lines, wrap_call
+from codegen.library.render_kernels import render_kernels
 from codegen.library.resources import template_environment
 from codegen.plan.place import ALIGNMENT_BYTES
 from codegen.plan.plan import Placement, Plan
 from codegen.program.program import Kernel, Program, RowRead, Stage, Table
 
-LINE_COLUMNS = 110
-
 
 def aot_files(compiled: Compiled) -> dict[str, str]:
     """Sources of the library: relative path -> text."""
     program, plan = compiled.program, compiled.plan
-    names = _kernel_names(program)
+    kernels = render_kernels(program)
     producers = {stage.output: stage.number for stage in program.stages}
-    kernels = [_kernel_text(kernel, name, _users(program, kernel)) for kernel, name in names.items()]
     environment = template_environment()
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",
@@ -48,9 +44,9 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
         ],
         "read_step": len(program.stages),
         "output_case": next(i for i, stage in enumerate(program.stages) if stage.output == program.output),
-        "kernels": kernels,
-        "arithmetic": _arithmetic(program, "".join(kernels)),
-        "layers": [_layer(stage, i, compiled, names) for i, stage in enumerate(program.stages)],
+        "kernels": kernels.functions,
+        "arithmetic": kernels.shared,
+        "layers": [_layer(stage, i, compiled, kernels.names) for i, stage in enumerate(program.stages)],
         "schedule": number_lines(np.array(plan.schedule), 24),
         "schedule_type": "uint8_t" if len(program.stages) < 256 else "uint16_t",
         "cut_note": _cut_note(plan),
@@ -68,87 +64,6 @@ def traced_stages(program: Program) -> tuple[Stage, ...]:
     return tuple(sorted((s for s in program.stages if s.gives_operator), key=lambda stage: stage.operator_index))
 
 
-def _kernel_names(program: Program) -> dict[Kernel, str]:
-    """A unique C name for each distinct kernel, in order of first use."""
-    names: dict[Kernel, str] = {}
-    for kernel in (stage.kernel for stage in program.stages):
-        base = f"{kernel.template}_{kernel.shape_name}"
-        taken = set(names.values())
-        # Same shape, other zero points or clamps: a second function, told apart by a number.
-        variants = (base if n == 1 else f"{base}_v{n}" for n in range(1, len(names) + 2))
-        if kernel not in names:
-            names[kernel] = next(variant for variant in variants if variant not in taken)
-    return names
-
-
-def _arithmetic(program: Program, kernels: str) -> list[str]:
-    """The shared functions that the chosen kernels call, each once."""
-    environment = template_environment()
-    results = " ".join(str(stage.kernel.values.get("result", "")) for stage in program.stages)
-    sections = []
-    if "requantize(" in results:
-        sections.append(environment.get_template("aot/requantize.c.j2").render())
-    for name in ("high_mul", "clamp_to_byte", "clamp_to_biased_byte", "clamp_to_int8", "clamp_to_range"):
-        if f"{name}(" in results:
-            sections.append(environment.get_template(f"aot/{name}.c.j2").render())
-    for name in ("smlad", "smladx", "load_word"):
-        if f"{name}(" in kernels:
-            sections.append(environment.get_template(f"aot/{name}.c.j2").render())
-    padded = [stage for stage in program.stages if "padding" in stage.kernel.values]
-    for zero in sorted({int(str(stage.kernel.values["padding"])) for stage in padded}):
-        row_bytes = [program.rows[s.inputs[0]].size_bytes for s in padded if s.kernel.values["padding"] == zero]
-        lines = number_lines(np.full(max(row_bytes), zero & 255), 20)
-        initializer = "{\n" + "".join(f"    {line},\n" for line in lines) + "}" if zero else "{0}"
-        context = {
-            "zero": zero,
-            "name": _padding_row(zero),
-            "size_bytes": max(row_bytes),
-            "initializer": initializer,
-        }
-        sections.append(environment.get_template("aot/padding_row.c.j2").render(context))
-    return sections
-
-
-def _padding_row(zero: int) -> str:
-    return f"padding_row_{zero & 255:02x}"
-
-
-def _users(program: Program, kernel: Kernel) -> str:
-    """ "Layer 4" or "Layers 10, 12 and 15"."""
-    numbers = [stage.number for stage in program.stages if stage.kernel == kernel]
-    return f"Layer{'s' * (len(numbers) > 1)} {_listed(numbers)}"
-
-
-def _listed(numbers: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(numbers[:-1]), numbers[-1])))
-
-
-def _kernel_text(kernel: Kernel, name: str, used_by: str) -> str:
-    padding = kernel.values.get("padding")
-    padding_row = _padding_row(padding) if isinstance(padding, int) else ""
-    if kernel.input.c_type != "uint8_t":
-        padding_row = f"(const {kernel.input.c_type} *){padding_row}"
-    parameters = [f"const {kernel.input.c_type} *const rows[]", f"{kernel.output.c_type} *output"]
-    parameters += [f"const {c_type} *restrict {parameter}" for parameter, c_type in kernel.tables]
-    context = {
-        "signature": _call(f"KERNEL static void {name}", parameters),
-        "used_by": used_by,
-        "constants": "",
-        "input_type": kernel.input.c_type,
-        "output_type": kernel.output.c_type,
-        "k": {
-            **kernel.values,
-            "padding_row": padding_row,
-            "weight_type": dict(kernel.tables).get("weights", ""),
-        },
-    }
-    template = template_environment().get_template(f"aot/ops/{kernel.template}.c.j2")
-    text = template.render(context)
-    constants = [f"{key.upper()} = {value}" for key, value in kernel.constants if isinstance(value, int)]
-    used = [constant for constant in constants if re.search(rf"\b{constant.split()[0]}\b", text)]
-    return template.render({**context, "constants": _wrap(used, " " * 8)})
-
-
 def _parts(program: Program, stage: Stage) -> list[str]:
     """Numbers of the layers that `stage` joins to one operator of the file, where that was split."""
     alike = (s for s in program.stages if s.operator_index == stage.operator_index and s.is_again == stage.is_again)
@@ -161,7 +76,7 @@ def _layer(stage: Stage, case: int, compiled: Compiled, names: Mapping[Kernel, s
     sources = [plan.placement(i) for i in stage.inputs]
     notes = [f"{stage.macs:,} MACs"] if stage.macs else []
     if parts:
-        notes.append(f"joins layers {_listed(parts)}, into which the operator of the file was split")
+        notes.append(f"joins layers {listed(parts)}, into which the operator of the file was split")
     if stage.is_again:
         notes.append("computes rows a second time, because keeping them takes more memory")
     if stage.accumulator:
@@ -179,7 +94,7 @@ def _layer(stage: Stage, case: int, compiled: Compiled, names: Mapping[Kernel, s
         "notes": "; ".join(notes) or "no arithmetic",
         "output": _ring(out),
         "reads": [_row(read, _ring(sources[read.input]), out, stage) for read in stage.reads],
-        "call": _call(names[stage.kernel], arguments, indent="    ") + ";",
+        "call": wrap_call(names[stage.kernel], arguments, indent="    ") + ";",
         "row_bytes": out.row_bytes,
         "input_type": stage.kernel.input.c_type,
         "output_type": stage.kernel.output.c_type,
@@ -229,19 +144,6 @@ def _cut_note(plan: Plan) -> str:
     return f"\n * Completed before anything behind it starts, so that memory is used twice: {cuts}."
 
 
-def _wrap(items: Sequence[str], indent: str) -> str:
-    """Items separated by commas over lines of at most LINE_COLUMNS, never broken inside an item."""
-    whole = ", ".join(item.replace(" ", "\0") for item in items)
-    lines = textwrap.wrap(whole, LINE_COLUMNS - len(indent), break_long_words=False, break_on_hyphens=False)
-    return "\n".join(indent + line for line in lines).replace("\0", " ")
-
-
-def _call(name: str, arguments: Sequence[str], indent: str = "") -> str:
-    """`name(arguments)`, wrapped under the opening bracket as clang-format would; no indent on the first line."""
-    lead = f"{indent}{name}("
-    return name + "(" + _wrap(arguments, " " * len(lead)).lstrip() + ")"
-
-
 def _table_name(stage: Stage, table: Table) -> str:
     return f"nanou_layer_{stage.operator_index:02d}{stage.part}_{table.name}"
 
@@ -278,11 +180,3 @@ def _memory_map(program: Program, plan: Plan) -> Sequence[str]:
         steps = f"{max(p.first_step, 0):>5} .. {p.last_step:>5}"
         lines.append(f"{where}  {rows}  {steps}  {name:<10}  {made_by.get(p.tensor, '')}".rstrip())
     return lines
-
-
-def number_lines(values: npt.NDArray[np.integer], per_line: int) -> Sequence[str]:
-    """Numbers right-aligned in columns, `per_line` of them on a line; words that hold two numbers in hexadecimal."""
-    numbers = [f"{v:#010x}u" if values.dtype == np.uint32 else str(int(v)) for v in values]
-    width = max(map(len, numbers))
-    padded = [number.rjust(width) for number in numbers]
-    return [", ".join(padded[i : i + per_line]) for i in range(0, len(padded), per_line)]
