@@ -1,8 +1,4 @@
-"""Read section sizes and symbols of ELF files, and write the simplest ones, without binutils for each target.
-
-Format: "Tool Interface Standard (TIS) Executable and Linking Format (ELF) Specification", version 1.2, and the
-64-bit layout of the System V ABI. Little-endian files only, as all our targets are.
-"""
+"""Read section sizes and symbols of ELF files with pyelftools, and write the simplest executables."""
 
 from __future__ import annotations
 
@@ -12,18 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from elftools.common.exceptions import ELFError
+from elftools.elf.constants import SH_FLAGS
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
 from nanou_deploy.errors import DeployError
 
 _ET_EXEC, _PT_LOAD, _PF_ALL = 2, 1, 7
-_SHT_SYMTAB, _SHT_NOBITS = 2, 8
-_SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
-# Per class (1 = 32 bit, 2 = 64 bit): offset and format of e_shoff; offset of e_shentsize, e_shnum, e_shstrndx;
-# format of a section header: name, type, flags, address, offset, size, link; format of a symbol, and where its name,
-# address and size are in it.
-_LAYOUT = {
-    1: ("<I", 32, 46, "<7I", "<IIIBBH", (0, 1, 2)),
-    2: ("<Q", 40, 58, "<IIQQQQI", "<IBBHQQ", (0, 4, 5)),
-}
 
 
 @dataclass(frozen=True)
@@ -47,33 +39,26 @@ class Symbol:
 
 def read_sections(path: Path) -> tuple[Section, ...]:
     """The allocated sections of an ELF object or executable. Raises DeployError if it is not one."""
-    with _parsing(path) as data:
-        headers, names = _section_headers(data)
+    with _opened(path) as file:
         return tuple(
             Section(
-                name=_text(data, names + name),
-                size_bytes=size,
-                is_code=bool(flags & _SHF_EXECINSTR),
-                is_writable=bool(flags & _SHF_WRITE),
-                in_file=kind != _SHT_NOBITS,
+                name=section.name,
+                size_bytes=section["sh_size"],
+                is_code=bool(section["sh_flags"] & SH_FLAGS.SHF_EXECINSTR),
+                is_writable=bool(section["sh_flags"] & SH_FLAGS.SHF_WRITE),
+                in_file=section["sh_type"] != "SHT_NOBITS",
             )
-            for name, kind, flags, _, _, size, _ in headers
-            if flags & _SHF_ALLOC and size
+            for section in file.iter_sections()
+            if section["sh_flags"] & SH_FLAGS.SHF_ALLOC and section["sh_size"]
         )
 
 
 def find_symbol(path: Path, name: str) -> Symbol | None:
     """The first symbol called `name`, None where there is none. Raises DeployError if `path` is no ELF file."""
-    with _parsing(path) as data:
-        headers, _ = _section_headers(data)
-        _, _, _, _, symbol_format, (name_at, address_at, size_at) = _LAYOUT[data[4]]
-        for _, kind, _, _, offset, size, link in headers:
-            for symbol in (
-                struct.iter_unpack(symbol_format, data[offset : offset + size]) if kind == _SHT_SYMTAB else ()
-            ):
-                if symbol[name_at] and _text(data, headers[link][4] + symbol[name_at]) == name:
-                    return Symbol(symbol[address_at], symbol[size_at])
-    return None
+    with _opened(path) as file:
+        tables = (table for table in file.iter_sections() if isinstance(table, SymbolTableSection))
+        found = (symbol for table in tables for symbol in table.get_symbol_by_name(name) or ())
+        return next((Symbol(one["st_value"], one["st_size"]) for one in found), None)
 
 
 def assemble_elf(machine: int, entry: int, segments: Sequence[tuple[int, bytes]]) -> bytes:
@@ -92,27 +77,12 @@ def assemble_elf(machine: int, entry: int, segments: Sequence[tuple[int, bytes]]
 
 
 @contextmanager
-def _parsing(path: Path) -> Iterator[bytes]:
-    data = path.read_bytes()
-    if data[:4] != b"\x7fELF" or len(data) < 52 or data[4] not in _LAYOUT or data[5] != 1:
-        raise DeployError(f"{path.name} is not a little-endian ELF file", hint="use a compiler that writes ELF")
-    try:
-        yield data
-    except (struct.error, IndexError, ValueError) as error:
-        raise DeployError(f"{path.name} is a damaged ELF file: {error}", hint="build it again") from error
-
-
-def _section_headers(data: bytes) -> tuple[list[tuple[int, ...]], int]:
-    """All of them, and where their names are."""
-    offset_format, offset_at, counts_at, header_format, _, _ = _LAYOUT[data[4]]
-    (table,) = struct.unpack_from(offset_format, data, offset_at)
-    entry_bytes, count, names_index = struct.unpack_from("<3H", data, counts_at)
-    headers = [struct.unpack_from(header_format, data, table + i * entry_bytes) for i in range(count)]
-    return headers, headers[names_index][4]
-
-
-def _text(data: bytes, start: int) -> str:
-    return data[start : data.index(b"\0", start)].decode()
+def _opened(path: Path) -> Iterator[ELFFile]:
+    with path.open("rb") as stream:
+        try:
+            yield ELFFile(stream)
+        except (ELFError, UnicodeDecodeError) as error:
+            raise DeployError(f"{path.name} is no ELF file: {error}", hint="build it again") from error
 
 
 def code_bytes(sections: Iterable[Section]) -> int:

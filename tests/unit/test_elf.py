@@ -1,4 +1,4 @@
-"""The section reader agrees with the compiler's own view, for 32 and 64 bit, and refuses what is no ELF file."""
+"""Sections and symbols are those that the compiler made, for 32 and 64 bit; what is no ELF file is refused."""
 
 from __future__ import annotations
 
@@ -44,17 +44,18 @@ def test_symbols_have_the_addresses_that_the_linker_gave(require_tool: Callable[
     assert elf.find_symbol(tmp_path / "a.elf", "counter") == elf.Symbol(0x81234000, 4)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x7fELF", b"MZ" + bytes(100), b"\x7fELF\x01\x02\x01" + bytes(60)])
+@pytest.mark.parametrize("data", [b"", b"\x7fELF", b"MZ" + bytes(100), b"\x7fELF\x01\x01\x01" + bytes(2)])
 def test_other_files_are_refused(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(data)
-    with pytest.raises(DeployError, match="is not a little-endian ELF file"):
+    with pytest.raises(DeployError, match="x is no ELF file"):
         elf.read_sections(tmp_path / "x")
 
 
-def test_damaged_files_are_refused(tmp_path: Path) -> None:
-    # A 32-bit header whose section table (offset 0x1000) lies behind the end of the file.
-    header = b"\x7fELF\x01\x01\x01".ljust(32, b"\0") + (0x1000).to_bytes(4, "little") + bytes(10)
-    header += (40).to_bytes(2, "little") + (3).to_bytes(2, "little") + (2).to_bytes(2, "little") + bytes(8)
-    (tmp_path / "x").write_bytes(header)
-    with pytest.raises(DeployError, match="damaged ELF file"):
-        elf.read_sections(tmp_path / "x")
+def test_files_that_are_cut_off_are_refused(require_tool: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text(SOURCE)
+    subprocess.run([require_tool("gcc"), "-c", "a.c", "-o", "a.o"], cwd=tmp_path, check=True)
+    whole = (tmp_path / "a.o").read_bytes()
+    for size_bytes in range(0, len(whole), 97):
+        (tmp_path / "x").write_bytes(whole[:size_bytes])
+        with pytest.raises(DeployError, match="x is no ELF file"):
+            elf.find_symbol(tmp_path / "x", "table")
