@@ -1,7 +1,9 @@
-"""Being asked to end: SIGTERM like Ctrl-C, and both only between what belongs together."""
+"""Handles requests to end: SIGTERM like Ctrl-C, both held back where needed, and the end of a parent process."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -44,3 +46,15 @@ def interrupts_wait() -> Iterator[Callable[[], bool]]:
     finally:
         for name, handler in zip(names, before, strict=True):
             signal.signal(name, handler)
+
+
+def end_with_parent() -> None:
+    """Make this child process end as soon as its parent has, so that whoever goes on has the folder alone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

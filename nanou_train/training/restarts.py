@@ -1,4 +1,4 @@
-"""The student several times from several seeds, side by side, of which the best on the validation part is kept.
+"""Trains the student from several seeds, side by side, and keeps the best on the validation part.
 
 Two trainings of a network of a few thousand weights differ by more than most settings of a recipe, and such a network
 keeps one core busy rather than two: a second one costs memory. Each is a run of its own, RUN/restarts/NN.
@@ -7,27 +7,34 @@ keeps one core busy rather than two: a second one costs memory. Each is a run of
 from __future__ import annotations
 
 import multiprocessing
-import os
-import sys
-import threading
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nanou_train.data.dataset import Dataset
 from nanou_train.errors import TrainError
 from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.networks.saving import save_model
+from nanou_train.runs import run_folder as run
+from nanou_train.runs.interrupts import end_with_parent
 from nanou_train.training.benchmark import available_cores
-from nanou_train.training.fit import FitResult
+from nanou_train.training.fit import FitResult, Progress
+from nanou_train.training.teacher_and_student import RunInputs
+from nanou_train.training.teacher_views import CACHE, make_views
 
-Told = tuple[int, str, float]  # number, message, progress; an error's message has progress FAILED
+if TYPE_CHECKING:
+    import keras
+
+Told = tuple[int, str, float]  # number, message, progress
+TrainRun = Callable[..., object]  # nanou_train.training.train.train_experiment
 FOLDER = "restarts"
 SEED_STEP = 1000  # so that neighbouring seeds share no restart
-FAILED = -1.0
 LOOK_S = 0.2
 
 
@@ -50,10 +57,32 @@ class Ended(NamedTuple):
     fit: FitResult
 
 
-def restarts_of(
-    config: ExperimentConfig, dataset: Dataset, folder: Path, seed: int, name: str, teacher: Path | None
-) -> tuple[Restart, ...]:
-    """`config.restarts` trainings below a run's folder; the first is what the run would be without restarts."""
+def train_student_from_seeds(
+    train: TrainRun, inputs: RunInputs, student: keras.Model, teacher: keras.Model | None, progress: Progress
+) -> FitResult:
+    """Train the student from `config.restarts` seeds, each by `train`, and give it the weights of the best.
+
+    What the teacher answers is computed once for all.
+    """
+    config, weights = inputs.config, inputs.config.teacher_weights
+    if teacher is not None and weights is None:
+        weights = inputs.folder / "teacher.keras"
+        save_model(teacher, weights)
+    if teacher is not None and config.teacher_cache and config.teacher_views > 1:
+        cache = config.output_dir / CACHE
+        make_views(teacher, inputs.dataset.train, config, lambda message: progress(message, 0.0), cache=cache)
+    # 100 % is for which one is kept: those who show progress in steps show no second one.
+    best, *others = train_restarts(
+        train, restarts_of(inputs, weights), lambda message, done: progress(message, 0.99 * done)
+    )
+    student.set_weights(run.load_student(best.folder).get_weights())
+    progress(_summary(best, others), 1.0)
+    return best.fit
+
+
+def restarts_of(inputs: RunInputs, teacher: Path | None) -> tuple[Restart, ...]:
+    """`config.restarts` trainings below the run's folder; the first is what the run would be without restarts."""
+    config = inputs.config
 
     def one(number: int) -> Restart:
         label = f"{number + 1:02d}"
@@ -64,92 +93,80 @@ def restarts_of(
             "log_dir": config.log_dir / label if config.log_dir else None,
             "constraints": None,
         }
-        place = folder / FOLDER / label
-        return Restart(number, name, config.model_copy(update=own), dataset, seed + SEED_STEP * number, place)
+        place, seed = inputs.folder / FOLDER / label, inputs.seed + SEED_STEP * number
+        return Restart(number, inputs.name, config.model_copy(update=own), inputs.dataset, seed, place)
 
     return tuple(one(number) for number in range(config.restarts))
 
 
-def train_restarts(restarts: tuple[Restart, ...], progress: Callable[[str, float], None]) -> tuple[Ended, ...]:
+def train_restarts(train: TrainRun, restarts: Sequence[Restart], progress: Progress) -> tuple[Ended, ...]:
     """Train all, as many at once as there are cores; best first. Completed ones are taken as they are.
 
     Raises TrainError where one fails. Without this process, the others end at once.
     """
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
-    at_once = available_cores()
-    told: Queue[Told] = context.Queue()
-    waiting, working, done = list(restarts), list[SpawnProcess](), dict.fromkeys(range(len(restarts)), 0.0)
-    try:
-        while waiting or working:
-            while waiting and len(working) < at_once:
-                process = context.Process(target=_train_here, args=(waiting.pop(0), told))
-                process.start()
-                working.append(process)
-            for number, message, fraction in _news(told):
-                if fraction == FAILED:
-                    raise TrainError(message)
-                done[number] = fraction
-                progress(f"restart {number + 1} of {len(restarts)}: {message}", sum(done.values()) / len(restarts))
-            for process in [one for one in working if not one.is_alive()]:
-                if process.exitcode and told.empty():
-                    raise TrainError(
-                        f"a restart ended with exit code {process.exitcode}", hint="run the same command again to go on"
-                    )
-                working.remove(process)
-    finally:
-        for process in working:
-            process.kill()  # each epoch is on disk
-            process.join()
-    ended = (Ended(one.folder, FitResult.of_run(one.folder)) for one in restarts)
-    return tuple(sorted(ended, key=lambda one: -one.fit.val_miou))
+    told, before = context.Queue(), set(multiprocessing.active_children())
+    done = dict.fromkeys(range(len(restarts)), 0.0)
+
+    def tell() -> None:
+        for number, message, fraction in _news(told):
+            done[number] = fraction
+            progress(f"restart {number + 1} of {len(restarts)}: {message}", sum(done.values()) / len(restarts))
+
+    at_once = min(available_cores(), len(restarts))
+    with ProcessPoolExecutor(at_once, context, initializer=_begin, initargs=(told,)) as executor:
+        try:
+            waiting = {executor.submit(_train_here, train, restart) for restart in restarts}
+            while waiting:
+                ended, waiting = wait(waiting, timeout=LOOK_S, return_when=FIRST_COMPLETED)
+                tell()
+                for one in ended:
+                    one.result()
+        except BaseException as error:
+            for process in set(multiprocessing.active_children()) - before:
+                process.kill()  # each epoch is on disk
+            if isinstance(error, BrokenProcessPool):
+                raise TrainError("a restart's process has died", hint="run the same command again to go on") from error
+            raise
+    tell()
+    found = (Ended(one.folder, FitResult.of_run(one.folder)) for one in restarts)
+    return tuple(sorted(found, key=lambda one: -one.fit.val_miou))
 
 
 def _news(told: Queue[Told]) -> Iterator[Told]:
-    """What has been told by now, after a short wait for it."""
-    wait_s = LOOK_S
+    """What has been told by now."""
     while True:
         try:
-            yield told.get(timeout=wait_s)
+            yield told.get_nowait()
         except Empty:
             return
-        wait_s = 0.0
 
 
-def _train_here(restart: Restart, told: Queue[Told]) -> None:
-    """In a process of its own."""
-    from nanou_train.training.train import train_experiment
-
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        result = train_experiment(
-            restart.config,
-            name=restart.name,
-            data_root=None,
-            dataset=restart.dataset,
-            folder=restart.folder,
-            seed=restart.seed,
-            progress=lambda message, done: told.put((restart.number, message, done)),
-            reuse=True,
-        )
-        error = result["error"]
-    except KeyboardInterrupt:  # Ctrl-C, which the parent has got as well
-        sys.exit(130)
-    except TrainError as failure:
-        error = failure.advice
-    if error:
-        told.put((restart.number, error, FAILED))
-        sys.exit(1)
+def _begin(told: Queue[Told]) -> None:
+    """In each process: nobody but the parent ends it."""
+    global _told
+    _told = told
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
-    """Die as soon as the parent has, so that whoever goes on has the folder alone."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+def _train_here(train: TrainRun, restart: Restart) -> None:
+    train(
+        restart.config,
+        name=restart.name,
+        data_root=None,
+        dataset=restart.dataset,
+        folder=restart.folder,
+        seed=restart.seed,
+        progress=lambda message, done: _told.put((restart.number, message, done)),
+        reuse=True,
+    )
 
 
-def summary(best: Ended, others: Sequence[Ended]) -> str:
+_told: Queue[Told]
+
+
+def _summary(best: Ended, others: Sequence[Ended]) -> str:
     """Which one is kept, and what the others had."""
     had = ", ".join(f"{one.fit.val_miou:.3f}" for one in others)
     return f"kept restart {best.folder.name}: validation mIoU {best.fit.val_miou:.3f}, others {had}"

@@ -28,9 +28,10 @@ from nanou_train.runs import run_folder as run
 from nanou_train.runs.constraints import check_run, violation
 from nanou_train.training.distillation import train_step
 from nanou_train.training.fit import FitResult, Progress, train_single_model, train_with_distillation
+from nanou_train.training.restarts import train_student_from_seeds
 from nanou_train.training.start import grow_gpu_memory, load_training_data
 from nanou_train.training.sweep import run_sweep
-from nanou_train.training.teacher_and_student import Pair, train_pair
+from nanou_train.training.teacher_and_student import RunInputs, train_student, train_teacher_and_student
 from nanou_train.training.teacher_views import teacher_logits
 
 if TYPE_CHECKING:
@@ -141,7 +142,9 @@ def train_experiment(
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     try:
-        models, histories = train_pair(Pair(config, dataset, folder, seed, name), progress)
+        inputs = RunInputs(config, dataset, folder, seed, name)
+        train = train_student if config.restarts == 1 else partial(train_student_from_seeds, train_experiment)
+        models, histories = train_teacher_and_student(inputs, train, progress)
     except (TrainError, KeyboardInterrupt) as error:
         status = "failed" if isinstance(error, TrainError) else "interrupted"
         if chief:

@@ -124,7 +124,7 @@ def test_a_prepared_filter_is_the_models(
     def stop(*_: object) -> None:
         raise TrainError("far enough")
 
-    monkeypatch.setattr(train, "train_pair", stop)
+    monkeypatch.setattr(train, "train_teacher_and_student", stop)
     result = train.train_model(data_root=spec.output, output_dir=tmp_path / "runs")
     assert result["error"] == "far enough"
     manifest = json.loads((result["experiment_dir"] / "manifest.json").read_text())

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +18,7 @@ from nanou_train.data.dataset import Dataset
 from nanou_train.errors import ConfigError, TrainError
 from nanou_train.experiments.config import ExperimentConfig, validate
 from nanou_train.runs.run_folder import load_student, read_manifest, weights_sha256
+from nanou_train.training.benchmark import available_cores
 
 NETWORK = {"architecture": "nano_u", "filters": [4], "bottleneck": 4}
 KEYS: dict[str, Any] = {
@@ -80,10 +86,12 @@ def test_the_best_is_kept_interrupted_or_not(tmp_path: Path, small: Dataset) -> 
 def test_the_first_is_the_run_without_restarts(tmp_path: Path, small: Dataset) -> None:
     """Its configuration and seed; logs and checkpoints, which several cannot share, each have their own place."""
     from nanou_train.training.restarts import restarts_of
+    from nanou_train.training.teacher_and_student import RunInputs
 
     keys = {"restarts": 2, "log_dir": tmp_path / "logs", "checkpoint_path": tmp_path / "kept"}
     config = ExperimentConfig.model_validate(keys)
-    first, second = restarts_of(config, small, tmp_path / "run", 7, "mine", tmp_path / "teacher.keras")
+    inputs = RunInputs(config, small, tmp_path / "run", 7, "mine")
+    first, second = restarts_of(inputs, tmp_path / "teacher.keras")
     assert (first.seed, second.seed) == (7, 1007)
     assert (
         first.config.deciding()
@@ -96,16 +104,69 @@ def test_the_first_is_the_run_without_restarts(tmp_path: Path, small: Dataset) -
 
 def test_a_failure_is_told(tmp_path: Path, small: Dataset) -> None:
     from nanou_train.training.restarts import restarts_of, train_restarts
+    from nanou_train.training.teacher_and_student import RunInputs
+    from nanou_train.training.train import train_experiment
 
     config = ExperimentConfig.model_validate(
         {"restarts": 2, "use_distillation": False, "model": NETWORK, "input_size": [24, 32], "epochs": 1}
     )
-    restarts = restarts_of(config, small, tmp_path, 0, "mine", None)
+    restarts = restarts_of(RunInputs(config, small, tmp_path, 0, "mine"), None)
     restarts[1].folder.mkdir(parents=True)
     (restarts[1].folder / "letter.txt").write_text("no training run")
     with pytest.raises(TrainError, match="restarts/02 exists and holds no training run"):
-        train_restarts(restarts, lambda _message, _done: None)
+        train_restarts(train_experiment, restarts, lambda _message, _done: None)
     assert (restarts[1].folder / "letter.txt").read_text() == "no training run"
+
+
+def _wait_for_ever(_config: ExperimentConfig, *, folder: Path, **_others: Any) -> None:
+    """Stands in for a training: leaves its process number and never ends."""
+    folder.mkdir(parents=True)
+    (folder / "pid").write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.1)
+
+
+def _die(_config: ExperimentConfig, **_others: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _restarts(folder: Path) -> tuple[Any, ...]:
+    from nanou_train.training.restarts import Restart
+
+    config, nothing = ExperimentConfig(), cast("Dataset", None)
+    return tuple(Restart(number, "mine", config, nothing, number, folder / str(number)) for number in range(2))
+
+
+def test_a_process_that_dies_is_an_error(tmp_path: Path) -> None:
+    from nanou_train.training.restarts import train_restarts
+
+    with pytest.raises(TrainError, match="process has died"):
+        train_restarts(_die, _restarts(tmp_path), lambda _message, _done: None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_without_their_parent_no_processes_go_on(tmp_path: Path, number: signal.Signals) -> None:
+    program = (
+        "import sys; from pathlib import Path; from tests.train import test_restarts as t\n"
+        "from nanou_train.training.restarts import train_restarts\n"
+        "train_restarts(t._wait_for_ever, t._restarts(Path(sys.argv[1])), lambda message, done: None)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], env=environment, stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: len(list(tmp_path.glob("*/pid"))) == min(2, available_cores()))
+    parent.send_signal(number)
+    parent.wait(20)
+    for file in tmp_path.glob("*/pid"):
+        wait_until(lambda file=file: not Path("/proc", file.read_text(), "cmdline").exists())
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_several_hosts_have_no_restarts() -> None:
