@@ -8,6 +8,7 @@ import numpy.typing as npt
 from codegen.errors import ModelError
 from codegen.graph.graph import Graph, Tensor
 from codegen.graph.model import BINARY_CLASSES, Quantization, QuantizedModel, threshold_q
+from codegen.untrusted import shown
 
 
 def input_lookup(model: QuantizedModel, graph: Graph) -> npt.NDArray[np.int8]:
@@ -40,9 +41,21 @@ def class_names(model: QuantizedModel, graph: Graph) -> tuple[str, ...]:
 
 
 def drivable_classes(model: QuantizedModel, graph: Graph) -> tuple[int, ...]:
-    """Indices of the classes that count as drivable: 1 for one output channel; else those of the contract, or none."""
+    """Indices of the classes that count as drivable: 1 for one output channel; else those of the contract, or none.
+
+    Raises ModelError where the contract wants another one of one channel.
+    """
     names = class_names(model, graph)
-    return (1,) if graph.output.shape[-1] == 1 else tuple(sorted(names.index(name) for name in model.drivable))
+    stated = tuple(sorted(names.index(name) for name in model.drivable))
+    if graph.output.shape[-1] > 1:
+        return stated
+    if stated not in ((), (1,)):
+        raise ModelError(
+            f"{model.name} has one output channel, so {shown(names[1])} counts as drivable; its contract says"
+            f" {', '.join(map(shown, model.drivable))}",
+            hint="name the drivable class second",
+        )
+    return (1,)
 
 
 def decide_classes(outputs: npt.NDArray[np.int8], threshold: int) -> npt.NDArray[np.uint8]:

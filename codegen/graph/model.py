@@ -18,10 +18,27 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.errors import ModelError
+from codegen.untrusted import shown
 
 BINARY_CLASSES = ("background", "drivable")
 MAX_CLASSES = 32
+MAX_CLASS_NAME = 64  # characters
+MAX_SIDE_PX = 4096
+MAX_CHANNELS = 4096
+SMALLEST_PROBABILITY = 1e-6
+RESIZE_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")  # by Pillow's names
+COLOR_ORDERS = ("RGB", "BGR")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def _check_number(what: str, value: object, low: float, high: float) -> None:
+    if not (isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high):
+        raise ModelError(f"{what} is {shown(value)}", hint=f"write a number from {low:g} to {high:g}")
+
+
+def _check_integer(what: str, value: object, high: int, hint: str = "") -> None:
+    if not (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= high):
+        raise ModelError(f"{what} is {shown(value)}", hint=hint or f"write a whole number from 1 to {high}")
 
 
 @dataclass(frozen=True)
@@ -48,17 +65,35 @@ class Preprocessing:
     resize_filter: str = "box"
     color_order: str = "RGB"
 
+    def __post_init__(self) -> None:
+        """What is stated comes from files that anybody may have written, and goes into generated sources."""
+        for name, limit in (("height_px", MAX_SIDE_PX), ("width_px", MAX_SIDE_PX), ("channels", MAX_CHANNELS)):
+            _check_integer(f"preprocessing {name}", getattr(self, name), limit)
+        _check_number("preprocessing mean", self.mean, -1000.0, 1000.0)
+        _check_number("preprocessing std", self.std, 1e-6, 1000.0)
+        for name, known in (("resize_filter", RESIZE_FILTERS), ("color_order", COLOR_ORDERS)):
+            if getattr(self, name) not in known:
+                what = f"{name.replace('_', ' ')} {shown(getattr(self, name))}"
+                raise ModelError(f"the preprocessing contract has {what}", hint=f"known are {', '.join(known)}")
+
     def normalize(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 (..., H, W, C) -> float32 of the same shape, the network's real-valued input."""
         return ((pixels.astype(np.float32) / np.float32(255.0)) - np.float32(self.mean)) / np.float32(self.std)
 
     def lookup_table(self, quantization: Quantization) -> npt.NDArray[np.int8]:
         """int8 (256,): the model input byte for each pixel component, rounded half away from zero."""
+        return np.clip(self._quantized(quantization), -128, 127).astype(np.int8)
+
+    def saturated(self, quantization: Quantization) -> int:
+        """How many of the 256 pixel values lie outside what the input can represent."""
+        quantized = self._quantized(quantization)
+        return int(np.count_nonzero((quantized < -128) | (quantized > 127)))
+
+    def _quantized(self, quantization: Quantization) -> npt.NDArray[np.float64]:
         real = (np.arange(256, dtype=np.float64) / 255.0 - self.mean) / self.std
         steps = real / quantization.scale
-        rounded = np.where(steps >= 0, np.floor(steps + 0.5), np.ceil(steps - 0.5))
-        clipped: npt.NDArray[np.float64] = np.clip(rounded + quantization.zero_point, -128, 127)
-        return clipped.astype(np.int8)
+        rounded: npt.NDArray[np.float64] = np.where(steps >= 0, np.floor(steps + 0.5), np.ceil(steps - 0.5))
+        return rounded + quantization.zero_point
 
 
 @dataclass(frozen=True)
@@ -69,8 +104,9 @@ class CameraSize:
     height_px: int = 120
 
     def __post_init__(self) -> None:
-        if not (1 <= self.width_px <= 4096 and 1 <= self.height_px <= 4096):
-            raise ModelError(f"no camera gives {self} pixels", hint="write WIDTHxHEIGHT, each 1 to 4096: 160x120")
+        for name in ("width_px", "height_px"):
+            hint = f"a camera's picture is WIDTHxHEIGHT, each 1 to {MAX_SIDE_PX}: 160x120"
+            _check_integer(f"the camera's {name}", getattr(self, name), MAX_SIDE_PX, hint)
 
     def __str__(self) -> str:
         return f"{self.width_px}x{self.height_px}"
@@ -95,18 +131,21 @@ class QuantizedModel:
     drivable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """The name goes into C comments and string literals, so it is held to a plain alphabet."""
-        if not _NAME.fullmatch(self.name):
-            raise ModelError(f"{self.name!r} is no model name", hint="use letters, digits, '.', '_' and '-'")
-        if not 0.0 < self.threshold < 1.0:
-            raise ModelError(f"threshold {self.threshold} is no probability between 0 and 1")
+        """Name and class names go into generated sources, so they are held to what those can show."""
+        if not (isinstance(self.name, str) and _NAME.fullmatch(self.name)):
+            hint = "use up to 64 letters, digits, '.', '_' and '-'"
+            raise ModelError(f"{shown(self.name)} is no model name", hint=hint)
+        _check_number("threshold", self.threshold, SMALLEST_PROBABILITY, 1.0 - SMALLEST_PROBABILITY)
+        for name in self.classes:
+            if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= MAX_CLASS_NAME):
+                hint = f"use up to {MAX_CLASS_NAME} printable characters"
+                raise ModelError(f"{shown(name)} is no class name", hint=hint)
         if len(self.classes) > MAX_CLASSES or len(set(self.classes)) < len(self.classes):
             raise ModelError(f"{len(self.classes)} classes, or two of one name", hint=f"name up to {MAX_CLASSES}")
-        if strange := set(self.drivable) - set(self.classes):
-            raise ModelError(
-                f"{sorted(strange)[0]!r} is to count as drivable and is none of the classes",
-                hint=f"classes are {', '.join(self.classes)}",
-            )
+        for name in self.drivable:
+            if name not in self.classes:
+                hint = f"classes are {', '.join(self.classes) or 'not named'}"
+                raise ModelError(f"{shown(name)} is to count as drivable and is none of the classes", hint=hint)
 
     @property
     def sha256(self) -> str:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codegen.errors import ModelError
 from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
 from codegen.library.c_text import number_lines
 from codegen.library.resources import template_environment
@@ -67,7 +66,6 @@ _FILTERS: Mapping[str, tuple[Callable[[float], float], float]] = {
     "bicubic": (_bicubic, 2.0),
     "lanczos": (_lanczos, 3.0),
 }
-RESIZE_FILTERS = ("nearest", *_FILTERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +97,7 @@ class Axis:
 
 
 def resize_axis(in_px: int, out_px: int, resize_filter: str) -> Axis:
-    """Pillow's resizing of one axis from `in_px` to `out_px` pixels. Raises ModelError for an unknown filter."""
-    if resize_filter not in RESIZE_FILTERS:
-        raise ModelError(
-            f"the preprocessing contract has resize filter {resize_filter!r}",
-            hint=f"known are {', '.join(RESIZE_FILTERS)}",
-        )
+    """Pillow's resizing of one axis from `in_px` to `out_px` pixels."""
     if resize_filter == "nearest" or in_px == out_px:
         windows = [(source, [1 << PRECISION_BITS]) for source in _nearest(in_px, out_px)]
     else:
@@ -160,7 +153,7 @@ def _window(i: int, in_px: int, out_px: int, resize_filter: str) -> tuple[int, l
 def camera_files(model: QuantizedModel, preprocessing: Preprocessing, generator: str) -> dict[str, str]:
     """The library's nanou_camera.{h,c}, for pictures of `model.camera`; no files for an input that is no picture.
 
-    `preprocessing` states the input's size. Raises ModelError for an unknown filter or colour order.
+    `preprocessing` states the input's size.
     """
     if preprocessing.channels not in CHANNELS:
         return {}
@@ -173,10 +166,6 @@ def camera_files(model: QuantizedModel, preprocessing: Preprocessing, generator:
 
 
 def _context(preprocessing: Preprocessing, camera: CameraSize) -> Mapping[str, Any]:
-    if preprocessing.color_order not in ("RGB", "BGR"):
-        raise ModelError(
-            f"the preprocessing contract has colour order {preprocessing.color_order!r}", hint="known are RGB, BGR"
-        )
     columns = resize_axis(camera.width_px, preprocessing.width_px, preprocessing.resize_filter)
     rows = resize_axis(camera.height_px, preprocessing.height_px, preprocessing.resize_filter)
     first, last = ("red", "blue")[:: 1 if preprocessing.color_order == "RGB" else -1]

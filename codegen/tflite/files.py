@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from collections.abc import Set
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
 from codegen.errors import ModelError, UnsupportedError
-from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
+from codegen.graph.contract import drivable_classes
+from codegen.graph.graph import Graph
+from codegen.graph.model import CameraSize, Preprocessing, Quantization, QuantizedModel
 from codegen.tflite.load import load_graph
+from codegen.untrusted import parse_json, read_bounded, shown
 
 SIDECAR_SCHEMA = 1
+MODEL_BYTES = 64 << 20  # more than any flash that these models are for
+SIDECAR_BYTES = 256 << 10
+_SIDECAR_KEYS = {"schema", "name", "sha256", "threshold", "preprocessing", "provenance"}
+_OPTIONAL_SIDECAR_KEYS = {"camera", "classes", "drivable"}
+MOST_SATURATED = 32  # of 256 pixel values; a model's own contract fits its input's range but for rounding
 
 
 def sidecar(model: QuantizedModel) -> dict[str, Any]:
@@ -40,62 +49,128 @@ def save_model(model: QuantizedModel, path: Path) -> None:
 def load_model(path: Path) -> QuantizedModel:
     """Read a .tflite file and its sidecar, if any.
 
-    Raises ModelError where the file is missing, is no TFLite file, or the sidecar belongs to another file.
+    Raises ModelError where the file is missing, is no TFLite file, or the sidecar is damaged, belongs to another file
+    or contradicts the model.
     """
-    try:
-        flatbuffer = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}", hint="give the path of a .tflite file") from error
+    flatbuffer = _read(path, MODEL_BYTES, "give the path of a .tflite file")
     if flatbuffer[4:8] != b"TFL3":
         raise ModelError(f"{path} is not a TFLite file", hint="`nanou-deploy quantize` makes one from a training run")
     sidecar_path = path.with_suffix(".json")
     if not sidecar_path.exists():
         name = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem)[:64]
         return QuantizedModel(name, flatbuffer, input_contract(flatbuffer), provenance={"source": path.name})
+    text = _read(sidecar_path, SIDECAR_BYTES, "delete it or quantize again")
     try:
-        stated = json.loads(sidecar_path.read_text())
-        model = QuantizedModel(
-            name=stated["name"],
-            flatbuffer=flatbuffer,
-            preprocessing=Preprocessing(**stated["preprocessing"]),
-            threshold=float(stated["threshold"]),
-            provenance=stated["provenance"],
-            camera=CameraSize(**stated.get("camera", {})),
-            classes=tuple(stated.get("classes", ())),
-            drivable=tuple(stated.get("drivable", ())),
-        )
-        stated_sha256, schema = stated["sha256"], stated["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        model = _model_of_sidecar(parse_json(text), flatbuffer)
+        _check_against_graph(model, load_graph(flatbuffer))
+    except ValueError as error:
         raise ModelError(
-            f"{sidecar_path} is not a model sidecar: {error!r}", hint="delete it or quantize again"
+            f"{sidecar_path} is not a model sidecar: {error}", hint="delete it or quantize again"
         ) from error
-    if schema != SIDECAR_SCHEMA or stated_sha256 != model.sha256:
+    except ModelError as error:
+        raise ModelError(f"{sidecar_path}: {error}", hint=error.hint) from error
+    return model
+
+
+def _read(path: Path, most_bytes: int, hint: str) -> bytes:
+    try:
+        return read_bounded(path, most_bytes)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}", hint=hint) from error
+    except ValueError as error:
+        raise ModelError(f"cannot read {path}: {error}", hint=hint) from error
+
+
+def _model_of_sidecar(document: Any, flatbuffer: bytes) -> QuantizedModel:
+    """The model that a sidecar states. Types and bounds of its values are checked where the model is made of them."""
+    stated = _members("the document", document, _SIDECAR_KEYS, _OPTIONAL_SIDECAR_KEYS)
+    if type(stated["schema"]) is not int or stated["schema"] != SIDECAR_SCHEMA:
         raise ModelError(
-            f"{sidecar_path} describes another file than {path.name}",
+            f"sidecar schema {shown(stated['schema'])} is not {SIDECAR_SCHEMA}", hint="quantize again, or delete it"
+        )
+    model = QuantizedModel(
+        name=stated["name"],
+        flatbuffer=flatbuffer,
+        preprocessing=Preprocessing(**_members_of(Preprocessing, "preprocessing", stated["preprocessing"])),
+        threshold=stated["threshold"],
+        provenance=_object("provenance", stated["provenance"]),
+        camera=CameraSize(**_members_of(CameraSize, "camera", stated.get("camera", {}))),
+        classes=_names("classes", stated.get("classes", [])),
+        drivable=_names("drivable", stated.get("drivable", [])),
+    )
+    if stated["sha256"] != model.sha256:
+        raise ModelError(
+            "it describes another file than the model beside it",
             hint="quantize again, or delete the sidecar to use the contract implied by the model's input",
         )
     return model
 
 
+def _object(what: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is no object")
+    return value
+
+
+def _members(what: str, value: Any, required: Set[str], optional: Set[str]) -> dict[str, Any]:
+    """A JSON object with all the required keys, and no others but the optional ones."""
+    members = _object(what, value)
+    if unknown := members.keys() - required - optional:
+        raise ValueError(f"{what} has the unknown key {shown(min(unknown))}")
+    if missing := required - members.keys():
+        raise ValueError(f"{what} has no {min(missing)}")
+    return members
+
+
+def _members_of(kind: type[Preprocessing] | type[CameraSize], what: str, value: Any) -> dict[str, Any]:
+    required = {member.name for member in fields(kind) if member.default is MISSING}
+    return _members(what, value, required, {member.name for member in fields(kind)} - required)
+
+
+def _names(what: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{what} is no list")
+    return tuple(value)
+
+
+def _check_against_graph(model: QuantizedModel, graph: Graph) -> None:
+    """Raise ModelError where the contract is another model's: other sizes, classes, or inputs that all look alike."""
+    contract, tensor = model.preprocessing, graph.input
+    hint = "correct the sidecar, or quantize again"
+    size = (1, contract.height_px, contract.width_px, contract.channels)
+    if tensor.shape != size:
+        raise ModelError(f"the model's input has shape {tensor.shape}, the contract says {size}", hint=hint)
+    if model.classes and len(graph.output.shape) == 4:
+        drivable_classes(model, graph)
+    if tensor.dtype == "int8" and tensor.scales and tensor.zero_points:
+        saturated = contract.saturated(Quantization(tensor.scale, tensor.zero_point))
+        if saturated > MOST_SATURATED:
+            raise ModelError(
+                f"with mean {contract.mean:g} and std {contract.std:g}, {saturated} of 256 pixel values lie outside the"
+                f" range of the model's input (scale {tensor.scale:g}, zero point {tensor.zero_point})",
+                hint=hint,
+            )
+
+
 def input_contract(flatbuffer: bytes) -> Preprocessing:
     """The preprocessing that the model's input quantization implies, for models made elsewhere.
 
-    A scale of 1/127.5 or 2/255 spans [-1, 1] and means (x/255 - 0.5) / 0.5; 1/255 spans [0, 1] and means x/255.
-    Raises UnsupportedError for any other range, since guessing would silently shift every input.
+    It is certain for three ranges, which take scale and zero point to tell apart: [-1, 1] means (x/255 - 0.5) / 0.5,
+    [0, 1] means x/255, and [-0.5, 0.5] means x/255 - 0.5. Raises UnsupportedError for any other, since guessing would
+    silently shift every input.
     """
     graph = load_graph(flatbuffer)
     if not graph.inputs:
         raise UnsupportedError("the model has no input", hint="export a model with one input and one output")
     graph_input = graph.input
-    if len(graph_input.shape) != 4 or not graph_input.scales:
+    if len(graph_input.shape) != 4 or not (graph_input.scales and graph_input.zero_points):
         raise UnsupportedError(f"input '{graph_input.name}' {graph_input.shape} is no quantized NHWC image")
     _, height_px, width_px, channels = graph_input.shape
-    span = 255.0 * graph_input.scale
-    if abs(span - 2.0) < 0.02:
-        return Preprocessing(height_px, width_px, channels, mean=0.5, std=0.5)
-    if abs(span - 1.0) < 0.01:
-        return Preprocessing(height_px, width_px, channels, mean=0.0, std=1.0)
+    low, high = ((q - graph_input.zero_point) * graph_input.scale for q in (-128, 127))
+    for mean, std in ((0.5, 0.5), (0.0, 1.0), (0.5, 1.0)):
+        if max(abs(low + mean / std), abs(high - (1.0 - mean) / std)) < 0.02 / std:
+            return Preprocessing(height_px, width_px, channels, mean=mean, std=std)
     raise UnsupportedError(
-        f"input scale {graph_input.scale:g} does not tell how pixels were normalized",
+        f"the input's range {low:g} .. {high:g} does not tell how pixels were normalized",
         hint="write a sidecar NAME.json beside NAME.tflite that states preprocessing (docs/DESIGN.md, Model files)",
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codegen.errors import ModelError
 from codegen.graph.model import Preprocessing
 from nanou_train.data.audit import audit_dataset
 from nanou_train.data.dataset import DatasetSpec, load_dataset, load_split
@@ -99,7 +100,7 @@ def test_filter_and_color_order_are_the_contracts(tmp_path: Path) -> None:
     grey = camera_pixels(image, Path("i"), Preprocessing(24, 32, channels=1))
     assert grey.shape == (24, 32, 1)
     for wrong in ({"resize_filter": "sinc"}, {"color_order": "GRB"}, {"channels": 4}):
-        with pytest.raises(DataError, match="contract has"):
+        with pytest.raises((DataError, ModelError), match="contract has"):
             camera_pixels(image, Path("i"), Preprocessing(24, 32, **wrong))  # type: ignore[arg-type]
 
 

@@ -1,0 +1,94 @@
+"""Read files that a stranger may have written: regular files of bounded size, JSON of bounded depth and values."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+JSON_BYTES = 1 << 20
+JSON_DEPTH = 32
+MAX_INTEGER = 2**63 - 1
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """The content of a regular file of at most `most_bytes`.
+
+    Raises OSError where it cannot be read, ValueError where it is a pipe, a device or larger: opening does not wait
+    for a pipe's other end, and nothing is read of a file that is too large.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as stream:
+        found = os.fstat(stream.fileno())
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(21, "it is a folder", str(path))
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is a pipe or a device, not a file")
+        data = stream.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise ValueError(f"it has more than {most_bytes:,} bytes")
+    return data
+
+
+def parse_json(data: bytes, *, most_depth: int = JSON_DEPTH) -> Any:
+    """The document in UTF-8 JSON. Raises ValueError where RFC 8259 leaves a choice that a stranger could make for us.
+
+    Refused are keys that occur twice in an object, NaN and infinities, integers beyond 64 bits, and nesting deeper than
+    `most_depth`, which is measured before anything is built.
+    """
+    text = data.decode("utf-8-sig")
+    _refuse_deep(text, most_depth)
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_integer)
+
+
+def read_json(path: Path, most_bytes: int = JSON_BYTES) -> Any:
+    """`parse_json` of a file. Raises OSError or ValueError."""
+    return parse_json(read_bounded(path, most_bytes))
+
+
+def _refuse_deep(text: str, most_depth: int) -> None:
+    depth = 0
+    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > most_depth:
+            raise ValueError(f"it is nested more than {most_depth} deep")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in document:
+            raise ValueError(f"it has the key {shown(key)} twice")
+        document[key] = value
+    return document
+
+
+def _constant(text: str) -> float:
+    raise ValueError(f"it has the number {text}")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"it has the number {shown(text)}, which is beyond double precision")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20 or abs(value := int(text)) > MAX_INTEGER:
+        raise ValueError(f"it has the number {shown(text)}, which is beyond 64 bits")
+    return value
+
+
+def shown(value: object, most_characters: int = 60) -> str:
+    """A stranger's value for an error message: quoted, escaped and short, whatever it holds."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= most_characters else text[: most_characters - 1] + "…"
