@@ -28,11 +28,11 @@ def lower_graph(graph: Graph, target: Target) -> Program:
         if op.outputs[0] not in absorbed
     )
     stages = [item.stage if isinstance(item, Folded) else item for item in lowered]
-    existing = [graph.input.index, *(stage.output for stage in stages)]
+    existing = [*graph.inputs, *(stage.output for stage in stages)]
     return Program(
         tuple(stages),
-        graph.input.index,
-        graph.output.index,
+        graph.inputs,
+        graph.outputs,
         {i: rows_of(graph.tensor(i).shape) for i in existing},
         {i: storage[i] for i in existing},
         {i: graph.tensor(i).name for i in existing},
@@ -41,7 +41,7 @@ def lower_graph(graph: Graph, target: Target) -> Program:
 
 def assign_storage(graph: Graph) -> Mapping[int, Storage]:
     """uint8 for every tensor of zero point -128, except frames and what byte movers connect with them."""
-    tensors = [graph.input.index, *(op.outputs[0] for op in graph.operators)]
+    tensors = [*graph.inputs, *(op.outputs[0] for op in graph.operators)]
     group = {tensor: tensor for tensor in tensors}
     for operator in graph.operators:
         if operator.stem not in _BYTE_MOVERS:
@@ -50,7 +50,7 @@ def assign_storage(graph: Graph) -> Mapping[int, Storage]:
             if source in group:
                 old, new = group[source], group[operator.outputs[0]]
                 group = {tensor: new if root == old else root for tensor, root in group.items()}
-    framed = {group[graph.input.index], group[graph.output.index]}
+    framed = {group[tensor] for tensor in (*graph.inputs, *graph.outputs)}
     return {
         tensor: Storage(128 if graph.tensor(tensor).zero_point == -128 and group[tensor] not in framed else 0)
         for tensor in tensors

@@ -69,7 +69,7 @@ def best_plan(program: Program, objective: Objective) -> tuple[Program, Plan]:
 
 def layer_plan(program: Program) -> Plan:
     """Layer by layer: every tensor is computed whole before the next one starts. Only to compare with."""
-    schedule = _scheduled(program, (), tuple(s.output for s in program.stages if s.output != program.output))
+    schedule = _scheduled(program, (), tuple(s.output for s in program.stages if s.output not in program.kept))
     plan = _planned(schedule)
     check_plan(program, plan)
     return plan
@@ -86,7 +86,7 @@ def _with_one_more(program: Program, base: _Schedule) -> Iterator[tuple[_Schedul
 def _best_cuts(start: _Schedule, effort: _Effort) -> tuple[_Schedule, Plan]:
     """At most two cuts. Fewer win where more save nothing."""
     program = start.program
-    produced = [stage.output for stage in program.stages if stage.output != program.output]
+    produced = [stage.output for stage in program.stages if stage.output not in program.kept]
     # A cut holds its whole tensor, so one that is not smaller than the peak cannot lower it.
     small = [t for t in produced if program.rows[t].count * program.rows[t].size_bytes < start.bound_bytes]
     singles = sorted((_with_cuts(start, (t,)) for t in small), key=_by_bound)

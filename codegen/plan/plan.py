@@ -18,7 +18,7 @@ from codegen.plan.place import Ring, Span, aligned, make_ring, place_rings
 from codegen.plan.schedule import Lifetimes, needed_rows
 from codegen.program.program import Program, Stage
 
-Region = Literal["work", "input", "output"]
+Region = Literal["work", "input", "output", "state"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Placement:
     """One activation: a ring of slots of `row_bytes` from `offset_bytes` on.
 
     Step s is the s-th row computed. In the steps of `slots[k]`, pairs of first and last, slot k holds a row that is
-    wanted; in between, others may use its bytes. The input frame exists from step -1.
+    wanted; in between, others may use its bytes. Input frames and states exist from step -1. `position` is that among
+    the model's inputs, outputs or states.
     """
 
     tensor: int
@@ -36,6 +37,7 @@ class Placement:
     row_bytes: int
     rows: int
     slots: tuple[tuple[Span, ...], ...]
+    position: int = 0
 
     @property
     def depth_rows(self) -> int:
@@ -56,57 +58,67 @@ class Placement:
 
 @dataclass(frozen=True)
 class Plan:
-    """Arena with whole frames: [working memory | input frame | output frame]; or with rows that come and go:
-    [working memory | `row_input` ring | `row_output` row].
+    """Arena with whole frames: [states | working memory | input frames | output frames]; or with rows that come and
+    go, where the model has one input and one output: [states | working memory | `row_input` ring | `row_output` ring].
 
-    `schedule[s]` is the stage of which step s computes the next row; len(stages) stands for the arrival of the next
-    input row, before which nothing needs it. `step_names` says so in words, by these numbers.
+    `schedule[s]` is the stage of which step s computes the next row, or a number of `Program.arrival` or
+    `Program.commit`. `step_names` says so in words, by these numbers.
     """
 
     schedule: tuple[int, ...]
     step_names: tuple[str, ...]
     cuts: tuple[int, ...]  # tensors computed completely before anything behind them
     placements: tuple[Placement, ...]
-    row_input: Placement
-    row_output: Placement
+    row_input: Placement | None
+    row_output: Placement | None
+    state_bytes: int
     working_bytes: int
     arena_bytes: int
-    rows_arena_bytes: int
+    rows_arena_bytes: int  # arena_bytes where rows cannot pass
     io_bytes: int
     macs: int
 
     def placement(self, tensor: int) -> Placement:
         return next(p for p in self.placements if p.tensor == tensor)
 
+    def at(self, region: Region) -> tuple[Placement, ...]:
+        """Of one region, by position."""
+        return tuple(sorted((p for p in self.placements if p.region == region), key=lambda p: p.position))
+
 
 def make_plan(program: Program, cuts: tuple[int, ...], order: Sequence[int], lives: Mapping[int, Lifetimes]) -> Plan:
     """Place everything. `check_plan` proves the result; whoever chooses a plan has it proven."""
     rings = {tensor: make_ring(tensor, program.rows[tensor].size_bytes, life) for tensor, life in lives.items()}
-    work = [ring for tensor, ring in rings.items() if tensor not in (program.input, program.output)]
+    work = [ring for tensor, ring in rings.items() if tensor not in program.kept]
     offsets = place_rings(work, len(order))
-    working_bytes = aligned(max((offsets[ring.tensor] + ring.size_bytes for ring in work), default=0))
-    frame_bytes = {t: program.rows[t].count * program.rows[t].size_bytes for t in (program.input, program.output)}
-    output_offset = working_bytes + aligned(frame_bytes[program.input])
-    # Whole frames exist from beginning to end; the input survives an inference.
     last = len(order) - 1
-    frames = {
-        program.input: _frame(program, "input", working_bytes, -1, last),
-        program.output: _frame(program, "output", output_offset, lives[program.output].made[0], last),
-    }
-    row_input = _placement(program, rings[program.input], "input", working_bytes)
-    row_output = _placement(program, rings[program.output], "output", working_bytes + aligned(row_input.size_bytes))
+    states, state_bytes = _whole(program, "state", [state.tensor for state in program.states], 0, last)
+    end = state_bytes + aligned(max((offsets[ring.tensor] + ring.size_bytes for ring in work), default=0))
+    # Whole frames exist from beginning to end; the input survives an inference.
+    inputs, inputs_end = _whole(program, "input", program.inputs, end, last)
+    outputs, arena_bytes = _whole(program, "output", program.outputs, inputs_end, last, lives)
+    row_input, row_output, rows_arena_bytes = None, None, arena_bytes
+    if program.passes_rows:
+        row_input = _placement(program, rings[program.input], "input", end)
+        row_output = _placement(program, rings[program.output], "output", end + aligned(row_input.size_bytes))
+        rows_arena_bytes = aligned(row_output.offset_bytes + row_output.size_bytes)
     names = [f"{stage.number} {stage.stem.upper()}" for stage in program.stages]
+    names += ["input row" if len(program.inputs) == 1 else f"row of input {i}" for i in range(len(program.inputs))]
+    names += [f"state {i}" for i in range(len(program.states))]
+    whole = {place.tensor: place for place in (*states, *inputs, *outputs)}
+    placed = [whole.get(t) or _placement(program, r, "work", state_bytes + offsets[t]) for t, r in rings.items()]
     return Plan(
         tuple(order),
-        (*names, "input row"),
+        tuple(names),
         cuts,
-        tuple(frames.get(t) or _placement(program, ring, "work", offsets[t]) for t, ring in rings.items()),
+        (*placed, *(place for tensor, place in whole.items() if tensor not in rings)),
         row_input,
         row_output,
-        working_bytes,
-        aligned(output_offset + frame_bytes[program.output]),
-        aligned(row_output.offset_bytes + row_output.size_bytes),
-        sum(frame_bytes.values()),
+        state_bytes,
+        end - state_bytes,
+        arena_bytes,
+        rows_arena_bytes,
+        sum(place.size_bytes for place in (*inputs, *outputs)),
         program.macs,
     )
 
@@ -116,11 +128,23 @@ def _placement(program: Program, ring: Ring, region: Region, offset_bytes: int) 
     return Placement(ring.tensor, name, region, offset_bytes, rows.size_bytes, rows.count, ring.slots)
 
 
-def _frame(program: Program, region: Region, offset_bytes: int, first: int, last: int) -> Placement:
-    tensor = program.input if region == "input" else program.output
-    rows = program.rows[tensor]
-    slots = (((first, last),),) * rows.count
-    return Placement(tensor, program.names[tensor], region, offset_bytes, rows.size_bytes, rows.count, slots)
+def _whole(
+    program: Program,
+    region: Region,
+    tensors: Sequence[int],
+    offset_bytes: int,
+    last_step: int,
+    lives: Mapping[int, Lifetimes] | None = None,
+) -> tuple[list[Placement], int]:
+    """Tensors that exist whole, one behind the other, and where they end; since step -1, or since they are made."""
+    places = []
+    for position, tensor in enumerate(tensors):
+        rows, first = program.rows[tensor], lives[tensor].made[0] if lives else -1
+        slots = (((first, last_step),),) * rows.count
+        name = program.names[tensor]
+        places.append(Placement(tensor, name, region, offset_bytes, rows.size_bytes, rows.count, slots, position))
+        offset_bytes += aligned(rows.count * rows.size_bytes)
+    return places, offset_bytes
 
 
 # ---- Proof -----------------------------------------------------------------------------------------------------
@@ -133,25 +157,36 @@ def check_plan(program: Program, plan: Plan) -> int:
     never of the model.
     """
     work = {p.tensor: p for p in plan.placements}
-    rows = {**work, program.input: plan.row_input, program.output: plan.row_output}
-    rows_read = 0
-    for where, arena_bytes in ((work, plan.arena_bytes), (rows, plan.rows_arena_bytes)):
-        memory = np.full((arena_bytes, 2), -1, np.int32)  # (tensor, row) that last wrote each byte
-        source = where[program.input]
-        for row in range(source.rows) if source.depth_rows == source.rows else ():
-            _slot(memory, source, row)[:] = program.input, row
-        done = dict.fromkeys(program.rows, 0)
-        for index in plan.schedule:
-            stage = program.stages[index] if index < len(program.stages) else None
-            tensor = stage.output if stage else program.input
-            row = done[tensor]
-            done[tensor] += 1
-            slot = _slot(memory, where[tensor], row)
-            slot[:] = -1  # kernels may write while they still read
-            if stage:
-                rows_read += _check_reads(program, where, memory, stage, row)
-            slot[:] = tensor, row
-        assert done[program.output] == program.rows[program.output].count
+    ways = [(work, plan.arena_bytes)]
+    if plan.row_input and plan.row_output:
+        ways.append(({**work, program.input: plan.row_input, program.output: plan.row_output}, plan.rows_arena_bytes))
+    return sum(_execute(program, plan, where, arena_bytes) for where, arena_bytes in ways)
+
+
+def _execute(program: Program, plan: Plan, where: Mapping[int, Placement], arena_bytes: int) -> int:
+    """Run the schedule on a memory of tags; how many rows were read."""
+    memory = np.full((arena_bytes, 2), -1, np.int32)  # (tensor, row) that last wrote each byte
+    states = [state.tensor for state in program.states]
+    for tensor in (*program.inputs, *states):
+        place = where[tensor]
+        for row in range(place.rows) if place.depth_rows == place.rows else ():
+            _slot(memory, place, row)[:] = tensor, row
+    done, rows_read = dict.fromkeys(program.rows, 0), 0
+    for index in plan.schedule:
+        if index >= program.commit(0):
+            rows_read += _check_commit(program, where, memory, index - program.commit(0))
+            continue
+        stage = program.stages[index] if index < len(program.stages) else None
+        tensor = stage.output if stage else program.inputs[index - program.arrival(0)]
+        row = done[tensor]
+        done[tensor] += 1
+        slot = _slot(memory, where[tensor], row)
+        slot[:] = -1  # kernels may write while they still read
+        if stage:
+            rows_read += _check_reads(program, where, memory, stage, row)
+        slot[:] = tensor, row
+    for tensor in program.outputs:
+        assert done[tensor] == program.rows[tensor].count
     return rows_read
 
 
@@ -159,6 +194,22 @@ def _slot(memory: npt.NDArray[np.int32], place: Placement, row: int) -> npt.NDAr
     start = place.offset_bytes + row % place.depth_rows * place.row_bytes
     assert start + place.row_bytes <= len(memory)
     return memory[start : start + place.row_bytes]
+
+
+def _check_commit(
+    program: Program, where: Mapping[int, Placement], memory: npt.NDArray[np.int32], position: int
+) -> int:
+    """Set a state to its source, all of whose rows must still be there; how many rows that were."""
+    state = program.states[position]
+    source, place = where[state.source], where[state.tensor]
+    assert source.depth_rows == source.rows == place.rows
+    for row in range(source.rows):
+        found = _slot(memory, source, row)
+        assert (found == (state.source, row)).all(), (
+            f"state {position} takes row {row}, overwritten"
+        )
+        _slot(memory, place, row)[:] = -1
+    return source.rows
 
 
 def _check_reads(

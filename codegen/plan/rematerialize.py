@@ -20,7 +20,7 @@ def forks(program: Program) -> tuple[int, ...]:
     """Tensors that several stages read, largest first: what may be worth computing again."""
     sizes = {t: program.rows[t].count * program.rows[t].size_bytes for t in program.rows}
     readers = {t: [stage for stage in program.stages if t in stage.inputs] for t in program.rows}
-    found = [t for t in program.rows if len(readers[t]) > 1 and t not in (program.input, program.output)]
+    found = [t for t in program.rows if len(readers[t]) > 1 and t not in program.kept]
     return tuple(sorted(found, key=lambda t: (-sizes[t], t))[:MAX_FORKS])
 
 

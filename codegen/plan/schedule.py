@@ -40,17 +40,20 @@ def needed_rows(read: RowRead, row: int, input_rows: int) -> range:
 def demand_order(program: Program, cuts: Sequence[int]) -> tuple[int, ...]:
     """Stage indices, one for each row, such that every row is computed before it is read.
 
-    len(stages) stands for the arrival of the next input row.
+    `Program.arrival` numbers stand for the next row of an input, `Program.commit` numbers, at the end, for setting a
+    state to its source.
     """
     producer = {stage.output: i for i, stage in enumerate(program.stages)}
+    arrivals = {tensor: program.arrival(i) for i, tensor in enumerate(program.inputs)}
     done = dict.fromkeys(program.rows, 0)
+    done |= {state.tensor: program.rows[state.tensor].count for state in program.states}
     order: list[int] = []
 
     def produce(tensor: int, count: int) -> None:
         """Have the first `count` rows of `tensor` computed, or arrived."""
         while done[tensor] < count:
-            if tensor == program.input:
-                order.append(len(program.stages))
+            if tensor in arrivals:
+                order.append(arrivals[tensor])
                 done[tensor] += 1
                 continue
             stage = program.stages[producer[tensor]]
@@ -62,23 +65,29 @@ def demand_order(program: Program, cuts: Sequence[int]) -> tuple[int, ...]:
             order.append(producer[tensor])
             done[tensor] += 1
 
-    for tensor in (*sorted(cuts, key=lambda t: producer[t]), program.output):
+    sources = (state.source for state in program.states)
+    for tensor in (*sorted(cuts, key=lambda t: producer[t]), *program.outputs, *sources):
         produce(tensor, program.rows[tensor].count)
-    return tuple(order)
+    return (*order, *(program.commit(i) for i in range(len(program.states))))
 
 
 def lifetimes(program: Program, order: Sequence[int]) -> dict[int, Lifetimes]:
     """By tensor, for every tensor that the order produces. A row that nobody reads lives in its own step."""
     made: dict[int, list[int]] = {}
     wanted: dict[int, list[int]] = {}
+    states = {state.tensor for state in program.states}
     for step, index in enumerate(order):
+        if index >= program.commit(0):
+            source = program.states[index - program.commit(0)].source
+            wanted[source] = [step] * len(wanted[source])
+            continue
         stage = program.stages[index] if index < len(program.stages) else None
-        tensor = stage.output if stage else program.input
+        tensor = stage.output if stage else program.inputs[index - program.arrival(0)]
         row = len(made.setdefault(tensor, []))
         made[tensor].append(step)
         wanted.setdefault(tensor, []).append(step)
         for source, read in ((stage.inputs[read.input], read) for read in stage.reads) if stage else ():
-            for needed in needed_rows(read, row, program.rows[source].count):
+            for needed in needed_rows(read, row, program.rows[source].count) if source not in states else ():
                 wanted[source][needed] = step
     return {tensor: Lifetimes(tuple(made[tensor]), tuple(wanted[tensor])) for tensor in made}
 
@@ -88,7 +97,7 @@ def live_bytes(program: Program, lives: dict[int, Lifetimes]) -> npt.NDArray[np.
     steps = 1 + max(max(life.wanted) for life in lives.values())
     change = np.zeros(steps + 1, np.int64)
     for tensor, life in lives.items():
-        if tensor not in (program.input, program.output):
+        if tensor not in program.kept:
             np.add.at(change, np.array(life.made), program.rows[tensor].size_bytes)
             np.add.at(change, np.array(life.wanted) + 1, -program.rows[tensor].size_bytes)
     return np.cumsum(change)[:steps]

@@ -154,16 +154,54 @@ class Rows:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class State:
+    """A tensor that keeps its value from one inference to the next: read as `tensor`, then set to `source`."""
+
+    tensor: int
+    source: int
+    initial: bytes  # as stored
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """Stages in an order in which they could run, and every activation that they touch."""
 
     stages: tuple[Stage, ...]
-    input: int
-    output: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
     rows: Mapping[int, Rows]
     storage: Mapping[int, Storage]
     names: Mapping[int, str]
+    states: tuple[State, ...] = ()
+
+    @property
+    def input(self) -> int:
+        """The first one."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> int:
+        """The first one."""
+        return self.outputs[0]
+
+    @property
+    def kept(self) -> frozenset[int]:
+        """Tensors that exist whole outside working memory: frames of inputs and outputs, and states."""
+        return frozenset((*self.inputs, *self.outputs, *(state.tensor for state in self.states)))
+
+    @property
+    def passes_rows(self) -> bool:
+        """Whether rows can come and go by callbacks: one input and one output."""
+        return len(self.inputs) == len(self.outputs) == 1
+
+    def arrival(self, position: int) -> int:
+        """The number that stands in a schedule for the next row of an input, by its position."""
+        return len(self.stages) + position
+
+    def commit(self, position: int) -> int:
+        """The number that stands in a schedule for setting a state to its source, by its position."""
+        return len(self.stages) + len(self.inputs) + position
 
     @property
     def macs(self) -> int:

@@ -130,7 +130,7 @@ def _layer(program: Program, plan: Plan, index: int, stage: Stage) -> LayerProof
     calls = plan.schedule.count(index)
     # Rows that nobody reads are not computed; what is read is the memory's proof.
     rows = program.rows[stage.output].count
-    if calls > rows or (calls < rows and stage.output == program.output):
+    if calls > rows or (calls < rows and stage.output in program.outputs):
         failures.append(f"{stage.label}: computes {calls} of {rows} rows")
     arrays, missing = _arrays(program, stage)
     failures += [f"{stage.label}: {a.name}: touches {a.touched} of {a.available}" for a in arrays if not _fits(a)]

@@ -96,6 +96,7 @@ def make_plan(placements: tuple[Placement, ...] = PLACEMENTS) -> Plan:
         row_input=PLACEMENTS[0],
         row_output=PLACEMENTS[3],
         rows_arena_bytes=448,
+        state_bytes=0,
         working_bytes=320,
         arena_bytes=448,
         io_bytes=128,
@@ -298,7 +299,7 @@ def test_operator_rows_state_the_graph() -> None:
     kernel = Kernel("conv_2d", "", ())
     stage = Stage(0, "conv_2d", "", (0,), 3, (RowRead(0, (0, 1, 2)),), kernel, macs=6 * 8 * 3 * 4)
     stored = {0: Storage(0), 3: Storage(0)}
-    program = Program((stage,), 0, 3, {0: Rows(6, 24), 3: Rows(6, 32)}, stored, {0: "in", 3: "out"})
+    program = Program((stage,), (0,), (3,), {0: Rows(6, 24), 3: Rows(6, 32)}, stored, {0: "in", 3: "out"})
     model = QuantizedModel("m", b"", Preprocessing(6, 8))
     (row,) = operator_rows(Compiled(model, graph, program, make_plan()))
     assert row == OperatorRow(0, "CONV_2D", (1, 6, 8, 3), (1, 6, 8, 4), "scale 0.5, zero point -3", 576, 12 + 16)
