@@ -109,7 +109,7 @@ def run_demo(
 def _render_and_train(folder: Path, seed: int, progress: Callable[[str, float], None]) -> Dataset:
     """The run is left in folder/run. Raises DeployError with training's own words."""
     progress("rendering terrain", 0.0)
-    dataset = terrain_dataset(load_experiment(DEFAULT_CONFIG, EXPERIMENT).terrain.model_dump(), seed=seed)
+    dataset = terrain_dataset(load_experiment(DEFAULT_CONFIG, EXPERIMENT).data.terrain.model_dump(), seed=seed)
     trained = train_model(
         experiment_name=EXPERIMENT, dataset=dataset, output_dir=folder, run_name=RUN, seed=seed, progress=progress
     )

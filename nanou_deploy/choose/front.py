@@ -107,10 +107,10 @@ def point_of(folder: Path, boards: Sequence[Board], base: Path, *, data_root: Pa
 
 def _recipe(folder: Path, point: Point) -> str:
     """What runs that differ in their seed alone have in common."""
-    configuration = dict(run.read_manifest(folder)["configuration"])
-    for key in ("teacher_weights", "start_from"):  # of each seed its own
-        configuration.pop(key, None)
-    return json.dumps([point.structure.to_json(), point.made_by, configuration], sort_keys=True, default=str)
+    configuration = run.configuration(run.read_manifest(folder)).recorded()
+    for section, key in (("teacher", "weights"), ("student", "start_from")):  # of each seed its own
+        del configuration[section][key]
+    return json.dumps([point.structure.to_json(), point.made_by, configuration], sort_keys=True)
 
 
 def _quantized(folder: Path, data_root: Path | None) -> QuantizedModel:

@@ -108,7 +108,7 @@ def search_with_costs(
     chosen = select(result, settings.minimize, finish)
     if not chosen:
         return Searched(result, (), {}, ())
-    epochs = finish_epochs or max(1, parent.source.config.epochs // 2)
+    epochs = finish_epochs or max(1, parent.source.config.student.epochs // 2)
     finishing = FinishSettings(settings, chosen, candidates.parent, candidates.data, epochs)
     ledger = open_points(finishing, Worker.here(settings.beat_s))
 
@@ -181,7 +181,7 @@ def _at_parents_size(point: Point, folder: Path, settings: FinishSettings) -> Po
     graph = load_graph(model.flatbuffer)
     outputs = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[dataset.test.images])
     int8 = decide_classes(outputs, decision_threshold(model, graph))
-    with_floats = decide(student, dataset.test.images, model.preprocessing, source.config.threshold)
+    with_floats = decide(student, dataset.test.images, model.preprocessing, source.config.student.threshold)
     truth = source.dataset
     return replace(
         point,

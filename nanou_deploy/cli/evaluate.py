@@ -120,7 +120,7 @@ def _contract(quantized: QuantizedModel | None, run_folder: Path | None) -> tupl
 
     assert run_folder is not None
     manifest = run.read_manifest(run_folder)
-    return run.preprocessing(manifest), manifest["configuration"]["threshold"]
+    return run.preprocessing(manifest), run.configuration(manifest).student.threshold
 
 
 def _dataset(model: QuantizedModel | None, run_folder: Path | None, data: Path | None) -> Dataset:

@@ -86,13 +86,16 @@ def _overrides(changes: Iterable[str]) -> dict[str, Any]:
 
 
 def _list(path: Path, as_json: bool) -> int:
-    from nanou_train.experiments.config import sweep_points
     from nanou_train.experiments.experiment_file import experiment_parents, load_experiment
+    from nanou_train.experiments.keys import flat, sweep_points
 
     parents = experiment_parents(path)
     loaded = {name: load_experiment(path, name) for name in parents}
     if as_json:
-        listed = {name: {"extends": parents[name], **one.model_dump(mode="json")} for name, one in loaded.items()}
+        listed = {
+            name: {"extends": parents[name], **flat(one), **one.model_dump(mode="json", exclude={"sweep"})}
+            for name, one in loaded.items()
+        }
         emit_json("experiments/1", {"config": path, "experiments": listed})
         return EXIT_OK
     columns = ("Experiment", "Extends", "Student", "Teacher", "Epochs", "Rounding", "NAS", "Runs")
@@ -100,11 +103,11 @@ def _list(path: Path, as_json: bool) -> int:
         (
             name,
             parents[name] or "-",
-            one.model_name,
-            one.teacher_name if one.use_distillation else "-",
-            one.epochs,
-            "yes" if one.quantization_aware else "-",
-            "yes" if one.use_nas else "-",
+            one.student.preset,
+            one.teacher.preset if one.distillation.enabled else "-",
+            one.student.epochs,
+            "yes" if one.student.quantization.aware else "-",
+            "yes" if one.run.nas.enabled else "-",
             len(sweep_points(one)) or 1,
         )
         for name, one in loaded.items()

@@ -1,22 +1,24 @@
 """Experiments: named training configurations in a YAML file, checked before anything runs.
 
     experiments:
-      default: {model_name: nano_u, epochs: 40}
-      long:    {extends: default, epochs: 120}
+      default: {student: {preset: nano_u, epochs: 40}}
+      long:    {extends: default, student: {epochs: 120}}
 
-An experiment takes the keys of the one it extends, then its own. Unknown keys, experiments and parents, cycles and
-values of the wrong kind are errors that name file, line and near names.
+An experiment takes the keys of the one it extends, then its own, key by key. Unknown keys, experiments and parents,
+cycles and values of the wrong kind are errors that name file, line and near names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from nanou_train.errors import ConfigError
-from nanou_train.experiments.config import ExperimentConfig, validate
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.keys import Given, Place, checked, given
 from nanou_train.experiments.yaml_lines import Located, read_located
 from nanou_train.networks.architectures import near_names
 
@@ -27,22 +29,16 @@ def load_experiment(config_path: Path, name: str, overrides: Mapping[str, Any] |
     """Read experiment `name`; `overrides` replace single keys. Raises ConfigError."""
     document = _read(_resolve(Path(config_path)))
     experiments: dict[str, dict[str, Any]] = document.values
-    values: dict[str, Any] = {}
-    origin: dict[str, str] = {}
+    paths: dict[str, Given] = {}
     for ancestor in reversed(_lineage(document, name)):
         own = {key: value for key, value in experiments[ancestor].items() if key != "extends"}
-        values |= own
-        origin |= dict.fromkeys(own, ancestor)
+        paths |= given(own, where=partial(_in_file, document, ancestor))
+    as_changed = f'experiment "{name}" of {document.path}, as changed'
+    return checked(paths | given(overrides or {}, where=lambda _: as_changed))
 
-    def where(place: Sequence[str | int]) -> str:
-        if not place or str(place[0]) not in origin:
-            return f'experiment "{name}" in {document.path}'
-        source = origin[str(place[0])]
-        return f'{document.where("experiments", source, *place)}, experiment "{source}"'
 
-    config = validate(values, where=where)
-    given = f'experiment "{name}" of {document.path}, as changed'
-    return validate(values | dict(overrides), where=lambda _: given) if overrides else config
+def _in_file(document: Located, name: str, place: Place) -> str:
+    return f'{document.where("experiments", name, *place)}, experiment "{name}"'
 
 
 def experiment_names(config_path: Path = DEFAULT_CONFIG) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import yaml
 
 from codegen.atomic_files import write_text
 from nanou_train.errors import ConfigError
-from nanou_train.experiments.config import validate
+from nanou_train.experiments.keys import validate
 from nanou_train.experiments.yaml_lines import Located, read_located
 from nanou_train.networks.architectures import PRESETS, near_names
 

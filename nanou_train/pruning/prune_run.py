@@ -19,7 +19,8 @@ import numpy as np
 from nanou_train.data.dataset import Dataset, Split
 from nanou_train.errors import ConfigError, TrainError
 from nanou_train.evaluation.evaluate import evaluate_model
-from nanou_train.experiments.config import ExperimentConfig, as_config
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.derived import derived
 from nanou_train.networks.architectures import preprocessing_of
 from nanou_train.networks.channel_graph import producer_layer, structure_macs
 from nanou_train.networks.saving import load_model, save_model
@@ -112,7 +113,7 @@ class Source:
         if self.teacher_path is not None:
             logits = teacher_logits(load_model(self.teacher_path), images)
         x = preprocessing_of(student).normalize(images)
-        weights = {"alpha": self.config.alpha, "temperature": self.config.temperature}
+        weights = {"alpha": self.config.distillation.alpha, "temperature": self.config.distillation.temperature}
         return gather_evidence(student, x, train.masks[chosen], logits, **weights)
 
     def miou(self, student: keras.Model, split: Split) -> float:
@@ -120,7 +121,7 @@ class Source:
 
     def metrics(self, student: keras.Model, split: Split) -> Mapping[str, Any]:
         contract = preprocessing_of(student)
-        threshold, classes = self.config.threshold, self.dataset.classes
+        threshold, classes = self.config.student.threshold, self.dataset.classes
         return evaluate_model(student, split.images, split.masks, contract, threshold=threshold, classes=classes)
 
 
@@ -135,9 +136,9 @@ def open_source(
     manifest = run.read_manifest(folder)
     student = run.load_student(folder)
     found = run.run_dataset(manifest, data_root, dataset)
-    config = as_config(manifest["configuration"])
+    config = run.configuration(manifest)
     teacher = None
-    if config.use_distillation:
+    if config.distillation.enabled:
         teacher = folder / "teacher.keras"
         if not teacher.is_file():
             raise TrainError(f"{folder} was distilled, and its teacher.keras is gone", hint="train the run again")
@@ -193,8 +194,8 @@ def prune_run(
     """
     settings.check()
     source = open_source(folder, data_root=data_root, dataset=dataset, cost=cost)
-    epochs = settings.epochs or max(1, source.config.epochs // 10)
-    final_epochs = settings.final_epochs or max(1, source.config.epochs // 2)
+    epochs = settings.epochs or max(1, source.config.student.epochs // 10)
+    final_epochs = settings.final_epochs or max(1, source.config.student.epochs // 2)
     notes = {"pruning": {**asdict(settings), "from": source.manifest["weights"]["student"]}}
     if not (output / run.MANIFEST).is_file():
         run.start_run(output, {**_described(source), **notes})
@@ -213,7 +214,7 @@ def prune_run(
 
         target_folder = output if is_last else place / "trained"
         result = train_experiment(
-            going_on(source, place / "cut", own, output.parent),
+            _round_config(source, place / "cut", own, output.parent),
             name=source.manifest["experiment"],
             data_root=None,
             dataset=source.dataset,
@@ -233,25 +234,19 @@ def prune_run(
 
 def _described(source: Source) -> dict[str, Any]:
     """What a run folder says of itself that is the same before and after pruning."""
-    kept = ("configuration", "seed", "data", "preprocessing", "versions", "experiment")
-    return {key: source.manifest[key] for key in kept}
+    kept = ("seed", "data", "preprocessing", "versions", "experiment")
+    return {"configuration": source.config.recorded(), **{key: source.manifest[key] for key in kept}}
 
 
-def going_on(source: Source, start_from: Path, epochs: int, output_dir: Path) -> ExperimentConfig:
+def _round_config(source: Source, start_from: Path, epochs: int, output_dir: Path) -> ExperimentConfig:
     """The run's configuration, for some epochs from another student; a teacher's answers are kept in `output_dir`."""
-    return source.config.model_copy(
-        update={
-            "output_dir": output_dir,
-            "start_from": start_from,
-            "teacher_weights": source.teacher_path,
-            "epochs": epochs,
-            "freeze": "nothing",
-            "freeze_epochs": min(source.config.freeze_epochs, epochs // 4),
-            "quantization_start": 0,
-            "constraints": None,
-            "restarts": 1,
-            "sweep": None,
-        }
+    return derived(
+        source.config,
+        "pruning round",
+        output_dir=output_dir,
+        start_from=start_from,
+        teacher_weights=source.teacher_path,
+        epochs=epochs,
     )
 
 

@@ -44,7 +44,7 @@ def check_before(constraints: Constraints, student: keras.Model) -> None:
     if constraints.max_parameters is not None and parameters > constraints.max_parameters:
         raise ConfigError(
             f"{student.name} has {parameters:,} parameters, the constraint is at most {constraints.max_parameters:,}",
-            hint="choose a smaller model_name or a larger max_parameters",
+            hint="choose a smaller student.preset or a larger max_parameters",
         )
 
 

@@ -46,12 +46,12 @@ def quantize_run(
     manifest = run.read_manifest(folder)
     student = run.load_student(folder)
     dataset = run.run_dataset(manifest, data_root, dataset)
-    contract, threshold = run.preprocessing(manifest), manifest["configuration"]["threshold"]
-    representative = None
-    if not manifest["configuration"].get("quantization_aware", False):
+    contract, config = run.preprocessing(manifest), run.configuration(manifest)
+    threshold, representative = config.student.threshold, None
+    if not config.student.quantization.aware:
         chosen = np.linspace(0, len(dataset.train) - 1, min(CALIBRATION_COUNT, len(dataset.train))).astype(int)
         representative = contract.normalize(dataset.train.images[chosen])
-    name = name or re.sub(r"\W+", "_", f"{manifest['configuration']['model_name']}_{dataset.name}")
+    name = name or re.sub(r"\W+", "_", f"{config.student.preset}_{dataset.name}")
     data = manifest["data"]
     model = quantize(
         student,

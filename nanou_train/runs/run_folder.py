@@ -24,6 +24,7 @@ from codegen.graph.model import Preprocessing
 from nanou_train.data.dataset import Dataset, DatasetSpec, load_dataset, terrain_dataset
 from nanou_train.errors import TrainError
 from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.keys import validate
 from nanou_train.networks.saving import load_model
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def completed_metrics(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any] 
     try:
         manifest = read_manifest(folder)
         load_student(folder)
+        manifest["configuration"] = configuration(manifest).recorded()
     except TrainError:
         return None
     return manifest["metrics"] if all(manifest.get(key) == value for key, value in facts.items()) else None
@@ -110,6 +112,11 @@ def run_dataset(manifest: Mapping[str, Any], data_root: Path | None = None, data
             hint="give the same data with --data, or train again",
         )
     return dataset
+
+
+def configuration(manifest: Mapping[str, Any]) -> ExperimentConfig:
+    """What the run was made from; also of manifests whose keys are flat. Raises ConfigError for unknown keys."""
+    return validate(manifest["configuration"], where=lambda _: "the run's configuration")
 
 
 def preprocessing(manifest: Mapping[str, Any]) -> Preprocessing:

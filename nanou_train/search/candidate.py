@@ -21,6 +21,7 @@ from nanou_train.data.dataset import Dataset, DatasetSpec, Split, load_dataset, 
 from nanou_train.evaluation.evaluate import decide
 from nanou_train.evaluation.metrics import Metrics, segmentation_metrics
 from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.derived import derived
 from nanou_train.networks.architectures import preprocessing_of
 from nanou_train.networks.channel_graph import producer_layer, readers
 from nanou_train.networks.saving import load_model, save_model
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     import keras
 
 STATE = "student.npz"
-# A few epochs cannot fill a long average of weights, nor meet many views.
-SEARCH_AVERAGE = 0.98
-SEARCH_VIEWS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +87,11 @@ class CandidateTraining:
             model.stop_training = not job.reached(rungs[epoch], miou)
             return miou
 
+        config = candidate_config(parent.source.config, job, self.learning_rate)
         result = train_with_distillation(
             student,
             views_at(self.parent, self.data, size, self.cache),
-            search_config(parent.source.config, job, self.learning_rate),
+            config,
             dataset.train,
             validate=validate,
             seed=self.seed,
@@ -101,7 +100,7 @@ class CandidateTraining:
         )
         rows = [row for row in result.history if "val_miou" in row]
         if len(result.history) == job.rungs[-1]:
-            _leave_run(job.folder, student, parent.source, dataset, rows[-1]["val_miou"])
+            _leave_run(job.folder, student, config, parent.source, dataset, rows[-1]["val_miou"])
         (job.folder / STATE).unlink(missing_ok=True)
         return rows[-1]["val_miou"]
 
@@ -147,27 +146,16 @@ def inherited(parent: Parent, structure: Structure) -> keras.Model:
     return model
 
 
-def search_config(config: ExperimentConfig, job: Job, learning_rate: float | None) -> ExperimentConfig:
+def candidate_config(config: ExperimentConfig, job: Job, learning_rate: float | None) -> ExperimentConfig:
     """The parent's configuration for a candidate's few epochs."""
     height, width, channels = job.structure.input_shape
-    return config.model_copy(
-        update={
-            "epochs": job.rungs[-1],
-            "input_size": (height, width),
-            "input_channels": channels,
-            "learning_rate": learning_rate or config.learning_rate,
-            "keep": "last",
-            "early_stopping": False,
-            "freeze": "nothing",
-            "freeze_epochs": 0,
-            "quantization_start": 0,
-            "weight_average": min(config.weight_average, SEARCH_AVERAGE),
-            "teacher_cache": True,
-            "start_from": None,
-            "use_nas": False,
-            "constraints": None,
-            "sweep": None,
-        }
+    return derived(
+        config,
+        "candidate",
+        epochs=job.rungs[-1],
+        input_size=(height, width),
+        input_channels=channels,
+        learning_rate=learning_rate or config.student.learning_rate,
     )
 
 
@@ -180,13 +168,13 @@ def views_at(folder: Path, data: Path | None, size: tuple[int, int], cache: Path
     source = open_parent(folder, data).source
     if source.teacher_path is None:
         return None
-    config = source.config.model_copy(update={"teacher_views": min(source.config.teacher_views, SEARCH_VIEWS)})
+    config = derived(source.config, "candidate")
     return make_views(load_model(source.teacher_path), dataset_at(folder, data, size).train, config, cache=cache)
 
 
 def miou_at(model: keras.Model, images: Split, source: Source) -> float:
     return metrics_at(
-        decide(model, images.images, preprocessing_of(model), source.config.threshold),
+        decide(model, images.images, preprocessing_of(model), source.config.student.threshold),
         source.dataset.val,
         source.dataset,
     )["miou"]
@@ -207,9 +195,10 @@ def _take_up(job: Job) -> None:
         shutil.copyfile(job.previous / STATE, job.folder / STATE)
 
 
-def _leave_run(folder: Path, student: keras.Model, source: Source, dataset: Dataset, val_miou: float) -> None:
+def _leave_run(
+    folder: Path, student: keras.Model, config: ExperimentConfig, source: Source, dataset: Dataset, val_miou: float
+) -> None:
     """Make a completed run of a candidate that came to its end, so that training can start from it."""
-    config = source.config.model_copy(update={"input_size": tuple(student.inputs[0].shape[1:3])})
     facts = run.describe_run(config, dataset, preprocessing_of(student), source.manifest["seed"])
     facts |= {"experiment": source.manifest["experiment"], "candidate": {"val_miou": val_miou}}
     save_model(student, folder / "student.keras")

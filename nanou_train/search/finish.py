@@ -11,7 +11,8 @@ from pathlib import Path
 
 from nanou_train.errors import TrainError
 from nanou_train.experiments.config import ExperimentConfig
-from nanou_train.pruning.prune_run import Source, going_on
+from nanou_train.experiments.derived import derived
+from nanou_train.pruning.prune_run import Source
 from nanou_train.runs import run_folder as run
 from nanou_train.search.candidate import dataset_at, open_parent
 from nanou_train.search.ledger import Claim, Ledger
@@ -106,5 +107,13 @@ def train_point(settings: FinishSettings, index: int, progress: Progress) -> flo
 def point_config(settings: FinishSettings, source: Source, start: Path, candidate: Candidate) -> ExperimentConfig:
     """The parent's configuration, to go on from a candidate; the teacher sees pictures of another size resized."""
     height, width, channels = candidate.structure.input_shape
-    config = going_on(source, start, settings.epochs, settings.search.output)
-    return config.model_copy(update={"teacher_cache": True, "input_size": (height, width), "input_channels": channels})
+    return derived(
+        source.config,
+        "front point",
+        output_dir=settings.search.output,
+        start_from=start,
+        teacher_weights=source.teacher_path,
+        epochs=settings.epochs,
+        input_size=(height, width),
+        input_channels=channels,
+    )

@@ -72,7 +72,7 @@ def _measure(config: ExperimentConfig, data_root: Path | None, cores: int, steps
 
     _, dataset = load_training_data(config, data_root, seed=0)
     classes = len(dataset.classes)
-    teacher = create_model_from_config(config.network("teacher", classes)) if config.use_distillation else None
+    teacher = create_model_from_config(config.network("teacher", classes)) if config.distillation.enabled else None
     loop = TrainingLoop(initial_student(config, classes), teacher, config, dataset.train, 0, None)
     step = loop.step_of(1)
 

@@ -19,7 +19,8 @@ from nanou_train.data.dataset import Split
 from nanou_train.data.labels import BINARY_CLASSES
 from nanou_train.errors import ConfigError
 from nanou_train.evaluation.evaluate import evaluate_model
-from nanou_train.experiments.config import ExperimentConfig, as_config
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.keys import as_config
 from nanou_train.networks.architectures import class_count, preprocessing_of
 from nanou_train.networks.distribution import find_strategy, is_chief, replica_count
 from nanou_train.networks.saving import save_model
@@ -69,7 +70,7 @@ def train_single_model(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> FitResult:
-    """Train on masks alone, in place; the model ends with the weights that `config.keep` names.
+    """Train on masks alone, in place; the model ends with the weights that `config.student.keep` names.
 
     `config` is a configuration or a mapping of its keys. Data are a Split, arrays (x, y) or batches of them, as
     `nanou_train.training.inputs.as_split` takes them. `callbacks` are called as `model.fit` would. Best is the highest
@@ -113,6 +114,7 @@ def train_with_distillation(
     mIoU, or None for an epoch in which it measures none. Where it sets `student.stop_training`, that epoch is the last.
     """
     config = as_config(config)
+    recipe = config.student
     train_data = as_split(train_data, student, "training")
     val_data = None if val_data is None else as_split(val_data, student, "validation")
     _check_sizes(student, teacher, train_data, val_data, config)
@@ -126,9 +128,9 @@ def train_with_distillation(
     best_epoch, best_score = (state.best_epoch, state.best_score) if state else (0, -1.0)
     best_weights = list(state.arrays["best"]) if state else student.get_weights()
     started, first = time.monotonic(), len(history)
-    watchers = _Watchers(callbacks, loop.student, epochs=config.epochs, steps=loop.steps, initial_epoch=first)
-    for epoch in range(first + 1, config.epochs + 1):
-        if config.early_stopping and epoch - 1 - best_epoch >= config.patience and epoch > 1:
+    watchers = _Watchers(callbacks, loop.student, epochs=recipe.epochs, steps=loop.steps, initial_epoch=first)
+    for epoch in range(first + 1, recipe.epochs + 1):
+        if recipe.early_stopping and epoch - 1 - best_epoch >= recipe.patience and epoch > 1:
             break
         loop.follow(history)
         watchers.begin_epoch(epoch)
@@ -140,7 +142,7 @@ def train_with_distillation(
         row["seconds"] = round(time.monotonic() - started - sum(r["seconds"] for r in history[first:]), 2)
         history.append(row)
         stop = watchers.end_epoch(epoch, row)  # before the state: what a resumed run has not done, it logs again
-        score = row.get("val_miou", float(epoch)) if config.keep == "best" else float(epoch)
+        score = row.get("val_miou", float(epoch)) if recipe.keep == "best" else float(epoch)
         if score > best_score:
             best_epoch, best_score, best_weights = epoch, score, weights
             if checkpoint is not None and chief:
@@ -149,8 +151,8 @@ def train_with_distillation(
             arrays = {"best": best_weights, **loop.state_arrays()}
             save_state(TrainingState(epoch, best_epoch, best_score, tuple(history), arrays), state_path, identity)
         if progress is not None:
-            left_s = (time.monotonic() - started) / (epoch - first) * (config.epochs - epoch)
-            progress(_progress_line(student.name, row, config.epochs, left_s), epoch / config.epochs)
+            left_s = (time.monotonic() - started) / (epoch - first) * (recipe.epochs - epoch)
+            progress(_progress_line(student.name, row, recipe.epochs, left_s), epoch / recipe.epochs)
         if stop:
             break
     watchers.end()
@@ -206,7 +208,7 @@ def _validate_on(data: Split, config: ExperimentConfig) -> Validate:
     def validate(model: keras.Model, _epoch: int) -> float:
         names = BINARY_CLASSES if class_count(model) == 2 else tuple(map(str, range(class_count(model))))
         metrics = evaluate_model(
-            model, data.images, data.masks, preprocessing_of(model), threshold=config.threshold, classes=names
+            model, data.images, data.masks, preprocessing_of(model), threshold=config.student.threshold, classes=names
         )
         return float(metrics["miou"])
 
@@ -240,7 +242,7 @@ def _identity(
         "data": [train.sha256, None if val is None else val.sha256],
         "seed": seed,
         "versions": run.versions(),
-        "replicas": replica_count(find_strategy(config.strategy)),
+        "replicas": replica_count(find_strategy(config.run.strategy)),
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", ""),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -281,7 +283,7 @@ def _check_sizes(
             )
     elif teacher is not None:
         told, size = class_count(teacher), tuple(teacher.inputs[0].shape[1:])
-        if config.teacher_cache and size[2:] == wanted[2:]:
+        if config.distillation.cache and size[2:] == wanted[2:]:
             size = wanted  # it sees them resized
     for what, found in (
         ("the training images are", train.images.shape[1:]),

@@ -21,13 +21,14 @@ import keras  # noqa: E402
 
 def logs_of(config: ExperimentConfig, folder: Path, role: str) -> list[keras.callbacks.Callback]:
     """The logs that a configuration asks for, for the `role` (student, teacher) of the run in `folder`."""
-    if config.log_dir is None and not config.tensorboard and not config.verbose_logging:
+    logs = config.run.logs
+    if logs.folder is None and not logs.tensorboard and not logs.batches:
         return []
-    place = (config.log_dir or folder / "logs") / role
+    place = (logs.folder or folder / "logs") / role
     found: list[keras.callbacks.Callback] = [EpochLog(place / "epochs.csv")]
-    if config.verbose_logging:
+    if logs.batches:
         found.append(BatchLog(place / "batches.csv"))
-    if config.tensorboard:
+    if logs.tensorboard:
         found.append(TensorBoardLog(place))
     return found
 

@@ -58,25 +58,25 @@ class TrainingLoop:
         import tensorflow as tf
 
         self.config, self.data, self.seed = config, data, seed
-        self.strategy = find_strategy(config.strategy)
-        self.batch_size = min(config.batch_size, len(data))
+        self.strategy = find_strategy(config.run.strategy)
+        self.batch_size = min(config.student.batch_size, len(data))
         check_batch(self.batch_size, self.strategy)
         check_agreement(self.strategy, 0 if state is None else state.epoch)
         self.steps = len(data) // self.batch_size
         views, model = (teacher, None) if isinstance(teacher, Views) else (None, teacher)
-        cached = model is not None and config.teacher_cache
+        cached = model is not None and config.distillation.cache
         self.teacher = None if model is None or cached else replicated(model, self.strategy)
         self.logits: Float | None = None
-        if model is not None and cached and config.teacher_views == 1:
+        if model is not None and cached and config.distillation.views == 1:
             self.logits = teacher_logits(model, data.images)
         elif model is not None and cached:
-            views = make_views(model, data, config, report, cache=config.output_dir / CACHE)
+            views = make_views(model, data, config, report, cache=config.run.output_dir / CACHE)
         if views is not None and len(views.images) == 1:
             self.logits, views = views.logits[0].astype(np.float32), None
         self.views = views
         self.given, self.student = student, replicated(student, self.strategy)
         self.optimizer = _optimizer(config, self.steps, self.student)
-        self.averages = [tf.Variable(flattened(self.student.weights))] if config.weight_average else []
+        self.averages = [tf.Variable(flattened(self.student.weights))] if config.student.weight_average else []
         if state is not None:
             self.student.set_weights(state.arrays["student"])
             for variable, value in zip(self._others(), state.arrays["other"], strict=True):
@@ -90,9 +90,9 @@ class TrainingLoop:
         """
         step, results = self.step_of(epoch), []
         for index, batch in enumerate(self.batches(epoch)):
-            before = self.student.get_weights() if self.config.debug_mode else []
+            before = self.student.get_weights() if self.config.run.debug_mode else []
             results.append(step(*map(self.placed, batch)))
-            if self.config.debug_mode:
+            if self.config.run.debug_mode:
                 check_step(self.student, before, batch[0], batch[1], results[-1], epoch=epoch, batch=index + 1)
             if on_batch is not None:
                 on_batch(index, results[-1])
@@ -107,10 +107,10 @@ class TrainingLoop:
 
     def follow(self, history: Sequence[Mapping[str, float]]) -> None:
         """Set the learning rate for the next epoch, where that depends on how training went so far."""
-        config = self.config
-        if config.schedule == "plateau":
+        recipe = self.config.student
+        if recipe.schedule == "plateau":
             self.optimizer.inner.learning_rate = plateau_rate(
-                config.learning_rate, history, patience=config.plateau_patience, factor=config.plateau_factor
+                recipe.learning_rate, history, patience=recipe.plateau.patience, factor=recipe.plateau.factor
             )
 
     def placed(self, part: Any) -> Any:
@@ -148,7 +148,7 @@ class TrainingLoop:
                 return contract.normalize(views), masks, answers
             logits = None if self.logits is None else self.logits[chosen]
             images, masks, logits = augment_with_logits(
-                self.data.images[chosen], self.data.masks[chosen], logits, rng, self.config.augment
+                self.data.images[chosen], self.data.masks[chosen], logits, rng, self.config.data.augment
             )
             return contract.normalize(images), masks, logits
 
@@ -164,8 +164,8 @@ class TrainingLoop:
         """The compiled step for an epoch's phase: rounding or not yet, statistics moving or frozen."""
         from nanou_train.networks.fake_quant import set_frozen, set_rounding
 
-        config = self.config
-        phase = (epoch > config.quantization_start, epoch > config.epochs - config.freeze_epochs)
+        epochs, quantization = self.config.student.epochs, self.config.student.quantization
+        phase = (epoch > quantization.start, epoch > epochs - quantization.freeze_epochs)
         set_rounding(self.student, phase[0])
         set_frozen(self.student, phase[1])
         if phase not in self.compiled:
@@ -175,14 +175,15 @@ class TrainingLoop:
     def _compile(self) -> Callable[..., dict[str, Any]]:
         import tensorflow as tf
 
-        config, strategy, variables = self.config, self.strategy, self.optimizer.targets
-        tversky = Tversky(config.tversky, config.tversky_alpha, config.tversky_beta)
+        strategy, variables = self.strategy, self.optimizer.targets
+        recipe, distillation = self.config.student, self.config.distillation
+        tversky = Tversky(recipe.tversky.share, recipe.tversky.alpha, recipe.tversky.beta)
 
         def replica(x: Any, y: Any, logits: Any) -> tuple[dict[str, Any], Any]:
             if self.teacher is not None:
                 logits = self.teacher(x, training=False)
             losses, gradients = distillation_gradients(
-                self.student, variables, logits, x, y, config.alpha, config.temperature, tversky
+                self.student, variables, logits, x, y, distillation.alpha, distillation.temperature, tversky
             )
             return losses, flattened(gradients)
 
@@ -195,19 +196,18 @@ class TrainingLoop:
                 gradient = strategy.reduce("MEAN", gradient, axis=None)
             self.optimizer.apply(gradient, strategy)
             count = tf.cast(self.optimizer.iterations, tf.float32)
-            decay = tf.minimum(config.weight_average, (1.0 + count) / (10.0 + count))  # soon forget the start
+            decay = tf.minimum(recipe.weight_average, (1.0 + count) / (10.0 + count))  # soon forget the start
             for average in self.averages:
                 average.assign(decay * average + (1.0 - decay) * flattened(self.student.weights))
             return losses
 
-        if self.config.debug_mode:
+        if self.config.run.debug_mode:
             return step
         compiled: Callable[..., dict[str, Any]] = tf.function(step, autograph=False)
         return compiled
 
 
 def _optimizer(config: ExperimentConfig, steps: int, model: keras.Model) -> VectorAdamW:
-    rate = config.learning_rate
-    if config.schedule == "cosine":
-        rate = cosine(rate, steps, config.epochs)
-    return VectorAdamW(model.trainable_variables, rate, config.weight_decay)
+    recipe = config.student
+    rate = cosine(recipe.learning_rate, steps, recipe.epochs) if recipe.schedule == "cosine" else recipe.learning_rate
+    return VectorAdamW(model.trainable_variables, rate, recipe.weight_decay)

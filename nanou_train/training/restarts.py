@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nanou_train.data.dataset import Dataset
 from nanou_train.errors import TrainError
 from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.derived import derived
 from nanou_train.networks.saving import save_model
 from nanou_train.runs import run_folder as run
 from nanou_train.runs.interrupts import end_with_parent
@@ -60,16 +61,16 @@ class Ended(NamedTuple):
 def train_student_from_seeds(
     train: TrainRun, inputs: RunInputs, student: keras.Model, teacher: keras.Model | None, progress: Progress
 ) -> FitResult:
-    """Train the student from `config.restarts` seeds, each by `train`, and give it the weights of the best.
+    """Train the student from `config.run.restarts` seeds, each by `train`, and give it the weights of the best.
 
     What the teacher answers is computed once for all.
     """
-    config, weights = inputs.config, inputs.config.teacher_weights
+    config, weights = inputs.config, inputs.config.teacher.weights
     if teacher is not None and weights is None:
         weights = inputs.folder / "teacher.keras"
         save_model(teacher, weights)
-    if teacher is not None and config.teacher_cache and config.teacher_views > 1:
-        cache = config.output_dir / CACHE
+    if teacher is not None and config.distillation.cache and config.distillation.views > 1:
+        cache = config.run.output_dir / CACHE
         make_views(teacher, inputs.dataset.train, config, lambda message: progress(message, 0.0), cache=cache)
     # 100 % is for which one is kept: those who show progress in steps show no second one.
     best, *others = train_restarts(
@@ -81,22 +82,17 @@ def train_student_from_seeds(
 
 
 def restarts_of(inputs: RunInputs, teacher: Path | None) -> tuple[Restart, ...]:
-    """`config.restarts` trainings below the run's folder; the first is what the run would be without restarts."""
+    """`config.run.restarts` trainings below the run's folder; the first is what the run would be without restarts."""
     config = inputs.config
 
     def one(number: int) -> Restart:
         label = f"{number + 1:02d}"
-        own = {
-            "restarts": 1,
-            "teacher_weights": teacher,
-            "checkpoint_path": None,
-            "log_dir": config.log_dir / label if config.log_dir else None,
-            "constraints": None,
-        }
+        logs = config.run.logs.folder / label if config.run.logs.folder else None
+        own = derived(config, "restart", teacher_weights=teacher, log_dir=logs)
         place, seed = inputs.folder / FOLDER / label, inputs.seed + SEED_STEP * number
-        return Restart(number, inputs.name, config.model_copy(update=own), inputs.dataset, seed, place)
+        return Restart(number, inputs.name, own, inputs.dataset, seed, place)
 
-    return tuple(one(number) for number in range(config.restarts))
+    return tuple(one(number) for number in range(config.run.restarts))
 
 
 def train_restarts(train: TrainRun, restarts: Sequence[Restart], progress: Progress) -> tuple[Ended, ...]:

@@ -42,7 +42,7 @@ def load_training_data(
             load_dataset(DatasetSpec.of(data_root, contract))
             if data_root
             else terrain_dataset(
-                config.terrain.model_dump(), seed=seed, height_px=height, width_px=width, channels=channels
+                config.data.terrain.model_dump(), seed=seed, height_px=height, width_px=width, channels=channels
             )
         )
     return contract, dataset
@@ -52,26 +52,26 @@ def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
     """A new student, or the one of an earlier run, rounding and frozen as the configuration says."""
     from nanou_train.networks.fake_quant import is_quantization_aware, quantization_aware
 
-    wanted = config.input_shape
+    wanted, stated, start = config.input_shape, config.student, config.student.start_from
     student = (
-        create_model_from_config(config.network("student", classes), name=config.model_name)
-        if config.start_from is None
-        else run.load_student(config.start_from)
+        create_model_from_config(config.network("student", classes), name=stated.preset)
+        if start is None
+        else run.load_student(start)
     )
     found = tuple(student.inputs[0].shape[1:])
     if found != wanted:
         raise ConfigError(
-            f"the student of {config.start_from} takes {found}, {config.model_name} takes {wanted}",
-            hint="name the model_name and input_size of that run",
+            f"the student of {start} takes {found}, {stated.preset} takes {wanted}",
+            hint="give the student.preset and data.input_size of that run",
         )
     if class_count(student) != classes:
         raise ConfigError(
-            f"the student of {config.start_from} tells {class_count(student)} classes apart, the data have {classes}",
+            f"the student of {start} tells {class_count(student)} classes apart, the data have {classes}",
             hint="train a new one, or use a data set of the same classes",
         )
-    if config.quantization_aware and not is_quantization_aware(student):
-        student = quantization_aware(student, ranges=config.activation_ranges)
-    if config.freeze == "encoder":
+    if stated.quantization.aware and not is_quantization_aware(student):
+        student = quantization_aware(student, ranges=stated.quantization.activation_ranges)
+    if stated.freeze == "encoder":
         for layer in student.layers:
             layer.trainable = not layer.name.startswith(("encoder", "bottleneck"))
     return student
@@ -81,7 +81,7 @@ def given_teacher(config: ExperimentConfig, path: Path, classes: int = 2) -> ker
     """A saved model, or weights alone (.weights.h5) of the network that the configuration describes as the teacher."""
     if not path.name.endswith(".weights.h5"):
         return load_model(path)
-    teacher = create_model_from_config(config.network("teacher", classes), name=config.teacher_name)
+    teacher = create_model_from_config(config.network("teacher", classes), name=config.teacher.preset)
     load_weights_into(teacher, path)
     return teacher
 

@@ -1,8 +1,8 @@
 """A hyperparameter sweep: one run after the other, and a table that says which was best on the validation part.
 
 OUTPUT has a run folder for each point, sweep.csv and sweep.json. Runs that are complete already, of the same
-configuration, data, seed and versions, are not repeated, so an interrupted sweep goes on. Where only the student's own
-keys are swept, the first run's teacher serves all.
+configuration, data, seed and versions, are not repeated, so an interrupted sweep goes on. Where no swept key changes
+the teacher's training, the first run's teacher serves all.
 """
 
 from __future__ import annotations
@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from nanou_train.errors import TrainError
-from nanou_train.experiments.config import ExperimentConfig, sweep_points
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.derived import derived
+from nanou_train.experiments.keys import short_names, sweep_points
 from nanou_train.runs import run_folder as run
 from nanou_train.training.fit import FitResult
 
-# Keys that leave the training of a teacher as it is.
-STUDENT_KEYS = frozenset(
-    {"epochs", "learning_rate", "alpha", "temperature", "quantization_aware", "activation_ranges", "quantization_start"}
-    | {"freeze_epochs", "start_from", "freeze", "teacher_cache", "teacher_views", "blend", "restarts"}
-)
 SCHEMA = 1
 
 
@@ -51,21 +48,21 @@ def run_sweep(
         raise TrainError(f"{folder} exists and holds no sweep", hint="choose another output folder")
     folder.mkdir(parents=True, exist_ok=True)
     points = sweep_points(config)
+    one_teacher = _one_teacher(config, points)
     rows: list[SweepRow] = []
     _write(folder, rows)
     teacher: Path | None = None
     for index, overrides in enumerate(points):
         place = folder / point_name(index, overrides)
-        point = config.model_copy(update={"sweep": None}).model_dump() | overrides
-        if teacher is not None and config.teacher_weights is None:
-            point["teacher_weights"] = teacher
-        chosen = ExperimentConfig.model_validate(point)
+        chosen = derived(config, "sweep point", **overrides)
+        if teacher is not None and chosen.trains_teacher:
+            chosen = derived(chosen, "sweep point", teacher_weights=teacher)
         try:
             train_point(chosen, place, index, len(points))
             rows.append(_row(place, overrides))
         except TrainError as error:
             rows.append(SweepRow(place.name, overrides, None, None, str(error)))
-        if teacher is None and set().union(*points) <= STUDENT_KEYS and (place / "teacher.keras").is_file():
+        if teacher is None and one_teacher and (place / "teacher.keras").is_file():
             teacher = place / "teacher.keras"
         _write(folder, rows)
     if all(row.val_miou is None for row in rows):
@@ -73,9 +70,16 @@ def run_sweep(
     return tuple(_ranked(rows))
 
 
+def _one_teacher(config: ExperimentConfig, points: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all points train one and the same teacher."""
+    teachers = (derived(derived(config, "sweep point", **point), "teacher").deciding() for point in points)
+    first = next(teachers)
+    return all(other == first for other in teachers)
+
+
 def point_name(index: int, overrides: Mapping[str, Any]) -> str:
     """A folder name that says what the run changes."""
-    text = "_".join(f"{key}-{value}" for key, value in overrides.items())
+    text = "_".join(f"{key}-{value}" for key, value in short_names(overrides).items())
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in text)
     return f"{index + 1:02d}_{plain}"[:100]
 

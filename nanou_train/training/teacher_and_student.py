@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nanou_train.data.dataset import Dataset
 from nanou_train.experiments.config import ExperimentConfig, Role
+from nanou_train.experiments.derived import derived
 from nanou_train.networks.architectures import create_model_from_config, preprocessing_of
 from nanou_train.networks.distribution import find_strategy, is_chief
 from nanou_train.runs.constraints import check_before
@@ -32,7 +33,7 @@ class RunInputs:
     @property
     def place(self) -> Path:
         """Where checkpoints are."""
-        return self.config.checkpoint_path or self.folder
+        return self.config.run.checkpoint_path or self.folder
 
 
 TrainStudent = Callable[[RunInputs, "keras.Model", "keras.Model | None", Progress], FitResult]
@@ -51,17 +52,17 @@ def train_teacher_and_student(
     models: dict[str, keras.Model] = {}
     histories: dict[str, FitResult] = {}
     student = initial_student(config, classes)
-    if config.constraints is not None:
-        check_before(config.constraints, student)
-    if config.use_nas:
-        layers_to_watch(student, config.layers_to_monitor)  # a wrong name is found before the teacher has trained
-    if is_chief(find_strategy(config.strategy)):
+    if config.run.constraints is not None:
+        check_before(config.run.constraints, student)
+    if config.run.nas.enabled:
+        layers_to_watch(student, config.run.nas.layers)  # a wrong name is found before the teacher has trained
+    if is_chief(find_strategy(config.run.strategy)):
         inputs.place.mkdir(parents=True, exist_ok=True)
     share = 0.0
-    if config.use_distillation and config.teacher_weights is not None:
-        models["teacher"] = given_teacher(config, config.teacher_weights, classes)
-    elif config.use_distillation:
-        share = config.teacher_epochs / (config.teacher_epochs + config.epochs)
+    if config.distillation.enabled and config.teacher.weights is not None:
+        models["teacher"] = given_teacher(config, config.teacher.weights, classes)
+    elif config.distillation.enabled:
+        share = config.teacher.epochs / (config.teacher.epochs + config.student.epochs)
         models["teacher"], histories["teacher"] = _train_teacher(
             inputs, lambda message, done: progress(message, share * done)
         )
@@ -74,17 +75,10 @@ def train_teacher_and_student(
 
 def _train_teacher(inputs: RunInputs, progress: Progress) -> tuple[keras.Model, FitResult]:
     config, data = inputs.config, inputs.dataset
-    teacher = create_model_from_config(config.network("teacher", len(data.classes)), name=config.teacher_name)
-    own = {
-        "epochs": config.teacher_epochs,
-        "learning_rate": config.teacher_learning_rate,
-        "augment": config.teacher_augment or config.augment,
-        "quantization_start": 0,
-        "freeze_epochs": 0,
-    }
+    teacher = create_model_from_config(config.network("teacher", len(data.classes)), name=config.teacher.preset)
     return teacher, train_single_model(
         teacher,
-        config.model_copy(update=own),
+        derived(config, "teacher"),
         data.train,
         data.val,
         seed=inputs.seed + 1,
@@ -119,10 +113,10 @@ def _callbacks(inputs: RunInputs, role: Role, model: keras.Model) -> list[keras.
     from nanou_train.training.nas import PROBE_IMAGES, NASCallback
 
     config = inputs.config
-    if not is_chief(find_strategy(config.strategy)):
+    if not is_chief(find_strategy(config.run.strategy)):
         return []
     found = logs_of(config, inputs.folder, role)
-    if config.use_nas and role == "student":
+    if config.run.nas.enabled and role == "student":
         x = preprocessing_of(model).normalize(inputs.dataset.val.images[:PROBE_IMAGES])
-        found.append(NASCallback(config.layers_to_monitor, config.nas_frequency, inputs.folder / "nas_logs", x=x))
+        found.append(NASCallback(config.run.nas.layers, config.run.nas.frequency, inputs.folder / "nas_logs", x=x))
     return found

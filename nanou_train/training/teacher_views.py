@@ -86,7 +86,7 @@ def make_views(
     *,
     cache: Path | None = None,
 ) -> Views:
-    """`config.teacher_views` views, a share `config.blend` of all but the first blended.
+    """The views that `config.distillation` asks for, a share `blend` of all but the first blended.
 
     They do not depend on a run's seed, so that runs with the same teacher and data can share its answers: these are
     kept in the folder `cache`, which may be deleted at any time, and taken from there.
@@ -113,15 +113,16 @@ def make_views(
 def _views_of(data: Split, config: ExperimentConfig) -> Iterator[tuple[Pixels, Pixels, npt.NDArray[np.bool_]]]:
     """Images and masks of each view, and which images of it are blended."""
     yield data.images, data.masks, np.zeros(len(data), bool)
-    for view in range(1, config.teacher_views):
+    for view in range(1, config.distillation.views):
         rng = np.random.default_rng([SEED, view])
-        images, masks = augment(data.images, data.masks, rng, config.augment)
-        blended = rng.random(len(data)) < config.blend
+        images, masks = augment(data.images, data.masks, rng, config.data.augment)
+        blended = rng.random(len(data)) < config.distillation.blend
         yield np.where(blended[:, None, None, None], _blended(images, rng), images), masks, blended
 
 
 def _identity(teacher: keras.Model, data: Split, config: ExperimentConfig) -> str:
-    facts = [run.weights_sha256(teacher), data.sha256, config.teacher_views, config.blend, config.augment, SEED]
+    how = config.distillation
+    facts = [run.weights_sha256(teacher), data.sha256, how.views, how.blend, config.data.augment, SEED]
     return hashlib.sha256(json.dumps([*facts, run.versions()]).encode()).hexdigest()[:16]
 
 

@@ -81,7 +81,7 @@ def train_model(
     try:
         given = overrides if output_dir is None else {**overrides, "output_dir": output_dir}
         config = load_experiment(Path(config_path), experiment_name, given)
-        folder = config.output_dir / (run_name or experiment_name)
+        folder = config.run.output_dir / (run_name or experiment_name)
         root, report = Path(data_root) if data_root else None, progress or _silent
         train = partial(train_experiment, name=experiment_name, data_root=root, dataset=dataset, seed=seed)
         if config.sweep:
@@ -132,7 +132,7 @@ def train_experiment(
     import tensorflow as tf
 
     grow_gpu_memory()
-    chief = is_chief(find_strategy(config.strategy))  # before TensorFlow's first operation
+    chief = is_chief(find_strategy(config.run.strategy))  # before TensorFlow's first operation
     contract, dataset = load_training_data(config, data_root, dataset, seed=seed, progress=progress)
     facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name, **(notes or {})}
     if reuse and (metrics := run.completed_metrics(folder, facts)) is not None:
@@ -143,7 +143,7 @@ def train_experiment(
     tf.config.experimental.enable_op_determinism()
     try:
         inputs = RunInputs(config, dataset, folder, seed, name)
-        train = train_student if config.restarts == 1 else partial(train_student_from_seeds, train_experiment)
+        train = train_student if config.run.restarts == 1 else partial(train_student_from_seeds, train_experiment)
         models, histories = train_teacher_and_student(inputs, train, progress)
     except (TrainError, KeyboardInterrupt) as error:
         status = "failed" if isinstance(error, TrainError) else "interrupted"
@@ -162,7 +162,7 @@ def _measure(config: ExperimentConfig, dataset: Dataset, models: Mapping[str, ke
     test, classes = dataset.test, dataset.classes
     metrics = {"constant_mask": constant_mask(dataset.train.masks, test.masks, classes)}
     for role, model in models.items():
-        decisions = _decisions(model, test.images, config.threshold)
+        decisions = _decisions(model, test.images, config.student.threshold)
         metrics[role] = segmentation_metrics(test.masks, decisions, classes)
     return metrics
 
@@ -176,9 +176,9 @@ def _decisions(model: keras.Model, images: Pixels, threshold: float) -> Pixels:
 
 
 def _held_to_constraints(config: ExperimentConfig, result: TrainResult, dataset: Dataset) -> TrainResult:
-    if config.constraints is None:
+    if config.run.constraints is None:
         return result
-    checked, int8 = check_run(result["experiment_dir"], config.constraints, dataset)
+    checked, int8 = check_run(result["experiment_dir"], config.run.constraints, dataset)
     result["final_metrics"]["int8"] = int8
     if error := violation(checked):
         result["status"], result["error"] = "failed", error
@@ -203,7 +203,7 @@ def _finish(
     weights = {role: run.weights_sha256(model) for role, model in models.items()}
     run.write_manifest(folder, {**facts, "status": "completed", "weights": weights, "metrics": metrics})
     for role in models:
-        ((config.checkpoint_path or folder) / f"{role}.npz").unlink(missing_ok=True)
+        ((config.run.checkpoint_path or folder) / f"{role}.npz").unlink(missing_ok=True)
 
 
 def _completed(folder: Path, metrics: dict[str, Metrics]) -> TrainResult:

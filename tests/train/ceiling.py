@@ -39,7 +39,7 @@ def ceiling(data: Path, teacher: Path, seed: int, **changes: Any) -> dict[str, f
     _, dataset = load_training_data(config, data, seed=seed)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    student = create_model_from_config(config.model_name)
+    student = create_model_from_config(config.student.preset)
     train_with_distillation(
         student,
         load_model(teacher),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from nanou_train.errors import ConfigError
-from nanou_train.experiments.config import ExperimentConfig, sweep_points
 from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, experiment_names, load_experiment
+from nanou_train.experiments.keys import as_config, sweep_points
 from nanou_train.networks.architectures import PRESETS, ModelConfig
 
 
@@ -24,7 +24,7 @@ def test_shipped_experiments_are_valid_from_any_folder(tmp_path: Path, monkeypat
     names = experiment_names()
     assert {"default", "demo", "quick_test"} <= set(names)
     for name in names:
-        assert load_experiment(DEFAULT_CONFIG, name).model_name == ("nano_u_skips" if name == "u_net" else "nano_u")
+        assert load_experiment(DEFAULT_CONFIG, name).student.preset == ("nano_u_skips" if name == "u_net" else "nano_u")
 
 
 def test_children_override_parents_and_arguments_override_both(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_children_override_parents_and_arguments_override_both(tmp_path: Path) -
         "experiments:\n  a: {epochs: 3, alpha: 0.5}\n  b: {extends: a, epochs: 4}\n  c: {extends: b, batch_size: 2}\n",
     )
     config = load_experiment(path, "c", {"alpha": 0.9})
-    assert (config.epochs, config.batch_size, config.alpha) == (4, 2, 0.9)
+    assert (config.student.epochs, config.student.batch_size, config.distillation.alpha) == (4, 2, 0.9)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_children_override_parents_and_arguments_override_both(tmp_path: Path) -
         ("experiments: {demo: {activation_ranges: fixed}}", "activation_ranges = 'fixed'", "activation_ranges"),
         ("experiments: {demo: {epochs: many}}", "epochs = 'many'", "epochs"),
         ("experiments: {demo: {terrain: {trian: 3}}}", r"terrain\.trian", "train"),
-        ("experiments: {demo: {model_name: nano}}", 'model_name "nano" is no model preset', "nano_u"),
+        ("experiments: {demo: {model_name: nano}}", "model_name = 'nano': no model preset", "nano_u"),
         ("experiments: {demo: {model: {architecture: nano_u, filters: []}}}", r"model\.filters", "model"),
         ("experiments: {demo: {model: {architecture: vgg}}}", r"model\.architecture = 'vgg'", "model"),
         ("experiments: {demo: {input_size: [48]}}", r"input_size", "input_size"),
@@ -89,9 +89,9 @@ def test_mistakes_are_named(tmp_path: Path, text: str, says: str, hint: str) -> 
         ("experiments:\n  demo: {}\nexperiment: {}\n", 'line 3: unknown key "experiment"', "experiments:"),
         ("training:\n  demo: {}\n", "line 1: unknown key .*has no experiments", "migrate-config"),
         ("experiments:\n  demo: &a\n    terrain: *a\n", "without end|undefined alias|recursive", ""),
-        ("experiments:\n  demo:\n    model_name: nano\n", 'line 3, .*"nano" is no model preset', "nano_u"),
+        ("experiments:\n  demo:\n    model_name: nano\n", "line 3, .*model_name = 'nano': no model preset", "nano_u"),
         ("experiments:\n  demo:\n    sweep: {alpha: [0.1, 7]}\n", r"line 3, .*sweep .*alpha = 7", "alpha"),
-        ("experiments:\n  demo:\n    sweep: {alpah: [1]}\n", r'line 3, .*sweep .*unknown key "alpah"', "alpha"),
+        ("experiments:\n  demo:\n    sweep: {alpah: [1]}\n", r'line 3, .*sweep: unknown key "alpah"', "alpha"),
         ("experiments:\n  demo:\n    sweep: {alpha: []}\n", r"line 3, .*sweep = ", "sweep"),
         ("experiments:\n  demo:\n    sweep: [{sweep: [{epochs: 1}]}]\n", "line 3, .*a sweep within a sweep", "outer"),
     ],
@@ -112,26 +112,26 @@ def test_sweeps_are_grids_or_lists(tmp_path: Path) -> None:
     text = "experiments: {a: {sweep: {alpha: [0.1, 0.9], epochs: [1, 2]}}, b: {sweep: [{epochs: 3}, {alpha: 0.5}]}}"
     path = _write(tmp_path, text)
     assert sweep_points(load_experiment(path, "a")) == (
-        {"alpha": 0.1, "epochs": 1},
-        {"alpha": 0.1, "epochs": 2},
-        {"alpha": 0.9, "epochs": 1},
-        {"alpha": 0.9, "epochs": 2},
+        {"distillation.alpha": 0.1, "student.epochs": 1},
+        {"distillation.alpha": 0.1, "student.epochs": 2},
+        {"distillation.alpha": 0.9, "student.epochs": 1},
+        {"distillation.alpha": 0.9, "student.epochs": 2},
     )
-    assert sweep_points(load_experiment(path, "b")) == ({"epochs": 3}, {"alpha": 0.5})
+    assert sweep_points(load_experiment(path, "b")) == ({"student.epochs": 3}, {"distillation.alpha": 0.5})
 
 
 def test_a_manifest_names_no_place_and_watching_decides_nothing() -> None:
-    config = ExperimentConfig(output_dir=Path("elsewhere"), use_nas=True)
-    assert "output_dir" not in config.recorded()
-    assert config.recorded()["use_nas"] is True
-    assert config.deciding() == ExperimentConfig().deciding()
-    assert ExperimentConfig(alpha=0.5).deciding() != config.deciding()
+    config = as_config({"output_dir": Path("elsewhere"), "use_nas": True})
+    assert "output_dir" not in config.recorded()["run"]
+    assert config.recorded()["run"]["nas"]["enabled"] is True
+    assert config.deciding() == as_config({}).deciding()
+    assert as_config({"alpha": 0.5}).deciding() != config.deciding()
 
 
 def test_a_bare_off_and_the_former_truth_values_mean_a_strength(tmp_path: Path) -> None:
     for text, strength in (("off", "off"), ("true", "light"), ("false", "off"), ("full", "full")):
         path = _write(tmp_path, f"experiments: {{demo: {{augment: {text}}}}}")
-        assert load_experiment(path, "demo").augment == strength
+        assert load_experiment(path, "demo").data.augment == strength
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

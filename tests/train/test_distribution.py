@@ -29,7 +29,7 @@ import numpy as np
 from pathlib import Path
 from nanou_train.training import fit
 from nanou_train.training import loop
-from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.keys import as_config
 from nanou_train.data.dataset import terrain_dataset
 from nanou_train.networks.fake_quant import quantization_aware
 from nanou_train.networks.architectures import create_nano_u, create_bu_net
@@ -41,8 +41,11 @@ def train(strategy, *, rounding, state=None, stop_after=0):
     keras.utils.set_random_seed(3)
     student, teacher = create_nano_u((12, 16, 3), (4,), 4), create_bu_net((12, 16, 3), (4,), 4)
     student = quantization_aware(student) if rounding else student
-    config = ExperimentConfig(
-        epochs=2, batch_size=4, weight_average=0.8, tversky=0.3, strategy=strategy, quantization_aware=rounding
+    config = as_config(
+        {
+            "epochs": 2, "batch_size": 4, "weight_average": 0.8, "tversky": 0.3, "strategy": strategy,
+            "quantization_aware": rounding,
+        }
     )
     calls, original = [], loop.augment_with_logits
     def counted(*arguments):
@@ -119,7 +122,7 @@ def test_two_processes_train_as_one_and_one_of_them_writes(tmp_path: Path) -> No
     assert alone.returncode == 0
     losses = [_losses(tmp_path / name / "quick_test") for name in ("shared", "alone")]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
-    assert read_manifest(tmp_path / "shared/quick_test")["configuration"]["strategy"] == "multi_worker"
+    assert read_manifest(tmp_path / "shared/quick_test")["configuration"]["run"]["strategy"] == "multi_worker"
 
 
 def _losses(folder: Path) -> list[Any]:

@@ -62,7 +62,7 @@ def test_experiments_run_one_after_the_other(tmp_path: Path, tiny_presets: None)
     assert {name: one["status"] for name, one in found["runs"].items()} == {"base": "completed", "swept": "completed"}
     assert len(found["sweeps"]["swept"]["runs"]) == 2
     configuration = json.loads((tmp_path / "out" / "base" / "manifest.json").read_text())["configuration"]
-    assert configuration["batch_size"] == 8
+    assert configuration["student"]["batch_size"] == 8
 
 
 def test_mistakes_are_found_before_anything_runs(tmp_path: Path) -> None:

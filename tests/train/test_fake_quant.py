@@ -18,7 +18,7 @@ from codegen.tflite.quantize import quantize
 from nanou_train.data import terrain
 from nanou_train.data.dataset import Split, terrain_dataset
 from nanou_train.errors import ConfigError
-from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.keys import as_config
 
 HEIGHT, WIDTH = 24, 32
 
@@ -157,7 +157,7 @@ def test_the_int8_model_computes_what_the_trained_graph_computes(tmp_path: Path,
 
     data = terrain_dataset({"train": 32, "val": 4, "test": 4}, seed=0, height_px=HEIGHT, width_px=WIDTH)
     model = quantization_aware(_float_model(skips=skips), ranges=ranges)
-    config = ExperimentConfig(epochs=3, batch_size=8, learning_rate=0.01, freeze_epochs=1)
+    config = as_config({"epochs": 3, "batch_size": 8, "learning_rate": 0.01, "freeze_epochs": 1})
     train_single_model(model, config, data.train)
     set_frozen(model, False)
     observe = tf.function(lambda x: model(x, training=True))

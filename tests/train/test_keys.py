@@ -13,7 +13,8 @@ import pytest
 
 from nanou_train.data.dataset import Dataset, terrain_dataset
 from nanou_train.errors import TrainError
-from nanou_train.experiments.config import Constraints, ExperimentConfig
+from nanou_train.experiments.config import Constraints
+from nanou_train.experiments.keys import as_config
 from nanou_train.runs.constraints import check, violation
 from nanou_train.runs.run_folder import read_manifest
 
@@ -77,7 +78,9 @@ def test_a_run_is_placed_logged_watched_and_goes_on(tmp_path: Path, tiny_presets
     result = train_model(**keys)
     assert (result["status"], result["error"], result["experiment_dir"]) == ("completed", "", folder)
     assert {path.name for path in kept.iterdir()} == {"student.keras", "teacher.keras"}
-    assert not {"output_dir", "log_dir", "checkpoint_path"} & read_manifest(folder)["configuration"].keys()
+    recorded = read_manifest(folder)["configuration"]["run"]
+    assert not {"output_dir", "checkpoint_path"} & recorded.keys()
+    assert "folder" not in recorded["logs"]
 
     student = [row for row in _rows(folder / "metrics.csv") if row["model"] == "student"]
     epochs = _rows(logs / "student" / "epochs.csv")
@@ -102,11 +105,11 @@ def test_a_run_is_placed_logged_watched_and_goes_on(tmp_path: Path, tiny_presets
 def test_without_them_nothing_is_logged_and_logs_have_a_place_of_their_own(tmp_path: Path) -> None:
     from nanou_train.training.logs import EpochLog, logs_of
 
-    assert logs_of(ExperimentConfig(), tmp_path, "student") == []
-    (log,) = logs_of(ExperimentConfig(log_dir=tmp_path / "there"), tmp_path, "student")
+    assert logs_of(as_config({}), tmp_path, "student") == []
+    (log,) = logs_of(as_config({"log_dir": tmp_path / "there"}), tmp_path, "student")
     assert isinstance(log, EpochLog)
     assert log.path == tmp_path / "there" / "student" / "epochs.csv"
-    verbose = logs_of(ExperimentConfig(verbose_logging=True), tmp_path, "student")
+    verbose = logs_of(as_config({"verbose_logging": True}), tmp_path, "student")
     assert [one.path for one in verbose] == [
         tmp_path / "logs" / "student" / name for name in ("epochs.csv", "batches.csv")
     ]
@@ -200,16 +203,16 @@ def test_teacher_weights_are_a_model_or_weights_alone(tmp_path: Path, tiny_prese
         teacher.save_weights(path)
     else:
         save_model(teacher, path)
-    given = given_teacher(ExperimentConfig(teacher_name="bu_net_small"), path)
+    given = given_teacher(as_config({"teacher_name": "bu_net_small"}), path)
     assert all(
         np.array_equal(one, other) for one, other in zip(teacher.get_weights(), given.get_weights(), strict=True)
     )
     if suffix == ".weights.h5":
         with pytest.raises(TrainError, match="does not hold the weights of nano_u"):
-            given_teacher(ExperimentConfig(teacher_name="nano_u"), path)
+            given_teacher(as_config({"teacher_name": "nano_u"}), path)
         deeper = {"architecture": "bu_net", "filters": (4, 4), "bottleneck": 4}
         with pytest.raises(TrainError, match="does not hold the weights of"):
-            given_teacher(ExperimentConfig(teacher=deeper), path)
+            given_teacher(as_config({"teacher": deeper}), path)
 
 
 def test_every_constraint_is_checked() -> None:

@@ -49,10 +49,11 @@ def _migrate(tmp_path: Path, text: str, *options: str) -> Path:
 
 def test_every_old_key_arrives(tmp_path: Path) -> None:
     config = load_experiment(_migrate(tmp_path, FLAT, "--name", "mine"), "mine")
-    assert (config.model_name, config.epochs, config.batch_size, config.learning_rate) == ("nano_u", 50, 8, 0.001)
-    assert (config.use_distillation, config.teacher_weights) == (True, Path("teacher.h5"))
-    assert (config.alpha, config.temperature) == (0.3, 4.0)
-    assert (config.use_nas, config.layers_to_monitor, config.nas_frequency) == (True, ["encoder1a_pw"], 5)
+    student = config.student
+    assert (student.preset, student.epochs, student.batch_size, student.learning_rate) == ("nano_u", 50, 8, 0.001)
+    assert (config.distillation.enabled, config.teacher.weights) == (True, Path("teacher.h5"))
+    assert (config.distillation.alpha, config.distillation.temperature) == (0.3, 4.0)
+    assert (config.run.nas.enabled, config.run.nas.layers, config.run.nas.frequency) == (True, ("encoder1a_pw",), 5)
 
 
 def test_what_means_something_else_is_said_with_its_line(tmp_path: Path) -> None:
@@ -69,9 +70,10 @@ def test_what_means_something_else_is_said_with_its_line(tmp_path: Path) -> None
 def test_blocks_and_several_experiments(tmp_path: Path) -> None:
     new = _migrate(tmp_path, NESTED)
     standard, taught = load_experiment(new, "standard"), load_experiment(new, "taught")
-    assert (standard.use_distillation, standard.epochs) == (False, 3)
-    assert (taught.use_distillation, taught.alpha, taught.temperature) == (True, 0.7, 2.0)
-    assert (taught.use_nas, taught.nas_frequency) == (False, 20)
+    assert (standard.distillation.enabled, standard.student.epochs) == (False, 3)
+    distillation = taught.distillation
+    assert (distillation.enabled, distillation.alpha, distillation.temperature) == (True, 0.7, 2.0)
+    assert (taught.run.nas.enabled, taught.run.nas.frequency) == (False, 20)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import pytest
 
 from nanou_train.data.dataset import Dataset
 from nanou_train.errors import ConfigError, TrainError
-from nanou_train.experiments.config import ExperimentConfig, validate
+from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.keys import as_config, validate
 from nanou_train.runs.run_folder import load_student, read_manifest, weights_sha256
 from nanou_train.training.benchmark import available_cores
 
@@ -89,16 +90,14 @@ def test_the_first_is_the_run_without_restarts(tmp_path: Path, small: Dataset) -
     from nanou_train.training.teacher_and_student import RunInputs
 
     keys = {"restarts": 2, "log_dir": tmp_path / "logs", "checkpoint_path": tmp_path / "kept"}
-    config = ExperimentConfig.model_validate(keys)
+    config = as_config(keys)
     inputs = RunInputs(config, small, tmp_path / "run", 7, "mine")
     first, second = restarts_of(inputs, tmp_path / "teacher.keras")
     assert (first.seed, second.seed) == (7, 1007)
-    assert (
-        first.config.deciding()
-        == config.model_copy(update={"restarts": 1, "teacher_weights": tmp_path / "teacher.keras"}).deciding()
-    )
-    assert first.config.log_dir != second.config.log_dir
-    assert (first.config.checkpoint_path, second.config.checkpoint_path) == (None, None)
+    alone = as_config({"restarts": 1, "teacher_weights": tmp_path / "teacher.keras"})
+    assert first.config.deciding() == alone.deciding()
+    assert first.config.run.logs.folder != second.config.run.logs.folder
+    assert (first.config.run.checkpoint_path, second.config.run.checkpoint_path) == (None, None)
     assert first.folder != second.folder
 
 
@@ -107,7 +106,7 @@ def test_a_failure_is_told(tmp_path: Path, small: Dataset) -> None:
     from nanou_train.training.teacher_and_student import RunInputs
     from nanou_train.training.train import train_experiment
 
-    config = ExperimentConfig.model_validate(
+    config = as_config(
         {"restarts": 2, "use_distillation": False, "model": NETWORK, "input_size": [24, 32], "epochs": 1}
     )
     restarts = restarts_of(RunInputs(config, small, tmp_path, 0, "mine"), None)
@@ -170,5 +169,5 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def test_several_hosts_have_no_restarts() -> None:
-    with pytest.raises(ConfigError, match="restarts = 2 with strategy mirrored"):
+    with pytest.raises(ConfigError, match="restarts = 2: with strategy mirrored"):
         validate({"restarts": 2, "strategy": "mirrored"}, where=lambda _: "here")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nanou_train.data.dataset import Dataset
-from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.keys import as_config
 from nanou_train.runs.run_folder import read_manifest
 from nanou_train.training.checkpoint import TrainingState, load_state, save_state
 
@@ -62,7 +62,7 @@ def _fit(data: Dataset, state_path: Path | None, *, interrupt_at: int = 0, **cha
 
     keras.utils.set_random_seed(3)
     model = create_bu_net((24, 32, 3), (4,), 4)
-    config = ExperimentConfig(**{"epochs": 4, "batch_size": 4, "weight_average": 0.8, **changes})
+    config = as_config({"epochs": 4, "batch_size": 4, "weight_average": 0.8, **changes})
     calls, original = [0], loop.augment_with_logits
 
     def counted(*arguments: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nanou_train.data.dataset import terrain_dataset
-from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.keys import as_config
 from nanou_train.training.learning_rate import plateau_rate
 
 
@@ -70,7 +70,7 @@ def test_more_beta_finds_more(require_module: Callable[[str], None]) -> None:
         keras.utils.set_random_seed(0)
         model = create_bu_net((12, 16, 3), (4,), 4)
         settings: dict[str, Any] = {"tversky": 1.0, "tversky_alpha": alpha, "tversky_beta": beta}
-        config = ExperimentConfig(epochs=4, batch_size=4, schedule="plateau", keep="last", **settings)
+        config = as_config({"epochs": 4, "batch_size": 4, "schedule": "plateau", "keep": "last", **settings})
         train_single_model(model, config, data.train, seed=0)
         logits = model(preprocessing_of(model).normalize(data.train.images))
         shares.append(float(np.mean(np.asarray(logits) >= 0)))

@@ -16,7 +16,7 @@ from codegen.tflite.load import load_graph
 from nanou_train.data.augment import augment, augment_with_logits
 from nanou_train.data.dataset import Dataset, terrain_dataset
 from nanou_train.errors import TrainError
-from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.keys import as_config
 from nanou_train.runs.run_folder import load_student, read_manifest, run_dataset, start_run, weights_sha256
 
 TINY = {"epochs": 1, "teacher_epochs": 1, "batch_size": 4, "terrain": {"train": 8, "val": 4, "test": 4}}
@@ -50,7 +50,7 @@ def test_a_run_leaves_everything_that_is_promised(finished: tuple[dict[str, Any]
     assert names == {"manifest.json", "student.keras", "teacher.keras", "metrics.json", "metrics.csv"}
     manifest = read_manifest(folder)
     assert manifest["weights"]["student"] == weights_sha256(load_student(folder))
-    assert manifest["configuration"]["epochs"] == 1
+    assert manifest["configuration"]["student"]["epochs"] == 1
     assert manifest["data"]["train"]["count"] == 8
     assert manifest["versions"]["tensorflow"].startswith("2.")
     assert set(result["final_metrics"]) == {"student", "teacher", "constant_mask"}
@@ -160,7 +160,7 @@ def _fit(data: Dataset, **changes: Any) -> tuple[list[np.ndarray], Any]:
 
     keras.utils.set_random_seed(3)
     model = create_bu_net((24, 32, 3), (4,), 4)  # few layers, because compiling the step takes most of the time
-    config = ExperimentConfig(**{"epochs": 2, "batch_size": 4, **changes})
+    config = as_config({"epochs": 2, "batch_size": 4, **changes})
     result = train_single_model(model, config, data.train, data.val, seed=5)
     return model.get_weights(), result
 
@@ -193,7 +193,7 @@ def test_sizes_must_agree(small: Dataset) -> None:
     from nanou_train.training.train import train_single_model
 
     with pytest.raises(TrainError, match=r"training images are \(24, 32, 3\)"):
-        train_single_model(create_nano_u((48, 64, 3), (4,), 4), ExperimentConfig(), small.train)
+        train_single_model(create_nano_u((48, 64, 3), (4,), 4), as_config({}), small.train)
 
 
 @pytest.mark.parametrize("strength", ["light", "full"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nanou_train.data.dataset import Split, terrain_dataset
-from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.keys import as_config
 from nanou_train.networks.architectures import create_bu_net
 from nanou_train.runs.run_folder import read_manifest
 from nanou_train.training.fit import train_with_distillation
@@ -16,9 +16,11 @@ from nanou_train.training.teacher_views import Views, make_views, teacher_logits
 from nanou_train.training.train import train_model
 
 SHAPE = (24, 32, 3)
-CONFIG = ExperimentConfig(
-    teacher_cache=True, teacher_views=3, blend=0.5, augment="full", epochs=1, batch_size=4, alpha=1.0
-)
+KEYS = {
+    "teacher_cache": True, "teacher_views": 3, "blend": 0.5, "augment": "full",
+    "epochs": 1, "batch_size": 4, "alpha": 1.0,
+}  # fmt: skip
+CONFIG = as_config(KEYS)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_answers_are_kept_for_runs_with_the_same_teacher_data_and_views(train: S
     for what, data, config in (
         (create_bu_net(SHAPE, (4,), 4), train, CONFIG),
         (teacher, other, CONFIG),
-        (teacher, train, CONFIG.model_copy(update={"blend": 0.9})),
+        (teacher, train, as_config({**KEYS, "blend": 0.9})),
     ):
         before = len(said)
         make_views(what, data, config, said.append, cache=tmp_path / "kept")
@@ -71,9 +73,9 @@ def test_answers_are_kept_for_runs_with_the_same_teacher_data_and_views(train: S
 
 def test_blended_views_have_the_teachers_decision_as_their_mask(train: Split) -> None:
     teacher = create_bu_net(SHAPE, (4,), 4)
-    found = make_views(teacher, train, CONFIG.model_copy(update={"blend": 1.0}))
+    found = make_views(teacher, train, as_config({**KEYS, "blend": 1.0}))
     assert (found.masks[1:] == (found.logits[1:, ..., 0] > 0)).all()
-    plain = make_views(teacher, train, CONFIG.model_copy(update={"blend": 0.0, "augment": "off"}))
+    plain = make_views(teacher, train, as_config({**KEYS, "blend": 0.0, "augment": "off"}))
     assert (plain.images == train.images).all()
     assert (plain.masks == train.masks).all()
 
@@ -90,7 +92,7 @@ def test_an_epoch_draws_images_masks_and_answers_of_the_same_view(views: Views) 
 def test_training_uses_them(train: Split, tmp_path: Path) -> None:
     """On what the teacher says of views alone (alpha 1), the masks change nothing."""
     teacher, results = create_bu_net(SHAPE, (4,), 4, name="teacher"), []
-    config = CONFIG.model_copy(update={"output_dir": tmp_path})
+    config = as_config({**KEYS, "output_dir": tmp_path})
     student = create_bu_net(SHAPE, (4,), 4, name="student")
     start = student.get_weights()
     for masks in (train.masks, 1 - train.masks):

@@ -1,0 +1,293 @@
+"""From keys as somebody gives them, nested or flat, to a checked experiment; each flat key is an alias of one path.
+
+Files, `--set`, sweeps and `train_model(**overrides)` take `student: {epochs: 3}`, `student.epochs` and `epochs` alike.
+What they say is kept by path, so that nothing depends on how a key was spelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from nanou_train.errors import ConfigError
+from nanou_train.experiments.config import ExperimentConfig, Section, Value
+from nanou_train.networks.architectures import near_names
+
+ALIASES: Mapping[str, str] = {
+    "model_name": "student.preset",
+    "model": "student.network",
+    "start_from": "student.start_from",
+    "freeze": "student.freeze",
+    "epochs": "student.epochs",
+    "batch_size": "student.batch_size",
+    "learning_rate": "student.learning_rate",
+    "weight_decay": "student.weight_decay",
+    "schedule": "student.schedule",
+    "plateau_patience": "student.plateau.patience",
+    "plateau_factor": "student.plateau.factor",
+    "tversky": "student.tversky.share",
+    "tversky_alpha": "student.tversky.alpha",
+    "tversky_beta": "student.tversky.beta",
+    "weight_average": "student.weight_average",
+    "keep": "student.keep",
+    "early_stopping": "student.early_stopping",
+    "patience": "student.patience",
+    "quantization_aware": "student.quantization.aware",
+    "activation_ranges": "student.quantization.activation_ranges",
+    "quantization_start": "student.quantization.start",
+    "freeze_epochs": "student.quantization.freeze_epochs",
+    "threshold": "student.threshold",
+    "teacher_name": "teacher.preset",
+    "teacher": "teacher.network",  # beside the section of this name: see `_path`
+    "teacher_weights": "teacher.weights",
+    "teacher_epochs": "teacher.epochs",
+    "teacher_learning_rate": "teacher.learning_rate",
+    "teacher_augment": "teacher.augment",
+    "use_distillation": "distillation.enabled",
+    "alpha": "distillation.alpha",
+    "temperature": "distillation.temperature",
+    "teacher_cache": "distillation.cache",
+    "teacher_views": "distillation.views",
+    "blend": "distillation.blend",
+    "terrain": "data.terrain",
+    "input_size": "data.input_size",
+    "input_channels": "data.input_channels",
+    "augment": "data.augment",
+    "strategy": "run.strategy",
+    "restarts": "run.restarts",
+    "debug_mode": "run.debug_mode",
+    "output_dir": "run.output_dir",
+    "checkpoint_path": "run.checkpoint_path",
+    "log_dir": "run.logs.folder",
+    "verbose_logging": "run.logs.batches",
+    "tensorboard": "run.logs.tensorboard",
+    "use_nas": "run.nas.enabled",
+    "layers_to_monitor": "run.nas.layers",
+    "nas_frequency": "run.nas.frequency",
+    "constraints": "run.constraints",
+}
+SHORT: Mapping[str, str] = {path: flat for flat, path in ALIASES.items()}
+MOST_RUNS = 1000  # of a sweep
+
+Place = Sequence[str | int]
+Where = Callable[[Place], str]  # the place of a key, for an error's message
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value, and the keys by which somebody gave it."""
+
+    value: Any
+    spelled: tuple[str, ...]
+    where: Where
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.spelled)
+
+    def at(self, *inside: str | int) -> str:
+        """The place of the value, or of a part of it."""
+        return self.where([*self.spelled, *inside])
+
+
+Paths = Mapping[str, Given]  # by path, such as "student.epochs"
+
+
+def as_config(config: ExperimentConfig | Mapping[str, Any]) -> ExperimentConfig:
+    """A configuration as it is, or one of a mapping of its keys. Raises ConfigError."""
+    return config if isinstance(config, ExperimentConfig) else validate(config, where=lambda _: "the configuration")
+
+
+def validate(values: Mapping[str, Any], *, where: Where) -> ExperimentConfig:
+    """Check keys and values. Raises ConfigError for the first that is wrong."""
+    return checked(given(values, where=where))
+
+
+def given(values: Mapping[str, Any], *, where: Where) -> dict[str, Given]:
+    """What a mapping of keys says, by path. Raises ConfigError for an unknown key, and for one given twice."""
+    found: dict[str, Given] = {}
+    for path, one in _leaves(values, "", (), where):
+        if path in found:
+            names = f"{found[path].name} and {one.name}"
+            raise ConfigError(f"{one.at()}: {names} are the same key", hint="give one of the two")
+        found[path] = one
+    return found
+
+
+def checked(paths: Paths) -> ExperimentConfig:
+    """The experiment of some keys, its sweep's runs checked as well. Raises ConfigError for the first that is wrong."""
+    rest = {path: one for path, one in paths.items() if path != "sweep"}
+    if "sweep" not in paths or paths["sweep"].value is None:
+        return _model(rest, None)
+    sweep = _sweep(paths["sweep"])
+    config = _model(rest, sweep)
+    for point in sweep_points(config):
+        named = f"{paths['sweep'].at()}, sweep {short_names(point)}"
+        checked({**rest, **given(point, where=lambda _, named=named: named)})  # type: ignore[misc]
+    return config
+
+
+def sweep_points(config: ExperimentConfig) -> tuple[dict[str, Any], ...]:
+    """What each run of a sweep changes, by path, in order; empty without one."""
+    if isinstance(config.sweep, dict):
+        return tuple(dict(zip(config.sweep, values, strict=True)) for values in product(*config.sweep.values()))
+    return tuple(config.sweep or ())
+
+
+def by_path(config: ExperimentConfig) -> dict[str, Any]:
+    """Every key's value, by path."""
+    return {path: one.value for path, one in given(config.model_dump(), where=_nowhere).items()}
+
+
+def from_paths(values: Mapping[str, Any]) -> ExperimentConfig:
+    """The inverse of `by_path`. Raises ConfigError."""
+    return checked({path: Given(value, (path,), _nowhere) for path, value in values.items()})
+
+
+def flat(config: ExperimentConfig) -> dict[str, Any]:
+    """Every key's value by its short name; JSON types only."""
+    values = {path: one.value for path, one in given(config.model_dump(mode="json"), where=_nowhere).items()}
+    sweep = short_names(config.sweep) if isinstance(config.sweep, dict) else [*map(short_names, config.sweep or ())]
+    return {**short_names(values), "sweep": sweep or None}
+
+
+def short_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same by their short names, where they have one."""
+    return {SHORT.get(path, path): value for path, value in values.items()}
+
+
+def _nowhere(_place: Place) -> str:
+    return "the configuration"
+
+
+def _leaves(
+    values: Mapping[str, Any], inside: str, spelled: tuple[str, ...], where: Where
+) -> Iterator[tuple[str, Given]]:
+    """The path of each key that is no section, with what was given for it."""
+    for key, value in values.items():
+        place = (*spelled, key)
+        path = _path(inside, key, value, where(place))
+        if path not in SECTIONS:
+            yield path, Given(value, place, where)
+        elif isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}.", place, where)
+        else:
+            keys = ", ".join(SECTIONS[path].model_fields)
+            raise ConfigError(
+                f"{where(place)}: {key} = {value!r}, but {key} is a section", hint=f"write keys below it: {keys}"
+            )
+
+
+def _path(inside: str, key: Any, value: Any, place: str) -> str:
+    """The path that a key leads to. Raises ConfigError for an unknown one."""
+    path = f"{inside}{key}"
+    if not inside and (key != "teacher" or _is_network(value)):
+        path = ALIASES.get(key, path)
+    if path in KEYS or path in SECTIONS:
+        return path
+    known = [*SECTIONS[inside.rstrip(".")].model_fields, *(() if inside else ALIASES)]
+    hint = f"write {ALIASES[key]}" if key in ALIASES else near_names(str(key), known)
+    raise ConfigError(f'{place}: unknown key "{path}"', hint=hint)
+
+
+def _is_network(teacher: Any) -> bool:
+    """Whether the flat key of this name is meant, or values for it in a sweep, and not the section."""
+    return not isinstance(teacher, Mapping) or "architecture" in teacher
+
+
+def _sweep(one: Given) -> dict[str, tuple[Any, ...]] | tuple[dict[str, Any], ...]:
+    """A sweep's keys by path. Raises ConfigError for what is no sweep, and for one of too many runs."""
+
+    def place(*inside: str | int) -> Where:
+        return lambda keys: f"{one.at(*inside, *keys)}, sweep"
+
+    found: dict[str, tuple[Any, ...]] | tuple[dict[str, Any], ...] = ()
+    if isinstance(one.value, Mapping):
+        grid = given(one.value, where=place())
+        if all(isinstance(values.value, list | tuple) and values.value for values in grid.values()):
+            found = {path: tuple(values.value) for path, values in grid.items()}
+    elif isinstance(one.value, list | tuple) and all(isinstance(item, Mapping) for item in one.value):
+        items = (given(item, where=place(index)) for index, item in enumerate(one.value))
+        found = tuple({path: value.value for path, value in item.items()} for item in items)
+    count = prod(map(len, found.values())) if isinstance(found, dict) else len(found)
+    if not found:
+        raise ConfigError(
+            f"{one.at()}: sweep = {one.value!r}: no values to try",
+            hint="write KEY: [VALUE, ...] for each combination, or a list of {KEY: VALUE, ...}",
+        )
+    if count > MOST_RUNS:
+        raise ConfigError(f"{one.at()}: a sweep of {count:,} runs", hint=f"at most {MOST_RUNS:,}: sweep fewer values")
+    if any("sweep" in item for item in ([found] if isinstance(found, dict) else found)):
+        raise ConfigError(f"{one.at()}: a sweep within a sweep", hint="list its values in the outer one")
+    return found
+
+
+def _model(paths: Paths, sweep: Any) -> ExperimentConfig:
+    nested: dict[str, Any] = {"sweep": sweep}
+    for path, one in paths.items():
+        *sections, key = path.split(".")
+        inside = nested
+        for section in sections:
+            inside = inside.setdefault(section, {})
+        inside[key] = one.value
+    try:
+        return ExperimentConfig.model_validate(nested)
+    except ValidationError as error:
+        raise _wrong_value(error.errors()[0], paths) from error
+
+
+def _wrong_value(error: ErrorDetails, paths: Paths) -> ConfigError:
+    """What is wrong with a value or a part of it, where somebody gave it."""
+    parts = error["loc"]
+    size = next(size for size in range(len(parts), 0, -1) if ".".join(map(str, parts[:size])) in paths)
+    path, inside = ".".join(map(str, parts[:size])), parts[size:]
+    one = paths[path]
+    key = ".".join(map(str, [one.name, *inside]))
+    if error["type"] == "extra_forbidden":
+        kinds = (KEYS[path].annotation, *get_args(KEYS[path].annotation))
+        known = next(kind.model_fields for kind in kinds if isinstance(kind, type) and issubclass(kind, Value))
+        return ConfigError(f'{one.at(*inside)}: unknown key "{key}"', hint=near_names(str(inside[-1]), known))
+    hint = error.get("ctx", {}).get("hint") or f"correct {key}: {_bounds(path)}"
+    return ConfigError(f"{one.at(*inside)}: {key} = {error['input']!r}: {error['msg']}", hint=hint)
+
+
+def _bounds(path: str) -> str:
+    """A key's type and bounds in words, with its default."""
+    section, _, key = path.rpartition(".")
+    shape = SECTIONS[section].model_json_schema()["properties"][key]
+    bounds = [
+        f"{word} {shape[name]:g}"
+        for name, word in (("minimum", "at least"), ("exclusiveMinimum", "more than"), ("maximum", "at most"))
+        if name in shape
+    ]
+    if "enum" in shape:
+        bounds.append(f"one of {', '.join(map(str, shape['enum']))}")
+    default = f"by default {KEYS[path].default}"
+    return ", ".join([str(shape.get("type", "docs/API.md says what it is")), *bounds, default])
+
+
+def _fields(section: type[Section], path: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every field of a section and of those below it, by path."""
+    for name, field in section.model_fields.items():
+        yield f"{path}{name}", field
+        if (below := _section(field)) is not None:
+            yield from _fields(below, f"{path}{name}.")
+
+
+def _section(field: FieldInfo) -> type[Section] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "": ExperimentConfig,
+    **{path: kind for path, field in _fields(ExperimentConfig) if (kind := _section(field)) is not None},
+}
+KEYS: Mapping[str, FieldInfo] = {path: field for path, field in _fields(ExperimentConfig) if path not in SECTIONS}
