@@ -92,7 +92,7 @@ def test_mistakes_are_named(tmp_path: Path, text: str, says: str, hint: str) -> 
         ("experiments:\n  demo:\n    model_name: nano\n", "line 3, .*model_name = 'nano': no model preset", "nano_u"),
         ("experiments:\n  demo:\n    sweep: {alpha: [0.1, 7]}\n", r"line 3, .*sweep .*alpha = 7", "alpha"),
         ("experiments:\n  demo:\n    sweep: {alpah: [1]}\n", r'line 3, .*sweep: unknown key "alpah"', "alpha"),
-        ("experiments:\n  demo:\n    sweep: {alpha: []}\n", r"line 3, .*sweep = ", "sweep"),
+        ("experiments:\n  demo:\n    sweep: {alpha: []}\n", r"line 3, .*sweep = ", "KEY: [VALUE"),
         ("experiments:\n  demo:\n    sweep: [{sweep: [{epochs: 1}]}]\n", "line 3, .*a sweep within a sweep", "outer"),
     ],
 )
