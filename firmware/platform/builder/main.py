@@ -19,7 +19,7 @@ from SCons.Tool import CScanner
 env = DefaultEnvironment()
 PROJECT, BUILD = Path(env.subst("$PROJECT_DIR")), Path(env.subst("$BUILD_DIR"))
 PLATFORM = Path(env.PioPlatform().get_dir()).resolve()
-SOURCES = next(folder for folder in PLATFORM.parents if (folder / "nanou_deploy" / "targets.py").is_file())
+SOURCES = next(folder for folder in PLATFORM.parents if (folder / "nanou_deploy" / "resources.py").is_file())
 sys.path.insert(0, str(SOURCES))
 
 from nanou_deploy.boards.boards import find_board
