@@ -69,13 +69,5 @@ def decide_classes(outputs: npt.NDArray[np.int8], threshold: int) -> npt.NDArray
     return highest
 
 
-def pack_mask(classes: npt.NDArray[np.uint8], drivable: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Class indices (..., W) -> one bit for each pixel, 1 where drivable, as `nanou_mask_row`: (..., (W + 7) // 8).
-
-    The leftmost pixel is the highest bit, as in a PBM file (P4); what is left of the last byte is 0.
-    """
-    return np.packbits(np.isin(classes, drivable), axis=-1)
-
-
 def _quantization(tensor: Tensor) -> Quantization:
     return Quantization(tensor.scale, tensor.zero_point)

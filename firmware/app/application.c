@@ -7,28 +7,28 @@ static service_t service;
 
 static void report_self_test(const self_test_t *result) {
     if (self_test_passed(result)) {
-        service_log(&service, LOG_INFORMATION, "self-test passed");
+        session_log(&service.session, LOG_INFORMATION, "self-test passed");
         return;
     }
-    service_log(&service, LOG_ERROR,
+    session_log(&service.session, LOG_ERROR,
                 "self-test failed: this build does not compute what was verified; not driving");
     if (result->status != NANOU_OK) {
-        service_log(&service, LOG_ERROR, nanou_status_text(result->status));
+        session_log(&service.session, LOG_ERROR, nanou_status_text(result->status));
     }
     if (result->layer != SELF_TEST_NO_LAYER) {
-        service_log(&service, LOG_ERROR, "first layer that differs:");
-        service_log(&service, LOG_ERROR, result->layer_name);
+        session_log(&service.session, LOG_ERROR, "first layer that differs:");
+        session_log(&service.session, LOG_ERROR, result->layer_name);
     }
 }
 
 void application_start(const application_memory_t *memory) {
     const nanou_status_t status = nanou_init(&net, memory->arena, memory->arena_bytes);
     service_init(&service, &net);
-    self_test_t result = self_test_run(&net, &service.profile);
+    self_test_t result = self_test_run(&net, &service.session.profile);
     if (status != NANOU_OK) {
         result.status = status;
     }
-    service_note_self_test(&service, &result);
+    session_note_self_test(&service.session, &result);
     report_self_test(&result);
     service_see(&service, memory->frame, memory->frame_bytes);
 }

@@ -24,6 +24,12 @@ int port_write(const uint8_t *bytes, uint32_t count);
 
 uint64_t port_time_us(void); /* monotonic, from an origin of the board's choice */
 uint32_t port_cycles(void);  /* cycle or instruction counter, wraps; always 0 where there is none */
+extern const uint8_t port_has_cycles;
+
+/* The finest clock that there is: cycles, else microseconds. Wraps. */
+static inline uint32_t port_ticks(void) {
+    return port_has_cycles ? port_cycles() : (uint32_t)port_time_us();
+}
 
 /* Nothing to do: feeds the watchdog and sleeps a tick, or until something arrives. */
 void port_idle(void);
@@ -62,8 +68,8 @@ enum { PORT_CAMERA_OK = 0, PORT_CAMERA_NONE = -1, PORT_CAMERA_FAILED = -2 };
 int port_camera_take(camera_frame_t *frame);
 void port_camera_give(void);
 
-/* The decision of navigation: `go` 0 or 1, `steer` -100 (left) .. 100 (right). Boards without motors log it.
- */
+/* The decision of navigation: `go` 0 or 1, `steer` -100 (left) .. 100 (right). Where no next one comes in
+ * time, a board with motors stops them. */
 void port_drive(int8_t go, int8_t steer);
 
 #endif

@@ -8,19 +8,14 @@
 
 static profile_t *running; /* tracing has no parameter for it */
 
-static uint32_t counter(void) {
-    const uint32_t cycles = port_cycles();
-    return cycles != 0 ? cycles : (uint32_t)port_time_us();
-}
-
 void nanou_trace_stored(uint32_t golden_layer, const void *row, uint32_t size_bytes) {
     if (running->kind == PROFILE_CRC32) {
         running->crc32[golden_layer] = protocol_crc32(running->crc32[golden_layer], row, size_bytes);
         return;
     }
-    const uint32_t now = counter();
+    const uint32_t now = port_ticks();
     running->cycles[golden_layer] += now - running->last_cycles;
-    running->last_cycles = counter(); /* what is done here belongs to no layer */
+    running->last_cycles = port_ticks(); /* what is done here belongs to no layer */
 }
 
 uint32_t profile_layers(void) {
@@ -34,7 +29,7 @@ nanou_status_t profile_run(profile_t *profile, profile_kind_t kind, nanou_t *net
         profile->cycles[i] = 0;
     }
     running = profile;
-    profile->last_cycles = counter();
+    profile->last_cycles = port_ticks();
     return traced_invoke(net);
 }
 

@@ -96,6 +96,8 @@ uint64_t port_time_us(void) {
     return cycles_since_boot() / NANOU_CPU_MHZ;
 }
 
+const uint8_t port_has_cycles = 1;
+
 uint32_t port_cycles(void) {
     return (uint32_t)instruction_count();
 }

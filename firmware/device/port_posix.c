@@ -234,6 +234,8 @@ uint64_t port_time_us(void) {
     return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
 }
 
+const uint8_t port_has_cycles = 0;
+
 uint32_t port_cycles(void) {
     return 0;
 }

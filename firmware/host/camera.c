@@ -8,7 +8,7 @@
 #include "measure.h"
 #include "nanou_camera.h"
 #include "report.h"
-#include "vision.h"
+#include "vision/vision.h"
 
 enum { INPUT_ROW_BYTES = NANOU_INPUT_WIDTH_PX * NANOU_INPUT_CHANNELS };
 
@@ -25,6 +25,8 @@ static uint32_t frame_number;
 uint64_t port_time_us(void) {
     return 0;
 }
+
+const uint8_t port_has_cycles = 0;
 
 uint32_t port_cycles(void) {
     return 0;

@@ -111,6 +111,8 @@ uint64_t port_time_us(void) {
     return (uint64_t)esp_timer_get_time();
 }
 
+const uint8_t port_has_cycles = 1;
+
 uint32_t port_cycles(void) {
     return (uint32_t)esp_cpu_get_cycle_count();
 }

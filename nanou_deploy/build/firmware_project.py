@@ -15,7 +15,7 @@ from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import firmware_folder
 
 LIBRARY_FOLDER = "components/nanou_model"
-APPLICATION_FOLDERS = ("app", "src")  # of firmware/; src is ESP-IDF's side and refers to ../app
+APPLICATION_FOLDERS = ("app", "app/vision", "src")  # of firmware/; src is ESP-IDF's side and refers to ../app
 
 # On the local platform, firmware/platform; what `pio run` and `pio test` build without -e.
 LOCAL_ENVIRONMENTS = ("host", "rv32-qemu", "esp32-sim", "esp32s3-sim", "esp32c3-sim", "esp32c6-sim")

@@ -17,7 +17,6 @@ from nanou_deploy.resources import firmware_folder
 
 # What machines have for the harness alone: device/port_bare.c and port_posix.c do the same for the application.
 _HARNESS_ONLY = ("target_files.c", "trap.c", "uart.c")
-_SEEING = ("driving.c", "mask.c", "service_vision.c", "statistics.c", "vision.c")  # need the library's nanou_camera.h
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ def machine_sources(target: Target) -> list[Path]:
 
 def camera_sources(target: Target) -> list[Path]:
     """firmware/host/camera.c in place of the harness: pictures in, masks out."""
-    app = firmware_folder() / "app"
-    return [firmware_folder() / "host" / "camera.c", app / "vision.c", app / "mask.c", *machine_sources(target)]
+    host, vision = firmware_folder() / "host", firmware_folder() / "app" / "vision"
+    return [host / "camera.c", vision / "vision.c", vision / "packed_mask.c", *machine_sources(target)]
 
 
 def plan_device(target: Target, board: Board, library: Path, folder: Path, *, flags: Flags = ()) -> ProgramPlan:
@@ -108,7 +107,8 @@ def plan_device(target: Target, board: Board, library: Path, folder: Path, *, fl
     port = device / ("port_posix.c" if board.kind == "host" else "port_bare.c")
     machine = [path for path in machine_sources(target) if path.name not in _HARNESS_ONLY]
     sees = (library / "include" / "nanou_camera.h").is_file()
-    app = [path for path in sorted((firmware_folder() / "app").glob("*.c")) if sees or path.name not in _SEEING]
+    app = firmware_folder() / "app"
+    application = sorted([*app.glob("*.c"), *((app / "vision").glob("*.c") if sees else ())])
     defines = (
         f"-DNANOU_BUILD_FLAGS={' '.join((*target.flags, *flags))}",
         f"-DNANOU_BOARD={board.name}",
@@ -123,7 +123,7 @@ def plan_device(target: Target, board: Board, library: Path, folder: Path, *, fl
         link_script=(memory, "../device/retained.ld", *sections) if memory else (),
     )
     includes = [device, library / "src"]
-    sources = [*app, device / "main.c", port, *machine]
+    sources = [*application, device / "main.c", port, *machine]
     return plan_program(bare, library, sources, folder, flags=flags, includes=includes, name="device.elf")
 
 

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from codegen.graph.model import CameraSize
-from nanou_deploy.device.camera import decode_rgb565
 from nanou_deploy.device.client import Device
 from nanou_deploy.device.messages import CameraFrame
+from nanou_deploy.device.rgb565 import decode_rgb565
 from nanou_deploy.errors import DeployError
 
 Mask = npt.NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""Flash a board, or the mock of one, and read back what it holds."""
+"""Write flash images to a board, or to the mock of one, through esptool."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nanou_deploy.resources import firmware_folder
 MOCK_HINT = "install it: `python -m pip install esp32-mock-bootloader==0.3.0`"
 
 # The mock is the boot loader in the chip's ROM: no reset lines, and no RAM in which esptool's own loader could run.
-_MOCK_OPTIONS = ("--before", "no-reset", "--after", "no-reset", "--no-stub")
+MOCK_OPTIONS = ("--before", "no-reset", "--after", "no-reset", "--no-stub")
 
 
-def merge_flash(application: Path, chip: str, merged: Path, *, boot_loader: Path | None = None) -> None:
-    """One file for flash from address 0: partition table and application, after the boot loader if there is one.
+def merge_flash(application: Path, chip: str, merged: Path) -> None:
+    """One file for flash from address 0: partition table and application.
 
     Raises DeployError where the application exceeds its partition.
     """
@@ -35,8 +35,6 @@ def merge_flash(application: Path, chip: str, merged: Path, *, boot_loader: Path
     table = merged.with_name("partitions.bin")
     table.write_bytes(partition_table(partitions))
     places = {TABLE_OFFSET: table, room.offset: application}
-    if boot_loader:
-        places[boot_loader_offset(chip)] = boot_loader
     files = [word for offset in sorted(places) for word in (hex(offset), str(places[offset]))]
     run_esptool(["--chip", chip, "merge-bin", "--output", str(merged), *files])
 
@@ -58,21 +56,12 @@ def write_flash(chip: str, port: str, places: Mapping[int, Path], *, mock: bool 
     return said
 
 
-def read_flash(chip: str, port: str, offset: int, size_bytes: int, file: Path, *, mock: bool = False) -> bytes:
-    """What the flash holds at `offset`, by way of `file`."""
-    run_esptool(
-        [*_connect(chip, port, mock), "read-flash", hex(offset), str(size_bytes), str(file)],
-        timeout_s=600,
-    )
-    return file.read_bytes()
-
-
 def read_chip(port: str) -> tuple[str, str]:
     """The chip at `port` as esptool calls it, and the features that it prints. Resets the board.
 
     Raises DeployError where nothing answers, ToolMissing.
     """
-    mock = _MOCK_OPTIONS if port.startswith("socket://") else ()
+    mock = MOCK_OPTIONS if port.startswith("socket://") else ()
     said = run_esptool(["--port", port, *mock, "chip-id"])
     chip = re.search(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)", said)
     features = re.search(r"Features:\s+(.+)", said)
@@ -82,7 +71,7 @@ def read_chip(port: str) -> tuple[str, str]:
 
 
 def _connect(chip: str, port: str, mock: bool) -> list[str]:
-    return ["--chip", chip, "--port", port, *(_MOCK_OPTIONS if mock else ())]
+    return ["--chip", chip, "--port", port, *(MOCK_OPTIONS if mock else ())]
 
 
 @contextmanager

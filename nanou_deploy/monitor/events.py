@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.graph.model import CameraSize
-from nanou_deploy.device.camera import decode_rgb565
 from nanou_deploy.device.messages import CameraFrame, Decision, DeviceInfo
+from nanou_deploy.device.rgb565 import decode_rgb565
 from nanou_deploy.errors import DeployError
 
 Pixels = npt.NDArray[np.uint8]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen.graph.model import CameraSize
-from nanou_deploy.device.camera import camera_frame
 from nanou_deploy.device.messages import CameraFrame
+from nanou_deploy.device.rgb565 import camera_frame
 from nanou_deploy.errors import DeployError
 from nanou_train.data.images import SUFFIXES, open_image
 

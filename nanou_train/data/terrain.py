@@ -15,12 +15,9 @@ samples are. Image i of a seed does not depend on how many images are asked for.
 from __future__ import annotations
 
 import functools
-import json
 import os
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,21 +71,6 @@ def generate(
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         list(pool.map(render, range(count)))
     return images, masks
-
-
-def write_dataset(root: Path, *, counts: Mapping[str, int], seed: int) -> None:
-    """Write ROOT/SPLIT/{img,mask}/terrain_NNNNN.png for each split in `counts`, and the seed in ROOT/terrain.json."""
-    from PIL import Image
-
-    for split, count in counts.items():
-        images, masks = generate(count, seed=split_seed(seed, split))
-        for kind, pixels in (("img", images), ("mask", masks * np.uint8(255))):
-            folder = root / split / kind
-            folder.mkdir(parents=True, exist_ok=True)
-            for index, array in enumerate(pixels):
-                Image.fromarray(array).save(folder / f"terrain_{index:05d}.png")
-    record = {"generator": "nanou_train.data.terrain", "seed": seed, "counts": dict(counts)}
-    (root / "terrain.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
 def split_seed(seed: int, split: str) -> int:

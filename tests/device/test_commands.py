@@ -23,10 +23,12 @@ from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.build import build_device
 from nanou_deploy.build.library import open_model
 from nanou_deploy.cli.device_options import device_address
-from nanou_deploy.device.camera import camera_frame, camera_masks, decode_rgb565
-from nanou_deploy.flash.upload import mock_board, read_flash
+from nanou_deploy.device.rgb565 import camera_frame, decode_rgb565
+from nanou_deploy.flash.upload import mock_board
 from nanou_deploy.resources import models_folder
 from nanou_train.data.terrain import generate
+from tests.camera_masks import camera_masks
+from tests.flash import read_flash
 from tests.generated import compiled, write_library
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -308,8 +310,8 @@ def test_flash_writes_what_was_built_and_every_hash_is_verified(
         assert (code, document["verified"]) == (0, True), document
         assert document["bytes"] == sum(map(len, content.values()))
         application = content["firmware"]
-        back = read_flash("esp32c3", port, 0x10000, len(application), tmp_path / "back", mock=True)
-        table = read_flash("esp32c3", port, 0x8000, 8192, tmp_path / "back", mock=True)
+        back = read_flash("esp32c3", port, 0x10000, len(application), tmp_path / "back")
+        table = read_flash("esp32c3", port, 0x8000, 8192, tmp_path / "back")
     assert back == application
     assert table == content["partitions"]
 

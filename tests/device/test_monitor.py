@@ -16,10 +16,10 @@ from PIL import Image
 
 from codegen.graph.model import CameraSize
 from nanou_deploy.device import ports
-from nanou_deploy.device.camera import camera_frame, decode_rgb565
 from nanou_deploy.device.client import Device
 from nanou_deploy.device.errors import DeviceAbsent, LinkLost
 from nanou_deploy.device.messages import CameraFrame, Decision, Stages, Vision
+from nanou_deploy.device.rgb565 import camera_frame, decode_rgb565
 from nanou_deploy.errors import DeployError
 from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Sight
 from nanou_deploy.monitor.feed import Feed, FeedOptions

@@ -46,7 +46,7 @@ def test_the_specification_states_these_numbers() -> None:
 
 
 def test_c_states_these_numbers() -> None:
-    header = (firmware_folder() / "app" / "service.h").read_text()
+    header = (firmware_folder() / "app" / "messages.h").read_text()
     assert all(f"STATUS_{name} = {number}" in header for number, name in STATUS.items())
 
 
@@ -207,7 +207,7 @@ def test_nothing_breaks_it(program: Path) -> None:
 def test_the_application_keeps_no_heap_and_its_ram_is_stated(require_tool: Callable[..., str], tmp_path: Path) -> None:
     """docs/PROTOCOL.md states the bytes of protocol and service; portable files call no allocator."""
     app = firmware_folder() / "app"
-    for source in app.glob("*.[ch]"):
+    for source in app.rglob("*.[ch]"):
         assert not {"malloc(", "calloc(", "free("} & set(source.read_text().replace(" ", "\n").split())
     (tmp_path / "main.c").write_text(
         '#include "service.h"\n#include <stdio.h>\nint main(void) { printf("%u", (unsigned)(sizeof(service_t) - '

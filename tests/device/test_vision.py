@@ -12,12 +12,12 @@ import pytest
 
 from codegen.library.render_aot import traced_stages
 from codegen.tflite import interpreters as reference
-from nanou_deploy import navigation
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.build import build_device
-from nanou_deploy.device.camera import camera_masks
 from nanou_deploy.device.client import Device, DeviceRefused
 from nanou_deploy.resources import firmware_folder
+from tests import navigation
+from tests.camera_masks import camera_masks
 from tests.generated import MODELS, compiled, write_library
 
 TIMEOUT_S = 20.0
@@ -59,7 +59,7 @@ def test_the_application_compiles_without_a_warning(
 ) -> None:
     library, firmware = write_library(compiled("u_net"), tmp_path), firmware_folder()
     folders = [firmware / "app", firmware / "device", library / "include", library / "src"]
-    sources = [*(firmware / "app").glob("*.c"), firmware / "device" / "main.c", firmware / "device" / "port_posix.c"]
+    sources = [*(firmware / "app").rglob("*.c"), firmware / "device" / "main.c", firmware / "device" / "port_posix.c"]
     flags = [
         "-Wall",
         "-Wextra",

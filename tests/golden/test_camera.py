@@ -23,12 +23,13 @@ from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.build import build_harness
 from nanou_deploy.build.library import open_model, render_library
-from nanou_deploy.device.camera import camera_frame, camera_masks, decode_rgb565
-from nanou_deploy.navigation import Cover, cover
+from nanou_deploy.device.rgb565 import camera_frame, decode_rgb565
 from nanou_deploy.verify.emulate import run_harness
 from nanou_train.data.images import camera_pixels
 from nanou_train.data.terrain import generate
+from tests.camera_masks import camera_masks
 from tests.conftest import missing
+from tests.navigation import Cover, cover
 
 SANITIZED = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror",
              "-fsanitize=address,undefined", "-fno-sanitize-recover=all")  # fmt: skip

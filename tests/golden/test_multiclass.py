@@ -21,7 +21,6 @@ from codegen.graph.contract import (
     decision_threshold,
     drivable_classes,
     input_lookup,
-    pack_mask,
 )
 from codegen.graph.model import Preprocessing, QuantizedModel
 from codegen.library.render import c_string, render_aot
@@ -31,6 +30,7 @@ from codegen.tflite.load import load_graph
 from nanou_deploy.build.library import open_model
 from nanou_deploy.resources import firmware_folder
 from nanou_train.data.dataset import DatasetSpec, load_dataset
+from tests.camera_masks import pack_mask
 
 CLASSES = ("sky", "grass", 'road "A" ??/ 日本')
 COLORS = ((80, 140, 230), (60, 150, 50), (130, 120, 110))
@@ -38,7 +38,7 @@ SIZE = (24, 36)
 
 PROGRAM = """
 #include <stdio.h>
-#include "mask.h"
+#include "vision/packed_mask.h"
 
 static uint8_t arena[NANOU_ARENA_BYTES] __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
 static uint8_t classes[NANOU_OUTPUT_WIDTH_PX], bits[NANOU_MASK_ROW_BYTES];
@@ -226,8 +226,8 @@ def decided_by_c(
     (folder / "main.c").write_text(PROGRAM)
     command = [compiler, "-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
     app = firmware_folder() / "app"
-    sources = [str(folder / "main.c"), str(app / "mask.c"), *map(str, sorted((library / "src").glob("*.c")))]
-    subprocess.run([*command, f"-I{library}/include", f"-I{app}", "-o", str(folder / "main"), *sources], check=True)
+    sources = [folder / "main.c", app / "vision" / "packed_mask.c", *sorted((library / "src").glob("*.c"))]
+    subprocess.run([*command, f"-I{library}/include", f"-I{app}", "-o", folder / "main", *sources], check=True)
     done = subprocess.run([str(folder / "main")], input=frames.tobytes(), capture_output=True, check=True)
     return np.concatenate([classes, packed], axis=-1).tobytes(), done.stdout, done.stderr.decode().splitlines()
 

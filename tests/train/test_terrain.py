@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from nanou_train.data import terrain
 from nanou_train.evaluation.evaluate import constant_mask
@@ -89,16 +85,3 @@ def test_color_says_little(scenes: tuple[np.ndarray, np.ndarray]) -> None:
         (~predicted & ~truth).sum() / (~predicted | ~truth).sum(),
     ]
     assert np.mean(iou) < 0.65
-
-
-def test_written_data_set_reads_back(tmp_path: Path) -> None:
-    from nanou_train.data.dataset import DatasetSpec, load_dataset
-
-    terrain.write_dataset(tmp_path, counts={"train": 3, "val": 1, "test": 2}, seed=9)
-    dataset = load_dataset(DatasetSpec(tmp_path))
-    images, masks = terrain.generate(3, seed=terrain.split_seed(9, "train"))
-    assert np.array_equal(dataset.train.images, images)
-    assert np.array_equal(dataset.train.masks, masks)
-    assert len(dataset.test) == 2
-    assert json.loads((tmp_path / "terrain.json").read_text())["seed"] == 9
-    assert Image.open(tmp_path / "val" / "mask" / "terrain_00000.png").mode == "L"

@@ -19,7 +19,7 @@ from codegen.library.camera import Axis, resize_axis
 from codegen.tflite.files import load_model, save_model
 from nanou_deploy.build.library import open_model
 from nanou_deploy.cli import cli
-from nanou_deploy.device.camera import decode_rgb565, encode_rgb565, model_input
+from nanou_deploy.device.rgb565 import decode_rgb565, encode_rgb565
 from nanou_deploy.errors import DeployError
 from nanou_train.data.images import camera_pixels
 
@@ -88,7 +88,7 @@ def test_every_rgb565_value_survives_both_ways(big_endian: bool) -> None:
 
 def test_a_picture_of_another_size_is_refused() -> None:
     with pytest.raises(DeployError, match="38398 bytes are no RGB565 picture of 160x120"):
-        model_input(open_model(None), b"\x00" * 38398, big_endian=True)
+        decode_rgb565(b"\x00" * 38398, CameraSize(160, 120), big_endian=True)
 
 
 def test_the_sidecar_keeps_the_cameras_size(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from nanou_deploy.build.build import Build, build_harness
 from nanou_deploy.build.esptool import run_esptool
 from nanou_deploy.build.flash_image import flash_image_elf, read_flash_image
 from nanou_deploy.errors import DeployError
-from nanou_deploy.flash.upload import boot_loader_offset, merge_flash, mock_board, read_flash, write_flash
+from nanou_deploy.flash.upload import boot_loader_offset, merge_flash, mock_board, write_flash
 from nanou_deploy.verify.emulate import run_harness
+from tests.flash import read_flash
 from tests.unit.invert_model import INPUT_BYTES, expected_outputs, make_library
 
 CHIPS = [name.removesuffix("-sim") for name in BOARDS if name.endswith("-sim")]
@@ -160,7 +161,7 @@ def test_what_was_flashed_is_what_runs(
     with mock_board("esp32c3") as port:
         write_flash("esp32c3", port, {0: tmp_path / "flash.bin"}, mock=True)
         size_bytes = (tmp_path / "flash.bin").stat().st_size
-        flash = read_flash("esp32c3", port, 0, size_bytes, tmp_path / "back.bin", mock=True)
+        flash = read_flash("esp32c3", port, 0, size_bytes, tmp_path / "back.bin")
     assert flash == (tmp_path / "flash.bin").read_bytes()
     (tmp_path / "application.bin").write_bytes(find_application(flash))
     made = replace(made, image=tmp_path / "application.bin")

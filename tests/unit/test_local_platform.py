@@ -80,7 +80,7 @@ def test_a_changed_header_is_compiled_again(
     checkout: Path, pio: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     assert pio("run", "-e", "host").returncode == 0
-    with (checkout / "firmware/app/mask.h").open("a") as header:
+    with (checkout / "firmware/app/vision/packed_mask.h").open("a") as header:
         header.write("/* changed */\n")
     compiled = pio("run", "-e", "host").stdout
     assert "harness/vision.o" in compiled

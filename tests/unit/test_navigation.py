@@ -1,4 +1,4 @@
-"""navigation.c and mask.c against their twins in Python, call by call."""
+"""navigation.c against a second implementation in Python, call by call."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanou_deploy import navigation
-from nanou_deploy.navigation import STOPPED, Cover, Policy
 from nanou_deploy.resources import firmware_folder
+from tests import navigation
 from tests.conftest import missing
+from tests.navigation import STOPPED, Cover, Policy
 
-SEE, WAIT, STOP = range(3)
+SEE, STOP = range(2)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -57,14 +57,14 @@ class CNavigation(ctypes.Structure):
 @cache
 def library() -> ctypes.CDLL:
     path = Path(mkdtemp(prefix="nanou-")) / "navigation.so"
-    source = firmware_folder() / "app" / "navigation.c"
+    source = firmware_folder() / "app" / "vision" / "navigation.c"
     flags = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
+    flags.append(f"-I{source.parents[1]}")
     subprocess.run(["gcc", *flags, "-shared", "-fPIC", source, "-o", path], check=True)
     loaded = ctypes.CDLL(str(path))
     state = ctypes.POINTER(CNavigation)
     for name, arguments in (
         ("see", [state, CCover, ctypes.c_uint64, ctypes.c_uint64]),
-        ("wait", [state, ctypes.c_uint64]),
         ("stop", [state]),
         ("judge", [ctypes.POINTER(CPolicy), CCover]),
     ):
@@ -87,7 +87,7 @@ POLICIES = st.one_of(
 )  # fmt: skip
 # What happens, after how long, and how long a picture takes.
 EVENTS = st.lists(
-    st.tuples(st.sampled_from([SEE, SEE, SEE, WAIT, STOP]), st.integers(0, 700_000), st.integers(0, 600_000), COVERS),
+    st.tuples(st.sampled_from([SEE, SEE, SEE, STOP]), st.integers(0, 700_000), st.integers(0, 600_000), COVERS),
     max_size=30,
 )
 
@@ -114,10 +114,6 @@ def test_c_and_python_decide_alike(policy: Policy, events: list[tuple[int, int, 
                 assert not state.go
             if state.go and not before.go:
                 assert cover.centre_permille >= policy.go_permille
-        elif what == WAIT:
-            state = navigation.wait(policy, state, now_us)
-            decision = c.navigation_wait(c_state, now_us)
-            assert not state.go or now_us - state.taken_us <= policy.stale_us
         else:
             state = navigation.State(state.taken_us)
             decision = c.navigation_stop(c_state)

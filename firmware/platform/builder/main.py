@@ -59,7 +59,7 @@ def with_included(sources: list[Path]) -> list[Path]:
     """`sources`, and the modules of the application whose headers they include, and those that these include."""
     read = list(sources)
     for file in read:  # which grows meanwhile
-        for name in re.findall(r'#include "(\w+)\.h"', file.read_text(encoding="utf-8")):
+        for name in re.findall(r'#include "([\w/]+)\.h"', file.read_text(encoding="utf-8")):
             module = [APPLICATION / f"{name}.h", APPLICATION / f"{name}.c"]
             read += [path for path in module if path.is_file() and path not in read]
     return [path for path in read if path.suffix == ".c"]

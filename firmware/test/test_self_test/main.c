@@ -9,6 +9,8 @@ static profile_t profile;
 static nanou_t net;
 static uint32_t ticks;
 
+const uint8_t port_has_cycles = 1;
+
 uint32_t port_cycles(void) {
     return ticks++;
 }

@@ -2,14 +2,15 @@
  *
  * Whatever goes wrong, the answer is STOP, and it is given to the motors on every turn: no camera, a camera
  * that fails or sends nothing, a picture of the wrong size, a model that fails, pictures that are too old, a
- * self-test that has not passed. A fault ends by itself when pictures come again, except the last.
+ * self-test that has not passed. A fault ends by itself when pictures come again, except the last. Where no
+ * turn comes at all, port_drive stops the motors.
  */
 #ifndef NANOU_DRIVING_H
 #define NANOU_DRIVING_H
 
-#include "navigation.h"
-#include "statistics.h"
-#include "vision.h"
+#include "vision/navigation.h"
+#include "vision/statistics.h"
+#include "vision/vision.h"
 
 typedef enum driving_fault {
     DRIVING_OK = 0,
@@ -21,9 +22,6 @@ typedef enum driving_fault {
     DRIVING_STALE = 6          /* the picture was judged too late */
 } driving_fault_t;
 
-/* For logs: "no camera", ... */
-const char *driving_fault_text(driving_fault_t fault);
-
 typedef struct driving driving_t;
 
 /* Called with each picture that was judged, after the motors were told and while `frame` still holds it. */
@@ -34,13 +32,10 @@ struct driving {
     driving_observer_t observer; /* may be NULL */
     void *user;
     uint8_t is_proven;
-    driving_fault_t fault; /* of the last turn */
-    uint32_t faults;       /* turns that ended in one */
-    decision_t decision;   /* given to the motors last */
-    uint32_t pictures;     /* judged since driving_begin */
+    decision_t decision; /* given to the motors last */
     navigation_t navigation;
     vision_t vision;
-    statistics_t statistics;
+    statistics_t statistics;  /* since driving_begin */
     uint8_t mask[MASK_BYTES]; /* of the last picture that was judged */
 };
 
@@ -49,9 +44,6 @@ void driving_begin(driving_t *driving, nanou_t *net, int is_proven, driving_obse
 
 /* Takes one picture, judges it and drives. Waits no longer than port_camera_take does. */
 driving_fault_t driving_turn(driving_t *driving);
-
-/* A round without a turn: the last decision holds until it is stale, then STOP. */
-void driving_wait(driving_t *driving);
 
 /* STOP now; for whoever uses the model for something else. The next turns begin anew. */
 void driving_pause(driving_t *driving);

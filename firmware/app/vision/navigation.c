@@ -1,4 +1,4 @@
-#include "navigation.h"
+#include "vision/navigation.h"
 
 const navigation_policy_t navigation_default_policy = {
     .go_permille = 700,
@@ -29,13 +29,6 @@ decision_t navigation_stop(navigation_t *navigation) {
     navigation->allowed = 0;
     navigation->is_turning = 0;
     navigation->decision = (decision_t){0, 0, nothing};
-    return navigation->decision;
-}
-
-decision_t navigation_wait(navigation_t *navigation, uint64_t now_us) {
-    if (now_us - navigation->taken_us > navigation->policy->stale_us) {
-        navigation_stop(navigation);
-    }
     return navigation->decision;
 }
 

@@ -1,7 +1,7 @@
 /* navigation.h - from how much ground is drivable to GO or STOP and where to steer. Portable C99.
  *
- * Pure: no clock, no camera, no motors; the same calls give the same decisions. Integers only. The twin in
- * Python, nanou_deploy/navigation.py, is compared with this in the tests.
+ * Pure: no clock, no camera, no motors; the same calls give the same decisions. Integers only. Tests
+ * compare it with a second implementation, tests/navigation.py.
  *
  * It goes once the centre has been covered for some pictures on end, and stops at once where the centre is
  * not, or pictures have not come for too long. Two thresholds for the centre, and two for the steering,
@@ -50,9 +50,6 @@ void navigation_begin(navigation_t *navigation, const navigation_policy_t *polic
 
 /* A picture that was taken at `taken_us` and is judged at `now_us`. */
 decision_t navigation_see(navigation_t *navigation, cover_t cover, uint64_t taken_us, uint64_t now_us);
-
-/* No picture came: the last decision holds until it is stale, then STOP. */
-decision_t navigation_wait(navigation_t *navigation, uint64_t now_us);
 
 /* STOP whatever was seen, and begin anew. */
 decision_t navigation_stop(navigation_t *navigation);

@@ -1,7 +1,7 @@
 /* Packed rows hold what the decision says, bit for bit, and are counted right at any border. */
 #include "check.h"
-#include "mask.h"
 #include "nanou.h"
+#include "vision/packed_mask.h"
 
 #define CHANNELS (NANOU_OUTPUT_BYTES / (MASK_WIDTH_PX * MASK_HEIGHT_PX))
 
@@ -29,7 +29,7 @@ int main(void) {
     for (uint32_t first = 0; first <= MASK_WIDTH_PX; first++) {
         uint32_t count = 0;
         for (uint32_t end = first; end <= MASK_WIDTH_PX; end++) {
-            counted = counted && mask_count(bits, first, end) == count;
+            counted = counted && packed_mask_count(bits, first, end) == count;
             count += end < MASK_WIDTH_PX ? bit(end) : 0;
         }
     }

@@ -1,4 +1,4 @@
-"""From a mask to GO or STOP and where to steer: the twin of firmware/app/navigation.c, for tests and host tools.
+"""Decide GO or STOP and the steering from masks: a second implementation of firmware/app/vision/navigation.c.
 
 Integers only, so that both give the same decisions. What the numbers mean is said in docs/FIRMWARE.md.
 """
@@ -74,11 +74,6 @@ def see(policy: Policy, state: State, seen: Cover, taken_us: int, now_us: int) -
     turn = policy.straight_permille if state.is_turning else policy.turn_permille
     is_turning = go and abs(seen.right_permille - seen.left_permille) >= turn
     return State(taken_us, allowed, is_turning, go, steer(seen) if is_turning else 0)
-
-
-def wait(policy: Policy, state: State, now_us: int) -> State:
-    """No picture came: the last decision holds until it is stale."""
-    return State(state.taken_us) if now_us - state.taken_us > policy.stale_us else state
 
 
 def judge(policy: Policy, seen: Cover) -> tuple[bool, int]:

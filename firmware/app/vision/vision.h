@@ -7,10 +7,10 @@
 #ifndef NANOU_VISION_H
 #define NANOU_VISION_H
 
-#include "mask.h"
 #include "nanou_camera.h"
-#include "navigation.h"
 #include "port.h"
+#include "vision/navigation.h"
+#include "vision/packed_mask.h"
 
 typedef enum vision_status {
     VISION_OK = 0,
@@ -19,7 +19,7 @@ typedef enum vision_status {
 } vision_status_t;
 
 /* How long one picture took, in microseconds. The stages are parts of the whole; their shares are measured
- * with port_cycles where it counts. */
+ * by port_ticks. */
 typedef struct vision_times {
     uint32_t preprocessing_us; /* camera rows -> input rows */
     uint32_t model_us;
@@ -35,7 +35,6 @@ typedef struct vision {
     uint8_t *mask;
     uint32_t drivable_px[3]; /* left, middle and right third of the lower half, so far */
     uint32_t preprocessing_ticks, mask_ticks;
-    uint32_t (*ticks)(void);
     vision_times_t times;
 } vision_t;
 

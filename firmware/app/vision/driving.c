@@ -1,46 +1,18 @@
-#include "driving.h"
-
-const char *driving_fault_text(driving_fault_t fault) {
-    switch (fault) {
-    case DRIVING_OK:
-        return "none";
-    case DRIVING_UNPROVEN:
-        return "self-test not passed";
-    case DRIVING_NO_CAMERA:
-        return "no camera";
-    case DRIVING_CAMERA_FAILED:
-        return "camera gave no picture";
-    case DRIVING_WRONG_FRAME:
-        return "picture of another size than the model's contract states";
-    case DRIVING_MODEL_FAILED:
-        return "model failed";
-    case DRIVING_STALE:
-        return "picture judged too late";
-    }
-    return "unknown fault";
-}
+#include "vision/driving.h"
 
 void driving_begin(driving_t *driving, nanou_t *net, int is_proven, driving_observer_t observer, void *user) {
     driving->net = net;
     driving->is_proven = is_proven != 0;
     driving->observer = observer;
     driving->user = user;
-    driving->fault = DRIVING_OK;
-    driving->faults = 0;
-    driving->pictures = 0;
     navigation_begin(&driving->navigation, &navigation_default_policy);
-    statistics_begin(&driving->statistics);
+    driving->statistics = (statistics_t){.pictures = 0};
     driving_pause(driving);
 }
 
 void driving_pause(driving_t *driving) {
     driving->decision = navigation_stop(&driving->navigation);
     port_drive(0, 0);
-}
-
-void driving_wait(driving_t *driving) {
-    driving->decision = navigation_wait(&driving->navigation, port_time_us());
-    port_drive(driving->decision.go, driving->decision.steer);
 }
 
 static driving_fault_t judge(driving_t *driving, const camera_frame_t *frame, uint64_t taken_us,
@@ -52,18 +24,15 @@ static driving_fault_t judge(driving_t *driving, const camera_frame_t *frame, ui
     }
     const uint64_t now_us = port_time_us();
     driving->decision = navigation_see(&driving->navigation, cover, taken_us, now_us);
-    statistics_add(&driving->statistics, &driving->vision.times, capture_us, now_us);
-    driving->pictures++;
+    statistics_add(&driving->statistics, capture_us, now_us);
     return now_us - taken_us > driving->navigation.policy->stale_us ? DRIVING_STALE : DRIVING_OK;
 }
 
 /* Tells the motors; returns `fault`. */
 static driving_fault_t act(driving_t *driving, driving_fault_t fault) {
-    driving->fault = fault;
     if (fault == DRIVING_OK) {
         port_drive(driving->decision.go, driving->decision.steer);
     } else {
-        driving->faults++;
         driving_pause(driving);
     }
     return fault;

@@ -1,14 +1,10 @@
-#include "vision.h"
+#include "vision/vision.h"
 
 #define FIRST_ROW (MASK_HEIGHT_PX / 2u) /* of the part that decides */
 
 /* Left, middle, right: a mask of one or two columns has empty parts, which count as not drivable. */
 static const uint32_t bounds_px[4] = {0, MASK_WIDTH_PX / 3u, MASK_WIDTH_PX - MASK_WIDTH_PX / 3u,
                                       MASK_WIDTH_PX};
-
-static uint32_t microseconds(void) {
-    return (uint32_t)port_time_us();
-}
 
 static const uint8_t *next_row(void *user, uint32_t y) {
     const vision_t *const vision = (const vision_t *)user;
@@ -17,22 +13,22 @@ static const uint8_t *next_row(void *user, uint32_t y) {
 
 static int read_row(void *user, uint32_t y, int8_t *row) {
     vision_t *const vision = (vision_t *)user;
-    const uint32_t start = vision->ticks();
+    const uint32_t start = port_ticks();
     const int failed = nanou_camera_read_row(&vision->camera, y, row);
-    vision->preprocessing_ticks += vision->ticks() - start;
+    vision->preprocessing_ticks += port_ticks() - start;
     return failed;
 }
 
 static int write_row(void *user, uint32_t y, const int8_t *row) {
     vision_t *const vision = (vision_t *)user;
-    const uint32_t start = vision->ticks();
+    const uint32_t start = port_ticks();
     uint8_t row_bits[MASK_ROW_BYTES];
     uint8_t *const bits = vision->mask != NULL ? vision->mask + y * MASK_ROW_BYTES : row_bits;
     nanou_mask_row(row, bits);
     for (uint32_t part = 0; part < 3u && y >= FIRST_ROW; part++) {
-        vision->drivable_px[part] += mask_count(bits, bounds_px[part], bounds_px[part + 1]);
+        vision->drivable_px[part] += packed_mask_count(bits, bounds_px[part], bounds_px[part + 1]);
     }
-    vision->mask_ticks += vision->ticks() - start;
+    vision->mask_ticks += port_ticks() - start;
     return 0;
 }
 
@@ -66,14 +62,12 @@ vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t 
     for (uint32_t part = 0; part < 3u; part++) {
         vision->drivable_px[part] = 0;
     }
-    /* A counter that counts is not 0 twice in a row. */
-    vision->ticks = port_cycles() != 0 || port_cycles() != 0 ? port_cycles : microseconds;
     nanou_camera_begin(&vision->camera, next_row, vision, frame->big_endian);
 
     const uint64_t start_us = port_time_us();
-    const uint32_t start = vision->ticks();
+    const uint32_t start = port_ticks();
     const nanou_status_t status = nanou_invoke_rows(net, read_row, write_row, vision);
-    note_times(vision, vision->ticks() - start, port_time_us() - start_us);
+    note_times(vision, port_ticks() - start, port_time_us() - start_us);
     if (status != NANOU_OK) {
         return VISION_ERROR_MODEL;
     }

@@ -1,0 +1,123 @@
+#include "session.h"
+
+#include <string.h>
+
+#define LOG_TEXT_BYTES 120u
+#define LOG_LIMIT      20u /* lines in a second */
+
+/* ---- State ------------------------------------------------------------------------------------- */
+
+void session_init(session_t *session, nanou_t *net) {
+    uint8_t *const input = (uint8_t *)nanou_input(net);
+    memset(session, 0, sizeof *session);
+    session->net = net;
+    session->boot = port_boot_number();
+    session->features =
+        (uint8_t)((port_has_cycles ? FEATURE_CYCLES : 0) | (profile_layers() > 0 ? FEATURE_LAYERS : 0));
+    session->buffers[BUFFER_INPUT] = (buffer_t){input, input, NANOU_INPUT_BYTES};
+    session->buffers[BUFFER_OUTPUT] =
+        (buffer_t){(const uint8_t *)nanou_output(net), NULL, NANOU_OUTPUT_BYTES};
+}
+
+void session_note_self_test(session_t *session, const self_test_t *result) {
+    session->self_test = *result;
+    session->self_tested = 1;
+}
+
+int session_is_proven(const session_t *session) {
+    return session->self_tested && self_test_passed(&session->self_test);
+}
+
+static uint32_t hex_digit(char digit) {
+    return (uint32_t)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+}
+
+void session_model_hash(uint8_t *bytes, uint32_t count) {
+    const char *text = nanou_get_info()->model_sha256;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+    }
+}
+
+/* ---- Answers ----------------------------------------------------------------------------------- */
+
+void answer_bytes(session_t *session, const uint8_t *bytes, uint32_t count) {
+    answer_t *const answer = &session->answer;
+    const uint32_t room_bytes = PROTOCOL_PAYLOAD_BYTES - answer->payload_bytes;
+    const uint32_t fitting = count < room_bytes ? count : room_bytes;
+    memcpy(answer->payload + answer->payload_bytes, bytes, fitting);
+    answer->payload_bytes += fitting;
+}
+
+void answer_u8(session_t *session, uint32_t value) {
+    const uint8_t byte = (uint8_t)value;
+    answer_bytes(session, &byte, 1);
+}
+
+void answer_u16(session_t *session, uint32_t value) {
+    uint8_t bytes[2];
+    protocol_put_u16(bytes, (uint16_t)value);
+    answer_bytes(session, bytes, sizeof bytes);
+}
+
+void answer_u32(session_t *session, uint32_t value) {
+    uint8_t bytes[4];
+    protocol_put_u32(bytes, value);
+    answer_bytes(session, bytes, sizeof bytes);
+}
+
+void answer_text(session_t *session, const char *text) {
+    uint32_t count = 0;
+    while (text[count] != '\0') {
+        count++;
+    }
+    answer_bytes(session, (const uint8_t *)text, count);
+}
+
+/* ---- Sending ----------------------------------------------------------------------------------- */
+
+static int send_frame(session_t *session, const protocol_header_t *header, const uint8_t *payload,
+                      uint32_t payload_bytes) {
+    return port_write(session->line, protocol_encode(session->line, header, payload, payload_bytes));
+}
+
+static uint8_t flags(const session_t *session, int kind) {
+    return (uint8_t)(kind | (session_is_proven(session) ? 0 : PROTOCOL_UNPROVEN));
+}
+
+void session_send_answer(session_t *session) {
+    answer_t *const answer = &session->answer;
+    answer->header.flags = flags(session, PROTOCOL_ANSWER);
+    (void)send_frame(session, &answer->header, answer->payload, answer->payload_bytes);
+}
+
+int session_send_event(session_t *session, uint8_t type, const uint8_t *payload, uint32_t payload_bytes) {
+    const protocol_header_t header = {
+        .version = PROTOCOL_VERSION,
+        .type = type,
+        .flags = flags(session, PROTOCOL_EVENT),
+        .sequence = session->events++,
+        .boot = session->boot,
+    };
+    return send_frame(session, &header, payload, payload_bytes);
+}
+
+void session_log(session_t *session, uint8_t level, const char *text) {
+    uint8_t payload[LOG_TEXT_AT + LOG_TEXT_BYTES];
+    uint32_t count = 0;
+    const uint64_t now_ms = port_time_us() / 1000u;
+    if (now_ms - session->log_second_ms >= 1000u) {
+        session->log_second_ms = now_ms;
+        session->log_lines = 0;
+    }
+    if (session->log_lines++ >= LOG_LIMIT) {
+        return;
+    }
+    payload[LOG_LEVEL_AT] = level;
+    protocol_put_u32(payload + LOG_TIME_AT, (uint32_t)now_ms);
+    while (text[count] != '\0' && count < LOG_TEXT_BYTES) {
+        payload[LOG_TEXT_AT + count] = (uint8_t)text[count];
+        count++;
+    }
+    (void)session_send_event(session, EVENT_LOG, payload, LOG_TEXT_AT + count);
+}

@@ -1,0 +1,194 @@
+#include "vision/picture_requests.h"
+
+#define PAUSE_US      2000000u /* from the host's last use of the model until driving goes on */
+#define HOLD_US       3000000u /* a captured picture that nobody reads is given back */
+#define LEASE_LIMIT_S 60u
+
+static int has_camera(const pictures_t *pictures) {
+    return (pictures->session->features & FEATURE_CAMERA) != 0;
+}
+
+/* ---- The buffer FRAME -------------------------------------------------------------------------- */
+
+static void show_host_frame(pictures_t *pictures) {
+    session_t *const session = pictures->session;
+    session->buffers[BUFFER_FRAME] =
+        (buffer_t){pictures->host_frame, pictures->host_frame, session->host_frame_bytes};
+}
+
+static answer_status_t capture(pictures_t *pictures) {
+    const int taken = port_camera_take(&pictures->captured);
+    if (taken != PORT_CAMERA_OK) {
+        return taken == PORT_CAMERA_NONE ? STATUS_UNSUPPORTED : STATUS_CAMERA_FAILED;
+    }
+    pictures->is_captured = 1;
+    pictures->session->buffers[BUFFER_FRAME] =
+        (buffer_t){pictures->captured.pixels, NULL, picture_bytes(&pictures->captured)};
+    return STATUS_OK;
+}
+
+static void release(pictures_t *pictures) {
+    if (pictures->is_captured) {
+        pictures->is_captured = 0;
+        port_camera_give();
+        show_host_frame(pictures);
+    }
+}
+
+/* ---- Requests ---------------------------------------------------------------------------------- */
+
+answer_status_t request_capture(pictures_t *pictures, const protocol_frame_t *request) {
+    session_t *const session = pictures->session;
+    const camera_frame_t *const frame = &pictures->captured;
+    if (request->payload_bytes != 0) {
+        return STATUS_MALFORMED;
+    }
+    release(pictures);
+    const answer_status_t status = capture(pictures);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    answer_u16(session, frame->width_px);
+    answer_u16(session, frame->height_px);
+    answer_u8(session, frame->big_endian);
+    answer_u32(session, picture_bytes(frame));
+    answer_u32(session, protocol_crc32(0, frame->pixels, picture_bytes(frame)));
+    return STATUS_OK;
+}
+
+/* The frame that INFER names, of the host or captured; its pixels are NULL where there is none. */
+static camera_frame_t named_frame(const pictures_t *pictures, const uint8_t *payload) {
+    const camera_frame_t none = {NULL, 0, 0, 0};
+    if (payload[INFER_SOURCE_AT] == SOURCE_CAPTURED) {
+        return pictures->is_captured ? pictures->captured : none;
+    }
+    const camera_frame_t frame = {
+        .pixels = pictures->host_frame,
+        .width_px = protocol_get_u16(payload + INFER_WIDTH_AT),
+        .height_px = protocol_get_u16(payload + INFER_HEIGHT_AT),
+        .big_endian = payload[INFER_BIG_ENDIAN_AT],
+    };
+    const uint64_t pixels = (uint64_t)frame.width_px * frame.height_px;
+    return 2u * pixels <= pictures->session->host_frame_bytes ? frame : none;
+}
+
+static void answer_picture(pictures_t *pictures, uint8_t source, cover_t cover, uint32_t cycles) {
+    uint8_t bytes[DECISION_BYTES + STAGES_BYTES];
+    session_t *const session = pictures->session;
+    const vision_times_t *const times = &pictures->driving.vision.times;
+    const decision_t decision = navigation_judge(&navigation_default_policy, cover);
+    picture_put_decision(bytes, &decision);
+    picture_put_stages(bytes + DECISION_BYTES, 0, times);
+    answer_u8(session, source);
+    answer_u32(session, protocol_crc32(0, pictures->driving.mask, MASK_BYTES));
+    answer_u32(session, MASK_BYTES);
+    answer_u32(session, times->total_us);
+    answer_u32(session, cycles);
+    answer_bytes(session, bytes, sizeof bytes);
+}
+
+answer_status_t request_infer_frame(pictures_t *pictures, const protocol_frame_t *request) {
+    session_t *const session = pictures->session;
+    const uint8_t source = request->payload[INFER_SOURCE_AT];
+    if (source == SOURCE_HOST_FRAME && pictures->host_frame == NULL) {
+        return STATUS_UNSUPPORTED;
+    }
+    const camera_frame_t frame = named_frame(pictures, request->payload);
+    if (frame.pixels == NULL) {
+        return STATUS_RANGE;
+    }
+    if (protocol_crc32(0, frame.pixels, picture_bytes(&frame)) !=
+        protocol_get_u32(request->payload + INFER_CRC32_AT)) {
+        return STATUS_INPUT_DIFFERS;
+    }
+    driving_t *const driving = &pictures->driving;
+    cover_t cover;
+    const uint32_t start_cycles = port_cycles();
+    const vision_status_t status = vision_see(&driving->vision, session->net, &frame, driving->mask, &cover);
+    const uint32_t cycles = port_cycles() - start_cycles;
+    if (status != VISION_OK) {
+        answer_u8(session, NANOU_ERROR_RUNTIME);
+        return status == VISION_ERROR_FRAME ? STATUS_RANGE : STATUS_MODEL_FAILED;
+    }
+    answer_picture(pictures, source, cover, cycles);
+    return STATUS_OK;
+}
+
+answer_status_t request_stream(pictures_t *pictures, const protocol_frame_t *request) {
+    picture_stream_t *const stream = &pictures->stream;
+    const uint8_t *const payload = request->payload;
+    if (request->payload_bytes != STREAM_BYTES) {
+        return STATUS_MALFORMED;
+    }
+    if (!has_camera(pictures)) {
+        return STATUS_UNSUPPORTED;
+    }
+    if (!session_is_proven(pictures->session) && payload[STREAM_ON_AT]) {
+        return STATUS_UNPROVEN; /* nothing is judged, so nothing would come */
+    }
+    const uint32_t lease_s = protocol_get_u16(payload + STREAM_LEASE_AT);
+    const uint32_t granted_s = lease_s < LEASE_LIMIT_S ? lease_s : LEASE_LIMIT_S;
+    stream->is_on = payload[STREAM_ON_AT] != 0;
+    stream->shrink = payload[STREAM_SHRINK_AT];
+    stream->interval_us = protocol_get_u16(payload + STREAM_INTERVAL_AT) * 1000u;
+    stream->ends_us = port_time_us() + granted_s * 1000000u;
+    stream->next_us = 0;
+    if (stream->is_on) {
+        release(pictures);
+        pictures->used_us = 0; /* go on at once */
+    }
+    answer_bytes(pictures->session, payload, STREAM_LEASE_AT);
+    answer_u16(pictures->session, granted_s);
+    return STATUS_OK;
+}
+
+/* ---- Driving ----------------------------------------------------------------------------------- */
+
+static void observe(void *user, const driving_t *driving, const camera_frame_t *frame) {
+    pictures_t *const pictures = (pictures_t *)user;
+    picture_stream_send(&pictures->stream, pictures->session, driving, frame);
+}
+
+void pictures_begin(pictures_t *pictures, session_t *session, uint8_t *frame, uint32_t frame_bytes) {
+    camera_frame_t first;
+    const int taken = port_camera_take(&first);
+    if (taken == PORT_CAMERA_OK) {
+        port_camera_give();
+    }
+    pictures->session = session;
+    pictures->host_frame = frame;
+    session->features |= (uint8_t)(FEATURE_VISION | (taken != PORT_CAMERA_NONE ? FEATURE_CAMERA : 0));
+    session->host_frame_bytes = frame == NULL ? 0 : frame_bytes;
+    session->buffers[BUFFER_MASK] = (buffer_t){pictures->driving.mask, NULL, MASK_BYTES};
+    show_host_frame(pictures);
+    driving_begin(&pictures->driving, session->net, session_is_proven(session), observe, pictures);
+}
+
+void pictures_pause(pictures_t *pictures, const protocol_frame_t *request) {
+    const uint8_t type = request->header.type;
+    const int computes =
+        type == REQUEST_INFER || type == REQUEST_GOLDEN || type == REQUEST_BENCH || type == REQUEST_CAPTURE;
+    const int of_captured = type == REQUEST_INFER && request->payload_bytes > INFER_SOURCE_AT &&
+                            request->payload[INFER_SOURCE_AT] == SOURCE_CAPTURED;
+    pictures->used_us = port_time_us();
+    if (pictures->has_driven) {
+        driving_pause(&pictures->driving);
+        pictures->has_driven = 0;
+    }
+    if (computes && !of_captured) {
+        release(pictures);
+    }
+}
+
+int pictures_drive(pictures_t *pictures) {
+    const uint64_t idle_us = port_time_us() - pictures->used_us;
+    if (pictures->is_captured && idle_us > HOLD_US) {
+        release(pictures);
+    }
+    if (!has_camera(pictures) || pictures->is_captured || (pictures->used_us != 0 && idle_us < PAUSE_US)) {
+        return 0;
+    }
+    pictures->driving.is_proven = session_is_proven(pictures->session) != 0;
+    pictures->has_driven = 1;
+    return driving_turn(&pictures->driving) == DRIVING_OK;
+}
