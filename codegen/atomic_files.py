@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, may_exist: bool = True) -> Iterator[Path]:
     """Yield a path beside `path` to write to, of the same suffix; on success it takes `path`'s place in one step.
 
-    Where the block raises, `path` keeps what it had and nothing is left beside it. Missing folders are made.
+    Where the block raises, `path` keeps what it had and nothing is left beside it. Missing folders are made. Raises
+    OSError; FileExistsError where `path` is there and must not be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(descriptor)
-    partial = Path(name)
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         yield partial
-        partial.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
-        partial.replace(path)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())  # else a power cut may leave the new name without the content
+        if may_exist:
+            partial.replace(path)
+        else:
+            path.hardlink_to(partial)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Replace the file's content, or make the file. Raises OSError."""
     with replacing(path) as partial:
         partial.write_bytes(data)
@@ -36,9 +39,3 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace the file's content by UTF-8 text, or make the file. Raises OSError."""
     write_bytes(path, text.encode())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

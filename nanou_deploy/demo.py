@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import codegen
+from codegen.atomic_files import write_text
 from codegen.compile import Compiled, compile_model
 from codegen.graph.model import QuantizedModel
 from codegen.library.write import write_project
@@ -102,7 +103,7 @@ def run_demo(
     write_panel_png(picture, panels)
     worst = worst_panels(evaluation, dataset.test, model.preprocessing)
     data = _report_data(compiled, evaluation, golden, bench, panels, worst, run_folder)
-    report.write_text(render_report(data), encoding="utf-8")
+    write_text(report, render_report(data))
     return DemoResult(model, compiled, evaluation, golden, bench, run_folder, project, report, picture, not_linked)
 
 

@@ -9,6 +9,7 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
+from codegen.atomic_files import replacing
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.contract import drivable_classes
 from codegen.graph.graph import Graph
@@ -40,10 +41,15 @@ def sidecar(model: QuantizedModel) -> dict[str, Any]:
 
 
 def save_model(model: QuantizedModel, path: Path) -> None:
-    """Write PATH (.tflite) and its sidecar; the sidecar last, so that a stale pair is noticed on load."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(model.flatbuffer)
-    path.with_suffix(".json").write_text(json.dumps(sidecar(model), indent=2, sort_keys=True) + "\n")
+    """Write PATH (.tflite) and its sidecar.
+
+    The sidecar takes its place first: a kill between the two leaves a pair that `load_model` refuses, never a model
+    whose contract would be guessed.
+    """
+    stated = json.dumps(sidecar(model), indent=2, sort_keys=True) + "\n"
+    with replacing(path) as flatbuffer_file, replacing(path.with_suffix(".json")) as sidecar_file:
+        flatbuffer_file.write_bytes(model.flatbuffer)
+        sidecar_file.write_text(stated, encoding="utf-8")
 
 
 def load_model(path: Path) -> QuantizedModel:

@@ -216,16 +216,13 @@ def _command(paths: tuple[Path, ...], boards: str | None, markdown: Path) -> str
 
 
 def _write(path: Path, text: str) -> None:
+    from codegen.atomic_files import write_text
     from nanou_deploy.errors import DeployError
 
-    unfinished = path.with_name(f".{path.name}.new")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        write_text(path, text)
     except OSError as error:
-        raise DeployError(
-            f"cannot write {path}: {error.strerror}", hint="name a file in a folder that exists"
-        ) from error
+        raise DeployError(f"cannot write {path}: {error.strerror}", hint="check the path and its rights") from error
     progress(f"wrote {path}")
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from codegen.atomic_files import replacing
 from codegen.graph.model import CameraSize
 from nanou_deploy.device.client import Device
 from nanou_deploy.device.messages import CameraFrame
@@ -111,16 +109,9 @@ def captured(
 
 
 def _write_new(path: Path, image: Image.Image) -> None:
-    """The whole file or none, and never over another one: linked under its name when it is complete."""
-    data = io.BytesIO()
-    image.save(data, "PNG", optimize=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".new") as unfinished:
-            unfinished.write(data.getvalue())
-            unfinished.flush()
-            os.fchmod(unfinished.fileno(), 0o644)
-            os.link(unfinished.name, path)
+        with replacing(path, may_exist=False) as partial:
+            image.save(partial, "PNG", optimize=True)
     except FileExistsError as error:
         raise DeployError(f"{path} exists already", hint="choose another --output or --session") from error
     except OSError as error:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from codegen.atomic_files import write_bytes
 from nanou_train.data.labels import BINARY_CLASSES, class_color
 
 Picture = npt.NDArray[np.uint8]
@@ -166,8 +167,7 @@ def panel_picture(panels: Sequence[Panel], *, tile_width_px: int = 280) -> Pictu
 
 def write_panel_png(path: Path, panels: Sequence[Panel], *, tile_width_px: int = 280) -> None:
     """Write `panel_picture` to PATH, making its folder. Raises ValueError without panels, OSError from writing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png_bytes(panel_picture(panels, tile_width_px=tile_width_px)))
+    write_bytes(path, png_bytes(panel_picture(panels, tile_width_px=tile_width_px)))
 
 
 def _draw_legend(

@@ -6,11 +6,11 @@ cannot be trained; the other two load back as they were.
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codegen.atomic_files import replacing
 from codegen.start_tensorflow import import_tensorflow, silenced
 from nanou_train.errors import TrainError
 
@@ -28,23 +28,17 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
     """
     path = Path(path)
     _check_target(path)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
         if path.suffix:
-            with silenced():  # .h5 is called legacy at length
+            with replacing(path) as partial, silenced():  # .h5 is called legacy at length
                 model.save(partial)
-            partial.replace(path)
         else:
-            with silenced():
-                model.export(partial, verbose=False)
-            _remove(path)
-            partial.replace(path)
+            from codegen.library.write import staged_folder
+
+            with staged_folder(path) as staging, silenced():
+                model.export(staging, verbose=False)
     except OSError as error:
         raise TrainError(f"cannot write {path}: {error.strerror or error}", hint="choose another place") from error
-    finally:
-        _remove(partial)
     return path
 
 
@@ -110,10 +104,3 @@ def _check_target(path: Path) -> None:
     is_saved_model = path.is_dir() and (not any(path.iterdir()) or (path / "saved_model.pb").is_file())
     if path.is_dir() and (path.suffix or not is_saved_model):
         raise TrainError(f"{path} is a folder with other things in it", hint="choose another place")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    elif path.exists():
-        path.unlink()

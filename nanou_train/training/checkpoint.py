@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from codegen.atomic_files import write_bytes
 
 Arrays = Sequence[npt.NDArray[Any]]
 SCHEMA = 1
@@ -50,12 +51,7 @@ def save_state(state: TrainingState, path: Path, identity: str) -> None:
     }
     buffer = io.BytesIO()
     np.savez(buffer, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **named)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_bytes(path, buffer.getbuffer())
 
 
 def load_state(path: Path, identity: str) -> TrainingState | None:

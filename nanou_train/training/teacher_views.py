@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from codegen.atomic_files import replacing
 from codegen.graph.model import Preprocessing
 from nanou_train.data.augment import Float, Pixels, augment
 from nanou_train.data.dataset import Split
@@ -127,11 +127,9 @@ def _identity(teacher: keras.Model, data: Split, config: ExperimentConfig) -> st
 
 
 def _keep(logits: npt.NDArray[np.float16], path: Path) -> None:
-    """Whole or not at all, whoever else does the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-    np.save(partial, logits)
-    partial.replace(path)
+    """Other processes may do the same at the same time."""
+    with replacing(path) as partial:
+        np.save(partial, logits)
 
 
 def _kept(path: Path) -> npt.NDArray[np.float16]:
