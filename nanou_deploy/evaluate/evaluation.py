@@ -19,14 +19,17 @@ from codegen.library.write import staged_folder
 from nanou_deploy.errors import DeployError
 from nanou_deploy.evaluate.executors import predictor
 from nanou_deploy.report import AccuracyRow, Panel, ReportData, operator_rows, render_report
-from nanou_deploy.report.charts import evaluation_charts, svg_file
+from nanou_deploy.report.charts import chart_svg, evaluation_charts
+from nanou_deploy.report.drawing import svg_file
 from nanou_deploy.report.pictures import panel_picture, png_bytes
 from nanou_deploy.verify.golden import TRUTH, ExecutorResult
 from nanou_train.data.dataset import Dataset, Split
 from nanou_train.evaluation.evaluate import Comparison, Evaluation, compare, constant_mask, evaluate_logits
+from nanou_train.runs.redundancy_log import redundancy_log
 
 WORST_PICTURES = 6
-FILES = ("evaluation.json", "precision_recall.svg", "thresholds.svg", "reliability.svg", "worst.png", "report.html")
+_CHARTS = ("precision_recall.svg", "thresholds.svg", "reliability.svg", "redundancy.svg")
+FILES = ("evaluation.json", *_CHARTS, "worst.png", "report.html")
 Progress = Callable[[str], None]
 Metrics = Mapping[str, float]
 Masks = npt.NDArray[np.uint8]
@@ -34,7 +37,10 @@ Masks = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResult:
-    """What `evaluate_executors` found. `decisions` are class indices uint8 (N, H, W) by executor."""
+    """What `evaluate_executors` found. `decisions` are class indices uint8 (N, H, W) by executor.
+
+    `redundancy` is what the run's training logged of it, as far as it was watched.
+    """
 
     dataset: str
     split: str
@@ -45,6 +51,7 @@ class EvaluationResult:
     executors: tuple[Evaluation, ...]
     comparisons: tuple[Comparison, ...]
     decisions: Mapping[str, Masks]
+    redundancy: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def rows(self) -> Mapping[str, Metrics]:
@@ -59,7 +66,7 @@ class EvaluationResult:
         return rows
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but the decisions; executors by name."""
+        """Everything but the decisions and the training's log; executors by name."""
         return {
             "dataset": self.dataset,
             "split": self.split,
@@ -108,6 +115,7 @@ def evaluate_executors(
             for (one, ours), (other, theirs) in combinations(results, 2)
         ),
         {one.name: one.decide(given, threshold) for one, given in results},
+        () if run_folder is None else redundancy_log(run_folder / "nas_logs"),
     )
 
 
@@ -153,10 +161,11 @@ def write_evaluation(
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - set(FILES)):
         raise DeployError(f"{folder} exists and holds no evaluation", hint="choose another --output")
     panels = worst_panels(result, part, contract)
+    charts = evaluation_charts(result.executors, result.redundancy)
     files = {
         "evaluation.json": json.dumps(result.as_json(), indent=2).encode() + b"\n",
         "worst.png": png_bytes(panel_picture(panels)),
-        **{f"{chart.slug}.svg": svg_file(chart).encode() for chart in evaluation_charts(result.executors)},
+        **{f"{chart.slug}.svg": svg_file(chart_svg(chart)).encode() for chart in charts},
     }
     if model is not None:
         files["report.html"] = render_report(_report_data(model, result, panels, commands)).encode()
@@ -185,6 +194,7 @@ def _report_data(
         executors=_golden_rows(result),
         accuracy=tuple(AccuracyRow(name, metrics) for name, metrics in result.rows.items()),
         evaluations=distinct,
+        redundancy=result.redundancy,
         comparisons=result.comparisons,
         worst=panels,
         split=result.split,

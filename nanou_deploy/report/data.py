@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from codegen.compile import Compiled
 from codegen.plan.plan import Plan
@@ -57,6 +58,7 @@ class ReportData:
     bench: tuple[BenchResult, ...] = ()
     panels: tuple[Panel, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
+    redundancy: tuple[Mapping[str, Any], ...] = ()  # records of a watched training, see charts.evaluation_charts
     comparisons: tuple[Comparison, ...] = ()
     worst: tuple[Panel, ...] = ()
     split: str = "test"

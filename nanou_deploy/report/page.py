@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from codegen.library.resources import template_environment
 from nanou_deploy.report.arena_map import ArenaMap, arena_map
-from nanou_deploy.report.charts import evaluation_charts
+from nanou_deploy.report.charts import chart_svg, evaluation_charts
 from nanou_deploy.report.data import ReportData
+from nanou_deploy.report.drawing import svg_element
 from nanou_deploy.report.evaluation import evaluation_tables
 from nanou_deploy.report.pictures import Panel, Tile, legend_entries, panel_tiles, png_bytes
 from nanou_deploy.report.tables import Cell, accuracy_table, cost_table, executors_table, operators_table, shape_text
@@ -67,7 +68,7 @@ def render_report(data: ReportData) -> str:
             figures=_figures(data),
             galleries=tuple(_galleries(data)),
             accuracy=tuple(table for table in (accuracy_table(data),) if table.rows),
-            charts=evaluation_charts(data.evaluations),
+            charts=[(one, svg_element(chart_svg(one))) for one in evaluation_charts(data.evaluations, data.redundancy)],
             chart_sections=("evaluation",) if data.evaluations else (),
             evaluation_tables=evaluation_tables(data),
             worst=tuple(_worst(data)),

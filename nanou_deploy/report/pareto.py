@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import codegen
 from codegen.cost import Cost
 from codegen.library.resources import template_environment
+from nanou_deploy.report.drawing import COLORS, svg_element
 from nanou_deploy.report.page import Figure
-from nanou_deploy.report.scatter import Sample, Scatter, scatter, short
+from nanou_deploy.report.scatter import Dot, scatter_svg, short
 from nanou_deploy.report.tables import MISSING, Cell, Table
 from nanou_train.networks.structure import Block, Structure
 from nanou_train.search.pareto import Front, Point, non_dominated
 
-_MADE_BY = {"prune": "s0", "search": "s1", "train": "s2"}
+_MAKERS = ("prune", "search", "train")  # each in the colour of that number
 _COSTS: tuple[tuple[str, str, Callable[[Cost], int]], ...] = (
     ("instructions", "instructions per inference", lambda cost: cost.instructions),
     ("ram", "working RAM, bytes", lambda cost: cost.ram_bytes),
@@ -24,7 +26,7 @@ _COSTS: tuple[tuple[str, str, Callable[[Cost], int]], ...] = (
 
 def render_front(front: Front) -> str:
     """One self-contained HTML document. The same front always gives the same bytes."""
-    makers = [maker for maker in _MADE_BY if any(point.made_by == maker for point in front.points)]
+    made = {point.made_by for point in front.points}
     return (
         template_environment()
         .get_template("report/pareto.html.j2")
@@ -33,7 +35,7 @@ def render_front(front: Front) -> str:
             subtitle=f"{len(front.points)} networks · {', '.join(front.boards) or 'no board'}",
             figures=tuple(_figures(front)),
             charts=tuple(_charts(front)),
-            makers=tuple((maker, _MADE_BY[maker]) for maker in makers),
+            makers=tuple((maker, f"s{number}") for number, maker in enumerate(_MAKERS) if maker in made),
             table=_table(front),
             generator=f"nanou-deploy {codegen.__version__}",
         )
@@ -73,22 +75,31 @@ def _int8(point: Point) -> str:
     return "" if point.int8_miou is None else f"; int8 on the test part {_percent(point.int8_miou)} %"
 
 
-def _charts(front: Front) -> Iterator[Scatter]:
+@dataclass(frozen=True)
+class PlacedPlot:
+    """A plot of the page."""
+
+    slug: str
+    title: str
+    svg: str
+
+
+def _charts(front: Front) -> Iterator[PlacedPlot]:
     for index, board in enumerate(front.boards):
         for slug, label, cost_of in _COSTS if index == 0 else _COSTS[:1]:
             yield _chart(front, board, slug, label, cost_of)
 
 
-def _chart(front: Front, board: str, slug: str, label: str, cost_of: Callable[[Cost], int]) -> Scatter:
+def _chart(front: Front, board: str, slug: str, label: str, cost_of: Callable[[Cost], int]) -> PlacedPlot:
     def cost(point: Point) -> int:
         return cost_of(point.costs[board])
 
     best = {id(point) for point in non_dominated(front.points, (cost, lambda point: -point.miou))}
-    samples = [
-        Sample(
+    dots = [
+        Dot(
             cost(point),
             point.miou,
-            _MADE_BY[point.made_by] + (" front" if id(point) in best else ""),
+            COLORS[_MAKERS.index(point.made_by)],
             point.name,
             f"{point.name}: mIoU {_percent(point.miou)} %{_int8(point)}; {cost(point):,} {label}",
             id(point) in best,
@@ -96,7 +107,8 @@ def _chart(front: Front, board: str, slug: str, label: str, cost_of: Callable[[C
         for point in front.points
     ]
     title = f"mIoU and {label.partition(',')[0]}, {board}"
-    return scatter(f"{slug}_{board}", title, (label, "validation mIoU, %"), samples)
+    svg = scatter_svg(title, (label, "validation mIoU, %"), dots)
+    return PlacedPlot(f"{slug}_{board}", title, svg_element(svg))
 
 
 def _table(front: Front) -> Table:

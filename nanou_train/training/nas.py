@@ -6,7 +6,6 @@ Scores come from nanou_train.training.redundancy, and pruning acts on them. `NAS
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,13 +13,12 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from codegen.atomic_files import write_text
 from codegen.start_tensorflow import import_tensorflow
 from nanou_train.data.terrain import generate
 from nanou_train.errors import ConfigError
 from nanou_train.networks.architectures import near_names
 from nanou_train.runs import run_folder as run
-from nanou_train.runs.line_chart import chart, line, svg_file
+from nanou_train.runs.redundancy_log import LOG_SCHEMA, redundancy_log
 from nanou_train.training.inputs import check_input
 from nanou_train.training.redundancy import LayerRedundancy, compute_layer_redundancy, validate_nas_computation
 
@@ -35,9 +33,7 @@ __all__ = [
     "validate_nas_computation",
 ]
 
-LOG_SCHEMA = 1
 PROBE_IMAGES = 16
-SHOWN_LAYERS = 3
 MEASURES = ("redundancy_score", "condition_number", "rank", "num_channels")
 Float = npt.NDArray[np.float32]
 
@@ -100,8 +96,8 @@ def _analyze(activations: Any, names: Sequence[str], x: Float | Any) -> ModelRed
 class NASCallback(keras.callbacks.Callback):
     """Logs redundancy every `log_frequency` batches (0: never) and at the end of every epoch.
 
-    OUTPUT_DIR/nas_log.csv has one line for each layer each time, nas_log.json the same with aggregates, and
-    redundancy.svg draws the scores over epochs. What is looked at is a fixed batch, so that numbers compare: `x`, or
+    OUTPUT_DIR/nas_log.csv has one line for each layer each time, nas_log.json the same with aggregates; `nanou-deploy
+    evaluate` draws the scores over epochs. What is looked at is a fixed batch, so that numbers compare: `x`, or
     without it rendered terrain (noise where the model does not take three channels). Weights are only read. A training
     that is resumed (`params["initial_epoch"]`) goes on with the log that it had.
     """
@@ -129,7 +125,7 @@ class NASCallback(keras.callbacks.Callback):
         self.activations = _activations_of(self.model, self.names)
         self.folder.mkdir(parents=True, exist_ok=True)
         done = (self.params or {}).get("initial_epoch", 0)
-        self.records = [record for record in self._earlier() if record["epoch"] <= done] if done else []
+        self.records = [record for record in redundancy_log(self.folder) if record["epoch"] <= done] if done else []
         self.batches = max((record["batch"] for record in self.records), default=0)
         self.epoch = done
 
@@ -158,39 +154,11 @@ class NASCallback(keras.callbacks.Callback):
         run.write_csv(self.folder / "nas_log.csv", self._rows())
         log = {"schema": LOG_SCHEMA, "model": self.model.name, "records": self.records}
         run.write_json(self.folder / "nas_log.json", log)
-        write_text(self.folder / "redundancy.svg", redundancy_svg(self.records))
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for record in self.records:
             for name, metrics in record["layer_metrics"].items():
                 yield {**{key: record[key] for key in ("event", "epoch", "batch")}, "layer": name, **metrics}
-
-    def _earlier(self) -> list[dict[str, Any]]:
-        try:
-            log = json.loads((self.folder / "nas_log.json").read_text())
-            return list(log["records"]) if log["schema"] == LOG_SCHEMA else []
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
-
-
-def redundancy_svg(records: Sequence[dict[str, Any]]) -> str:
-    """Scores at the end of epochs: the mean over all layers, and the layers that end as the most redundant."""
-    epochs = [record for record in records if record["event"] == "epoch"]
-    if not epochs:
-        epochs = list(records)
-    first, last = epochs[0]["epoch"], max(epochs[-1]["epoch"], epochs[0]["epoch"] + 1)
-    final = epochs[-1]["layer_metrics"]
-    worst = sorted(final, key=lambda name: -final[name]["redundancy_score"])[:SHOWN_LAYERS]
-
-    def points(score: Any) -> list[tuple[float, float]]:
-        return [((record["epoch"] - first) / (last - first), score(record)) for record in epochs]
-
-    lines = [line("mean of all layers", 0, points(lambda one: one["aggregate"]["redundancy_score"]["mean"]))]
-    for number, name in enumerate(worst, start=1):
-        lines.append(line(name, number, points(lambda one, n=name: one["layer_metrics"][n]["redundancy_score"])))
-    labels = [f"{first + (last - first) * step / 2:g}" for step in range(3)]
-    title = "Redundancy over epochs"
-    return svg_file(chart("redundancy", title, "", ("epoch", "redundancy"), lines, x_labels=labels))
 
 
 def _probe(model: keras.Model) -> Float:

@@ -99,7 +99,6 @@ def test_a_run_is_placed_logged_watched_and_goes_on(tmp_path: Path, tiny_presets
         ("batch", 2), ("epoch", 2), ("batch", 4), ("epoch", 4),
     ]  # fmt: skip
     assert all(record["layers_monitored"] == ["logits"] for record in records)
-    assert (folder / "nas_logs" / "redundancy.svg").is_file()
 
 
 def test_without_them_nothing_is_logged_and_logs_have_a_place_of_their_own(tmp_path: Path) -> None:

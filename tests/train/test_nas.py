@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nanou_deploy.report.charts import evaluation_charts
 from nanou_train.data.dataset import terrain_dataset
 from nanou_train.errors import ConfigError, DataError, TrainError
+from nanou_train.runs.redundancy_log import redundancy_log
 from nanou_train.training.redundancy import compute_layer_redundancy, validate_nas_computation
 
 RNG = np.random.default_rng(1)
@@ -130,9 +131,9 @@ def test_the_callback_logs_in_model_fit(model: Any, tmp_path: Path) -> None:
     rows = list(csv.DictReader((tmp_path / "logs" / "nas_log.csv").open()))
     assert [row["layer"] for row in rows] == ["encoder1a_dw", "logits"] * 5
     assert all(0 <= float(row["redundancy_score"]) <= 1 for row in rows)
-    drawing = ET.parse(tmp_path / "logs" / "redundancy.svg").getroot()
-    lines = [line.get("points") for line in drawing.iter() if "line s" in (line.get("class") or "")]
-    assert sum(points is not None and len(points.split()) == 2 for points in lines) == 3  # mean, and both layers
+    (chart,) = evaluation_charts([], redundancy_log(tmp_path / "logs"))
+    assert {line.name for line in chart.lines} == {"mean of all layers", "encoder1a_dw", "logits"}
+    assert {len(line.points) for line in chart.lines} == {2}
 
 
 def test_our_own_training_logs_and_learns_the_same(tmp_path: Path, require_module: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +14,8 @@ from codegen.graph.model import Preprocessing
 from nanou_deploy.build.library import open_model
 from nanou_deploy.errors import DeployError
 from nanou_deploy.evaluate.evaluation import EvaluationResult, _golden_rows, merge_equal, worst_panels, write_evaluation
-from nanou_deploy.report.charts import Chart, evaluation_charts, svg_file
+from nanou_deploy.report.charts import Chart, Line, Mark, chart_svg, evaluation_charts
+from nanou_deploy.report.drawing import COLORS, svg_element, svg_file
 from nanou_deploy.report.evaluation import evaluation_tables
 from nanou_deploy.report.pictures import FALSE_DRIVABLE_RGB, class_overlay, panel_picture
 from nanou_train.data.dataset import Split
@@ -22,6 +24,16 @@ from nanou_train.evaluation.evaluate import Predictor, compare, evaluate_logits,
 from tests.unit.test_report import Page, make_data
 
 CONTRACT = Preprocessing(12, 16)
+# What a watched training logs: batches between epochs; layers are the more redundant the later in the alphabet.
+REDUNDANCY = [
+    {
+        "event": event,
+        "epoch": epoch,
+        "aggregate": {"redundancy_score": {"mean": 0.25 * epoch}},
+        "layer_metrics": {name: {"redundancy_score": 0.1 * epoch * n} for n, name in enumerate("abcd", start=1)},
+    }
+    for event, epoch in (("epoch", 1), ("batch", 2), ("epoch", 2))
+]
 
 
 def make_result(classes: tuple[str, ...] = BINARY_CLASSES) -> tuple[EvaluationResult, Split]:
@@ -51,37 +63,51 @@ def make_result(classes: tuple[str, ...] = BINARY_CLASSES) -> tuple[EvaluationRe
     return EvaluationResult(*facts, tuple(evaluations), tuple(comparisons), decisions), split
 
 
-def points(chart: Chart) -> list[tuple[float, float]]:
-    """All points of a chart's lines, from coordinates back to 0..1."""
-    found = []
-    for series in chart.series:
-        for pair in series.points.split():
-            x, y = map(float, pair.split(","))
-            found.append(
-                ((x - chart.left) / (chart.right - chart.left), (chart.bottom - y) / (chart.bottom - chart.top))
-            )
-    return found
-
-
-def test_charts_are_well_formed_and_inside() -> None:
-    charts = evaluation_charts(make_result()[0].executors)
-    assert [chart.slug for chart in charts] == ["precision_recall", "thresholds", "reliability"]
+def test_charts_show_their_lines_by_name_and_marks_by_pointing() -> None:
+    charts = evaluation_charts(make_result()[0].executors, REDUNDANCY)
+    assert [chart.slug for chart in charts] == ["precision_recall", "thresholds", "reliability", "redundancy"]
     for chart in charts:
-        root = ElementTree.fromstring(svg_file(chart))
+        svg = chart_svg(chart)
+        assert svg == chart_svg(chart)
+        root = ElementTree.fromstring(svg_file(svg))
         assert root.tag.endswith("svg")
-        lines = root.findall(".//{*}polyline")
-        assert len(lines) == len(chart.series) + len(chart.guides)
-        assert all(-1e-3 <= value <= 1.001 for point in points(chart) for value in point)
         texts = {text.text for text in root.findall(".//{*}text")}
-        assert {chart.x_label, chart.y_label, *(series.name for series in chart.series)} <= texts
-        assert max(entry.y for entry in chart.legend) < chart.height_px
+        assert {*chart.labels, *(line.name for line in chart.lines)} <= texts
+        marks = [mark.text for line in chart.lines for mark in line.marks]
+        assert [title.text for title in root.findall(".//{*}title")] == marks
+        assert not root.findall(".//{*}metadata")
+        for color in COLORS[: len(chart.lines)]:
+            assert color in svg
+            assert color not in svg_element(svg)  # a page's style has its own
+
+
+def test_lines_are_drawn_where_their_points_are() -> None:
+    line = Line("a line", ((0.0, 0.0), (0.5, 1.0), (1.0, 0.25)))
+    svg = ElementTree.fromstring(chart_svg(Chart("x", "x", "", ("x", "y"), (line,))))
+    drawn = next(path for path in svg.findall(".//{*}path") if COLORS[0] in path.get("style", ""))
+    numbers = [float(number) for number in re.findall(r"[\d.]+", drawn.get("d", ""))]
+    (x0, y0), (x1, y1), (x2, y2) = zip(numbers[::2], numbers[1::2], strict=True)
+    assert (x1 - x0) / (x2 - x0) == pytest.approx(0.5)
+    assert (y0 - y2) / (y0 - y1) == pytest.approx(0.25)
+
+
+def test_names_are_text_whatever_they_hold() -> None:
+    chart = Chart("x", "<b>", "", ("$x_", "y"), (Line("</svg> & $^$ 日", ((0, 0), (1, 1)), (Mark(0, 0, "<i>"),)),))
+    root = ElementTree.fromstring(chart_svg(chart))
+    assert {"$x_", "</svg> & $^$ 日"} <= {text.text for text in root.findall(".//{*}text")}
+    assert root.find(".//{*}title").text == "<i>"  # type: ignore[union-attr]
 
 
 def test_the_precision_recall_curve_goes_through_the_sweep() -> None:
     result, _ = make_result()
-    chart = evaluation_charts(result.executors[:1])[0]
-    expected = [(point.recall, point.precision) for point in result.executors[0].sweep]
-    assert np.allclose(points(chart), expected, atol=5e-4)
+    (line,) = evaluation_charts(result.executors[:1])[0].lines
+    assert line.points == tuple((point.recall, point.precision) for point in result.executors[0].sweep)
+
+
+def test_redundancy_is_the_mean_and_the_most_redundant_layers() -> None:
+    (chart,) = evaluation_charts([], REDUNDANCY)
+    assert [line.name for line in chart.lines] == ["mean of all layers", "d", "c", "b"]
+    assert chart.lines[1].points == ((1, 0.4), (2, 0.8))
 
 
 def test_executors_of_equal_bytes_are_one() -> None:
