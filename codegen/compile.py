@@ -1,8 +1,8 @@
-"""The compiler from end to end: QuantizedModel -> Graph -> Program -> Plan."""
+"""The compiler from end to end: QuantizedModel -> Graph -> Program -> Plan -> Proofs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
@@ -12,24 +12,34 @@ from codegen.plan.plan import Plan
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.program.program import Program
 from codegen.program.target import REGISTERS_32, Target
+from codegen.proof.proof import Proofs, prove
 from codegen.tflite.load import load_graph
 from codegen.tflite.verify import verify_graph
 
 
 @dataclass(frozen=True, eq=False)
-class Compiled:
-    """A model and everything the compiler knows of it."""
+class Compilation:
+    """A model compiled for one target: what each stage made of it. Rendering, reports and benchmarks take this value.
+
+    `proofs` are of this `program` and `plan`. They may have failures, which `inspect --proofs` shows; such a
+    compilation is not rendered.
+    """
 
     model: QuantizedModel
     graph: Graph
     program: Program
     plan: Plan
+    proofs: Proofs
+
+    def with_plan(self, plan: Plan) -> Compilation:
+        """Exchange the plan, and prove the new one."""
+        return replace(self, plan=plan, proofs=prove(self.program, plan))
 
 
 def compile_model(
     model: QuantizedModel, target: Target = REGISTERS_32, objective: Objective = DEFAULT_OBJECTIVE
-) -> Compiled:
-    """Load, verify, lower and plan. Raises CodegenError, which names the operator or tensor."""
+) -> Compilation:
+    """Load, verify, lower, plan and prove. Raises CodegenError, which names the operator or tensor."""
     graph = verify_graph(load_graph(model.flatbuffer))
     program, plan = best_plan(lower_graph(graph, target), objective)
-    return Compiled(model, graph, program, plan)
+    return Compilation(model, graph, program, plan, prove(program, plan))

@@ -10,18 +10,18 @@ import numpy as np
 
 import codegen
 from codegen.atomic_files import write_text
-from codegen.compile import Compiled, compile_model
+from codegen.compile import Compilation
 from codegen.graph.model import QuantizedModel
 from codegen.library.write import write_project
 from codegen.tflite.files import save_model
 from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.compilation import compile_for
 from nanou_deploy.build.firmware_project import render_firmware_project
 from nanou_deploy.build.library import render_library
 from nanou_deploy.build.platformio import PlatformMissing, build_project, lint_project
 from nanou_deploy.errors import DeployError
 from nanou_deploy.evaluate.evaluation import EvaluationResult, evaluate_executors, merge_equal, panel, worst_panels
-from nanou_deploy.measure.bench import BenchResult
-from nanou_deploy.measure.bench import bench as run_bench
+from nanou_deploy.measure.bench import BenchResult, bench_compiled
 from nanou_deploy.report import AccuracyRow, Panel, ReportData, operator_rows, render_report, write_panel_png
 from nanou_deploy.verify.golden import GoldenReport
 from nanou_deploy.verify.verify import verify
@@ -34,6 +34,7 @@ from nanou_train.training.train import train_model
 EXPERIMENT = "demo"
 RUN = "run"
 BOARD = "esp32s3"
+EMULATED = "rv32-qemu"  # what is measured
 # The simulated chip takes seconds for a frame; QEMU and the host take milliseconds.
 TARGETS = (("host", 100), ("rv32-qemu", 10), ("esp32c3-sim", 1))
 PANELS = 3
@@ -44,7 +45,7 @@ class DemoResult:
     """What the demo ends with. `not_linked` is empty, or why the esp32s3 firmware was not linked."""
 
     model: QuantizedModel
-    compiled: Compiled
+    compiled: Compilation
     evaluation: EvaluationResult
     golden: GoldenReport
     bench: BenchResult
@@ -79,7 +80,8 @@ def run_demo(
 
     heading("3/6  Compile: straight-line C (aot) and the interpreter library (tflm)")
     board = find_board(BOARD)
-    compiled = compile_model(model)
+    emulated = find_board(EMULATED)
+    compiled = compile_for(model, emulated)
     library = render_library(model, "aot", board)
     for runtime in ("aot", "tflm"):
         rendered = library if runtime == "aot" else render_library(model, "tflm", board)
@@ -92,7 +94,7 @@ def run_demo(
     golden = verify(model, targets, seed=seed, images=images, library=folder / "aot", progress=progress)
 
     heading("5/6  Measure, and build the firmware project")
-    bench = run_bench(model, find_board("rv32-qemu"), progress=progress)
+    bench = bench_compiled(compiled, emulated, progress=progress)
     project = folder / BOARD
     write_project(render_firmware_project(board, library), project, force=True)
     not_linked = _link(project, progress)
@@ -139,7 +141,7 @@ def _panels(model: QuantizedModel, evaluation: EvaluationResult, dataset: Datase
 
 
 def _report_data(
-    compiled: Compiled,
+    compiled: Compilation,
     evaluation: EvaluationResult,
     golden: GoldenReport,
     bench: BenchResult,
@@ -167,7 +169,7 @@ def _report_data(
         input_shape=compiled.graph.input.shape,
         output_shape=compiled.graph.output.shape,
         plan=compiled.plan,
-        operators=operator_rows(compiled),
+        operators=operator_rows(compiled.graph, compiled.program),
         executors=golden.executors,
         accuracy=tuple(AccuracyRow(name, metrics) for name, metrics in evaluation.rows.items()),
         evaluations=merge_equal(evaluation),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.arithmetic.one_multiply_search import HighMul, Rescale, WeightedSum
-from codegen.compile import Compiled, compile_model
+from codegen.compile import Compilation, compile_model
 from codegen.graph.model import Preprocessing, QuantizedModel
 from codegen.kernels.portable import one_multiply
 from codegen.library.render import render_aot
@@ -42,12 +42,12 @@ def compile_bytes(
     name: str = "case",
     target: Target = REGISTERS_32,
     objective: Objective = DEFAULT_OBJECTIVE,
-) -> Compiled:
+) -> Compilation:
     """A model whose preprocessing does not matter."""
     return compile_model(QuantizedModel(name, flatbuffer, Preprocessing(1, 1)), target, objective)
 
 
-def frames_for(compiled: Compiled, count: int = 4, seed: int = 0) -> npt.NDArray[np.int8]:
+def frames_for(compiled: Compilation, count: int = 4, seed: int = 0) -> npt.NDArray[np.int8]:
     """Both extremes, then noise."""
     shape = compiled.graph.input.shape[1:]
     noise = np.random.default_rng(seed).integers(-128, 128, (count, *shape)).astype(np.int8)
@@ -56,7 +56,7 @@ def frames_for(compiled: Compiled, count: int = 4, seed: int = 0) -> npt.NDArray
 
 
 def assert_interpreters_agree(
-    compiled: Compiled, frames: npt.NDArray[np.int8], *, builtin_ref: bool = True
+    compiled: Compilation, frames: npt.NDArray[np.int8], *, builtin_ref: bool = True
 ) -> npt.NDArray[np.int8]:
     """Oracle = TFLM = BUILTIN_REF (where TensorFlow is installed); returns the common output."""
     flatbuffer = compiled.model.flatbuffer
@@ -76,7 +76,7 @@ def assert_exact(
     builtin_ref: bool = True,
     target: Target = REGISTERS_32,
     objective: Objective = DEFAULT_OBJECTIVE,
-) -> Compiled:
+) -> Compilation:
     """All of the above, and the C compiled for `target`, on `board`."""
     compiled = compile_bytes(flatbuffer, target=target, objective=objective)
     frames = frames_for(compiled)
@@ -89,7 +89,7 @@ def assert_exact(
     return compiled
 
 
-def interpreters_differ(compiled: Compiled) -> bool:
+def interpreters_differ(compiled: Compilation) -> bool:
     """Whether TFLM and BUILTIN_REF are known to disagree on a LOGISTIC, see test_logistic.test_coarse_scales.
 
     TFLM computes it in fixed point, BUILTIN_REF as a table of rounded float32 sigmoids (lite/kernels/internal/common.h,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codegen.compile import Compiled, compile_model
+from codegen.compile import Compilation, compile_model
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
 from codegen.program.target import find_target
@@ -80,12 +80,12 @@ MODELS = ("default", *_GRAPHS)
 
 
 @cache
-def compiled(which: str, isa: str = "x86_64") -> Compiled:
+def compiled(which: str, isa: str = "x86_64") -> Compilation:
     """ "default", "u_net" or "every_kernel", for a processor."""
     model = open_model(None) if which == "default" else compile_bytes(_GRAPHS[which]()).model
     return compile_model(model, find_target(isa))
 
 
-def write_library(model: Compiled, folder: Path) -> Path:
+def write_library(model: Compilation, folder: Path) -> Path:
     write_project(render_aot(model), folder / "library")
     return folder / "library"

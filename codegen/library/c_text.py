@@ -34,3 +34,9 @@ def wrap_call(name: str, arguments: Sequence[str], indent: str = "") -> str:
 
 def listed(numbers: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(numbers[:-1]), numbers[-1])))
+
+
+def c_string(text: str) -> str:
+    """A C string literal of the text's UTF-8; what could end it, or a comment, and all but plain ASCII as octal."""
+    plain = (chr(code) if 32 <= code < 127 and chr(code) not in '"\\?*/' else f"\\{code:03o}" for code in text.encode())
+    return '"' + "".join(plain) + '"'

@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 import codegen
-from codegen.compile import Compiled
+from codegen.compile import Compilation
 from codegen.graph.contract import class_names, decision_threshold, drivable_classes, input_lookup
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
-from codegen.library.c_text import number_lines
+from codegen.library.c_text import c_string, number_lines
 from codegen.library.camera import camera_files
-from codegen.library.render_aot import aot_files, traced_stages
+from codegen.library.golden import GOLDEN_SEED, GoldenLayer, golden_crc32, golden_frame, golden_layers
+from codegen.library.render_aot import aot_files
 from codegen.library.render_tflm import tflm_dependencies, tflm_files
 from codegen.library.resources import api_header, template_environment
+from codegen.library.stack_estimate import StackEstimate, estimate_stack
 from codegen.library.tflm_arena import ArenaBudget
 from codegen.plan.place import ALIGNMENT_BYTES
-from codegen.proof.proof import Proofs, prove
+from codegen.proof.proof import Proofs
 from codegen.tflite.oracle import trace_oracle
 
 Runtime = Literal["aot", "tflm"]
@@ -39,9 +39,6 @@ COMMON_FILES = (
     "CMakeLists.txt",
     "library.json",
 )
-GOLDEN_SEED = 0x6E616E6F  # "nano"
-
-_NO_PROOFS = "/* Not known for the interpreter: NANOU_STACK_BYTES. The aot runtime states it, with what it proves. */"
 
 
 @dataclass(frozen=True)
@@ -61,34 +58,19 @@ class LibraryFacts:
     working_bytes: int
     macs: int  # 0: unknown
     golden_crc32: int
-    proofs: str  # C: what was proven, and NANOU_STACK_BYTES
     golden_layers: int = 0  # listed in nanou_golden.c
+    proofs: Proofs | None = None  # None for the interpreter, of which nothing is proven
+    stack: tuple[StackEstimate, ...] = ()
 
 
-def golden_frame(size_bytes: int, seed: int = GOLDEN_SEED) -> npt.NDArray[np.int8]:
-    """int8 (size_bytes,): the self-test input, the top bytes of a 32-bit LCG (Numerical Recipes constants)."""
-    state, values = seed, np.empty(size_bytes, np.uint8)
-    for i in range(size_bytes):
-        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
-        values[i] = state >> 24
-    return values.view(np.int8)
-
-
-def golden_crc32(output: npt.NDArray[np.int8]) -> int:
-    """IEEE CRC-32 of the output frame for `golden_frame`."""
-    return zlib.crc32(output.tobytes())
-
-
-def render_aot(compiled: Compiled) -> RenderedProject:
-    """The compiled runtime: straight-line C99, no interpreter. Nothing is rendered that is not proven."""
+def render_aot(compiled: Compilation) -> RenderedProject:
+    """Render the compiled runtime: straight-line C99, no interpreter. Refuses what `compiled.proofs` do not prove."""
+    if compiled.proofs.failures:  # a defect of this compiler, never of the model
+        raise AssertionError("; ".join(compiled.proofs.failures))
     graph, plan = compiled.graph, compiled.plan
-    sources = aot_files(compiled)
-    proofs = prove(compiled, sources)
-    if proofs.failures:  # a defect of this compiler, never of the model
-        raise AssertionError("; ".join(proofs.failures))
     values = trace_oracle(graph, golden_frame(graph.input.size_bytes).reshape(graph.input.shape))
-    layers = golden_layers(compiled, values)
-    sources["src/nanou_golden.c"] = _golden_file(compiled, layers)
+    layers = golden_layers(compiled.program, values)
+    sources = {**aot_files(compiled), "src/nanou_golden.c": _golden_file(compiled, layers)}
     facts = LibraryFacts(
         "aot",
         plan.arena_bytes,
@@ -96,32 +78,14 @@ def render_aot(compiled: Compiled) -> RenderedProject:
         plan.working_bytes,
         plan.macs,
         golden_crc32(values[graph.output.index]),
-        _proof_block(proofs),
         len(layers),
+        compiled.proofs,
+        estimate_stack(compiled.program),
     )
     return _library(compiled.model, graph, facts, sources)
 
 
-@dataclass(frozen=True)
-class GoldenLayer:
-    """What one layer computes for the golden input: CRC-32 of its operator's output as the arena stores it."""
-
-    name: str
-    operator_index: int
-    crc32: int
-
-
-def golden_layers(compiled: Compiled, values: Mapping[int, npt.NDArray[np.int8]]) -> tuple[GoldenLayer, ...]:
-    """Of the stages that give an operator's whole output, in the file's order. `values`: the oracle's, by tensor."""
-    stages = traced_stages(compiled.program)
-    stored = [(values[s.output].astype(np.int16) + s.kernel.output.bias).astype(np.uint8).tobytes() for s in stages]
-    return tuple(
-        GoldenLayer(f"{stage.operator_index} {stage.stem}", stage.operator_index, zlib.crc32(data))
-        for stage, data in zip(stages, stored, strict=True)
-    )
-
-
-def _golden_file(compiled: Compiled, layers: Sequence[GoldenLayer]) -> str:
+def _golden_file(compiled: Compilation, layers: Sequence[GoldenLayer]) -> str:
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",
         "model": compiled.model,
@@ -130,20 +94,10 @@ def _golden_file(compiled: Compiled, layers: Sequence[GoldenLayer]) -> str:
     return template_environment().get_template("aot/nanou_golden.c.j2").render(context)
 
 
-def _proof_block(proofs: Proofs) -> str:
-    stack = [
-        (f"#{'el' * bool(i)}if {bound.condition}" if bound.condition else "#else", bound)
-        for i, bound in enumerate(proofs.stack)
-    ]
-    return template_environment().get_template("aot/proofs.h.j2").render({"proofs": proofs, "stack": stack}).rstrip()
-
-
 def render_tflm(model: QuantizedModel, graph: Graph, budget: ArenaBudget, *, macs: int, crc32: int) -> RenderedProject:
     """The interpreter: TensorFlow Lite Micro behind the same header. `crc32` is of TFLM's own golden output."""
     frames = graph.input.size_bytes + graph.output.size_bytes
-    facts = LibraryFacts(
-        "tflm", budget.total_bytes, budget.total_bytes, budget.total_bytes - frames, macs, crc32, _NO_PROOFS
-    )
+    facts = LibraryFacts("tflm", budget.total_bytes, budget.total_bytes, budget.total_bytes - frames, macs, crc32)
     sources = {**tflm_files(graph, model, budget), "idf_component.yml": _component_manifest()}
     return _library(model, graph, facts, sources)
 
@@ -194,12 +148,6 @@ def _classes(model: QuantizedModel, graph: Graph) -> Mapping[str, Any]:
         "drivable": ", ".join(c_string(names[index]) for index in drivable) or "none",
         "rule": "highest" if graph.output.shape[-1] > 1 else "threshold",
     }
-
-
-def c_string(text: str) -> str:
-    """A C string literal of the text's UTF-8; what could end it, or a comment, and all but plain ASCII as octal."""
-    plain = (chr(code) if 32 <= code < 127 and chr(code) not in '"\\?*/' else f"\\{code:03o}" for code in text.encode())
-    return '"' + "".join(plain) + '"'
 
 
 def with_manifest(files: Mapping[str, str], about: Mapping[str, str]) -> RenderedProject:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 import codegen
-from codegen.compile import Compiled
+from codegen.compile import Compilation
 from codegen.library.c_text import listed, number_lines, wrap_call
+from codegen.library.golden import traced_stages
 from codegen.library.render_kernels import render_kernels
 from codegen.library.resources import template_environment
 from codegen.plan.place import ALIGNMENT_BYTES
@@ -17,7 +18,7 @@ from codegen.plan.plan import Placement, Plan
 from codegen.program.program import Kernel, Program, RowRead, Stage, Table
 
 
-def aot_files(compiled: Compiled) -> dict[str, str]:
+def aot_files(compiled: Compilation) -> dict[str, str]:
     """Sources of the library: relative path -> text."""
     program, plan = compiled.program, compiled.plan
     kernels = render_kernels(program)
@@ -58,19 +59,13 @@ def aot_files(compiled: Compiled) -> dict[str, str]:
     }
 
 
-def traced_stages(program: Program) -> tuple[Stage, ...]:
-    """Those whose rows diagnostic builds show, in the file's order: what is only a part of an operator's output, or has
-    been seen, is not."""
-    return tuple(sorted((s for s in program.stages if s.gives_operator), key=lambda stage: stage.operator_index))
-
-
 def _parts(program: Program, stage: Stage) -> list[str]:
     """Numbers of the layers that `stage` joins to one operator of the file, where that was split."""
     alike = (s for s in program.stages if s.operator_index == stage.operator_index and s.is_again == stage.is_again)
     return [] if stage.part else [other.number for other in alike if other.part]
 
 
-def _layer(stage: Stage, case: int, compiled: Compiled, names: Mapping[Kernel, str]) -> Mapping[str, Any]:
+def _layer(stage: Stage, case: int, compiled: Compilation, names: Mapping[Kernel, str]) -> Mapping[str, Any]:
     plan, traced, parts = compiled.plan, traced_stages(compiled.program), _parts(compiled.program, stage)
     out = plan.placement(stage.output)
     sources = [plan.placement(i) for i in stage.inputs]

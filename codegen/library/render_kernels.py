@@ -24,12 +24,12 @@ class RenderedKernels:
 
 
 def render_kernels(program: Program) -> RenderedKernels:
-    names = _kernel_names(program)
+    names = kernel_names(program)
     functions = [_kernel_text(kernel, name, _users(program, kernel)) for kernel, name in names.items()]
     return RenderedKernels(names, functions, _shared_functions(program, "".join(functions)))
 
 
-def _kernel_names(program: Program) -> dict[Kernel, str]:
+def kernel_names(program: Program) -> dict[Kernel, str]:
     """A unique C name for each distinct kernel, in order of first use."""
     names: dict[Kernel, str] = {}
     for kernel in (stage.kernel for stage in program.stages):

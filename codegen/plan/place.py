@@ -39,7 +39,7 @@ class Ring:
 
 def make_ring(tensor: int, row_bytes: int, life: Lifetimes) -> Ring:
     """The smallest ring for these rows."""
-    spans = list(zip(life.made, life.wanted, strict=True))
+    spans = list(zip(life.made.tolist(), life.wanted.tolist(), strict=True))
     depth = life.depth_rows
     return Ring(tensor, row_bytes, tuple(tuple(spans[slot::depth]) for slot in range(depth)))
 

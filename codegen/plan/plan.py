@@ -11,12 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from codegen.plan.place import Ring, Span, aligned, make_ring, place_rings
-from codegen.plan.schedule import Lifetimes, needed_rows
-from codegen.program.program import Program, Stage
+from codegen.plan.schedule import Lifetimes
+from codegen.program.program import Program
 
 Region = Literal["work", "input", "output", "state"]
 
@@ -87,7 +84,7 @@ class Plan:
 
 
 def make_plan(program: Program, cuts: tuple[int, ...], order: Sequence[int], lives: Mapping[int, Lifetimes]) -> Plan:
-    """Place everything. `check_plan` proves the result; whoever chooses a plan has it proven."""
+    """Place every ring for one order of rows. `codegen.proof` proves the result."""
     rings = {tensor: make_ring(tensor, program.rows[tensor].size_bytes, life) for tensor, life in lives.items()}
     work = [ring for tensor, ring in rings.items() if tensor not in program.kept]
     offsets = place_rings(work, len(order))
@@ -139,90 +136,9 @@ def _whole(
     """Tensors that exist whole, one behind the other, and where they end; since step -1, or since they are made."""
     places = []
     for position, tensor in enumerate(tensors):
-        rows, first = program.rows[tensor], lives[tensor].made[0] if lives else -1
+        rows, first = program.rows[tensor], int(lives[tensor].made[0]) if lives else -1
         slots = (((first, last_step),),) * rows.count
         name = program.names[tensor]
         places.append(Placement(tensor, name, region, offset_bytes, rows.size_bytes, rows.count, slots, position))
         offset_bytes += aligned(rows.count * rows.size_bytes)
     return places, offset_bytes
-
-
-# ---- Proof -----------------------------------------------------------------------------------------------------
-
-
-def check_plan(program: Program, plan: Plan) -> int:
-    """Prove the plan by executing it on tags, with frames and with rows: what is read is always what is meant.
-
-    Returns how many rows were read and compared. Raises AssertionError, since a failure is a defect of the planner and
-    never of the model.
-    """
-    work = {p.tensor: p for p in plan.placements}
-    ways = [(work, plan.arena_bytes)]
-    if plan.row_input and plan.row_output:
-        ways.append(({**work, program.input: plan.row_input, program.output: plan.row_output}, plan.rows_arena_bytes))
-    return sum(_execute(program, plan, where, arena_bytes) for where, arena_bytes in ways)
-
-
-def _execute(program: Program, plan: Plan, where: Mapping[int, Placement], arena_bytes: int) -> int:
-    """Run the schedule on a memory of tags; how many rows were read."""
-    memory = np.full((arena_bytes, 2), -1, np.int32)  # (tensor, row) that last wrote each byte
-    states = [state.tensor for state in program.states]
-    for tensor in (*program.inputs, *states):
-        place = where[tensor]
-        for row in range(place.rows) if place.depth_rows == place.rows else ():
-            _slot(memory, place, row)[:] = tensor, row
-    done, rows_read = dict.fromkeys(program.rows, 0), 0
-    for index in plan.schedule:
-        if index >= program.commit(0):
-            rows_read += _check_commit(program, where, memory, index - program.commit(0))
-            continue
-        stage = program.stages[index] if index < len(program.stages) else None
-        tensor = stage.output if stage else program.inputs[index - program.arrival(0)]
-        row = done[tensor]
-        done[tensor] += 1
-        slot = _slot(memory, where[tensor], row)
-        slot[:] = -1  # kernels may write while they still read
-        if stage:
-            rows_read += _check_reads(program, where, memory, stage, row)
-        slot[:] = tensor, row
-    for tensor in program.outputs:
-        assert done[tensor] == program.rows[tensor].count
-    return rows_read
-
-
-def _slot(memory: npt.NDArray[np.int32], place: Placement, row: int) -> npt.NDArray[np.int32]:
-    start = place.offset_bytes + row % place.depth_rows * place.row_bytes
-    assert start + place.row_bytes <= len(memory)
-    return memory[start : start + place.row_bytes]
-
-
-def _check_commit(
-    program: Program, where: Mapping[int, Placement], memory: npt.NDArray[np.int32], position: int
-) -> int:
-    """Set a state to its source, all of whose rows must still be there; how many rows that were."""
-    state = program.states[position]
-    source, place = where[state.source], where[state.tensor]
-    assert source.depth_rows == source.rows == place.rows
-    for row in range(source.rows):
-        found = _slot(memory, source, row)
-        assert (found == (state.source, row)).all(), (
-            f"state {position} takes row {row}, overwritten"
-        )
-        _slot(memory, place, row)[:] = -1
-    return source.rows
-
-
-def _check_reads(
-    program: Program, where: Mapping[int, Placement], memory: npt.NDArray[np.int32], stage: Stage, row: int
-) -> int:
-    """How many rows the kernel reads for its output row `row`."""
-    rows_read = 0
-    for read in stage.reads:
-        held = where[stage.inputs[read.input]]
-        assert not read.is_linear or held.depth_rows == held.rows
-        for needed in needed_rows(read, row, held.rows):
-            expected = (held.tensor, needed)
-            found = _slot(memory, held, needed)
-            assert (found == expected).all(), f"{stage.label} row {row} reads {expected}, overwritten"
-            rows_read += 1
-    return rows_read

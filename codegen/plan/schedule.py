@@ -7,21 +7,25 @@ anything behind it starts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
+from codegen.graph.graph import IntArray
 from codegen.program.program import Program, RowRead
 
+# By tensor and row: which tensors must have how many rows before it is computed.
+_Demands = Mapping[int, Sequence[Sequence[tuple[int, int]]]]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Lifetimes:
     """Of one tensor's rows, in order: the step that writes each, and the last step that reads it."""
 
-    made: tuple[int, ...]
-    wanted: tuple[int, ...]
+    made: IntArray
+    wanted: IntArray
 
     @property
     def depth_rows(self) -> int:
@@ -44,26 +48,20 @@ def demand_order(program: Program, cuts: Sequence[int]) -> tuple[int, ...]:
     state to its source.
     """
     producer = {stage.output: i for i, stage in enumerate(program.stages)}
-    arrivals = {tensor: program.arrival(i) for i, tensor in enumerate(program.inputs)}
+    producer |= {tensor: program.arrival(i) for i, tensor in enumerate(program.inputs)}
+    demands = _row_demands(program)
     done = dict.fromkeys(program.rows, 0)
     done |= {state.tensor: program.rows[state.tensor].count for state in program.states}
     order: list[int] = []
 
     def produce(tensor: int, count: int) -> None:
         """Have the first `count` rows of `tensor` computed, or arrived."""
-        while done[tensor] < count:
-            if tensor in arrivals:
-                order.append(arrivals[tensor])
-                done[tensor] += 1
-                continue
-            stage = program.stages[producer[tensor]]
-            for read in stage.reads:
-                source = stage.inputs[read.input]
-                rows = needed_rows(read, done[tensor], program.rows[source].count)
-                # At least one row, so that every tensor has a place even if only padding of it is ever used.
-                produce(source, rows[-1] + 1 if rows else 1)
+        for row in range(done[tensor], count):
+            for source, needed in demands[tensor][row]:
+                if done[source] < needed:
+                    produce(source, needed)
             order.append(producer[tensor])
-            done[tensor] += 1
+            done[tensor] = row + 1
 
     sources = (state.source for state in program.states)
     for tensor in (*sorted(cuts, key=lambda t: producer[t]), *program.outputs, *sources):
@@ -71,33 +69,50 @@ def demand_order(program: Program, cuts: Sequence[int]) -> tuple[int, ...]:
     return (*order, *(program.commit(i) for i in range(len(program.states))))
 
 
+@lru_cache(maxsize=4)
+def _row_demands(program: Program) -> _Demands:
+    demands: dict[int, Sequence[Sequence[tuple[int, int]]]] = {t: [()] * program.rows[t].count for t in program.inputs}
+    for stage in program.stages:
+        columns = []
+        count = program.rows[stage.output].count
+        for source, read in ((stage.inputs[read.input], read) for read in stage.reads):
+            rows = (needed_rows(read, row, program.rows[source].count) for row in range(count))
+            # At least one row, so that every tensor has a place even if only padding of it is ever used.
+            columns.append([(source, needed[-1] + 1 if needed else 1) for needed in rows])
+        demands[stage.output] = list(zip(*columns, strict=True))
+    return demands
+
+
 def lifetimes(program: Program, order: Sequence[int]) -> dict[int, Lifetimes]:
     """By tensor, for every tensor that the order produces. A row that nobody reads lives in its own step."""
-    made: dict[int, list[int]] = {}
-    wanted: dict[int, list[int]] = {}
-    states = {state.tensor for state in program.states}
-    for step, index in enumerate(order):
-        if index >= program.commit(0):
-            source = program.states[index - program.commit(0)].source
-            wanted[source] = [step] * len(wanted[source])
-            continue
-        stage = program.stages[index] if index < len(program.stages) else None
-        tensor = stage.output if stage else program.inputs[index - program.arrival(0)]
-        row = len(made.setdefault(tensor, []))
-        made[tensor].append(step)
-        wanted.setdefault(tensor, []).append(step)
-        for source, read in ((stage.inputs[read.input], read) for read in stage.reads) if stage else ():
-            for needed in needed_rows(read, row, program.rows[source].count) if source not in states else ():
-                wanted[source][needed] = step
-    return {tensor: Lifetimes(tuple(made[tensor]), tuple(wanted[tensor])) for tensor in made}
+    steps = np.array(order)
+    made = {stage.output: np.flatnonzero(steps == index) for index, stage in enumerate(program.stages)}
+    made |= {tensor: np.flatnonzero(steps == program.arrival(i)) for i, tensor in enumerate(program.inputs)}
+    wanted = {tensor: written.copy() for tensor, written in made.items()}
+    for stage in program.stages:
+        reading = made[stage.output]
+        for read in stage.reads if len(reading) else ():
+            source = stage.inputs[read.input]
+            if source not in wanted:  # a state, which exists from beginning to end
+                continue
+            if read.is_linear:
+                np.maximum(wanted[source], reading[-1], out=wanted[source])
+                continue
+            rows = np.array(read.rows[: len(reading)])
+            inside = (rows >= 0) & (rows < program.rows[source].count)
+            np.maximum.at(wanted[source], rows[inside], reading[inside])
+    for position, state in enumerate(program.states):
+        wanted[state.source][:] = np.flatnonzero(steps == program.commit(position))
+    existing = sorted((tensor for tensor in made if len(made[tensor])), key=lambda tensor: int(made[tensor][0]))
+    return {tensor: Lifetimes(made[tensor], wanted[tensor]) for tensor in existing}
 
 
-def live_bytes(program: Program, lives: dict[int, Lifetimes]) -> npt.NDArray[np.int64]:
+def live_bytes(program: Program, lives: Mapping[int, Lifetimes]) -> IntArray:
     """Bytes of working memory that hold a wanted row, by step: no placement can do with less than the largest."""
-    steps = 1 + max(max(life.wanted) for life in lives.values())
+    steps = 1 + max(int(life.wanted.max()) for life in lives.values())
     change = np.zeros(steps + 1, np.int64)
     for tensor, life in lives.items():
         if tensor not in program.kept:
-            np.add.at(change, np.array(life.made), program.rows[tensor].size_bytes)
-            np.add.at(change, np.array(life.wanted) + 1, -program.rows[tensor].size_bytes)
+            np.add.at(change, life.made, program.rows[tensor].size_bytes)
+            np.add.at(change, life.wanted + 1, -program.rows[tensor].size_bytes)
     return np.cumsum(change)[:steps]

@@ -1,23 +1,19 @@
-"""Compiled model -> what holds for every input: ranges of sums, exactness, index ranges, memory, stack.
+"""Prove of a program and its plan what must hold for every input: sums, exactness, index ranges, memory.
 
-Each proof starts from what is emitted (tables, kernels' constants, the plan, the text of the C) and computes anew what
-must hold; nothing is taken over from the stage that made it so. Failures are collected, not raised: they would be
-defects of the compiler, and one wants to see them all.
+Each proof starts from what is emitted (tables, kernels' constants, the plan) and computes anew what must hold; nothing
+is taken over from the stage that made it so. Failures are collected, not raised: they would be defects of the compiler,
+and one wants to see them all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from codegen.arithmetic.certify import Certificate, certify
-from codegen.compile import Compiled
-from codegen.plan.plan import Plan, check_plan
+from codegen.plan.plan import Plan
 from codegen.program.program import AccumulatorBound, Program, Stage
 from codegen.proof.access_bounds import Extents, Present, extents_of
-from codegen.proof.stack_bound import STACK_MODELS, read_functions, stack_bytes
+from codegen.proof.memory import MemoryProof, prove_memory
 
 
 @dataclass(frozen=True)
@@ -55,34 +51,9 @@ class LayerProof:
 
 
 @dataclass(frozen=True)
-class MemoryProof:
-    """`steps` of the schedule were executed on tags, with whole frames and with passing rows, and `rows_read` rows
-    compared with what was meant. At `peak_step` most bytes are wanted at once; `peak_tensors` are what they hold."""
-
-    steps: int
-    rows_read: int
-    working_bytes: int
-    peak_bytes: int
-    peak_step: int
-    peak_stage: str
-    peak_tensors: tuple[int, ...]
-    failures: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class StackProof:
-    """The most stack that nanou_init, nanou_invoke and nanou_invoke_rows take, callbacks not counted."""
-
-    processor: str
-    condition: str  # of the C preprocessor; empty for any other
-    size_bytes: int
-
-
-@dataclass(frozen=True)
 class Proofs:
     layers: tuple[LayerProof, ...]
     memory: MemoryProof
-    stack: tuple[StackProof, ...]
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -111,15 +82,10 @@ class Proofs:
         return AccumulatorBound(min((v.low for v in known), default=0), max((v.high for v in known), default=0))
 
 
-def prove(compiled: Compiled, sources: Mapping[str, str]) -> Proofs:
-    """`sources`: the C of `aot_files`. Raises ValueError where its functions call themselves."""
-    program, plan = compiled.program, compiled.plan
-    functions = read_functions(sources["src/nanou_model.c"])
-    return Proofs(
-        tuple(_layer(program, plan, i, stage) for i, stage in enumerate(program.stages)),
-        _memory(program, plan),
-        tuple(StackProof(m.name, m.condition, stack_bytes(functions, m)) for m in STACK_MODELS),
-    )
+def prove(program: Program, plan: Plan) -> Proofs:
+    """Prove sums, requantization, index ranges and memory. What does not hold is in `failures`."""
+    layers = tuple(_layer(program, plan, i, stage) for i, stage in enumerate(program.stages))
+    return Proofs(layers, prove_memory(program, plan))
 
 
 def _layer(program: Program, plan: Plan, index: int, stage: Stage) -> LayerProof:
@@ -165,7 +131,9 @@ def _arrays(program: Program, stage: Stage) -> tuple[tuple[ArrayProof, ...], lis
         present = tuple(
             read.is_linear or 0 <= read.rows[y] < rows.count for read, rows in zip(stage.reads, inputs, strict=True)
         )
-        extents = known.setdefault(present, extents_of(stage.kernel, stage.tables, present))
+        if present not in known:
+            known[present] = extents_of(stage.kernel, stage.tables, present)
+        extents = known[present]
         wrong += [f"{stage.label}: row {y} needs rows[{i}]" for i in extents.required if not present[i]]
         for i, read in enumerate(stage.reads):
             behind = y * output.size_bytes if read.is_linear else 0  # the pointer goes into the whole tensor
@@ -175,23 +143,3 @@ def _arrays(program: Program, stage: Stage) -> tuple[tuple[ArrayProof, ...], lis
             touched[name] = max(touched.get(name, 0), size)
     arrays = tuple(ArrayProof(name, touched[name], available.get(name, 0)) for name in touched if touched[name])
     return arrays, wrong
-
-
-def _memory(program: Program, plan: Plan) -> MemoryProof:
-    try:
-        rows_read, failures = check_plan(program, plan), []
-    except AssertionError as error:
-        rows_read, failures = 0, [f"plan: {error}"]
-    live = np.zeros(len(plan.schedule), np.int64)
-    rings = [place for place in plan.placements if place.region == "work"]
-    for ring in rings:
-        for first, last in (span for slot in ring.slots for span in slot):
-            live[first : last + 1] += ring.row_bytes
-    step = int(live.argmax())
-    held = {r.tensor: [span for slot in r.slots for span in slot] for r in rings}
-    tensors = tuple(t for t, spans in held.items() if any(first <= step <= last for first, last in spans))
-    peak = int(live.max())
-    if peak > plan.working_bytes:
-        failures.append(f"plan: {peak} bytes are wanted at step {step}, there are {plan.working_bytes}")
-    stage = plan.step_names[plan.schedule[step]]
-    return MemoryProof(len(plan.schedule), rows_read, plan.working_bytes, peak, step, stage, tensors, tuple(failures))

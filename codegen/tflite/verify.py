@@ -30,6 +30,15 @@ def verify_graph(graph: Graph) -> Graph:
     return graph
 
 
+def can_compile(graph: Graph) -> bool:
+    """Whether the compiler can do what `graph` asks for. Raises ModelError where the file contradicts itself."""
+    try:
+        verify_graph(graph)
+    except UnsupportedError:
+        return False
+    return True
+
+
 def verify_interface(graph: Graph) -> None:
     """Check what both runtimes need: one int8 NHWC input, one int8 NHWC output, batch 1."""
     for what, indices in (("input", graph.inputs), ("output", graph.outputs)):

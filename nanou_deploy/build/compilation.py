@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from codegen.compile import Compiled, compile_model
+from codegen.compile import Compilation, compile_model
 from codegen.errors import BudgetError
 from codegen.graph.model import QuantizedModel
 from codegen.library.render import render_aot
+from codegen.library.render_kernels import kernel_names
 from codegen.library.write import write_project
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.program.target import find_targets
 from nanou_deploy.boards.boards import Board, find_board
 from nanou_deploy.build.build import LibrarySize, library_size
+from nanou_deploy.build.stack_usage import StackUsage, read_stack_usage
 
 
 def verification_board(board: Board) -> Board:
@@ -28,7 +31,7 @@ def measurement_board(board: Board) -> Board:
     return find_board("xtensa-qemu") if is_xtensa else verification_board(board)
 
 
-def compile_for(model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> Compiled:
+def compile_for(model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> Compilation:
     """The fastest kernels that `objective` allows. Under a flash limit each choice is built and measured.
 
     Raises CodegenError; BudgetError where a limit cannot be met, ToolMissing where there is no compiler to measure
@@ -50,15 +53,51 @@ def compile_for(model: QuantizedModel, board: Board, objective: Objective = DEFA
     )
 
 
-def measure_flash_bytes(compiled: Compiled, board: Board) -> int:
+def compile_each(
+    model: QuantizedModel, boards: Iterable[Board], objective: Objective = DEFAULT_OBJECTIVE
+) -> Mapping[Board, Compilation]:
+    """`compile_for` each board, once for all that get the same kernels. Raises the same."""
+    known: dict[object, Compilation] = {}
+    compiled: dict[Board, Compilation] = {}
+    for board in boards:
+        # Under a flash limit the choice follows from what the board's own compiler makes.
+        measured_on = None if objective.max_flash_bytes is None else measurement_board(board)
+        key = find_targets(board.isa, objective.optimize), measured_on
+        if key not in known:
+            known[key] = compile_for(model, board, objective)
+        compiled[board] = known[key]
+    return compiled
+
+
+def measure_flash_bytes(compiled: Compilation, board: Board) -> int:
     """Code and tables of the generated library, as the compiler of the board, or of its emulator, makes them."""
     size = measure_size(compiled, board)
     return size.code_bytes + size.table_bytes
 
 
-def measure_size(compiled: Compiled, board: Board) -> LibrarySize:
+def measure_size(compiled: Compilation, board: Board) -> LibrarySize:
     """The same apart. Raises ToolMissing where there is no compiler."""
     with TemporaryDirectory(prefix="nanou-") as scratch:
-        library = Path(scratch, "nanou_model")
-        write_project(render_aot(compiled), library)
-        return library_size(library, measurement_board(board), Path(scratch, "objects"))
+        return _compile_library(compiled, board, Path(scratch))
+
+
+def measure_stack(compiled: Compilation, board: Board) -> StackUsage | None:
+    """Stack frames as the compiler of the board, or of its emulator, states them; None where it states none.
+
+    Raises ToolMissing where there is no compiler.
+    """
+    with TemporaryDirectory(prefix="nanou-") as scratch:
+        _compile_library(compiled, board, Path(scratch))
+        return stack_usage(compiled, Path(scratch))
+
+
+def stack_usage(compiled: Compilation, built: Path) -> StackUsage | None:
+    """Read what the compiler stated when the library was built into the folder `built`."""
+    layers = {stage.label for stage in compiled.program.stages}
+    return read_stack_usage(built / "model", layers, set(kernel_names(compiled.program).values()))
+
+
+def _compile_library(compiled: Compilation, board: Board, folder: Path) -> LibrarySize:
+    library = folder / "nanou_model"
+    write_project(render_aot(compiled), library)
+    return library_size(library, measurement_board(board), folder)

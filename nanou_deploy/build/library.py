@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from codegen.compile import Compiled, compile_model
-from codegen.errors import UnsupportedError
+from codegen.compile import Compilation
+from codegen.graph.macs import count_macs
 from codegen.graph.model import CameraSize, QuantizedModel
-from codegen.library.render import RenderedProject, Runtime, golden_crc32, golden_frame, render_aot, render_tflm
+from codegen.library.golden import golden_crc32, golden_frame
+from codegen.library.render import RenderedProject, Runtime, render_aot, render_tflm
 from codegen.library.tflm_arena import arena_budget
 from codegen.library.write import write_project
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
@@ -53,19 +54,11 @@ def render_library(
     measured_bytes = reference.measure_tflm_arena_bytes(model.flatbuffer)
     frame = golden_frame(graph.input.size_bytes).reshape(graph.input.shape)
     crc32 = golden_crc32(reference.run_tflm(model.flatbuffer, frame))
-    return render_tflm(
-        model, graph, arena_budget(graph, measured_bytes, board.idf_target), macs=_macs(model), crc32=crc32
-    )
+    budget = arena_budget(graph, measured_bytes, board.idf_target)
+    return render_tflm(model, graph, budget, macs=count_macs(graph) or 0, crc32=crc32)
 
 
-def _macs(model: QuantizedModel) -> int:
-    try:
-        return compile_model(model).plan.macs
-    except UnsupportedError:
-        return 0  # "unknown" in nanou.h: the interpreter can run what the compiler cannot count
-
-
-def write_library(compiled: Compiled, scratch: Path) -> Path:
+def write_library(compiled: Compilation, scratch: Path) -> Path:
     folder = scratch / "nanou_model"
     write_project(render_aot(compiled), folder)
     return folder

@@ -56,7 +56,8 @@ class Driver:
         return self.tool.version
 
     def compile_commands(self, flags: Flags, source: Path, target: Path) -> list[Command]:
-        return [[*self.tool.command, *flags, "-c", str(source), "-o", str(target)]]
+        stack = [] if self.tool.is_zig else ["-fstack-usage"]  # read by stack_usage.py
+        return [[*self.tool.command, *flags, *stack, "-c", str(source), "-o", str(target)]]
 
     def link_command(self, flags: Flags, objects: list[Path], script: Path | None, program: Path) -> Command:
         bare = ["-nostdlib", "-static", "-Wl,--gc-sections", "-T", str(script)] if script else []

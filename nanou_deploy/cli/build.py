@@ -55,7 +55,7 @@ def build(
     from codegen.library.render import Runtime
     from codegen.library.write import write_project
     from nanou_deploy.boards.boards import check_firmware, find_board
-    from nanou_deploy.build.firmware_project import render_firmware_project
+    from nanou_deploy.build.firmware_project import LIBRARY_FOLDER, render_firmware_project
     from nanou_deploy.build.library import open_model, render_library
     from nanou_deploy.verify.verify import verify
 
@@ -70,9 +70,8 @@ def build(
     project = render_firmware_project(target, library) if hardware else library
     write_project(project, source, force=force)
     progress(f"{source}: {len(project.files)} files")
-    report = verify(
-        quantized, [(target, cases)], runtime=cast(Runtime, runtime), objective=objective, progress=progress
-    )
+    written = source / LIBRARY_FOLDER if hardware else source
+    report = verify(quantized, [(target, cases)], runtime=chosen, library=written, progress=progress)
     if report.passed:
         outcome = _link_hardware(source, target) if hardware else _link_harness(source, folder, target, runtime)
     else:

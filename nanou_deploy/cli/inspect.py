@@ -7,32 +7,36 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import json_option, model_option
+from nanou_deploy.cli.options import board_option, json_option, model_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table
 from nanou_deploy.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from codegen.compile import Compiled
+    from codegen.compile import Compilation
     from codegen.graph.graph import Tensor
 
 
 @click.command(short_help="Operators, shapes, quantization, MACs, arena map; proofs.")
 @model_option
+@board_option("rv32-qemu")
 @click.option("--proofs", is_flag=True, help="Prove again what the generated code relies on, and show it.")
 @json_option
-def inspect(model: Path | None, proofs: bool, as_json: bool) -> int:
+def inspect(model: Path | None, board: str, proofs: bool, as_json: bool) -> int:
     """Show operators, shapes, quantization, multiply-accumulates and the arena map of a model.
 
-    With --proofs: what holds for every input, layer by layer; exit code 1 if something does not.
+    With --proofs: what holds for every input, layer by layer, of the kernels that the board gets, and the stack that
+    they take; exit code 1 if something does not hold.
     """
-    from codegen.compile import compile_model
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.build.compilation import compile_for
     from nanou_deploy.build.library import open_model
 
-    compiled = compile_model(open_model(model))
+    target = find_board(board)
+    compiled = compile_for(open_model(model), target)
     if proofs:
         from nanou_deploy.cli.proofs import show_proofs
 
-        return show_proofs(compiled, as_json)
+        return show_proofs(compiled, target, as_json)
     if as_json:
         emit_json("inspect/1", _document(compiled))
     else:
@@ -50,7 +54,7 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
     }
 
 
-def _document(compiled: Compiled) -> dict[str, Any]:
+def _document(compiled: Compilation) -> dict[str, Any]:
     graph, program, plan = compiled.graph, compiled.program, compiled.plan
     return {
         "name": compiled.model.name,
@@ -84,7 +88,7 @@ def _document(compiled: Compiled) -> dict[str, Any]:
     }
 
 
-def _print(compiled: Compiled) -> None:
+def _print(compiled: Compilation) -> None:
     graph, program, plan = compiled.graph, compiled.program, compiled.plan
     click.echo(f"{compiled.model.name}  sha256 {compiled.model.sha256[:16]}")
     for what, tensor in (("input", graph.input), ("output", graph.output)):

@@ -1,4 +1,4 @@
-"""`inspect --proofs`: what holds for every input, proven again from what is generated."""
+"""`inspect --proofs`: show what the compiler proved of a model, and how much stack it takes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,30 @@ from nanou_deploy.cli.output import emit_json, emit_table
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
-    from codegen.compile import Compiled
+    from codegen.compile import Compilation
     from codegen.program.program import AccumulatorBound
     from codegen.proof.proof import Proofs
+    from nanou_deploy.boards.boards import Board
+    from nanou_deploy.build.stack_usage import StackUsage
 
 
-def show_proofs(compiled: Compiled, as_json: bool) -> int:
-    """Prove, print, and return the exit code."""
-    from codegen.library.render_aot import aot_files
-    from codegen.proof.proof import prove
+def show_proofs(compiled: Compilation, board: Board, as_json: bool) -> int:
+    """Print what is proven and what the stack takes; return the exit code."""
+    from codegen.library.stack_estimate import estimate_stack
 
-    proofs = prove(compiled, aot_files(compiled))
+    proofs, estimates = compiled.proofs, estimate_stack(compiled.program)
     failures = proofs.failures
+    usage, stack = (None, "") if failures else _measured_stack(compiled, board)
     if as_json:
-        model = compiled.model
-        emit_json("proofs/1", {"name": model.name, "sha256": model.sha256, "failures": failures, **vars(proofs)})
+        about = {"name": compiled.model.name, "sha256": compiled.model.sha256, "board": board.name}
+        emit_json("proofs/1", {**about, "failures": failures, **vars(proofs), "stack": estimates, "stack_usage": usage})
     else:
-        click.echo(f"{compiled.model.name}  sha256 {compiled.model.sha256[:16]}")
+        click.echo(f"{compiled.model.name}  sha256 {compiled.model.sha256[:16]}  for {board.name}")
         if not failures:
             _print_summary(proofs)
+            click.echo(f"{'stack':<15} {stack}")
+            listed = ", ".join(f"{estimate.size_bytes:,} ({estimate.processor})" for estimate in estimates)
+            click.echo(f"{'':<15} estimated, not proven: {listed} bytes")
         _print_layers(proofs)
     for failure in failures:
         click.echo(f"not proven: {failure}", err=True)
@@ -37,12 +42,28 @@ def show_proofs(compiled: Compiled, as_json: bool) -> int:
     return EXIT_ERROR if failures else EXIT_OK
 
 
+def _measured_stack(compiled: Compilation, board: Board) -> tuple[StackUsage | None, str]:
+    """What the board's compiler states, and the same in words."""
+    from nanou_deploy.build.compilation import measure_stack, measurement_board
+    from nanou_deploy.errors import ToolMissing
+
+    try:
+        usage = measure_stack(compiled, board)
+    except ToolMissing as error:
+        return None, f"not measured: {error}; {error.hint}"
+    if usage is None:
+        return None, "not measured: this compiler does not state it"
+    return usage, (
+        f"{usage.total_bytes:,} bytes for {measurement_board(board).name}, as its compiler states each function; "
+        "row callbacks and interrupts not counted"
+    )
+
+
 def _print_summary(proofs: Proofs) -> None:
     """What is proven, by category."""
     memory, exact = proofs.memory, proofs.channels - proofs.one_multiply
     layers = sum(layer.values is not None for layer in proofs.layers)
     arrays = sum(len(layer.arrays) for layer in proofs.layers)
-    stack = ", ".join(f"{bound.size_bytes:,} ({bound.processor})" for bound in proofs.stack)
     lines = {
         "sums": (f"{layers} layers add within {_interval(proofs.values)}, at every point: no int32 overflows",),
         "requantization": (
@@ -57,7 +78,6 @@ def _print_summary(proofs: Proofs) -> None:
             f"most in use: {memory.peak_bytes:,} of {memory.working_bytes:,} bytes at step {memory.peak_step}, "
             f"{memory.peak_stage}: tensors {', '.join(map(str, memory.peak_tensors))}",
         ),
-        "stack": (f"at most {stack} bytes, with -O2; callbacks not counted",),
     }
     for what, (first, *rest) in lines.items():
         click.echo(f"{what:<15} {first}")

@@ -190,7 +190,7 @@ def _report_data(
         input_shape=compiled.graph.input.shape,
         output_shape=compiled.graph.output.shape,
         plan=compiled.plan,
-        operators=operator_rows(compiled),
+        operators=operator_rows(compiled.graph, compiled.program),
         executors=_golden_rows(result),
         accuracy=tuple(AccuracyRow(name, metrics) for name, metrics in result.rows.items()),
         evaluations=distinct,

@@ -66,7 +66,7 @@ def _application_golden(board: Board, program: Path) -> int:
 def _harness_golden(board: Board, program: Path) -> int:
     import numpy as np
 
-    from codegen.library.render import golden_crc32, golden_frame
+    from codegen.library.golden import golden_crc32, golden_frame
     from nanou_deploy.verify.emulate import run_harness
 
     header = (program.parent / "nanou_model" / "include" / "nanou_model.h").read_text(encoding="utf-8")

@@ -9,20 +9,18 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from codegen.compile import Compiled
+from codegen.compile import Compilation
 from codegen.graph.model import QuantizedModel
 from codegen.library.render import Runtime
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.tflite import interpreters as reference
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.build import build_harness
-from nanou_deploy.build.compilation import compile_for, measurement_board
+from nanou_deploy.build.compilation import compile_for, measurement_board, stack_usage
 from nanou_deploy.build.library import write_library
 from nanou_deploy.measure.profile import LayerCost, profile
 from nanou_deploy.verify.emulate import run_harness
-from nanou_deploy.verify.golden import (
-    make_cases,
-)
+from nanou_deploy.verify.golden import make_cases
 
 BENCH_FRAMES = 4
 
@@ -38,6 +36,8 @@ class BenchResult:
     """One inference on one board. Bytes; `ram_bytes` is working memory without the two frames (`io_bytes`).
 
     `instructions` is the mean over fixed frames, None where the board cannot count. `exact`: equal to TFLM on them.
+    `stack_bytes` is what was written to below the call; `stack_usage_bytes` is what the compiler says of the functions
+    that can be active at once, None where it says nothing.
     """
 
     board: str
@@ -55,6 +55,7 @@ class BenchResult:
     compiler: str
     flags: tuple[str, ...]
     recomputed_macs: int = 0
+    stack_usage_bytes: int | None = None
 
 
 def bench(
@@ -64,7 +65,7 @@ def bench(
     return bench_compiled(compile_for(model, board, objective), board, progress=progress)
 
 
-def bench_compiled(compiled: Compiled, board: Board, *, progress: Progress = _silent) -> BenchResult:
+def bench_compiled(compiled: Compilation, board: Board, *, progress: Progress = _silent) -> BenchResult:
     """As `bench`, for a model that has been compiled, perhaps with another schedule."""
     model, plan = compiled.model, compiled.plan
     target = measurement_board(board)
@@ -76,6 +77,7 @@ def bench_compiled(compiled: Compiled, board: Board, *, progress: Progress = _si
         build = build_harness(write_library(compiled, Path(scratch)), target, Path(scratch) / "bench")
         progress(f"running {frames} frames on {target.name}")
         run = run_harness(build, cases.flat)
+        usage = stack_usage(compiled, build.elf.parent)
     instructions = round(sum(run.instructions) / frames) if run.instructions else None
     return BenchResult(
         target.name,
@@ -93,10 +95,11 @@ def bench_compiled(compiled: Compiled, board: Board, *, progress: Progress = _si
         build.compiler,
         build.flags,
         compiled.program.recomputed_macs,
+        usage.total_bytes if usage else None,
     )
 
 
-def bench_layers(compiled: Compiled, board: Board, *, progress: Progress = _silent) -> tuple[LayerCost, ...]:
+def bench_layers(compiled: Compilation, board: Board, *, progress: Progress = _silent) -> tuple[LayerCost, ...]:
     """Instructions by operator and class, on one fixed frame. Raises DeployError where the board cannot tell."""
     target = measurement_board(board)
     cases = make_cases(compiled.graph, compiled.model.preprocessing, 1, seed=0)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from codegen.compile import Compiled, compile_model
+from codegen.compile import Compilation, compile_model
 from codegen.errors import UnsupportedError
+from codegen.graph.macs import count_macs
 from codegen.graph.model import QuantizedModel
 from codegen.library.render import Runtime
 from codegen.plan.choose_plan import layer_plan
-from codegen.program.objective import Objective
-from codegen.program.target import find_target
+from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
+from codegen.program.target import Target, find_target
 from codegen.tflite import interpreters as reference
+from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import BOARDS, Board, find_board
-from nanou_deploy.build.compilation import compile_for
+from nanou_deploy.build.compilation import compile_each
 from nanou_deploy.errors import DeployError, ToolMissing
 from nanou_deploy.measure.bench import bench_compiled, bench_layers
 from nanou_deploy.measure.profile import LayerCost
@@ -28,50 +30,47 @@ TFLM_NOTE = (
 
 @dataclass(frozen=True)
 class Schedule:
-    """A way to compile a model. `about` says in words what it does; without `isas` it suits every board."""
+    """A way to compile a model. `about` says in words what it does.
+
+    `whole_tensors`: layer by layer, every tensor computed before the next one starts. `target` takes the place of the
+    board's own. Without `isas` it suits every board.
+    """
 
     name: str
     about: str
-    compile: Callable[[QuantizedModel, Board], Compiled]
+    objective: Objective = DEFAULT_OBJECTIVE
+    whole_tensors: bool = False
+    target: Target | None = None
     isas: tuple[str, ...] = ()
-
-
-def _compile_layers(model: QuantizedModel, board: Board) -> Compiled:
-    """Layer by layer: every tensor is computed whole before the next one starts; placement as always."""
-    compiled = compile_for(model, board)
-    return replace(compiled, plan=layer_plan(compiled.program))
-
-
-def _compile_portable(model: QuantizedModel, board: Board) -> Compiled:
-    """What a processor of 16 registers of which nothing else is known gets."""
-    return compile_model(model, find_target("native"))
 
 
 # The first one is what `generate` and `build` do.
 SCHEDULES = (
-    Schedule("balanced", "row by row, cut where that saves RAM", compile_for),
+    Schedule("balanced", "row by row, cut where that saves RAM"),
+    Schedule("time", "the same with larger, faster kernels: `--optimize time`", Objective("time")),
     Schedule(
-        "time",
-        "the same with larger, faster kernels: `--optimize time`",
-        lambda model, board: compile_for(model, board, Objective("time")),
+        "ram", "the same, computing skip connections twice where that saves RAM: `--optimize ram`", Objective("ram")
     ),
-    Schedule(
-        "ram",
-        "the same, computing skip connections twice where that saves RAM: `--optimize ram`",
-        lambda model, board: compile_for(model, board, Objective("ram")),
-    ),
-    Schedule(
-        "layers",
-        "layer by layer, every tensor whole; not offered, here to compare with",
-        _compile_layers,
-    ),
+    Schedule("layers", "layer by layer, every tensor whole; not offered, here to compare with", whole_tensors=True),
     Schedule(
         "portable",
         "row by row, but as for any processor of 16 registers, without SMLAD: the oracle of that variant",
-        _compile_portable,
+        target=find_target("native"),
         isas=("armv7e-m",),
     ),
 )
+
+
+def compile_schedule(schedule: Schedule, model: QuantizedModel, boards: Sequence[Board]) -> Mapping[Board, Compilation]:
+    """Compile for those of `boards` that the schedule suits, once for all that get the same kernels."""
+    suited = [board for board in boards if not schedule.isas or board.isa in schedule.isas]
+    if schedule.target is not None:
+        return dict.fromkeys(suited, compile_model(model, schedule.target)) if suited else {}
+    compiled = compile_each(model, suited, schedule.objective)
+    if not schedule.whole_tensors:
+        return compiled
+    layered = {one: one.with_plan(layer_plan(one.program)) for one in dict.fromkeys(compiled.values())}
+    return {board: layered[one] for board, one in compiled.items()}
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything measured of one model. `macs` is 0 where the compiler refuses the model."""
+    """Everything measured of one model. `macs` is 0 where they cannot be counted."""
 
     model: str
     sha256: str
@@ -120,10 +119,6 @@ class Comparison:
     macs: int
     rows: tuple[CompareRow, ...]
     breakdowns: tuple[Breakdown, ...] = ()
-
-
-def schedules_for(board: Board) -> Iterator[Schedule]:
-    return (schedule for schedule in SCHEDULES if not schedule.isas or board.isa in schedule.isas)
 
 
 def select_boards(names: str | None) -> tuple[Board, ...]:
@@ -152,33 +147,36 @@ def compare(
     progress: Progress = lambda _message: None,
 ) -> Comparison:
     """Measure every schedule on every board, and the interpreter's memory. A missing tool is a note, not an error."""
+    graph = load_graph(model.flatbuffer)
     try:
-        macs, refused = compile_model(model).plan.macs, ""
+        compiled = {schedule.name: compile_schedule(schedule, model, boards) for schedule in SCHEDULES}
+        rows = [
+            _measure(by_board[board], board, name, progress)
+            for board in boards
+            for name, by_board in compiled.items()
+            if board in by_board
+        ]
+        balanced = compiled[SCHEDULES[0].name] if breakdown else {}
+        breakdowns = [_break_down(one, board, progress) for board, one in balanced.items()]
     except UnsupportedError as error:
-        macs, refused = 0, f"refused: {error}"
-    if refused:
-        rows = [CompareRow("aot", board.name, note=refused) for board in boards]
-    else:
-        rows = [_measure(model, board, schedule, progress) for board in boards for schedule in schedules_for(board)]
+        rows, breakdowns = [CompareRow("aot", board.name, note=f"refused: {error}") for board in boards], []
     progress("TFLite Micro")
-    breakdowns = [_break_down(model, board, progress) for board in boards if breakdown and not refused]
     return Comparison(
         model.name,
         model.sha256,
         len(model.flatbuffer),
-        macs,
+        count_macs(graph) or 0,
         _with_ratios([*rows, _tflm(model)]),
         tuple(breakdowns),
     )
 
 
-def _measure(model: QuantizedModel, board: Board, schedule: Schedule, progress: Progress) -> CompareRow:
-    compiled = schedule.compile(model, board)
+def _measure(compiled: Compilation, board: Board, schedule: str, progress: Progress) -> CompareRow:
     plan = compiled.plan
     row = CompareRow(
         "aot",
         board.name,
-        schedule.name,
+        schedule,
         ram_bytes=plan.working_bytes,
         io_bytes=plan.io_bytes,
         rows_ram_bytes=plan.rows_arena_bytes,
@@ -206,11 +204,10 @@ def _tflm(model: QuantizedModel) -> CompareRow:
     return CompareRow("tflm", "", ram_bytes=arena_bytes, table_bytes=len(model.flatbuffer), note=TFLM_NOTE)
 
 
-def _break_down(model: QuantizedModel, board: Board, progress: Progress) -> Breakdown:
+def _break_down(compiled: Compilation, board: Board, progress: Progress) -> Breakdown:
     if board.kind != "qemu":
         return Breakdown(board.name, note="instructions are told apart in QEMU alone")
     try:
-        compiled = SCHEDULES[0].compile(model, board)
         return Breakdown(board.name, bench_layers(compiled, board, progress=progress))
     except ToolMissing as error:
         return Breakdown(board.name, note=_missing(error))

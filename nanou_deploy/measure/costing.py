@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codegen.compile import Compiled
+from codegen.compile import Compilation
 from codegen.cost import Cost, Limits
 from codegen.estimate import Estimate, estimate, instruction_costs
 from codegen.graph.model import QuantizedModel
@@ -79,7 +79,7 @@ def structure_violations(
     return broken if broken or limits.max_flash_bytes is None else limits.violations(cost_of(model, board, objective))
 
 
-def cost_of_compiled(compiled: Compiled, board: Board) -> Cost:
+def cost_of_compiled(compiled: Compilation, board: Board) -> Cost:
     """Of what has been compiled for `board`; nothing is remembered. Raises as `cost_of`."""
     plan = compiled.plan
     instructions, size = estimate_for(compiled, board).instructions, measure_size(compiled, board)
@@ -95,7 +95,7 @@ def cost_of_compiled(compiled: Compiled, board: Board) -> Cost:
     )
 
 
-def estimate_for(compiled: Compiled, board: Board) -> Estimate:
+def estimate_for(compiled: Compilation, board: Board) -> Estimate:
     """Instructions by stage. Raises as `cost_of`."""
     return estimate(compiled.program, estimation_board(board).name)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from codegen.compile import Compiled
+from codegen.compile import Compilation
 from codegen.program.program import Stage
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build import elf
@@ -44,7 +44,9 @@ class LayerCost:
     classes: Mapping[str, int]
 
 
-def profile(compiled: Compiled, library: Path, board: Board, frame: Int8Array, work_dir: Path) -> tuple[LayerCost, ...]:
+def profile(
+    compiled: Compilation, library: Path, board: Board, frame: Int8Array, work_dir: Path
+) -> tuple[LayerCost, ...]:
     """Count by operator, on one frame: int8 (1, input bytes). `library` holds the text rendered of `compiled`.
 
     Raises DeployError where the board cannot count so, ToolMissing without its compiler, QEMU, or disassembler.

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from codegen.compile import Compiled
+from codegen.graph.graph import Graph
 from codegen.plan.plan import Plan
+from codegen.program.program import Program
 from nanou_deploy.measure.bench import BenchResult
 from nanou_deploy.report.pictures import Panel
 from nanou_deploy.verify.golden import ExecutorResult
@@ -66,11 +67,10 @@ class ReportData:
     commands: tuple[str, ...] = ()
 
 
-def operator_rows(compiled: Compiled) -> tuple[OperatorRow, ...]:
+def operator_rows(graph: Graph, program: Program) -> tuple[OperatorRow, ...]:
     """One row for each operator of the .tflite file, in execution order; weights include biases."""
-    graph = compiled.graph
     macs: Counter[int] = Counter()
-    for stage in compiled.program.stages:
+    for stage in program.stages:
         macs[stage.operator_index] += 0 if stage.is_again else stage.macs
     rows = []
     for operator in graph.operators:

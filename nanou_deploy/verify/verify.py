@@ -9,15 +9,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from codegen.compile import Compiled, compile_model
+from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
 from codegen.library.render import Runtime
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.tflite import interpreters as reference
+from codegen.tflite.load import load_graph
 from codegen.tflite.oracle import run_oracle
+from codegen.tflite.verify import can_compile, verify_interface
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.build import build_device, build_harness
-from nanou_deploy.build.compilation import compile_for, verification_board
+from nanou_deploy.build.compilation import compile_each, verification_board
 from nanou_deploy.build.library import write_library
 from nanou_deploy.device.client import Device
 from nanou_deploy.device.link import device_address
@@ -41,19 +43,24 @@ def _silent(_message: str) -> None:
     pass
 
 
-def reference_executors(model: QuantizedModel, compiled: Compiled) -> list[Executor]:
-    """BUILTIN_REF, where TensorFlow is installed, and the NumPy oracle."""
-    graph = compiled.graph
+def reference_executors(model: QuantizedModel, graph: Graph) -> list[Executor]:
+    """BUILTIN_REF, where TensorFlow is installed, and the NumPy oracle, where it knows all operators of `graph`.
+
+    The oracle says which operator differs, so without it no executor is traced.
+    """
     oracle = Executor("NumPy oracle", lambda cases: run_oracle(graph, cases.frames))
+    known = [oracle] if can_compile(graph) else []
     if not reference.builtin_ref_available():
-        return [oracle]
+        return known
 
     def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
         values = reference.trace_builtin_ref(model.flatbuffer, frame)
         return {op.index: values[op.outputs[0]] for op in graph.operators if op.outputs[0] in values}
 
-    run = Executor("BUILTIN_REF", lambda cases: reference.run_builtin_ref(model.flatbuffer, cases.frames), trace)
-    return [run, oracle]
+    def run(cases: Cases) -> Int8Array:
+        return reference.run_builtin_ref(model.flatbuffer, cases.frames)
+
+    return [Executor("BUILTIN_REF", run, trace if known else None), *known]
 
 
 def board_executors(library: Path, board: Board, count: int, work_dir: Path) -> list[Executor]:
@@ -120,25 +127,31 @@ def verify(
     """Compare everything that can run the model here.
 
     `targets` are boards and the number of cases for each; the interpreters run the largest number. `images` are
-    uint8 (H, W, C) of the model's size. `library` verifies that generated folder instead of a fresh one.
+    uint8 (H, W, C) of the model's size. `library` verifies that generated folder instead of fresh ones; those are
+    compiled once for all boards that get the same kernels. The compiler is not needed for the interpreter (`tflm`).
     """
-    compiled = compile_model(model)
+    graph = load_graph(model.flatbuffer)
+    verify_interface(graph)
+    boards = [board for board, _ in targets] if runtime == "aot" else []
+    compiled = compile_each(model, boards if library is None else (), objective)
     count = max(cases for _, cases in targets)
     images = images or golden_images(model, (count + 1) // 2, seed)  # as many as random frames
-    cases = make_cases(compiled.graph, model.preprocessing, count, seed=seed, images=images)
+    cases = make_cases(graph, model.preprocessing, count, seed=seed, images=images)
     progress(f"{TRUTH}, {count} cases")
     truth = reference.run_tflm(model.flatbuffer, cases.frames)
     results = [ExecutorResult(TRUTH, "equal", count, count, detail="the reference")]
-    executors = reference_executors(model, compiled)
+    executors = reference_executors(model, graph)
     if not reference.builtin_ref_available():
         results.append(ExecutorResult("BUILTIN_REF", "absent", detail="TensorFlow is not installed"))
     with TemporaryDirectory(prefix="nanou-") as scratch:
+        distinct = dict.fromkeys(compiled.values())
+        folders = {one: write_library(one, Path(scratch) / f"library-{i}") for i, one in enumerate(distinct)}
         for board, limit in targets if runtime == "aot" else ():
-            folder = library or write_library(compile_for(model, board, objective), Path(scratch) / board.name)
+            folder = library or folders[compiled[board]]
             target = verification_board(board)
             executors += board_executors(folder, target, limit, Path(scratch))
             executors += application_executors(folder, target, model.sha256, limit, Path(scratch))
         for executor in executors:
             progress(f"{executor.name}, {executor.limit or count} cases")
-            results.append(compare(compiled.graph, cases, truth, executor))
+            results.append(compare(graph, cases, truth, executor))
     return GoldenReport(model.sha256, count, tuple(results))

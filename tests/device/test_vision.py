@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.library.render_aot import traced_stages
+from codegen.library.golden import traced_stages
 from codegen.tflite import interpreters as reference
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.build import build_device

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.compile import Compiled, compile_model
+from codegen.compile import Compilation, compile_model
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
 from codegen.program.target import find_target
@@ -41,15 +41,15 @@ def need_board(require_tool: Callable[..., str]) -> NeedBoard:
     return need
 
 
-def _compile(board: str) -> Compiled:
+def _compile(board: str) -> Compilation:
     return compile_model(open_model(None), find_target(find_board(board).isa))
 
 
-def _frame(compiled: Compiled) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
+def _frame(compiled: Compilation) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
     return make_cases(compiled.graph, compiled.model.preprocessing, 1, seed=0).flat
 
 
-def _profile(compiled: Compiled, library: Path, board: str, work_dir: Path) -> tuple[LayerCost, ...]:
+def _profile(compiled: Compilation, library: Path, board: str, work_dir: Path) -> tuple[LayerCost, ...]:
     return profile(compiled, library, find_board(board), _frame(compiled), work_dir)
 
 

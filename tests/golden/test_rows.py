@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.compile import Compiled, compile_model
+from codegen.compile import Compilation, compile_model
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
 from codegen.program.objective import Objective
@@ -63,7 +63,7 @@ int main(void) {
 """
 
 
-def build(compiled: Compiled, folder: Path, compiler: str) -> Path:
+def build(compiled: Compilation, folder: Path, compiler: str) -> Path:
     write_project(render_aot(compiled), folder / "library")
     (folder / "rows.c").write_text(PROGRAM)
     sources = [str(folder / "rows.c"), *map(str, sorted((folder / "library" / "src").glob("*.c")))]
@@ -73,7 +73,7 @@ def build(compiled: Compiled, folder: Path, compiler: str) -> Path:
     return program
 
 
-COMPILED: dict[str, Callable[[], Compiled]] = {
+COMPILED: dict[str, Callable[[], Compilation]] = {
     "default": lambda: compile_model(open_model(None)),
     "u_net": lambda: compile_bytes(u_net()),
     "computed_again": lambda: compile_bytes(separable_u_net(), objective=Objective("ram")),

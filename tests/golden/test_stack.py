@@ -1,126 +1,99 @@
-"""The stack bound against what gcc says of each function, and against the stack that emulated processors used."""
+"""The stack: what a compiler states of each function, and the estimate, against what emulated processors used."""
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from codegen.compile import compile_model
-from codegen.library.render_aot import aot_files
-from codegen.program.target import find_target
-from codegen.proof.proof import prove
-from codegen.proof.stack_bound import STACK_MODELS, read_functions, stack_bytes
-from codegen.tflite.files import load_model
+from codegen.compile import Compilation
+from codegen.library.stack_estimate import estimate_stack
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.build import build_harness
+from nanou_deploy.build.compilation import stack_usage
+from nanou_deploy.build.stack_usage import StackUsage, read_stack_usage
+from nanou_deploy.errors import DeployError
 from nanou_deploy.verify.emulate import run_harness
 from tests.generated import MODELS, compiled, write_library
-from tests.golden.test_static import COMPILERS
 
-ENTRIES = ("nanou_init", "nanou_invoke", "nanou_invoke_rows")
-PROCESSORS = {"rv32": "RISC-V, 32 bits", "cortex-m0": "Armv6-M", "cortex-m4": "Arm, 32 bits", "gcc": "x86-64"}
-BOARDS = {"rv32-qemu": "rv32", "cortex-m0-qemu": "armv6-m", "cortex-m4-qemu": "armv7e-m", "xtensa-qemu": "xtensa"}
-
-
-def deepest(graph: str) -> int:
-    """Of gcc's -fcallgraph-info=su: the longest way down from any entry, in bytes."""
-    frames = {m[1]: int(m[2]) for m in re.finditer(r'title: "([^"]+)" label: "[^"]*\\n(\d+) bytes \(static\)', graph)}
-    calls: dict[str, set[str]] = {}
-    for caller, callee in re.findall(r'sourcename: "([^"]+)" targetname: "([^"]+)"', graph):
-        calls.setdefault(caller, set()).add(callee)
-
-    def below(function: str) -> int:
-        return frames.get(function, 0) + max(map(below, calls.get(function, ())), default=0)
-
-    assert set(ENTRIES) <= frames.keys()
-    return max(map(below, ENTRIES))
+QEMU = {
+    "rv32-qemu": "qemu-system-riscv32",
+    "cortex-m0-qemu": "qemu-system-arm",
+    "cortex-m4-qemu": "qemu-system-arm",
+    "xtensa-qemu": "qemu-system-xtensa",
+}
+PROCESSORS = {
+    "rv32-qemu": "RISC-V, 32 bits",
+    "cortex-m0-qemu": "Armv6-M",
+    "cortex-m4-qemu": "Arm, 32 bits",
+    "xtensa-qemu": "Xtensa, windowed",
+    "host": "x86-64",
+}
 
 
-def stated_by_gcc(name: str, library: Path, folder: Path, program: str) -> int:
-    flags = (*COMPILERS[name][2], "-std=c99", "-O2", "-fcallgraph-info=su", f"-I{library / 'include'}")
-    source, out = library / "src" / "nanou_model.c", folder / "model.o"
-    subprocess.run([program, *flags, "-c", source, "-o", out], check=True, cwd=folder)
-    return deepest((folder / "model.ci").read_text())
-
-
-def bound(name: str, library: Path) -> int:
-    model = next(m for m in STACK_MODELS if m.name == PROCESSORS[name])
-    functions = read_functions((library / "src" / "nanou_model.c").read_text())
-    return stack_bytes(functions, model) - model.below_bytes
+def estimate_bytes(model: Compilation, board: str) -> int:
+    return next(e.size_bytes for e in estimate_stack(model.program) if e.processor == PROCESSORS[board])
 
 
 @pytest.mark.parametrize("which", MODELS)
-@pytest.mark.parametrize("name", PROCESSORS)
-def test_gcc_takes_no_more(name: str, which: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    library = write_library(compiled(which, COMPILERS[name][0]), tmp_path)
-    stated = stated_by_gcc(name, library, tmp_path, require_tool(*COMPILERS[name][1]))
-    assert 0 < stated <= bound(name, library)
-    assert bound(name, library) <= 1.75 * stated or which != "default" or name == "gcc"
-
-
-def test_gcc_takes_no_more_for_the_public_model(
-    tmp_path: Path, shared_model: Callable[[str], Path], require_tool: Callable[..., str]
-) -> None:
-    model = compile_model(load_model(shared_model("nano_u_botanic.tflite")), find_target("rv32"))
-    library = write_library(model, tmp_path)
-    stated = stated_by_gcc("rv32", library, tmp_path, require_tool(*COMPILERS["rv32"][1]))
-    assert stated <= bound("rv32", library) <= 1.75 * stated
-
-
-@pytest.mark.parametrize("which", MODELS)
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", QEMU)
 def test_processors_use_no_more(board: str, which: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    require_tool({"rv": "qemu-system-riscv32", "ar": "qemu-system-arm"}.get(BOARDS[board][:2], "qemu-system-xtensa"))
-    model = compiled(which, BOARDS[board])
+    require_tool(QEMU[board])
+    model = compiled(which, find_board(board).isa)
     build = build_harness(write_library(model, tmp_path), find_board(board), tmp_path / "work")
-    frame = np.zeros((1, model.graph.input.size_bytes), np.int8)
-    used = run_harness(build, frame).stack_bytes
-    stated = {bound.processor.split(",")[0]: bound.size_bytes for bound in prove(model, aot_files(model)).stack}
-    name = {"rv32": "RISC-V", "armv6-m": "Armv6-M", "armv7e-m": "Arm", "xtensa": "Xtensa"}[BOARDS[board]]
+    used = run_harness(build, np.zeros((1, model.graph.input.size_bytes), np.int8)).stack_bytes
+    usage = stack_usage(model, tmp_path / "work")
     assert used is not None
-    assert 0 < used <= stated[name]
+    assert usage is not None
+    assert 0 < used <= usage.total_bytes <= 1.25 * used
+    assert usage.total_bytes <= estimate_bytes(model, board)
 
 
-def test_a_frame_is_read_off_the_text() -> None:
-    functions = read_functions(
-        """
-static int32_t leaf(const int32_t *table, int32_t n) {
-    int64_t wide = n, other;
-    for (int32_t i = 0; i < 3; ++i) {
-        for (int32_t k = 0; k < n; ++k) {
-            const int32_t a = table[0], b = table[1];
-            wide += a * b + table[0];
-        }
-    }
-    for (int32_t j = 0; j < 9; ++j) {
-        other += j;
-    }
-    return (int32_t)(wide + other);
-}
+@pytest.mark.parametrize("which", MODELS)
+def test_the_estimate_holds_on_this_computer(which: str, tmp_path: Path) -> None:
+    model = compiled(which)
+    build_harness(write_library(model, tmp_path), find_board("host"), tmp_path / "work")
+    usage = stack_usage(model, tmp_path / "work")
+    assert usage is not None
+    assert 0 < usage.total_bytes <= estimate_bytes(model, "host")
 
-int32_t entry(int32_t n) {
-    const int32_t *const rows[] = {
-        f(n, 1),
-        NULL,
-    };
-    uint16_t counts[5] = {0};
-    return leaf(rows[0], n) + counts[0];
-}
+
+USAGE = """\
+nanou_model.c:20:14:ring_row\t8\tstatic
+nanou_model.c:40:13:conv\t64\tstatic
+nanou_model.c:40:13:conv.part.0\t16\tstatic
+nanou_model.c:60:13:pool\t72\tstatic
+nanou_model.c:80:13:layer_00_conv\t32\tstatic
+nanou_model.c:90:13:run\t200\tstatic
+nanou_model.c:99:16:nanou_invoke\t16\tstatic
 """
-    )
-    assert functions["leaf"].variables == 2 + 4 + 2 + 2 + 2  # parameters, wide, loops, a and b, table[0] and table[1]
-    assert functions["entry"].arrays == ((2, 0), (5, 2))
-    assert functions["entry"].callees == ("leaf",)
-    assert functions["entry"].is_public
-    assert not functions["leaf"].is_public
+ASSEMBLY = """\
+conv:                                   # @conv
+# %bb.0:
+\tentry\ta1, 96
+\tretw.n
+.Lfunc_end0:
+run:                                    # @run
+\tentry\ta1, 160
+"""
 
 
-def test_recursion_is_refused() -> None:
-    source = "static int a(int n) {\n    return b(n);\n}\n\nint b(int n) {\n    return n ? a(n - 1) : 0;\n}\n"
-    with pytest.raises(ValueError, match="calls itself"):
-        stack_bytes(read_functions(source), STACK_MODELS[0])
+def test_the_largest_frame_of_each_depth_counts(tmp_path: Path) -> None:
+    (tmp_path / "nanou_model.su").write_text(USAGE)
+    usage = read_stack_usage(tmp_path, {"layer_00_conv"}, {"conv", "pool"})
+    assert usage == StackUsage(entry_bytes=16, run_bytes=200, layer_bytes=32, kernel_bytes=80, helper_bytes=8)
+    assert usage.total_bytes == 16 + 200 + 32 + 80 + 8 + usage.library_bytes
+
+
+def test_xtensa_states_frames_in_its_first_instruction(tmp_path: Path) -> None:
+    (tmp_path / "nanou_model.s").write_text(ASSEMBLY)
+    assert read_stack_usage(tmp_path, set(), {"conv"}) == StackUsage(0, 160, 0, 96, 0)
+
+
+def test_what_a_compiler_does_not_state_is_unknown(tmp_path: Path) -> None:
+    assert read_stack_usage(tmp_path, set(), set()) is None
+    (tmp_path / "nanou_model.su").write_text("nanou_model.c:9:6:run\t64\tdynamic\n")
+    with pytest.raises(DeployError, match="no constant size"):
+        read_stack_usage(tmp_path, set(), set())

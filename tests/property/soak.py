@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from codegen.compile import Compiled
+from codegen.compile import Compilation
 from codegen.errors import UnsupportedError
 from tests.exactness import (
     assert_exact_every_way,
@@ -40,7 +40,7 @@ from tests.property.random_graphs import random_model
 CASES_PER_PROCESS = 50  # TensorFlow takes seconds to load, and an interpreter that crashes takes its process along
 
 
-def make_frames(compiled: Compiled, seed: int) -> npt.NDArray[np.int8]:
+def make_frames(compiled: Compilation, seed: int) -> npt.NDArray[np.int8]:
     """Both extremes, the zero point, the extremes in alternation and at random, a ramp, noise: int8 (7, H, W, C)."""
     rng, tensor = np.random.default_rng(seed), compiled.graph.input
     shape = tensor.shape[1:]

@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from codegen.compile import Compiled, compile_model
+from codegen.compile import Compilation, compile_model
 from codegen.errors import UnsupportedError
-from codegen.graph.model import QuantizedModel
 from nanou_deploy.boards.boards import BOARDS, Board, find_board
+from nanou_deploy.build.compilation import compile_for
 from nanou_deploy.build.library import open_model
 from nanou_deploy.cli.bench import bench as command
 from nanou_deploy.errors import DeployError
 from nanou_deploy.measure import compare as module
 from nanou_deploy.measure.bench import BenchResult
-from nanou_deploy.measure.compare import SCHEDULES, compare, schedules_for, select_boards
+from nanou_deploy.measure.compare import SCHEDULES, Schedule, compare, compile_schedule, select_boards
 from nanou_deploy.measure.profile import LayerCost
 from nanou_deploy.report.benchmarks import compare_table, kernels_table, layers_table, markdown, render_benchmarks
 from nanou_deploy.verify.verify import Progress
 
 
 @cache
-def cached(compile_one: Callable[[QuantizedModel, Board], Compiled]) -> Callable[[QuantizedModel, Board], Compiled]:
-    """The same, once for each model and board: compiling takes most of these tests."""
-    known: dict[tuple[str, str], Compiled] = {}
-
-    def compile_once(model: QuantizedModel, board: Board) -> Compiled:
-        key = model.sha256, board.name
-        if key not in known:
-            known[key] = compile_one(model, board)
-        return known[key]
-
-    return compile_once
+def compile_default(schedule: Schedule, *boards: Board) -> Mapping[Board, Compilation]:
+    """Compiling takes most of these tests, so it is done once for all of them."""
+    return compile_schedule(schedule, open_model(None), boards)
 
 
 RV32, M4 = find_board("rv32-qemu"), find_board("cortex-m4-qemu")
@@ -47,14 +38,14 @@ RV32, M4 = find_board("rv32-qemu"), find_board("cortex-m4-qemu")
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures that no emulator is needed for: 1000 instructions on rv32, 500 on Cortex-M."""
 
-    def bench_compiled(compiled: Compiled, board: Board, *, progress: Progress) -> BenchResult:
+    def bench_compiled(compiled: Compilation, board: Board, *, progress: Progress) -> BenchResult:
         count = 1000 if board is RV32 else 500
         sizes = (compiled.plan.working_bytes, compiled.plan.io_bytes, 344, 7000, 3000)
         return BenchResult(
             board.name, "aot", compiled.model.sha256, 2000, count, count / 2000, *sizes, True, "cc 1", ()
         )
 
-    def bench_layers(compiled: Compiled, board: Board, *, progress: Progress) -> tuple[LayerCost, ...]:
+    def bench_layers(compiled: Compilation, board: Board, *, progress: Progress) -> tuple[LayerCost, ...]:
         classes = {"load": 300, "store": 100, "multiply": 400, "multiply_high_clamp": 50, "arithmetic": 149, "jump": 1}
         rest = {**dict.fromkeys(classes, 0), "jump": 10}
         return (
@@ -63,7 +54,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
             LayerCost(-1, "", "", "call, return, input rows", 0, 10, rest),
         )
 
-    monkeypatch.setattr(module, "SCHEDULES", tuple(replace(s, compile=cached(s.compile)) for s in SCHEDULES))
+    monkeypatch.setattr(module, "compile_schedule", lambda schedule, _, boards: compile_default(schedule, *boards))
     monkeypatch.setattr(module, "bench_compiled", bench_compiled)
     monkeypatch.setattr(module, "bench_layers", bench_layers)
 
@@ -82,7 +73,7 @@ def test_boards_are_selected() -> None:
 def test_rows_are_schedules_on_boards_and_then_the_interpreter() -> None:
     comparison = compare(open_model(None), (RV32, M4), breakdown=True)
     names = [(row.runtime, row.board, row.schedule) for row in comparison.rows]
-    schedules = [schedule.name for schedule in schedules_for(RV32)]
+    schedules = [schedule.name for schedule in SCHEDULES if not schedule.isas]
     assert names == [
         *(("aot", "rv32-qemu", name) for name in schedules),
         *(("aot", "cortex-m4-qemu", name) for name in (*schedules, "portable")),
@@ -101,7 +92,8 @@ def test_rows_are_schedules_on_boards_and_then_the_interpreter() -> None:
 
 def test_layer_by_layer_holds_every_tensor_whole() -> None:
     schedule = next(schedule for schedule in SCHEDULES if schedule.name == "layers")
-    compiled, streamed = schedule.compile(open_model(None), RV32), compile_model(open_model(None))
+    compiled, streamed = compile_default(schedule, RV32, M4)[RV32], compile_model(open_model(None))
+    assert compiled.proofs.failures == ()
     assert all(place.depth_rows == place.rows for place in compiled.plan.placements)
     stages = [index for index in compiled.plan.schedule if index < len(compiled.program.stages)]
     assert stages == sorted(stages)
@@ -109,14 +101,15 @@ def test_layer_by_layer_holds_every_tensor_whole() -> None:
 
 
 def test_portable_is_c_without_dual_multiplication() -> None:
-    schedule = next(schedule for schedule in schedules_for(M4) if schedule.name == "portable")
-    usual, portable = (s.compile(open_model(None), M4).program.stages for s in (SCHEDULES[0], schedule))
+    schedule = next(schedule for schedule in SCHEDULES if schedule.name == "portable")
+    usual, portable = (compile_default(s, RV32, M4)[M4].program.stages for s in (SCHEDULES[0], schedule))
+    assert RV32 not in compile_default(schedule, RV32, M4)
     assert any("smlad" in stage.kernel.template for stage in usual)
     assert not any("smlad" in stage.kernel.template for stage in portable)
 
 
 def test_the_first_schedule_is_what_build_does() -> None:
-    assert SCHEDULES[0].compile(open_model(None), RV32).plan == compile_model(open_model(None)).plan
+    assert compile_default(SCHEDULES[0], RV32, M4)[RV32].plan == compile_for(open_model(None), RV32).plan
 
 
 def test_missing_tools_are_lines_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,13 +124,13 @@ def test_missing_tools_are_lines_of_the_table(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_refused_model_is_a_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> Compiled:
+    def refuse(*_: object) -> Compilation:
         raise UnsupportedError("operator 3 (SOFTMAX) is not supported")
 
-    monkeypatch.setattr(module, "compile_model", refuse)
+    monkeypatch.setattr(module, "compile_each", refuse)
     comparison = compare(open_model(None), (RV32,), breakdown=True)
     assert [row.runtime for row in comparison.rows] == ["aot", "tflm"]
-    assert comparison.macs == 0
+    assert comparison.macs == compile_model(open_model(None)).plan.macs  # counted from the file
     assert "aot rv32-qemu: refused: operator 3 (SOFTMAX)" in compare_table(comparison).notes[0]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tflite
 
-from codegen.compile import Compiled, compile_model
+from codegen.compile import Compilation, compile_model
 from codegen.errors import CodegenError, ModelError, UnsupportedError
 from codegen.graph.model import Preprocessing, QuantizedModel
 from codegen.library.render import render_aot
@@ -24,7 +24,7 @@ WEIGHTS = np.arange(-13, 14, dtype=np.int8).reshape(1, 3, 3, 3)
 SCALES = [0.01, 0.02, 0.03]
 
 
-def compile_bytes(flatbuffer: bytes) -> Compiled:
+def compile_bytes(flatbuffer: bytes) -> Compilation:
     return compile_model(QuantizedModel("damaged", flatbuffer, Preprocessing(6, 8)))
 
 

@@ -17,7 +17,8 @@ import yaml
 
 from codegen.errors import WriteError
 from codegen.graph.model import QuantizedModel
-from codegen.library.render import MANIFEST, RenderedProject, golden_frame
+from codegen.library.golden import golden_frame
+from codegen.library.render import MANIFEST, RenderedProject
 from codegen.library.write import edited_files, write_project
 from codegen.tflite.interpreters import run_tflm
 from nanou_deploy.boards.boards import find_board

@@ -8,25 +8,27 @@ from typing import cast
 import pytest
 
 from codegen.arithmetic.certify import certify
-from codegen.compile import Compiled
+from codegen.compile import Compilation
 from codegen.library.render import render_aot
-from codegen.library.render_aot import aot_files
+from codegen.library.stack_estimate import estimate_stack
 from codegen.program.program import Stage
-from codegen.proof.proof import Proofs, prove
+from codegen.proof.proof import prove
+from nanou_deploy.boards.boards import find_board
 from nanou_deploy.cli.proofs import show_proofs
 from tests.generated import MODELS, compiled
 
 
-def proven(model: Compiled) -> Proofs:
-    return prove(model, aot_files(model))
-
-
-def with_stage(model: Compiled, index: int, stage: Stage) -> Compiled:
+def with_stage(model: Compilation, index: int, stage: Stage) -> Compilation:
+    """Exchange one stage, and prove the result."""
     stages = (*model.program.stages[:index], stage, *model.program.stages[index + 1 :])
-    return replace(model, program=replace(model.program, stages=stages))
+    program = replace(model.program, stages=stages)
+    return replace(model, program=program, proofs=prove(program, model.plan))
 
 
-def find(model: Compiled, template: str) -> tuple[int, Stage]:
+RV32 = find_board("rv32-qemu")
+
+
+def find(model: Compilation, template: str) -> tuple[int, Stage]:
     return next((i, s) for i, s in enumerate(model.program.stages) if s.kernel.template == template)
 
 
@@ -34,7 +36,7 @@ def find(model: Compiled, template: str) -> tuple[int, Stage]:
 @pytest.mark.parametrize("isa", ["rv32", "arm"])
 def test_everything_is_proven(which: str, isa: str) -> None:
     model = compiled(which, isa)
-    proofs = proven(model)
+    proofs = model.proofs
     assert proofs.failures == ()
     assert len(proofs.layers) == len(model.program.stages)
     assert proofs.memory.steps == len(model.plan.schedule)
@@ -46,7 +48,7 @@ def test_everything_is_proven(which: str, isa: str) -> None:
 
 
 def test_all_forms_of_requantization_occur() -> None:
-    channels = [c for which in MODELS for layer in proven(compiled(which)).layers for c in layer.channels]
+    channels = [c for which in MODELS for layer in compiled(which).proofs.layers for c in layer.channels]
     assert {c.form for c in channels} == {"one multiply"}
     # No model here needs the other form: the same channels, had the search found nothing.
     stages = [stage for which in MODELS for stage in compiled(which).program.stages]
@@ -66,7 +68,7 @@ def test_a_wrong_multiplier_is_found() -> None:
         first, found=replace(first.found, multiplier=first.found.multiplier + first.found.multiplier // 256)
     )
     table = replace(stage.tables[0], channels=(wrong, *others))
-    failures = proven(with_stage(model, index, replace(stage, tables=(table, *stage.tables[1:])))).failures
+    failures = with_stage(model, index, replace(stage, tables=(table, *stage.tables[1:]))).proofs.failures
     assert len(failures) == 1
     assert f"{stage.label}: channel 0: differs from TFLite's result at the sum" in failures[0]
 
@@ -75,7 +77,7 @@ def test_missing_certificates_are_found() -> None:
     model = compiled("default")
     index, stage = find(model, "depthwise_conv_2d_3x3")
     tables = tuple(replace(table, channels=()) for table in stage.tables)
-    failures = proven(with_stage(model, index, replace(stage, tables=tables))).failures
+    failures = with_stage(model, index, replace(stage, tables=tables)).proofs.failures
     assert failures == (f"{stage.label}: its tables carry no certificates",)
 
 
@@ -85,7 +87,7 @@ def test_a_loop_that_is_too_long_is_found() -> None:
     ((pixels, blocks),) = cast(tuple[tuple[int, int]], stage.kernel.values["pixel_blocks"])
     longer = {**stage.kernel.values, "pixel_blocks": ((pixels, blocks + 1),)}
     kernel = replace(stage.kernel, constants=tuple(longer.items()))
-    failures = " ".join(proven(with_stage(model, index, replace(stage, kernel=kernel))).failures)
+    failures = " ".join(with_stage(model, index, replace(stage, kernel=kernel)).proofs.failures)
     assert f"{stage.label}: rows[0]: touches" in failures
     assert f"{stage.label}: output: touches" in failures
 
@@ -94,7 +96,7 @@ def test_a_table_that_is_too_short_is_found() -> None:
     model = compiled("default")
     index, stage = find(model, "depthwise_conv_2d_3x3_upsampled")
     weights = replace(stage.tables[1], values=stage.tables[1].values[:-1])
-    failures = proven(with_stage(model, index, replace(stage, tables=(stage.tables[0], weights)))).failures
+    failures = with_stage(model, index, replace(stage, tables=(stage.tables[0], weights))).proofs.failures
     assert len(failures) == 1
     assert "weights: touches" in failures[0]
 
@@ -105,8 +107,8 @@ def test_a_ring_in_the_wrong_place_is_found() -> None:
     source, sink = model.plan.placement(stage.inputs[0]), model.plan.placement(stage.output)
     moved = replace(sink, offset_bytes=source.offset_bytes)
     placements = tuple(moved if place == sink else place for place in model.plan.placements)
-    broken = replace(model, plan=replace(model.plan, placements=placements))
-    assert "overwritten" in " ".join(proven(broken).failures)
+    broken = model.with_plan(replace(model.plan, placements=placements))
+    assert "overwritten" in " ".join(broken.proofs.failures)
     with pytest.raises(AssertionError, match="overwritten"):
         render_aot(broken)
 
@@ -115,7 +117,7 @@ def test_the_command_fails_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     model = compiled("default")
     index, stage = find(model, "depthwise_conv_2d_3x3")
     tables = tuple(replace(table, channels=()) for table in stage.tables)
-    assert show_proofs(with_stage(model, index, replace(stage, tables=tables)), as_json=False) == 1
+    assert show_proofs(with_stage(model, index, replace(stage, tables=tables)), RV32, as_json=False) == 1
     shown = capsys.readouterr()
     assert "NOT proven" in shown.out
     assert "no int32 overflows" not in shown.out
@@ -123,9 +125,15 @@ def test_the_command_fails_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "defect of nanou-deploy" in shown.err
 
 
-def test_the_header_states_the_proofs() -> None:
+def test_the_header_states_what_is_proven_and_what_is_estimated() -> None:
     model = compiled("default")
-    header, proofs = render_aot(model).files["include/nanou_model.h"], proven(model)
-    assert f"{proofs.one_multiply} of {proofs.channels} channels by one multiply" in header
-    for bound in proofs.stack:
-        assert f"#define NANOU_STACK_BYTES {bound.size_bytes}u" in header
+    header = render_aot(model).files["include/nanou_model.h"]
+    assert f"{model.proofs.one_multiply} of {model.proofs.channels} channels by one multiply" in header
+    proven, estimated = header.split("/* ---- Stack ", 1)
+    assert "/* ---- Proofs" in proven
+    assert "NANOU_STACK" not in proven
+    assert "Estimated, not proven" in estimated
+    for estimate in estimate_stack(model.program):
+        assert f"if {estimate.condition} /* {estimate.processor} */" in estimated
+        assert f"#define NANOU_STACK_ESTIMATE_BYTES {estimate.size_bytes}u" in estimated
+    assert "#else" not in estimated  # nothing is stated for processors on which nothing was measured

@@ -14,9 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codegen.compile import Compiled
 from codegen.graph.graph import Graph, Operator, Tensor
-from codegen.graph.model import Preprocessing, QuantizedModel
 from codegen.plan.plan import Placement, Plan
 from codegen.program.program import Kernel, Program, RowRead, Rows, Stage, Storage
 from nanou_deploy.measure.bench import BenchResult
@@ -300,8 +298,7 @@ def test_operator_rows_state_the_graph() -> None:
     stage = Stage(0, "conv_2d", "", (0,), 3, (RowRead(0, (0, 1, 2)),), kernel, macs=6 * 8 * 3 * 4)
     stored = {0: Storage(0), 3: Storage(0)}
     program = Program((stage,), (0,), (3,), {0: Rows(6, 24), 3: Rows(6, 32)}, stored, {0: "in", 3: "out"})
-    model = QuantizedModel("m", b"", Preprocessing(6, 8))
-    (row,) = operator_rows(Compiled(model, graph, program, make_plan()))
+    (row,) = operator_rows(graph, program)
     assert row == OperatorRow(0, "CONV_2D", (1, 6, 8, 3), (1, 6, 8, 4), "scale 0.5, zero point -3", 576, 12 + 16)
 
 
