@@ -46,15 +46,15 @@ def experiment(
     A sweep leaves one run folder for each of its points. Exit code 1 where a run failed or missed a constraint; the
     others run all the same.
     """
-    from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, load_experiment
+    from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, read_experiments
     from nanou_train.training.train import train_model
 
     path = config or DEFAULT_CONFIG
     if list_only or not names:
         return _list(path, as_json)
-    overrides = _overrides(changes)
+    overrides, file = _overrides(changes), read_experiments(path)
     for name in names:
-        load_experiment(path, name, overrides)  # a mistake in the last name is found before the first has run
+        file.load(name, overrides)  # a mistake in the last name is found before the first has run
     results: dict[str, TrainResult] = {}
     for name in names:
         with training_progress() as progress:
@@ -71,26 +71,23 @@ def experiment(
 
 def _overrides(changes: Iterable[str]) -> dict[str, Any]:
     """KEY=VALUE, the value as YAML would read it."""
-    import yaml
+    from nanou_train.yaml_file import parse_yaml
 
     found: dict[str, Any] = {}
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals or not key:
             raise click.UsageError(f"--set {change}: write KEY=VALUE")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise click.UsageError(f"--set {change}: {value!r} is no YAML value") from error
+        found[key] = parse_yaml(value, f"--set {change}").values
     return found
 
 
 def _list(path: Path, as_json: bool) -> int:
-    from nanou_train.experiments.experiment_file import experiment_parents, load_experiment
+    from nanou_train.experiments.experiment_file import read_experiments
     from nanou_train.experiments.keys import flat, sweep_points
 
-    parents = experiment_parents(path)
-    loaded = {name: load_experiment(path, name) for name in parents}
+    file = read_experiments(path)
+    loaded, parents = {name: file.load(name) for name in file.experiments}, file.parents
     if as_json:
         listed = {
             name: {"extends": parents[name], **flat(one), **one.model_dump(mode="json", exclude={"sweep"})}

@@ -26,6 +26,7 @@ from codegen.graph.model import BINARY_CLASSES as BINARY_CLASSES
 from codegen.graph.model import MAX_CLASSES as MAX_CLASSES
 from nanou_train.data.images import WIDE_MODES, Pixels
 from nanou_train.errors import DataError
+from nanou_train.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -124,14 +125,14 @@ def binary_mask(mask: Image, path: Path) -> Pixels:
 
 def load_label_map(path: Path) -> LabelMap:
     """Read a .yaml, .yml or .json file. Raises DataError naming the file, the key and what is wrong."""
-    import yaml
-
     try:
-        text = path.read_text(encoding="utf-8")
-        document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        if path.suffix == ".json":
+            document = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            document = read_yaml(path, error=DataError).values
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}", hint="give the path of a label map") from error
-    except (ValueError, yaml.YAMLError) as error:
+    except ValueError as error:
         raise DataError(f"{path} cannot be parsed: {error}", hint="correct the file at that line") from error
     classes = document.get("classes") if isinstance(document, dict) else None
     if not isinstance(classes, dict) or not 2 <= len(classes) <= MAX_CLASSES:
@@ -142,11 +143,6 @@ def load_label_map(path: Path) -> LabelMap:
     if unknown := document.keys() - {"classes", "default", "drivable"}:
         raise DataError(
             f"{path}: unknown key {sorted(map(str, unknown))[0]!r}", hint='keys are "classes", "default", "drivable"'
-        )
-    if strange := [name for name in classes if not isinstance(name, str)]:
-        raise DataError(
-            f"{path}: class name {strange[0]!r} is no text",
-            hint="put it in quotes; YAML reads yes and no as truth",
         )
     labels = _label_map(path, classes, document.get("default"))
     return replace(labels, drivable=drivable_names(path, labels.classes, document.get("drivable")))

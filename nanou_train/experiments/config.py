@@ -24,14 +24,33 @@ def _preset(name: str) -> str:
     return name
 
 
+def _truth(value: Any) -> Any:
+    """Words that mean true and false in YAML 1.1, in which older files were read."""
+    words = {"yes": True, "on": True, "no": False, "off": False}
+    return words.get(value.lower(), value) if isinstance(value, str) else value
+
+
 def _strength(value: Any) -> Any:
-    """True and false were the only values once, and a bare `off` was false in YAML 1.1."""
-    return {True: "light", False: "off"}[value] if isinstance(value, bool) else value
+    """True and false were the only values once."""
+    known = _truth(value)
+    return {True: "light", False: "off"}[known] if isinstance(known, bool) else value
 
 
-Positive = Annotated[int, Field(ge=1)]
+def _name_of_a_file(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("no file can have this name")
+    return path
+
+
+MOST = 1_000_000  # epochs, pictures and whatever else is counted
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Positive = Annotated[int, Field(ge=1, le=MOST)]
+Channels = Annotated[int, Field(ge=1, le=4096)]
+Side = Annotated[int, Field(ge=1, le=4096)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+Switch = Annotated[bool, BeforeValidator(_truth)]
+Place = Annotated[Path, Field(strict=False), AfterValidator(_name_of_a_file)]
 Preset = Annotated[str, AfterValidator(_preset)]
 Augmentation = Annotated[Strength, BeforeValidator(_strength)]
 
@@ -39,13 +58,13 @@ Augmentation = Annotated[Strength, BeforeValidator(_strength)]
 class Value(BaseModel):
     """A mapping that an experiment gives as a whole: a child's replaces its parent's."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Section(BaseModel):
     """Keys that belong together: a child experiment, an override or a sweep changes single ones."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class TerrainCounts(Value):
@@ -60,9 +79,9 @@ class NetworkSettings(Value):
     """A network that is no preset: as nanou_train.networks.architectures.ModelConfig, without what the data decide."""
 
     architecture: Literal["nano_u", "bu_net"]
-    filters: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    bottleneck: Positive
-    skips: bool = True
+    filters: Annotated[tuple[Channels, ...], Field(strict=False, min_length=1, max_length=12)]
+    bottleneck: Channels
+    skips: Switch = True
 
 
 class Constraints(Value):
@@ -101,10 +120,10 @@ class Quantization(Section):
     It does so after `start` epochs; the last `freeze_epochs` leave activation ranges and batch statistics alone.
     """
 
-    aware: bool = False
+    aware: Switch = False
     activation_ranges: Literal["ema", "learned"] = "ema"
-    start: Annotated[int, Field(ge=0)] = 0
-    freeze_epochs: Annotated[int, Field(ge=0)] = 0
+    start: Count = 0
+    freeze_epochs: Count = 0
 
 
 class Student(Section):
@@ -122,7 +141,7 @@ class Student(Section):
 
     preset: Preset = "nano_u"
     network: NetworkSettings | None = None
-    start_from: Path | None = None
+    start_from: Place | None = None
     freeze: Literal["nothing", "encoder"] = "nothing"
     epochs: Positive = 40
     batch_size: Positive = 16
@@ -133,7 +152,7 @@ class Student(Section):
     tversky: TverskyLoss = TverskyLoss()
     weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     keep: Literal["best", "last"] = "best"
-    early_stopping: bool = False
+    early_stopping: Switch = False
     patience: Positive = 10
     quantization: Quantization = Quantization()
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -147,7 +166,7 @@ class Teacher(Section):
 
     preset: Preset = "bu_net"
     network: NetworkSettings | None = None
-    weights: Path | None = None
+    weights: Place | None = None
     epochs: Positive = 12
     learning_rate: Rate = 0.003
     augment: Augmentation | None = None
@@ -162,11 +181,11 @@ class Distillation(Section):
     these (nanou_train.training.teacher_views). Without `cache` it sees each augmented batch.
     """
 
-    enabled: bool = True
+    enabled: Switch = True
     alpha: Share = 0.3
     temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
-    cache: bool = False
-    views: Positive = 1
+    cache: Switch = False
+    views: Annotated[int, Field(ge=1, le=1000)] = 1
     blend: Share = 0.0
 
 
@@ -178,7 +197,7 @@ class Data(Section):
     """
 
     terrain: TerrainCounts = TerrainCounts()
-    input_size: tuple[Positive, Positive] | None = None
+    input_size: Annotated[tuple[Side, Side], Field(strict=False)] | None = None
     input_channels: Literal[1, 3] | None = None
     augment: Augmentation = "light"
 
@@ -189,9 +208,9 @@ class Logs(Section):
     `folder` alone gets epochs.csv, `batches` adds batches.csv, `tensorboard` event files.
     """
 
-    folder: Path | None = None
-    batches: bool = False
-    tensorboard: bool = False
+    folder: Place | None = None
+    batches: Switch = False
+    tensorboard: Switch = False
 
 
 class Redundancy(Section):
@@ -200,9 +219,9 @@ class Redundancy(Section):
     No layers: all convolutions. Measured every `frequency` batches (0: never) and after every epoch.
     """
 
-    enabled: bool = False
-    layers: tuple[str, ...] | None = None
-    frequency: Annotated[int, Field(ge=0)] = 10
+    enabled: Switch = False
+    layers: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    frequency: Count = 10
 
 
 class Run(Section):
@@ -216,10 +235,10 @@ class Run(Section):
     """
 
     strategy: Strategy = "none"
-    restarts: Positive = 1
-    debug_mode: bool = False
-    output_dir: Path = Path("runs")
-    checkpoint_path: Path | None = None
+    restarts: Annotated[int, Field(ge=1, le=100)] = 1
+    debug_mode: Switch = False
+    output_dir: Place = Path("runs")
+    checkpoint_path: Place | None = None
     logs: Logs = Logs()
     nas: Redundancy = Redundancy()
     constraints: Constraints | None = None

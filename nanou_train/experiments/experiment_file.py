@@ -11,6 +11,7 @@ cycles and values of the wrong kind are errors that name file, line and near nam
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -19,36 +20,89 @@ from typing import Any
 from nanou_train.errors import ConfigError
 from nanou_train.experiments.config import ExperimentConfig
 from nanou_train.experiments.keys import Given, Place, checked, given
-from nanou_train.experiments.yaml_lines import Located, read_located
 from nanou_train.networks.architectures import near_names
+from nanou_train.yaml_file import Located, read_yaml
 
 DEFAULT_CONFIG = Path("config/experiments.yaml")
 
 
+@dataclass(frozen=True)
+class ExperimentFile:
+    """A file of experiments: the keys of each by its name, in file order, not checked before `load`."""
+
+    document: Located
+    experiments: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def parents(self) -> dict[str, str]:
+        """The name that each experiment extends, or an empty one."""
+        return {name: str(values.get("extends") or "") for name, values in self.experiments.items()}
+
+    def load(self, name: str, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
+        """One experiment; `overrides` replace single keys. Raises ConfigError."""
+        paths: dict[str, Given] = {}
+        for ancestor in reversed(self._lineage(name)):
+            own = {key: value for key, value in self.experiments[ancestor].items() if key != "extends"}
+            paths |= given(own, where=partial(self._where, ancestor))
+        as_changed = f'experiment "{name}" of {self.document.name}, as changed'
+        return checked(paths | given(overrides or {}, where=lambda _: as_changed))
+
+    def _where(self, name: str, place: Place) -> str:
+        return f'{self.document.where("experiments", name, *place)}, experiment "{name}"'
+
+    def _lineage(self, name: str) -> list[str]:
+        """The experiment and its ancestors, nearest first."""
+        lineage: list[str] = []
+        current = name
+        while current:
+            child = lineage[-1] if lineage else ""
+            place = self.document.where("experiments", child, "extends") if child else self.document.name
+            if current in lineage:
+                cycle = " extends ".join([*lineage, current])
+                raise ConfigError(f"{place}: {cycle}: a cycle", hint="remove one extends")
+            if current not in self.experiments:
+                which = f' (which "{child}" extends)' if child else ""
+                raise ConfigError(f'{place}: no experiment "{current}"{which}', hint=near_names(current, self.parents))
+            lineage.append(current)
+            current = self.parents[current]
+        return lineage
+
+
 def load_experiment(config_path: Path, name: str, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
-    """Read experiment `name`; `overrides` replace single keys. Raises ConfigError."""
-    document = _read(_resolve(Path(config_path)))
-    experiments: dict[str, dict[str, Any]] = document.values
-    paths: dict[str, Given] = {}
-    for ancestor in reversed(_lineage(document, name)):
-        own = {key: value for key, value in experiments[ancestor].items() if key != "extends"}
-        paths |= given(own, where=partial(_in_file, document, ancestor))
-    as_changed = f'experiment "{name}" of {document.path}, as changed'
-    return checked(paths | given(overrides or {}, where=lambda _: as_changed))
-
-
-def _in_file(document: Located, name: str, place: Place) -> str:
-    return f'{document.where("experiments", name, *place)}, experiment "{name}"'
+    """Read experiment `name` of a file; `overrides` replace single keys. Raises ConfigError."""
+    return read_experiments(Path(config_path)).load(name, overrides)
 
 
 def experiment_names(config_path: Path = DEFAULT_CONFIG) -> tuple[str, ...]:
     """Names in file order. Raises ConfigError where the file cannot be read."""
-    return tuple(_read(_resolve(config_path)).values)
+    return tuple(read_experiments(config_path).experiments)
 
 
-def experiment_parents(config_path: Path = DEFAULT_CONFIG) -> dict[str, str]:
-    """The name that each experiment extends, or an empty one. Raises ConfigError where the file cannot be read."""
-    return {name: str(values.get("extends", "")) for name, values in _read(_resolve(config_path)).values.items()}
+def read_experiments(path: Path = DEFAULT_CONFIG) -> ExperimentFile:
+    """Read a file of experiments. Raises ConfigError, with the line, where it is none."""
+    document = read_yaml(_resolve(path))
+    top = document.values if isinstance(document.values, dict) else {}
+    for key in top:
+        if key != "experiments":
+            raise ConfigError(
+                f'{document.where(key)}: unknown key "{key}", and {document.name} has no experiments'
+                if "experiments" not in top
+                else f'{document.where(key)}: unknown key "{key}" beside "experiments"',
+                hint="experiments stand under a top-level key experiments:; "
+                "`nanou-deploy migrate-config` turns an old file into one",
+            )
+    found = top.get("experiments")
+    if not isinstance(found, dict) or not found:
+        raise ConfigError(
+            f"{document.name} has no experiments", hint='it needs a top-level key "experiments" with names below'
+        )
+    for name, values in found.items():
+        if values is not None and not isinstance(values, dict):
+            raise ConfigError(
+                f'{document.where("experiments", name)}: experiment "{name}" is no mapping of keys to values',
+                hint="write KEY: VALUE lines",
+            )
+    return ExperimentFile(document, {name: values or {} for name, values in found.items()})
 
 
 def _resolve(path: Path) -> Path:
@@ -59,45 +113,3 @@ def _resolve(path: Path) -> Path:
     return (
         checkout if checkout.exists() else Path(str(resources.files("nanou_train") / "_config" / DEFAULT_CONFIG.name))
     )
-
-
-def _read(path: Path) -> Located:
-    """The file with `values` narrowed to its experiments: name -> keys."""
-    document = read_located(path)
-    top = document.values if isinstance(document.values, dict) else {}
-    for key in top:
-        if key != "experiments":
-            raise ConfigError(
-                f'{document.where(key)}: unknown key "{key}", and {path} has no experiments'
-                if "experiments" not in top
-                else f'{document.where(key)}: unknown key "{key}" beside "experiments"',
-                hint="experiments stand under a top-level key experiments:; "
-                "`nanou-deploy migrate-config` turns an old file into one",
-            )
-    experiments = top.get("experiments")
-    if not isinstance(experiments, dict) or not experiments:
-        raise ConfigError(f"{path} has no experiments", hint='it needs a top-level key "experiments" with names below')
-    for name, values in experiments.items():
-        if values is not None and not isinstance(values, dict):
-            raise ConfigError(
-                f'{document.where("experiments", name)}: experiment "{name}" is no mapping of keys to values',
-                hint="write KEY: VALUE lines",
-            )
-    return Located(path, {str(name): values or {} for name, values in experiments.items()}, document.lines)
-
-
-def _lineage(document: Located, name: str) -> list[str]:
-    """The experiment and its ancestors, nearest first."""
-    lineage: list[str] = []
-    current: str | None = name
-    while current is not None:
-        place = document.where("experiments", lineage[-1], "extends") if lineage else str(document.path)
-        if current in lineage:
-            raise ConfigError(f"{place}: {' extends '.join([*lineage, current])}: a cycle", hint="remove one extends")
-        if current not in document.values:
-            child = f' (which "{lineage[-1]}" extends)' if lineage else ""
-            raise ConfigError(f'{place}: no experiment "{current}"{child}', hint=near_names(current, document.values))
-        lineage.append(current)
-        parent = document.values[current].get("extends")
-        current = None if parent is None else str(parent)
-    return lineage

@@ -75,6 +75,7 @@ ALIASES: Mapping[str, str] = {
 }
 SHORT: Mapping[str, str] = {path: flat for flat, path in ALIASES.items()}
 MOST_RUNS = 1000  # of a sweep
+LONGEST_SHOWN = 80  # characters of a value in an error
 
 Place = Sequence[str | int]
 Where = Callable[[Place], str]  # the place of a key, for an error's message
@@ -151,6 +152,18 @@ def from_paths(values: Mapping[str, Any]) -> ExperimentConfig:
     return checked({path: Given(value, (path,), _nowhere) for path, value in values.items()})
 
 
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by path as sections within sections."""
+    found: dict[str, Any] = {}
+    for path, value in values.items():
+        *sections, key = path.split(".")
+        inside = found
+        for section in sections:
+            inside = inside.setdefault(section, {})
+        inside[key] = value
+    return found
+
+
 def flat(config: ExperimentConfig) -> dict[str, Any]:
     """Every key's value by its short name; JSON types only."""
     values = {path: one.value for path, one in given(config.model_dump(mode="json"), where=_nowhere).items()}
@@ -181,7 +194,7 @@ def _leaves(
         else:
             keys = ", ".join(SECTIONS[path].model_fields)
             raise ConfigError(
-                f"{where(place)}: {key} = {value!r}, but {key} is a section", hint=f"write keys below it: {keys}"
+                f"{where(place)}: {key} = {_shown(value)}, but {key} is a section", hint=f"write keys below it: {keys}"
             )
 
 
@@ -219,7 +232,7 @@ def _sweep(one: Given) -> dict[str, tuple[Any, ...]] | tuple[dict[str, Any], ...
     count = prod(map(len, found.values())) if isinstance(found, dict) else len(found)
     if not found:
         raise ConfigError(
-            f"{one.at()}: sweep = {one.value!r}: no values to try",
+            f"{one.at()}: sweep = {_shown(one.value)}: no values to try",
             hint="write KEY: [VALUE, ...] for each combination, or a list of {KEY: VALUE, ...}",
         )
     if count > MOST_RUNS:
@@ -230,15 +243,9 @@ def _sweep(one: Given) -> dict[str, tuple[Any, ...]] | tuple[dict[str, Any], ...
 
 
 def _model(paths: Paths, sweep: Any) -> ExperimentConfig:
-    nested: dict[str, Any] = {"sweep": sweep}
-    for path, one in paths.items():
-        *sections, key = path.split(".")
-        inside = nested
-        for section in sections:
-            inside = inside.setdefault(section, {})
-        inside[key] = one.value
+    values = nested({path: one.value for path, one in paths.items()})
     try:
-        return ExperimentConfig.model_validate(nested)
+        return ExperimentConfig.model_validate({**values, "sweep": sweep})
     except ValidationError as error:
         raise _wrong_value(error.errors()[0], paths) from error
 
@@ -255,7 +262,12 @@ def _wrong_value(error: ErrorDetails, paths: Paths) -> ConfigError:
         known = next(kind.model_fields for kind in kinds if isinstance(kind, type) and issubclass(kind, Value))
         return ConfigError(f'{one.at(*inside)}: unknown key "{key}"', hint=near_names(str(inside[-1]), known))
     hint = error.get("ctx", {}).get("hint") or f"correct {key}: {_bounds(path)}"
-    return ConfigError(f"{one.at(*inside)}: {key} = {error['input']!r}: {error['msg']}", hint=hint)
+    return ConfigError(f"{one.at(*inside)}: {key} = {_shown(error['input'])}: {error['msg']}", hint=hint)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _bounds(path: str) -> str:

@@ -1,8 +1,8 @@
 """From an old configuration file to an experiment file.
 
 Old files have the keys of `OLD_KEYS`, flat or with `distillation` and `nas` as blocks; either one experiment at the
-top level, or several by name, also below `training:` or `experiments:`. Anchors and `<<` have no place in the new
-format, so their file has to be written out first.
+top level, or several by name, also below `training:` or `experiments:`. A file with `*` and `<<` has to be written out
+first: the new format has none.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
 
 from codegen.atomic_files import write_text
 from nanou_train.errors import ConfigError
-from nanou_train.experiments.keys import validate
-from nanou_train.experiments.yaml_lines import Located, read_located
+from nanou_train.experiments.keys import ALIASES, nested, validate
 from nanou_train.networks.architectures import PRESETS, near_names
+from nanou_train.yaml_file import Located, read_yaml
 
 RENAMED = {
     "model": "model_name",
@@ -47,8 +48,9 @@ class Migration:
     def yaml(self, source: str) -> str:
         """The new file's text."""
         notes = "".join(f"# {warning}\n" for warning in self.warnings)
-        body = yaml.safe_dump({"experiments": self.experiments}, sort_keys=False, allow_unicode=True)
-        return f"# Migrated from {source} by `nanou-deploy migrate-config`.\n{notes}\n{body}"
+        body = StringIO()
+        YAML().dump({"experiments": self.experiments}, body)
+        return f"# Migrated from {source} by `nanou-deploy migrate-config`.\n{notes}\n{body.getvalue()}"
 
 
 def migrate_file(path: Path, *, name: str = "") -> Migration:
@@ -56,7 +58,7 @@ def migrate_file(path: Path, *, name: str = "") -> Migration:
 
     Raises ConfigError, with line and near names, for unknown keys and for values that the new format refuses.
     """
-    document = read_located(path)
+    document = read_yaml(path)
     result = Migration()
     for own_name, place, values in _experiments(document):
         chosen = own_name or name or path.stem
@@ -84,7 +86,7 @@ def _experiments(document: Located) -> list[tuple[str, tuple[Any, ...], Mapping[
         (top,) = values
         values, place = values[top], (top,)
     if not isinstance(values, dict) or not values:
-        raise ConfigError(f"{document.path} is no old configuration", hint=f"its keys are {', '.join(OLD_KEYS)}")
+        raise ConfigError(f"{document.name} is no old configuration", hint=f"its keys are {', '.join(OLD_KEYS)}")
     if any(key in OLD_KEYS for key in values):
         return [("", place, values)]
     for key, keys in values.items():
@@ -157,4 +159,4 @@ def _migrated(
         new,
         where=lambda keys: f'{document.where(*back.get(str(keys[0]) if keys else "", ()))}, experiment "{name}"',
     )
-    return {key: value for key, value in new.items() if value is not None}
+    return nested({ALIASES[key]: value for key, value in new.items() if value is not None})

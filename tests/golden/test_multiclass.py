@@ -108,7 +108,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
     """Data set folder, run folder, and what training returned."""
     if not os.environ.get("NANOU_REQUIRE_TOOLS"):
         pytest.importorskip("tensorflow")
-    import yaml
+    from ruamel.yaml import YAML
 
     from nanou_train.data.prepare import PrepareSpec, prepare
     from nanou_train.training.train import train_model
@@ -119,7 +119,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
         "classes": {name: [list(color)] for name, color in zip(CLASSES, COLORS, strict=True)},
         "drivable": list(CLASSES[1:]),
     }
-    (root / "labels.yaml").write_text(yaml.safe_dump(labels, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    YAML().dump(labels, root / "labels.yaml")
     (root / "experiments.yaml").write_text(CONFIG)
     prepare(
         PrepareSpec(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nanou_train.errors import ConfigError
 from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, experiment_names, load_experiment
-from nanou_train.experiments.keys import as_config, sweep_points
+from nanou_train.experiments.keys import as_config, flat, sweep_points
 from nanou_train.networks.architectures import PRESETS, ModelConfig
 
 
@@ -83,12 +84,12 @@ def test_mistakes_are_named(tmp_path: Path, text: str, says: str, hint: str) -> 
         ),
         ("experiments:\n  demo:\n    terrain:\n      train: 8\n      vel: 4\n", r"line 5, .*terrain\.vel", "val"),
         ("experiments:\n  demo:\n    constraints: {min_iou: 1}\n", r"line 3, .*constraints\.min_iou", "min_miou"),
-        ("experiments:\n  demo: {}\n  demo: {}\n", r'line 3: "demo" again, it is in line 2', "remove"),
-        ("experiments:\n  demo:\n    <<: *training.standard\n", "line 3: not YAML", "extends"),
+        ("experiments:\n  demo: {}\n  demo: {}\n", r'line 3: not YAML: found duplicate key "demo"', "correct"),
+        ("experiments:\n  demo:\n    <<: *training.standard\n", "line 3: <<", "extends"),
         ("experiments:\n  a: &a {}\n  demo:\n    <<: *a\n", "line 4: <<", "extends"),
         ("experiments:\n  demo: {}\nexperiment: {}\n", 'line 3: unknown key "experiment"', "experiments:"),
         ("training:\n  demo: {}\n", "line 1: unknown key .*has no experiments", "migrate-config"),
-        ("experiments:\n  demo: &a\n    terrain: *a\n", "without end|undefined alias|recursive", ""),
+        ("experiments:\n  demo: &a\n    terrain: *a\n", r"line 3: \*a", "write the values out"),
         ("experiments:\n  demo:\n    model_name: nano\n", "line 3, .*model_name = 'nano': no model preset", "nano_u"),
         ("experiments:\n  demo:\n    sweep: {alpha: [0.1, 7]}\n", r"line 3, .*sweep .*alpha = 7", "alpha"),
         ("experiments:\n  demo:\n    sweep: {alpah: [1]}\n", r'line 3, .*sweep: unknown key "alpah"', "alpha"),
@@ -100,6 +101,93 @@ def test_mistakes_have_their_line(tmp_path: Path, text: str, says: str, hint: st
     with pytest.raises(ConfigError, match=says) as caught:
         load_experiment(_write(tmp_path, text), "demo")
     assert hint in caught.value.hint
+
+
+NESTED = """\
+experiments:
+  base:
+    student:
+      epochs: 7
+      plateau: {factor: 0.3}
+      network: {architecture: nano_u, filters: [4], bottleneck: 8}
+    distillation: {enabled: false}
+    run: {logs: {folder: logs}}
+  child: {extends: base, student: {learning_rate: 0.2}, run: {logs: {batches: true}}}
+"""
+DOTTED = """\
+experiments:
+  child:
+    student.epochs: 7
+    student: {learning_rate: 0.2}
+    student.plateau.factor: 0.3
+    student.network: {architecture: nano_u, filters: [4], bottleneck: 8}
+    distillation.enabled: no
+    run: {logs.folder: logs, logs.batches: yes}
+"""
+FLAT = """\
+experiments:
+  base: {model_name: nano_u, epochs: 7, plateau_factor: 0.3, use_distillation: false, log_dir: logs}
+  child:
+    extends: base
+    model: {architecture: nano_u, filters: [4], bottleneck: 8}
+    learning_rate: 0.2
+    verbose_logging: true
+"""
+
+
+def test_a_key_means_the_same_however_it_is_spelled(tmp_path: Path) -> None:
+    """Nested, dotted or by its short name: one experiment, one description in manifests."""
+    nested, dotted, flat_keys = (load_experiment(_write(tmp_path, text), "child") for text in (NESTED, DOTTED, FLAT))
+    assert nested == dotted == flat_keys
+    assert nested.recorded() == flat_keys.recorded()
+    assert (nested.student.epochs, nested.student.learning_rate, nested.run.logs.batches) == (7, 0.2, True)
+    assert as_config(flat(nested)) == as_config(nested.model_dump()) == nested  # as older and newer manifests say it
+
+
+def test_overrides_and_sweeps_take_every_spelling(tmp_path: Path) -> None:
+    path = _write(tmp_path, NESTED)
+    grids: list[dict[str, Any]] = [{"epochs": [9]}, {"student.epochs": [9]}, {"student": {"epochs": [9]}}]
+    changes: list[dict[str, Any]] = [{"epochs": 9}, {"student.epochs": 9}, {"student": {"epochs": 9}}]
+    for grid, change in zip(grids, changes, strict=True):
+        assert load_experiment(path, "child", change).student.epochs == 9
+        for sweep in (grid, [change]):
+            assert sweep_points(load_experiment(path, "child", {"sweep": sweep})) == ({"student.epochs": 9},)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ("epochs: 3\n    student: {epochs: 3}", r"line 4, .*: epochs and student\.epochs are the same key"),
+        ("student: {epochs: 3}\n    student.epochs: 4", r"line 4, .*student\.epochs and student\.epochs are the same"),
+        ("student:\n      epoch: 3", r'line 4, .*unknown key "student\.epoch"'),
+        ("student:\n      model_name: nano_u", r'line 4, .*unknown key "student\.model_name"'),
+        ("student:\n      plateau:\n        factor: 2", r"line 5, .*student\.plateau\.factor = 2"),
+        ("student: 3", "line 3, .*student = 3, but student is a section"),
+        ("run:", "line 3, .*run = None, but run is a section"),
+        ("student:\n      epochs:", r"line 4, .*student\.epochs = None"),
+        ("student: {epochs: '3'}", r"line 3, .*student\.epochs = '3'"),
+        ("student: {epochs: 3.0}", r"line 3, .*student\.epochs = 3\.0"),
+        ("student: {epochs: true}", r"line 3, .*student\.epochs = True"),
+        ("student: {epochs: 9999999999}", r"line 3, .*student\.epochs = 9999999999"),
+        ("distillation: {enabled: 1}", r"line 3, .*distillation\.enabled = 1"),
+        ("student: {learning_rate: .nan}", "line 3: nan is no number"),
+        ("student: {start_from: 2020-01-01}", "line 3: 2020-01-01 is a date"),
+        ('run: {output_dir: "a\\0b"}', r"line 3, .*run\.output_dir = .*no file"),
+        ("teacher: bu_net", "line 3, .*teacher = 'bu_net'"),
+        ("sweep: {run: {restarts: 2}}", "line 3, .*sweep = .*no values to try"),
+    ],
+)
+def test_mistakes_in_sections_have_their_line(tmp_path: Path, keys: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        load_experiment(_write(tmp_path, f"experiments:\n  demo:\n    {keys}\n"), "demo")
+    assert caught.value.hint
+
+
+def test_a_sweep_of_billions_is_refused_by_its_count(tmp_path: Path) -> None:
+    values = [number / 10_000 for number in range(1, 2001)]
+    sweep = {"learning_rate": values, "alpha": values, "blend": values}
+    with pytest.raises(ConfigError, match=r"line 1, .*a sweep of 8,000,000,000 runs"):
+        load_experiment(_write(tmp_path, f"experiments: {{demo: {{sweep: {sweep}}}}}"), "demo")
 
 
 def test_a_mistaken_override_is_no_fault_of_the_file(tmp_path: Path) -> None:

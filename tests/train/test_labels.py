@@ -78,7 +78,7 @@ def test_masks_of_the_other_kind(tmp_path: Path, text: str, mode: str, says: str
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("classes: [", "cannot be parsed"),
+        ("classes: [", "line 1: not YAML"),
         ("just text", 'no mapping "classes"'),
         ("classes: {one: [0]}", "2 to 32 entries"),
         ("classes: {a: [0], b: [0]}", "0 means both a and b"),
@@ -88,7 +88,7 @@ def test_masks_of_the_other_kind(tmp_path: Path, text: str, mode: str, says: str
         ("classes: {a: [0], b: ['#zzzzzz']}", "class b lists"),
         ("classes: {a: [0], b: [-1]}", "class b lists -1"),
         ("classes: {a: [0], b: [1]}\ndefault: c", "default 'c' is none"),
-        ("classes: {no: [0], yes: [1]}", "class name False is no text"),
+        ("classes: {true: [0], yes: [1]}", "the key True is no text"),
         ("classes: {a: [0], b: [1]}\nignore: a", "unknown key 'ignore'"),
     ],
 )

@@ -83,7 +83,7 @@ def test_blocks_and_several_experiments(tmp_path: Path) -> None:
         ("model: nano\n", 'line 1: no model preset "nano"', "nano_u"),
         ("model: nano_u\nepochs: many\n", "line 2, .*epochs = 'many'", "epochs"),
         ("distillation:\n  alhpa: 1\n", r'line 2: unknown key "distillation.alhpa"', "alpha"),
-        ("training:\n  base: &training.base\n    epochs: 3\n", "line 2: not YAML", "extends"),
+        ("training:\n  a: &training.a\n    epochs: 3\n  b:\n    <<: *training.a\n", "line 5: <<", "extends"),
         ("[1, 2]\n", "is no old configuration", "batch_size"),
         ("speed: 3\n", 'line 1: unknown key "speed"', "model"),
     ],

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from codegen.errors import WriteError
 from codegen.graph.model import QuantizedModel
@@ -224,7 +224,7 @@ def test_a_url_and_an_author_reach_every_manifest(model: QuantizedModel, library
         return dict(render_export(library, model, package, form, command="").files)
 
     assert json.loads(files("platformio")["library.json"])["homepage"] == package.url
-    assert yaml.safe_load(files("esp-idf-component")["idf_component.yml"])["url"] == package.url
+    assert YAML(typ="safe").load(files("esp-idf-component")["idf_component.yml"])["url"] == package.url
     assert "url=https://example.org/fields\n" in files("arduino")["library.properties"]
     assert "maintainer=Ann Example\n" in files("arduino")["library.properties"]
     assert "project(fields VERSION 2.0.1 " in files("cmake")["CMakeLists.txt"]
@@ -243,7 +243,7 @@ def test_the_interpreter_travels_where_its_sources_are_fetched(model: QuantizedM
     library = render_library(model, "tflm", find_board("host"))
     package = default_package(model)
     manifest = render_export(library, model, package, "esp-idf-component", command="").files["idf_component.yml"]
-    assert "espressif/esp-tflite-micro" in yaml.safe_load(manifest)["dependencies"]
+    assert "espressif/esp-tflite-micro" in YAML(typ="safe").load(manifest)["dependencies"]
     for form in ("cmake", "arduino", "platformio"):
         with pytest.raises(DeployError, match="own sources"):
             render_export(library, model, package, form, command="")
