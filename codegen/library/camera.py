@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
 from codegen.library.c_text import number_lines
-from codegen.library.resources import template_environment
+from codegen.library.resources import render_template
 
 PRECISION_BITS = 32 - 8 - 2  # Pillow's
 CHANNELS = (1, 3)  # of a model that a camera can feed: Pillow's L, or red, green and blue
@@ -158,9 +158,8 @@ def camera_files(model: QuantizedModel, preprocessing: Preprocessing, generator:
     if preprocessing.channels not in CHANNELS:
         return {}
     context = {"generator": generator, "model": model, **_context(preprocessing, model.camera)}
-    templates = template_environment()
     return {
-        f"{folder}/nanou_camera.{suffix}": templates.get_template(f"common/nanou_camera.{suffix}.j2").render(context)
+        f"{folder}/nanou_camera.{suffix}": render_template(f"common/nanou_camera.{suffix}.j2", **context)
         for folder, suffix in (("include", "h"), ("src", "c"))
     }
 

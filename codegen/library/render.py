@@ -18,12 +18,12 @@ from codegen.compile import Compilation
 from codegen.graph.contract import class_names, decision_threshold, drivable_classes, input_lookup
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
-from codegen.library.c_text import c_string, number_lines
+from codegen.library.c_text import number_lines
 from codegen.library.camera import camera_files
 from codegen.library.golden import GOLDEN_SEED, GoldenLayer, golden_crc32, golden_frame, golden_layers
 from codegen.library.render_aot import aot_files
 from codegen.library.render_tflm import tflm_dependencies, tflm_files
-from codegen.library.resources import api_header, template_environment
+from codegen.library.resources import api_header, render_template
 from codegen.library.stack_estimate import StackEstimate, estimate_stack
 from codegen.library.tflm_arena import ArenaBudget
 from codegen.plan.place import ALIGNMENT_BYTES
@@ -91,7 +91,7 @@ def _golden_file(compiled: Compilation, layers: Sequence[GoldenLayer]) -> str:
         "model": compiled.model,
         "golden_layers": [{**asdict(layer), "crc32": f"0x{layer.crc32:08x}u"} for layer in layers],
     }
-    return template_environment().get_template("aot/nanou_golden.c.j2").render(context)
+    return render_template("aot/nanou_golden.c.j2", **context)
 
 
 def render_tflm(model: QuantizedModel, graph: Graph, budget: ArenaBudget, *, macs: int, crc32: int) -> RenderedProject:
@@ -108,7 +108,6 @@ def _component_manifest() -> str:
 
 
 def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:
-    environment = template_environment()
     generator = f"nanou-deploy {codegen.__version__}"
     _, height_px, width_px, channels = graph.input.shape
     contract = replace(model.preprocessing, height_px=height_px, width_px=width_px, channels=channels)
@@ -134,8 +133,7 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
     files = dict(sources)
     files["include/nanou.h"] = api_header()
     for name in COMMON_FILES:
-        template = environment.get_template(f"common/{name.rsplit('/', 1)[-1]}.j2")
-        files[name] = template.render(context)
+        files[name] = render_template(f"common/{name.rsplit('/', 1)[-1]}.j2", **context)
     about = {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name, "camera": str(model.camera)}
     return with_manifest(files, about)
 
@@ -143,9 +141,9 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
 def _classes(model: QuantizedModel, graph: Graph) -> Mapping[str, Any]:
     names, drivable = class_names(model, graph), drivable_classes(model, graph)
     return {
-        "names": [c_string(name) for name in names],
+        "names": names,
         "drivable_bits": f"0x{sum(1 << index for index in drivable):08x}u",
-        "drivable": ", ".join(c_string(names[index]) for index in drivable) or "none",
+        "drivable": [names[index] for index in drivable],
         "rule": "highest" if graph.output.shape[-1] > 1 else "threshold",
     }
 

@@ -12,7 +12,7 @@ from codegen.compile import Compilation
 from codegen.library.c_text import listed, number_lines, wrap_call
 from codegen.library.golden import traced_stages
 from codegen.library.render_kernels import render_kernels
-from codegen.library.resources import template_environment
+from codegen.library.resources import render_template
 from codegen.plan.place import ALIGNMENT_BYTES
 from codegen.plan.plan import Placement, Plan
 from codegen.program.program import Kernel, Program, RowRead, Stage, Table
@@ -23,7 +23,6 @@ def aot_files(compiled: Compilation) -> dict[str, str]:
     program, plan = compiled.program, compiled.plan
     kernels = render_kernels(program)
     producers = {stage.output: stage.number for stage in program.stages}
-    environment = template_environment()
     context = {
         "generator": f"nanou-deploy {codegen.__version__}",
         "model": compiled.model,
@@ -50,11 +49,11 @@ def aot_files(compiled: Compilation) -> dict[str, str]:
         "layers": [_layer(stage, i, compiled, kernels.names) for i, stage in enumerate(program.stages)],
         "schedule": number_lines(np.array(plan.schedule), 24),
         "schedule_type": "uint8_t" if len(program.stages) < 256 else "uint16_t",
-        "cut_note": _cut_note(plan),
+        "cuts": plan.cuts,
         "tables": [table for stage in program.stages if not stage.is_again for table in _tables(stage)],
     }
     return {
-        f"src/{name}": environment.get_template(f"aot/{name}.j2").render(context)
+        f"src/{name}": render_template(f"aot/{name}.j2", **context)
         for name in ("nanou_model.c", "nanou_weights.c", "nanou_weights.h")
     }
 
@@ -89,7 +88,7 @@ def _layer(stage: Stage, case: int, compiled: Compilation, names: Mapping[Kernel
         "notes": "; ".join(notes) or "no arithmetic",
         "output": _ring(out),
         "reads": [_row(read, _ring(sources[read.input]), out, stage) for read in stage.reads],
-        "call": wrap_call(names[stage.kernel], arguments, indent="    ") + ";",
+        "call": wrap_call(names[stage.kernel], arguments, indent="    "),
         "row_bytes": out.row_bytes,
         "input_type": stage.kernel.input.c_type,
         "output_type": stage.kernel.output.c_type,
@@ -130,13 +129,6 @@ def _row_tables(stage: Stage) -> list[Table]:
 def _table_argument(stage: Stage, table: Table) -> str:
     name = _table_name(stage, table)
     return name if table.phases == 1 else f"{name} + (y % {table.phases}) * {table.values.size // table.phases}"
-
-
-def _cut_note(plan: Plan) -> str:
-    if not plan.cuts:
-        return ""
-    cuts = ", ".join(f"tensor {tensor}" for tensor in plan.cuts)
-    return f"\n * Completed before anything behind it starts, so that memory is used twice: {cuts}."
 
 
 def _table_name(stage: Stage, table: Table) -> str:

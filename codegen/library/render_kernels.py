@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from codegen.library.c_text import listed, number_lines, wrap_call, wrap_items
-from codegen.library.resources import template_environment
+from codegen.library.escaping import Rendered
+from codegen.library.resources import render_template
 from codegen.program.program import Kernel, Program
 
 
@@ -67,38 +68,37 @@ def _kernel_text(kernel: Kernel, name: str, used_by: str) -> str:
             "weight_type": dict(kernel.tables).get("weights", ""),
         },
     }
-    template = template_environment().get_template(f"aot/ops/{kernel.template}.c.j2")
-    text = template.render(context)
+    template = f"aot/ops/{kernel.template}.c.j2"
+    text = render_template(template, **context)
     constants = [f"{key.upper()} = {value}" for key, value in kernel.constants if isinstance(value, int)]
     used = [constant for constant in constants if re.search(rf"\b{constant.split()[0]}\b", text)]
-    return template.render({**context, "constants": wrap_items(used, " " * 8)})
+    return render_template(template, **{**context, "constants": wrap_items(used, " " * 8)})
 
 
 def _shared_functions(program: Program, kernels: str) -> list[str]:
     """The shared functions that the chosen kernels call, each once."""
-    environment = template_environment()
     results = " ".join(str(stage.kernel.values.get("result", "")) for stage in program.stages)
-    sections = []
+    sections: list[str] = []
     if "requantize(" in results:
-        sections.append(environment.get_template("aot/requantize.c.j2").render())
+        sections.append(render_template("aot/requantize.c.j2"))
     for name in ("high_mul", "clamp_to_byte", "clamp_to_biased_byte", "clamp_to_int8", "clamp_to_range"):
         if f"{name}(" in results:
-            sections.append(environment.get_template(f"aot/{name}.c.j2").render())
+            sections.append(render_template(f"aot/{name}.c.j2"))
     for name in ("smlad", "smladx", "load_word"):
         if f"{name}(" in kernels:
-            sections.append(environment.get_template(f"aot/{name}.c.j2").render())
+            sections.append(render_template(f"aot/{name}.c.j2"))
     padded = [stage for stage in program.stages if "padding" in stage.kernel.values]
     for zero in sorted({int(str(stage.kernel.values["padding"])) for stage in padded}):
         row_bytes = [program.rows[s.inputs[0]].size_bytes for s in padded if s.kernel.values["padding"] == zero]
         lines = number_lines(np.full(max(row_bytes), zero & 255), 20)
-        initializer = "{\n" + "".join(f"    {line},\n" for line in lines) + "}" if zero else "{0}"
+        initializer = Rendered("{\n" + "".join(f"    {line},\n" for line in lines) + "}") if zero else "{0}"
         context = {
             "zero": zero,
             "name": _padding_row(zero),
             "size_bytes": max(row_bytes),
             "initializer": initializer,
         }
-        sections.append(environment.get_template("aot/padding_row.c.j2").render(context))
+        sections.append(render_template("aot/padding_row.c.j2", **context))
     return sections
 
 

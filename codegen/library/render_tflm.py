@@ -12,7 +12,7 @@ import codegen
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
-from codegen.library.resources import template_environment
+from codegen.library.resources import render_template
 from codegen.library.tflm_arena import ESP_NN_VERSION, TARGETS, ArenaBudget, arena_budget
 
 __all__ = ["ArenaBudget", "arena_budget", "registration_methods", "tflm_arena_bytes", "tflm_dependencies", "tflm_files"]
@@ -79,9 +79,8 @@ def tflm_files(graph: Graph, model: QuantizedModel, budget: ArenaBudget) -> dict
         "size_bytes": len(model.flatbuffer),
         "lines": _array_lines(model.flatbuffer),
     }
-    environment = template_environment()
     return {
-        f"src/{name}": environment.get_template(f"tflm/{name}.j2").render(context)
+        f"src/{name}": render_template(f"tflm/{name}.j2", **context)
         for name in ("nanou_model.cc", "nanou_model_data.c", "nanou_model_data.h", "nanou_rows.c")
     }
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
+
+from codegen.library.escaping import Rendered, install
 
 _PACKAGE = Path(__file__).resolve().parents[1]  # codegen
 
@@ -20,17 +23,23 @@ def template_folder(part: str) -> Path:
     return _find("_templates", "templates") / part
 
 
+def render_template(name: str, /, **values: Any) -> Rendered:
+    """The text of templates/NAME with these values, which escaping.py holds to the template's language."""
+    return Rendered(_environment().get_template(name).render(values))
+
+
 @cache
-def template_environment() -> jinja2.Environment:
+def _environment() -> jinja2.Environment:
     """Templates substitute and loop only; an undefined name is an error."""
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_find("_templates", "templates")),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=jinja2.select_autoescape(("html.j2",)),
     )
+    install(environment)
+    return environment
 
 
 def api_header() -> str:

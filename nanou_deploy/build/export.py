@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Literal, get_args
@@ -19,7 +19,7 @@ import codegen
 from codegen.graph.model import QuantizedModel
 from codegen.library.render import MANIFEST, RenderedProject, with_manifest
 from codegen.library.render_tflm import tflm_dependencies
-from codegen.library.resources import template_environment
+from codegen.library.resources import render_template
 from codegen.tflite.files import sidecar
 from nanou_deploy.boards.boards import BOARDS
 from nanou_deploy.build.platformio import PLATFORM, PLATFORM_VERSION
@@ -68,9 +68,9 @@ def default_package(model: QuantizedModel) -> Package:
 
 
 def render_export(
-    library: RenderedProject, model: QuantizedModel, package: Package, form: Format, *, command: str
+    library: RenderedProject, model: QuantizedModel, package: Package, form: Format, *, command: Sequence[str]
 ) -> RenderedProject:
-    """The folder for one build system. `command` is what makes it again, for the README.
+    """The folder for one build system. `command` is what makes it again, word by word.
 
     Raises DeployError where the runtime's sources cannot travel in that format.
     """
@@ -83,7 +83,7 @@ def render_export(
     sources = {path: text for path, text in library.files.items() if path.startswith(("include/", "src/"))}
     context = _context(sources, model, package, form, runtime, command)
     files = _LAYOUTS[form](sources, library, context)
-    files["README.md"] = _render("export/README.md.j2", context)
+    files["README.md"] = render_template("export/README.md.j2", **context)
     files["provenance.json"] = json.dumps(_without_paths(sidecar(model)), indent=2, sort_keys=True) + "\n"
     files["LICENSE"] = licence_text()
     about = {"model_sha256": model.sha256, "runtime": runtime, "model": model.name}
@@ -109,7 +109,7 @@ _Layout = Callable[[Mapping[str, str], RenderedProject, Mapping[str, Any]], _Fil
 def _cmake(sources: Mapping[str, str], _library: RenderedProject, context: Mapping[str, Any]) -> _Files:
     return {
         **sources,
-        "CMakeLists.txt": _render("export/cmake/CMakeLists.txt.j2", context),
+        "CMakeLists.txt": render_template("export/cmake/CMakeLists.txt.j2", **context),
         example_path("cmake"): _example("self_test.c"),
     }
 
@@ -117,8 +117,8 @@ def _cmake(sources: Mapping[str, str], _library: RenderedProject, context: Mappi
 def _platformio(sources: Mapping[str, str], _library: RenderedProject, context: Mapping[str, Any]) -> _Files:
     return {
         **sources,
-        "library.json": _render("export/platformio/library.json.j2", context),
-        "examples/self_test/platformio.ini": _render("export/platformio/platformio.ini.j2", context),
+        "library.json": render_template("export/platformio/library.json.j2", **context),
+        "examples/self_test/platformio.ini": render_template("export/platformio/platformio.ini.j2", **context),
         example_path("platformio"): _example("self_test.c"),
     }
 
@@ -128,10 +128,10 @@ def _esp_idf_component(sources: Mapping[str, str], library: RenderedProject, con
     return {
         **sources,
         "CMakeLists.txt": library.files["CMakeLists.txt"],
-        "idf_component.yml": _render("export/esp-idf-component/idf_component.yml.j2", context),
-        f"{example}/CMakeLists.txt": _render("export/esp-idf-component/project.cmake.j2", context),
-        f"{example}/main/CMakeLists.txt": _render("export/esp-idf-component/main.cmake.j2", context),
-        f"{example}/sdkconfig.defaults": _render("export/esp-idf-component/sdkconfig.defaults.j2", context),
+        "idf_component.yml": render_template("export/esp-idf-component/idf_component.yml.j2", **context),
+        f"{example}/CMakeLists.txt": render_template("export/esp-idf-component/project.cmake.j2", **context),
+        f"{example}/main/CMakeLists.txt": render_template("export/esp-idf-component/main.cmake.j2", **context),
+        f"{example}/sdkconfig.defaults": render_template("export/esp-idf-component/sdkconfig.defaults.j2", **context),
         example_path("esp-idf-component"): _example("self_test.c"),
     }
 
@@ -140,7 +140,7 @@ def _arduino(sources: Mapping[str, str], _library: RenderedProject, context: Map
     """Arduino's builder looks for headers in src/ alone, so they lie beside the sources."""
     return {
         **{re.sub(r"^include/", "src/", path): text for path, text in sources.items()},
-        "library.properties": _render("export/arduino/library.properties.j2", context),
+        "library.properties": render_template("export/arduino/library.properties.j2", **context),
         example_path("arduino"): _example("SelfTest.ino"),
     }
 
@@ -157,7 +157,12 @@ _LAYOUTS: Mapping[Format, _Layout] = {
 
 
 def _context(
-    sources: Mapping[str, str], model: QuantizedModel, package: Package, form: Format, runtime: str, command: str
+    sources: Mapping[str, str],
+    model: QuantizedModel,
+    package: Package,
+    form: Format,
+    runtime: str,
+    command: Sequence[str],
 ) -> dict[str, Any]:
     header = _constants(sources["include/nanou_model.h"])
     contract = model.preprocessing
@@ -179,8 +184,6 @@ def _context(
         "source_list": source_list,
         "example": example_path(form),
         "dependencies": sorted(tflm_dependencies().items()) if runtime == "tflm" else [],
-        "json_lines": [f'"homepage": "{package.url}"'] if package.url else [],
-        "yaml_lines": [f'url: "{package.url}"'] if package.url else [],
         "boards": hardware,
         "default_board": hardware[0].name,
         "platform": f"{PLATFORM}@{PLATFORM_VERSION}",
@@ -214,10 +217,6 @@ def _without_paths(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_paths(item) for item in value]
     return PurePath(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-
-
-def _render(template: str, context: Mapping[str, Any]) -> str:
-    return template_environment().get_template(template).render(context)
 
 
 def _example(name: str) -> str:

@@ -62,7 +62,7 @@ def export(
     package = dataclasses.replace(default_package(quantized), **{k: v for k, v in stated.items() if v is not None})
     assert form in get_args(Format)
     library = render_library(quantized, cast(Runtime, runtime), find_board(board), objective)
-    command = f"nanou-deploy export --format {form}" + (f" --model {model.name}" if model else "")
+    command = ["nanou-deploy", "export", "--format", form, *(["--model", model.name] if model else [])]
     project = render_export(library, quantized, package, cast(Format, form), command=command)
     folder = output or Path("build") / "export" / form / package.name
     changed = write_project(project, folder, force=force)

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import codegen
-from codegen.library.resources import template_environment
+from codegen.library.resources import render_template
 from nanou_deploy.errors import DeployError
 from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Sight
 
@@ -119,8 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_meant():
             self._answer(403, "text/plain", b"this name is not this computer's\n")
         elif self.path == "/":
-            page = template_environment().get_template("monitor/monitor.html.j2")
-            self._answer(200, "text/html; charset=utf-8", page.render({"version": codegen.__version__}).encode())
+            page = render_template("monitor/monitor.html.j2", version=codegen.__version__)
+            self._answer(200, "text/html; charset=utf-8", page.encode())
         elif self.path == "/events":
             self._stream()
         else:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codegen.library.resources import template_environment
+from codegen.library.escaping import Rendered, one_line
+from codegen.library.resources import render_template
 from nanou_deploy.measure.compare import SCHEDULES, Breakdown, CompareRow, Comparison
 from nanou_deploy.measure.instruction_classes import CLASSES
 from nanou_deploy.measure.profile import LayerCost
@@ -146,7 +147,7 @@ def render_benchmarks(comparisons: Sequence[Comparison], command: str) -> str:
         {
             "name": comparison.model,
             "sha256": comparison.sha256,
-            "origin": _origin(origins.get(comparison.sha256)),
+            "origin": origins.get(comparison.sha256),
             "file_bytes": f"{comparison.file_bytes:,}",
             "macs": f"{comparison.macs:,}" if comparison.macs else "unknown",
             "table": markdown(compare_table(comparison)),
@@ -156,17 +157,13 @@ def render_benchmarks(comparisons: Sequence[Comparison], command: str) -> str:
     ]
     context = {
         "command": command,
-        "schedules": [f"`{schedule.name}`: {schedule.about}" for schedule in SCHEDULES],
+        "schedules": SCHEDULES,
         "models": models,
         "compilers": markdown(compilers_table(comparisons)),
         "outside": markdown(_outside_table(published["outside"])),
         "published": markdown(_published_table(published["published"])),
     }
-    return template_environment().get_template("report/benchmarks.md.j2").render(context)
-
-
-def _origin(model: dict[str, Any] | None) -> str:
-    return f"It is {model['about']}: [file]({model['source']}).\n" if model else ""
+    return render_template("report/benchmarks.md.j2", **context)
 
 
 def _outside_table(figures: Sequence[dict[str, Any]]) -> TextTable:
@@ -183,8 +180,9 @@ def _published_table(figures: Sequence[dict[str, Any]]) -> TextTable:
     return TextTable(("Engine", "Target", "Model", "Figure", "What was measured", "Read on"), rows, frozenset())
 
 
-def markdown(table: TextTable) -> str:
+def markdown(table: TextTable) -> Rendered:
     """A pipe table, and its notes as a list."""
     rule = tuple("--:" if i in table.right else "---" for i in range(len(table.columns)))
-    lines = [f"| {' | '.join(cells)} |" for cells in (table.columns, rule, *table.rows)]
-    return "\n".join([*lines, *(["", *(f"- {note}" for note in table.notes)] if table.notes else [])])
+    rows = [[one_line(cell).replace("|", "\\|") for cell in row] for row in (table.columns, rule, *table.rows)]
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return Rendered("\n".join([*lines, *(["", *(f"- {note}" for note in table.notes)] if table.notes else [])]))

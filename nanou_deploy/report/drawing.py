@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING
 
+from codegen.library.escaping import Rendered
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
@@ -92,6 +94,6 @@ def svg_file(svg: str) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{svg}'
 
 
-def svg_element(svg: str) -> str:
+def svg_element(svg: str) -> Rendered:
     """The drawing as an element of a page, whose style says the colours."""
-    return re.sub("|".join(_PROPERTIES), lambda color: f"var(--{_PROPERTIES[color[0]]})", svg)
+    return Rendered(re.sub("|".join(_PROPERTIES), lambda color: f"var(--{_PROPERTIES[color[0]]})", svg))

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codegen.library.resources import template_environment
+from codegen.library.resources import render_template
 from nanou_deploy.report.arena_map import ArenaMap, arena_map
 from nanou_deploy.report.charts import chart_svg, evaluation_charts
 from nanou_deploy.report.data import ReportData
@@ -52,34 +52,31 @@ class Gallery:
 
 def render_report(data: ReportData) -> str:
     """One self-contained HTML document. The same data always gives the same bytes."""
-    return (
-        template_environment()
-        .get_template("report/report.html.j2")
-        .render(
-            model_name=data.model_name,
-            subtitle=" · ".join(
-                (
-                    f"{shape_text(data.input_shape)} → {shape_text(data.output_shape)}",
-                    "int8",
-                    f"sha256 {data.model_sha256[:12]}",
-                )
-            ),
-            verdict=_verdict(data.executors),
-            figures=_figures(data),
-            galleries=tuple(_galleries(data)),
-            accuracy=tuple(table for table in (accuracy_table(data),) if table.rows),
-            charts=[(one, svg_element(chart_svg(one))) for one in evaluation_charts(data.evaluations, data.redundancy)],
-            chart_sections=("evaluation",) if data.evaluations else (),
-            evaluation_tables=evaluation_tables(data),
-            worst=tuple(_worst(data)),
-            tables=tuple(table for table in (executors_table(data), cost_table(data)) if table.rows),
-            maps=_maps(data),
-            operators=operators_table(data),
-            provenance=tuple((data.provenance or {}).items()),
-            model_sha256=data.model_sha256,
-            commands="\n".join(data.commands),
-            generator=f"nanou-deploy {data.generator_version}",
-        )
+    return render_template(
+        "report/report.html.j2",
+        model_name=data.model_name,
+        subtitle=" · ".join(
+            (
+                f"{shape_text(data.input_shape)} → {shape_text(data.output_shape)}",
+                "int8",
+                f"sha256 {data.model_sha256[:12]}",
+            )
+        ),
+        verdict=_verdict(data.executors),
+        figures=_figures(data),
+        galleries=tuple(_galleries(data)),
+        accuracy=tuple(table for table in (accuracy_table(data),) if table.rows),
+        charts=[(one, svg_element(chart_svg(one))) for one in evaluation_charts(data.evaluations, data.redundancy)],
+        chart_sections=("evaluation",) if data.evaluations else (),
+        evaluation_tables=evaluation_tables(data),
+        worst=tuple(_worst(data)),
+        tables=tuple(table for table in (executors_table(data), cost_table(data)) if table.rows),
+        maps=_maps(data),
+        operators=operators_table(data),
+        provenance=tuple((data.provenance or {}).items()),
+        model_sha256=data.model_sha256,
+        commands="\n".join(data.commands),
+        generator=f"nanou-deploy {data.generator_version}",
     )
 
 

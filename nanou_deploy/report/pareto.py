@@ -8,7 +8,8 @@ from typing import Any
 
 import codegen
 from codegen.cost import Cost
-from codegen.library.resources import template_environment
+from codegen.library.escaping import Rendered
+from codegen.library.resources import render_template
 from nanou_deploy.report.drawing import COLORS, svg_element
 from nanou_deploy.report.page import Figure
 from nanou_deploy.report.scatter import Dot, scatter_svg, short
@@ -27,18 +28,15 @@ _COSTS: tuple[tuple[str, str, Callable[[Cost], int]], ...] = (
 def render_front(front: Front) -> str:
     """One self-contained HTML document. The same front always gives the same bytes."""
     made = {point.made_by for point in front.points}
-    return (
-        template_environment()
-        .get_template("report/pareto.html.j2")
-        .render(
-            name=front.name,
-            subtitle=f"{len(front.points)} networks · {', '.join(front.boards) or 'no board'}",
-            figures=tuple(_figures(front)),
-            charts=tuple(_charts(front)),
-            makers=tuple((maker, f"s{number}") for number, maker in enumerate(_MAKERS) if maker in made),
-            table=_table(front),
-            generator=f"nanou-deploy {codegen.__version__}",
-        )
+    return render_template(
+        "report/pareto.html.j2",
+        name=front.name,
+        subtitle=f"{len(front.points)} networks · {', '.join(front.boards) or 'no board'}",
+        figures=tuple(_figures(front)),
+        charts=tuple(_charts(front)),
+        makers=tuple((maker, f"s{number}") for number, maker in enumerate(_MAKERS) if maker in made),
+        table=_table(front),
+        generator=f"nanou-deploy {codegen.__version__}",
     )
 
 
@@ -81,7 +79,7 @@ class PlacedPlot:
 
     slug: str
     title: str
-    svg: str
+    svg: Rendered
 
 
 def _charts(front: Front) -> Iterator[PlacedPlot]:

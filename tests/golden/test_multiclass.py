@@ -23,7 +23,7 @@ from codegen.graph.contract import (
     input_lookup,
 )
 from codegen.graph.model import Preprocessing, QuantizedModel
-from codegen.library.c_text import c_string
+from codegen.library.escaping import c_string
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
 from codegen.tflite.files import load_model, save_model

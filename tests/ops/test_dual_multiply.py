@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from codegen.kernels.armv7e_m.dual_multiply import pack_pairs
-from codegen.library.resources import template_environment
+from codegen.library.resources import render_template
 from codegen.program.target import ARMV7E_M, REGISTERS_16
 from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes
@@ -160,10 +160,9 @@ def test_pairs_that_do_not_fit_are_refused() -> None:
 
 
 def test_portable_arithmetic_is_what_the_instructions_do(tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    environment = template_environment()
     names = {"smlad": "uint32_t a, uint32_t b, int32_t c", "smladx": "uint32_t a, uint32_t b, int32_t c"}
     text = "#include <stdint.h>\n#include <string.h>\n"
-    text += "".join(environment.get_template(f"aot/{name}.c.j2").render() for name in (*names, "load_word"))
+    text += "".join(render_template(f"aot/{name}.c.j2") for name in (*names, "load_word"))
     text += "".join(f"int32_t call_{name}({args}) {{ return {name}(a, b, c); }}\n" for name, args in names.items())
     text += "".join(f"uint32_t call_{n}(uint32_t word) {{ return {n}(word); }}\n" for n in ("even_bytes", "odd_bytes"))
     text += "uint32_t call_load_word(const uint8_t *bytes) { return load_word(bytes); }\n"

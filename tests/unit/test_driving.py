@@ -14,7 +14,7 @@ import pytest
 
 from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
 from codegen.library.camera import camera_files
-from codegen.library.resources import template_environment
+from codegen.library.resources import render_template
 from nanou_deploy.resources import firmware_folder
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror", "-O1",
@@ -135,9 +135,9 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("driving")
     (folder / "nanou_model.h").write_text(MODEL)
     model = QuantizedModel("red", b"", Preprocessing(8, 12), camera=CameraSize(24, 16))
-    classes = {"names": ["0", "1"], "drivable": "1", "drivable_bits": "2u", "rule": "threshold"}
-    template = template_environment().get_template("common/nanou_classes.h.j2")
-    (folder / "nanou_classes.h").write_text(template.render(model=model, generator="test", classes=classes))
+    classes = {"names": ["0", "1"], "drivable": ["1"], "drivable_bits": "2u", "rule": "threshold"}
+    text = render_template("common/nanou_classes.h.j2", model=model, generator="test", classes=classes)
+    (folder / "nanou_classes.h").write_text(text)
     (folder / "board.c").write_text(BOARD % ",".join(str(v - 128) for v in range(256)))
     for path, text in camera_files(model, model.preprocessing, "test").items():
         (folder / Path(path).name).write_text(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from nanou_deploy.build.library import open_model, render_library
 from nanou_deploy.errors import DeployError
 
 STAND_IN_ARDUINO = Path(__file__).with_name("stand_in_arduino")
-COMMAND = "nanou-deploy export --format x"
+COMMAND = ["nanou-deploy", "export", "--model", "my model"]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_every_folder_is_complete(form: Format, exported: Callable[[Format], Pat
     assert {"README.md", "LICENSE", "provenance.json", example_path(form)} <= manifest["files"].keys()
     readme = (folder / "README.md").read_text()
     assert model.sha256 in readme
-    assert COMMAND in readme
+    assert shlex.join(COMMAND) in readme
     assert example_path(form).rsplit("/", 1)[-1].partition(".")[0] in readme
     assert max(map(len, readme.splitlines())) <= 120
     assert json.loads((folder / "provenance.json").read_text())["provenance"]["metrics"] == model.provenance["metrics"]
