@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 
 from codegen.errors import UnsupportedError
-from codegen.features import stage_counts
+from codegen.features import cost_name, stage_counts
 from codegen.program.program import Program, Stage
 
 COSTS_FILE = "instruction_costs.json"
@@ -87,7 +87,7 @@ def estimate(program: Program, board: str) -> Estimate:
 def estimate_with(program: Program, board: str, coefficients: Coefficients) -> Estimate:
     """The same by given coefficients."""
     stages = tuple(
-        StageEstimate(stage.number, stage.kernel.template, round(_instructions(program, stage, board, coefficients)))
+        StageEstimate(stage.number, cost_name(stage), round(_instructions(program, stage, board, coefficients)))
         for stage in program.stages
     )
     return Estimate(board, stages, round(weigh(rest_counts(program), coefficients[REST])))
@@ -104,7 +104,7 @@ def weigh(counts: Mapping[str, float], coefficients: Mapping[str, float]) -> flo
 
 
 def _instructions(program: Program, stage: Stage, board: str, coefficients: Coefficients) -> float:
-    kernel = stage.kernel.template
+    kernel = cost_name(stage)
     counts, known = stage_counts(program, stage), coefficients.get(kernel, {})
     if missing := sorted(set(counts) - set(known)):
         raise UnsupportedError(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from codegen.errors import UnsupportedError
-from codegen.program.program import Kernel, Program, Stage
+from codegen.program.program import Program, Stage
 
 # Where compilers change how they copy a constant number of bytes.
 _COPY_KINDS = (("short", 12), ("middle", 64), ("long", 1 << 30))
@@ -22,94 +22,103 @@ Counts = Counter[str]
 
 def stage_counts(program: Program, stage: Stage) -> Mapping[str, float]:
     """Of one inference, all rows. Raises UnsupportedError for a template that nothing is known about."""
-    count = TEMPLATES.get(stage.kernel.template)
+    count = TEMPLATES.get(cost_name(stage))
     if count is None:
-        raise UnsupportedError(f"layer {stage.number}: nothing is known of what a {stage.kernel.template} kernel costs")
-    rows, values = program.rows[stage.output].count, stage.kernel.values
-    row = count(stage.kernel, values)
+        raise UnsupportedError(f"layer {stage.number}: nothing is known of what a {cost_name(stage)} kernel costs")
+    rows = program.rows[stage.output].count
+    row = count(stage.kernel)
     row["row"] += 1
     row["pointer"] += len(stage.reads)
     return {name: times * rows for name, times in row.items() if times}
 
 
-def _finish(values: Mapping[str, Any], outputs: int) -> Counts:
+def cost_name(stage: Stage) -> str:
+    """Under which name a stage's kernel was measured."""
+    if stage.kernel.template in ("portable/lookup", "portable/copy"):
+        return stage.stem
+    isa, name = stage.kernel.template.split("/")
+    return f"{name}_smlad" if isa == "armv7e_m" else name
+
+
+def _finish(k: Any, outputs: int) -> Counts:
     """How each sum becomes a byte: beyond one multiply and a clamp, whatever there is more."""
-    result, counts = str(values["result"]), Counts()
-    if "requantize(" in result:
+    epilogue, counts = k.epilogue, Counts()
+    if epilogue.kind == "two_roundings":
         counts["two roundings"] = outputs
         return counts
-    inside = result[result.index("high_mul") :]
     parts = {
-        "shift": ">>" in result,
-        "offset": " + " in inside.split(" - 128")[0] or "}) - " in inside.replace(")) - 128", ""),
-        "signed": "(int8_t)" in result,
-        "range": "clamp_to_range" in result,
-        "correction": bool(values["adjust"]),
+        "shift": epilogue.shift > 0,
+        "offset": epilogue.offset != 0,
+        "signed": epilogue.output.bias == 0,
+        "range": epilogue.clamp == "range",
+        "correction": epilogue.sign_correction,
     }
     counts.update({name: outputs for name, applies in parts.items() if applies})
     return counts
 
 
-def _pointwise(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
+def _pointwise(k: Any) -> Counts:
     counts = Counts()
-    for size, _, blocks in k["channel_blocks"]:
+    for channels in k.channel_blocks:
+        size, blocks = channels.size, channels.count
         counts[f"channels {size}"] += blocks
-        for pixels, steps in k["pixel_blocks"]:
+        for pixels, steps in ((b.size, b.count) for b in k.pixel_blocks):
             block = f"{pixels}x{size}"
             counts[f"pixels {block}"] += blocks * steps
-            for inputs, turns in k["input_steps"]:
+            for inputs, turns in ((b.size, b.count) for b in k.input_blocks):
                 counts[f"inputs {block}x{inputs}"] += blocks * steps * turns
                 counts[f"no loop {block}x{inputs}"] += blocks * steps * (turns == 1)
             counts.update(_finish(k, blocks * steps * pixels * size))
-        counts["steps back"] += blocks * len(k["steps_back"])
+        counts["steps back"] += blocks * (k.step_back_pixels > 0)
     return counts
 
 
-def _pointwise_smlad(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    counts, pixels, steps, rest = Counts(), k["pixels"], k["pixel_blocks"], k["in_channels"] % 4
-    flip = " int8" * bool(k["flip_word"])
-    for size, _, blocks in k["channel_blocks"]:
+def _pointwise_smlad(k: Any) -> Counts:
+    counts, pixels, steps, rest = Counts(), k.pixels, k.pixel_blocks, k.in_channels % 4
+    flip = " int8" * k.flips_sign
+    for channels in k.channel_blocks:
+        size, blocks = channels.size, channels.count
         block, times = f"{pixels}x{size}{flip}", blocks * steps
         counts[f"channels {size}"] += blocks
         counts[f"pixels {block}"] += times
-        for fours, turns in k["fours"]:
+        for fours, turns in ((b.size, b.count) for b in k.four_blocks):
             counts[f"fours {block}x{fours}"] += times * turns
             counts[f"no loop {block}x{fours}"] += times * (turns == 1)
         counts[f"rest {block}x{rest}"] += times * bool(rest)
-        counts["steps back"] += blocks * len(k["steps_back"])
+        counts["steps back"] += blocks * (k.step_back_pixels > 0)
         counts.update(_finish(k, times * pixels * size))
     return counts
 
 
-def _depthwise_3x3(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    channels, counts = k["channels"], Counts()
+def _depthwise_3x3(k: Any) -> Counts:
+    channels, counts = k.channels, Counts()
     outputs = 1
-    for columns, turns in k["column_blocks"]:
+    for columns, turns in ((b.size, b.count) for b in k.column_blocks):
         counts[f"columns {columns}"] += channels * turns
         counts[f"loop {columns}"] += channels * (turns > 1)
         outputs += columns * turns
     counts["channels"] += channels
-    counts["borders"] += channels * len(k["borders"])
+    counts["borders"] += channels * (k.zero != 0)
     return counts + _finish(k, channels * outputs)
 
 
-def _depthwise_3x3_smlad(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    channels, counts, flip = k["channels"], Counts(), " int8" * bool(k["flip_pair"])
-    outputs = 1 + len(k["last_column"])
-    for pairs, turns in k["column_blocks"]:
+def _depthwise_3x3_smlad(k: Any) -> Counts:
+    channels, counts, flip = k.channels, Counts(), " int8" * k.flips_sign
+    outputs = 1 + k.has_last_column
+    for pairs, turns in ((b.size, b.count) for b in k.pair_blocks):
         counts[f"pairs {pairs}{flip}"] += channels * turns
         counts[f"loop {pairs}"] += channels * (turns > 1)
         outputs += 2 * pairs * turns
     counts[f"channels{flip}"] += channels
-    counts[f"last column{flip}"] += channels * len(k["last_column"])
-    counts["borders"] += channels * len(k["borders"])
+    counts[f"last column{flip}"] += channels * k.has_last_column
+    counts["borders"] += channels * (k.byte_zero != 0)
     return counts + _finish(k, channels * outputs)
 
 
-def _upsampled(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    channels, counts = k["channels"], Counts()
+def _upsampled(k: Any) -> Counts:
+    channels, counts = k.channels, Counts()
     outputs = 2
-    for columns, turns in k["column_blocks"]:
+    for columns, turns in ((b.size, b.count) for b in k.column_blocks):
         counts[f"columns {columns}"] += channels * turns
         counts[f"loop {columns}"] += channels * (turns > 1)
         outputs += 2 * columns * turns
@@ -117,74 +126,75 @@ def _upsampled(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
     return counts + _finish(k, channels * outputs)
 
 
-def _upsampled_smlad(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    channels, turns = k["channels"], k["width"] - 1
+def _upsampled_smlad(k: Any) -> Counts:
+    channels, turns = k.channels, k.width - 1
     counts = Counts({"channels": channels, "columns": channels * turns, "loop": channels * (turns > 1)})
-    return counts + _finish(k, channels * 2 * k["width"])
+    return counts + _finish(k, channels * 2 * k.width)
 
 
-def _conv_2d(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
+def _conv_2d(k: Any) -> Counts:
     """By window row (`ky`), span of adjacent values, value; what overhangs has loops of its own."""
-    counts, window_rows = Counts(), k["kernel_height"]
-    interior, taps = k["interior_end"] - k["interior_first"], window_rows * k["kernel_width"]
-    counts["absent rows"] += sum(k["absent_rows"])
-    for size, _, blocks, pixel_blocks in k["channel_blocks"]:
+    counts, window_rows = Counts(), k.window.kernel_height
+    interior, taps = len(k.interior), window_rows * k.window.kernel_width
+    counts["absent rows"] += window_rows * k.has_absent_rows
+    for channels, pixels in zip(k.channel_blocks, k.interior_pixels, strict=True):
+        size, blocks = channels.size, channels.count
         counts["channels"] += blocks
-        for pixels in pixel_blocks:
+        if pixels:
             block, steps = f"{pixels}x{size}", blocks * -(-interior // pixels)
             counts[f"pixels {block}"] += steps
             counts[f"window rows {block}"] += steps * window_rows
-            counts[f"values {block}"] += steps * window_rows * k["spans"] * k["span_values"]
+            counts[f"values {block}"] += steps * window_rows * k.spans * k.span_values
             counts.update(_finish(k, steps * pixels * size))
-        for border in k["borders"]:
-            steps = blocks * border
+        if k.borders:
+            steps = blocks * k.borders
             counts["border"] += steps
             counts["border sums"] += steps * size
             counts["border taps"] += steps * taps
-            counts[f"border values {size}"] += steps * taps * k["in_channels"]
+            counts[f"border values {size}"] += steps * taps * k.in_channels
             counts.update(_finish(k, steps * size))
     return counts
 
 
-def _depthwise(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
+def _depthwise(k: Any) -> Counts:
     """Window rows are a loop; what one does is written out: loads of weights and values, and products."""
-    channels, counts, window_rows = k["out_channels"], Counts(), k["kernel_height"]
-    name = f"{window_rows}x{k['kernel_width']}"
+    channels, counts, window_rows = k.out_channels, Counts(), k.window.kernel_height
+    name = f"{window_rows}x{k.window.kernel_width}"
     counts[f"channels {name}"] += channels
-    counts["absent rows"] += sum(k["absent_rows"])
-    interior = k["interior_end"] - k["interior_first"]
+    counts["absent rows"] += window_rows * k.has_absent_rows
     outputs = 0
-    for pixels, parts in k["interior_blocks"]:
-        steps = -(-interior // pixels)
-        counts[f"pixels {name}x{pixels}"] += channels * steps * bool(parts)
-        outputs += steps * pixels
-    for _, pixels, parts in k["border_blocks"]:
+    if k.interior:
+        steps = -(-len(k.window.interior) // k.interior.pixels)
+        counts[f"pixels {name}x{k.interior.pixels}"] += channels * steps * bool(k.interior.taps)
+        outputs += steps * k.interior.pixels
+    for block in k.borders:
         counts["border blocks"] += channels
-        outputs += pixels
-        for taps, _, columns, padding in parts:
-            products = sum(len(products) for _, products in columns)
-            counts["border rows"] += channels * window_rows
-            counts["border loads"] += channels * window_rows * (len(taps) + len(columns))
-            counts["border products"] += channels * window_rows * products
-            counts["border padding"] += channels * window_rows * sum(text.count("+") + 1 for _, text, _ in padding)
+        outputs += block.pixels
+        times = channels * window_rows * bool(block.taps)
+        counts["border rows"] += times
+        counts["border loads"] += times * (len(block.taps) + len(block.columns))
+        counts["border products"] += times * sum(len(column.products) for column in block.columns)
+        counts["border padding"] += times * sum(len(pixel.taps) for pixel in block.overhanging)
     return counts + _finish(k, channels * outputs)
 
 
-def _max_pool_inside(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    rows, taps = k["kernel_height"], len(k["other_taps"]) + 1
-    values = k["out_width"] * k["channels"]
+def _max_pool_inside(k: Any) -> Counts:
+    rows, taps = k.kernel_height, k.kernel_height * k.kernel_width
+    values = k.out_width * k.channels
     name = f"{rows}x{taps // rows}"
-    counts = Counts({f"values {name}": values, f"pixels {rows}": k["out_width"], "limits": values * len(k["limits"])})
-    if k["channels"] <= 3:
-        counts[f"channels {k['channels']}"] += k["out_width"]
+    counts = Counts(
+        {f"values {name}": values, f"pixels {rows}": k.out_width, "limits": values * (k.limits is not None)}
+    )
+    if k.channels <= 3:
+        counts[f"channels {k.channels}"] += k.out_width
     return counts
 
 
-def _max_pool(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    values = k["out_width"] * k["channels"]
-    taps = values * k["kernel_height"] * k["kernel_width"]
+def _max_pool(k: Any) -> Counts:
+    values = k.window.out_width * k.channels
+    taps = values * k.window.kernel_height * k.window.kernel_width
     return Counts(
-        {"pixels": k["out_width"], "values": values, "window rows": values * k["kernel_height"], "taps": taps}
+        {"pixels": k.window.out_width, "values": values, "window rows": values * k.window.kernel_height, "taps": taps}
     )
 
 
@@ -206,8 +216,8 @@ def _copies(size_bytes: int, times: int, aligned: int) -> Counts:
     )
 
 
-def _concatenation(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    sizes, blocks, counts = k["block_bytes"], k["blocks"], Counts()
+def _concatenation(k: Any) -> Counts:
+    sizes, blocks, counts = k.block_bytes, k.blocks, Counts()
     first = 0
     for size in sizes:
         aligned = sum((block * sum(sizes) + first) % 4 == 0 == block * size % 4 for block in range(blocks))
@@ -217,26 +227,26 @@ def _concatenation(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
     return counts
 
 
-def _resize(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    width, channels = k["out_width"], k["channels"]
+def _resize(k: Any) -> Counts:
+    width, channels = k.out_width, k.channels
     aligned = width if channels % 4 == 0 else 0
     return Counts({"columns": width}) + _copies(channels, width, aligned)
 
 
-def _reshape(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    return _copies(k["size"], 1, 1)
+def _reshape(k: Any) -> Counts:
+    return _copies(k.size, 1, 1)
 
 
-def _pad(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    counts = Counts({"set bytes": k["out_bytes"], "columns": k["in_width"]})
-    return counts + _copies(k["in_channels"], k["in_width"], 0)
+def _pad(k: Any) -> Counts:
+    counts = Counts({"set bytes": k.out_width * k.out_channels, "columns": k.in_width})
+    return counts + _copies(k.in_channels, k.in_width, 0)
 
 
-def _lookup(kernel: Kernel, k: Mapping[str, Any]) -> Counts:
-    return Counts({"values": k["size"]})
+def _lookup(k: Any) -> Counts:
+    return Counts({"values": k.size})
 
 
-TEMPLATES: Mapping[str, Callable[[Kernel, Mapping[str, Any]], Counts]] = {
+TEMPLATES: Mapping[str, Callable[[Any], Counts]] = {
     "conv_2d_pointwise": _pointwise,
     "conv_2d_pointwise_smlad": _pointwise_smlad,
     "depthwise_conv_2d_3x3": _depthwise_3x3,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from codegen.arithmetic.one_multiply_search import HighMul, Rescale, WeightedSum
 from codegen.compile import Compilation, compile_model
 from codegen.graph.model import Preprocessing, QuantizedModel
-from codegen.kernels.portable import one_multiply
+from codegen.kernels import epilogue
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
 from codegen.operators.logistic import logistic_table
@@ -159,7 +159,7 @@ def _run_every_way(
 def _recorded_certificates() -> Iterator[set[tuple[HighMul, Rescale, WeightedSum]]]:
     """Every channel that the compiler meanwhile finds to be exact with one multiply. Searches once for all targets."""
     recorded: set[tuple[HighMul, Rescale, WeightedSum]] = set()
-    search = lru_cache(maxsize=None)(one_multiply.find_layer)
+    search = lru_cache(maxsize=None)(epilogue.find_layer)
 
     def recording(channels: Sequence[tuple[Rescale, WeightedSum]], **options: Any) -> tuple[HighMul, ...] | None:
         layer = search(tuple(channels), **options)
@@ -167,5 +167,5 @@ def _recorded_certificates() -> Iterator[set[tuple[HighMul, Rescale, WeightedSum
             recorded.update((found, *channel) for found, channel in zip(layer, channels, strict=True))
         return layer
 
-    with mock.patch.object(one_multiply, "find_layer", recording):
+    with mock.patch.object(epilogue, "find_layer", recording):
         yield recorded

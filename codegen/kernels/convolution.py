@@ -1,4 +1,4 @@
-"""What CONV_2D and DEPTHWISE_CONV_2D share: per-channel requantization, bias and accumulator bounds."""
+"""Verify and describe CONV_2D and DEPTHWISE_CONV_2D: windows, weights, biases and per-channel scaling."""
 
 from __future__ import annotations
 
@@ -6,34 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.arithmetic.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multipliers
+from codegen.arithmetic.requantize import quantize_multipliers
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator, Tensor
 from codegen.kernels.fused_activation import activation_range, verify_activation
+from codegen.kernels.weighted_layer import Requantization, WeightedLayer, accumulator_bound
 from codegen.kernels.window import Window, make_window
-from codegen.program.program import AccumulatorBound, Kernel, Lowering, Stage, Storage, Table
-from codegen.program.target import Target
-
-
-@dataclass(frozen=True, eq=False)
-class Requantization:
-    """Per output channel: bias, multiplier and shift (int64 arrays); zero points and clamp of the output."""
-
-    bias: IntArray
-    multiplier: IntArray
-    shift: IntArray
-    input_zero_point: int
-    output_zero_point: int
-    low: int
-    high: int
-
-    def apply(self, accumulator: IntArray) -> IntArray:
-        """(..., channels) sums of products, without bias -> int8 values as int64."""
-        scaled = multiply_by_quantized_multiplier(accumulator + self.bias, self.multiplier, self.shift)
-        return np.clip(scaled + self.output_zero_point, self.low, self.high)
-
-
-MAX_LEFT_SHIFT = 30  # 1 << 31 does not fit int32
+from codegen.program.kernel import Built
+from codegen.program.program import Lowering, Stage
 
 
 def verify_convolution(graph: Graph, operator: Operator, channel_axis: int) -> None:
@@ -69,31 +49,6 @@ def requantization(graph: Graph, operator: Operator) -> Requantization:
     return Requantization(values, multiplier, shift, source.zero_point, output.zero_point, low, high)
 
 
-def accumulator_bound(operator: Operator, weights: IntArray, scaling: Requantization) -> AccumulatorBound:
-    """Bound every partial sum of every channel; `weights` is (taps, channels).
-
-    A tap contributes w * (q - zero_point) for q in int8, or nothing where the window overhangs; so the sums of the
-    negative and of the positive extremes bound all partial sums. Raises UnsupportedError where int32 could overflow,
-    before or after the left shift of the requantization.
-    """
-    reach = np.array([-128, 127]) - scaling.input_zero_point
-    extremes = weights[..., None] * reach
-    low = np.minimum(extremes.min(-1), 0).sum(0) + np.minimum(scaling.bias, 0)
-    high = np.maximum(extremes.max(-1), 0).sum(0) + np.maximum(scaling.bias, 0)
-    if int(scaling.shift.max()) > MAX_LEFT_SHIFT:
-        raise UnsupportedError(
-            f"{operator.label}: the output's scale is too small for its input and weights",
-            hint="TFLite's own kernels would overflow here; calibrate with real images",
-        )
-    shifted = np.maximum(-low, high) << np.maximum(scaling.shift, 0)
-    if int(shifted.max()) > INT32_MAX:
-        raise UnsupportedError(
-            f"{operator.label}: channel {int(shifted.argmax())} can overflow its int32 accumulator",
-            hint="TFLite's own kernels would wrap around here; train with smaller weights or biases",
-        )
-    return AccumulatorBound(int(low.min()), int(high.max()))
-
-
 def convolution_window(graph: Graph, operator: Operator) -> Window:
     """Filters are (out, height, width, in), or (1, height, width, out) when depthwise."""
     _, height, width, _ = graph.tensor(operator.inputs[1]).shape
@@ -101,47 +56,80 @@ def convolution_window(graph: Graph, operator: Operator) -> Window:
 
 
 @dataclass(frozen=True, eq=False)
-class Convolution:
-    """One convolution, to choose a kernel for. `taps` is (taps, out_channels), by window row, column and input."""
+class Convolution(WeightedLayer):
+    """A dense or depthwise convolution, to choose a kernel for. `taps` go by window row, column and input channel."""
 
-    operator: Operator
     window: Window
-    scaling: Requantization
-    taps: IntArray
     in_channels: int
-    input: Storage
-    output: Storage
-    target: Target
 
     @property
-    def out_channels(self) -> int:
-        return int(self.taps.shape[1])
+    def is_pointwise(self) -> bool:
+        """1x1 with a stride of 1 along the row."""
+        return (self.window.kernel_height, self.window.kernel_width, self.window.stride_width) == (1, 1, 1)
 
     @property
-    def shape_name(self) -> str:
-        window = self.window
-        name = f"{window.in_width}x{self.in_channels}_to_{self.out_channels}"
-        name += f"_k{window.kernel_height}x{window.kernel_width}_s{window.stride_width}"
-        name += f"_d{window.dilation_width}" if window.dilation_width > 1 else ""
-        return name + ("_same" if window.pad_left else "")
+    def is_same_3x3(self) -> bool:
+        """3x3, stride 1, padded to the same size, as many output channels as input channels."""
+        w = self.window
+        kernel = w.kernel_height, w.kernel_width, w.dilation_height, w.dilation_width
+        geometry = w.stride_height, w.stride_width, w.pad_top, w.pad_left
+        same_size = (w.out_height, w.out_width) == (w.in_height, w.in_width)
+        same_channels = self.in_channels == self.out_channels
+        return kernel == (3, 3, 1, 1) and geometry == (1, 1, 1, 1) and same_size and same_channels
+
+    @property
+    def width_name(self) -> str:
+        return f"{self.window.in_width}x{self.in_channels}_to_{self.out_channels}"
+
+
+@dataclass(frozen=True, eq=False)
+class UpsampledDepthwise:
+    """A depthwise 3x3 convolution of an image of which every row stands for `factor` rows, every column for two.
+
+    `convolution` is that of the upsampled image. Taps that meet the same source pixel are summed beforehand.
+    """
+
+    convolution: Convolution
+    factor: int
+
+    @property
+    def source_width(self) -> int:
+        return self.convolution.window.in_width // 2
+
+    @property
+    def is_same_3x3_of_zero(self) -> bool:
+        """What the kernels ask for: padding that contributes nothing, and a column between the first and the last."""
+        return self.convolution.is_same_3x3 and self.convolution.stored_zero == 0 and self.source_width > 1
+
+    def sums(self) -> IntArray:
+        """(phases, channels, 8): four sums of taps for the upper source row, four for the lower.
+
+        Phases are output row % factor. The four are of the left tap, middle and right, left and middle, right tap.
+        Where all three window rows lie in one source row, the lower ones are 0.
+        """
+        window, phases = self.convolution.taps.reshape(3, 3, -1), []
+        for phase in range(self.factor):
+            upper_rows = 1 if phase == 0 else 3 if phase < self.factor - 1 else 2
+            split = np.stack([window[:upper_rows].sum(0), window[upper_rows:].sum(0)])
+            left, middle, right = split[:, 0], split[:, 1], split[:, 2]
+            phases.append(np.stack([left, middle + right, left + middle, right], 1).reshape(8, -1).T)
+        return np.stack(phases)
 
 
 def convolution_of(graph: Graph, operator: Operator, taps: IntArray, context: Lowering) -> Convolution:
     source, sink = operator.inputs[0], operator.outputs[0]
     return Convolution(
-        operator,
-        convolution_window(graph, operator),
         requantization(graph, operator),
         taps,
-        graph.tensor(source).shape[-1],
         context.storage[source],
         context.storage[sink],
-        context.target,
+        convolution_window(graph, operator),
+        graph.tensor(source).shape[-1],
     )
 
 
-def convolution_stage(convolution: Convolution, kernel: Kernel, tables: tuple[Table, ...]) -> Stage:
-    window, operator = convolution.window, convolution.operator
+def convolution_stage(operator: Operator, convolution: Convolution, built: Built) -> Stage:
+    window = convolution.window
     return Stage(
         operator.index,
         operator.stem,
@@ -150,9 +138,8 @@ def convolution_stage(convolution: Convolution, kernel: Kernel, tables: tuple[Ta
         (operator.inputs[0],),
         operator.outputs[0],
         window.reads,
-        kernel,
-        tables,
+        *built,
         macs=window.out_height * window.out_width * convolution.taps.size,
-        accumulator=accumulator_bound(operator, convolution.taps, convolution.scaling),
+        accumulator=accumulator_bound(convolution, operator.label),
         part=operator.part,
     )

@@ -17,6 +17,42 @@ from codegen.program.program import RowRead
 
 
 @dataclass(frozen=True)
+class RowWindow:
+    """What a kernel of one output row needs of a `Window`; which rows it reads is the schedule's business."""
+
+    in_width: int
+    kernel_height: int
+    kernel_width: int
+    stride_width: int
+    dilation_width: int
+    pad_left: int
+    out_width: int
+
+    def columns(self, kx: int) -> IntArray:
+        """Input column read by tap `kx` for each output column; out of range where the tap is skipped."""
+        return np.arange(self.out_width) * self.stride_width - self.pad_left + kx * self.dilation_width
+
+    @property
+    def last_column(self) -> int:
+        """The last one that any tap reads; -1 where all hang over."""
+        columns = np.concatenate([self.columns(kx) for kx in range(self.kernel_width)])
+        return int(columns[(columns >= 0) & (columns < self.in_width)].max(initial=-1))
+
+    @property
+    def interior(self) -> range:
+        """Output columns whose windows lie inside the image's width; empty, at the end, where every one overhangs."""
+        inside = (self.columns(0) >= 0) & (self.columns(self.kernel_width - 1) < self.in_width)
+        first = int(np.flatnonzero(inside)[0]) if inside.any() else self.out_width
+        return range(first, first + int(inside.sum()))
+
+    @property
+    def name(self) -> str:
+        name = f"_k{self.kernel_height}x{self.kernel_width}_s{self.stride_width}"
+        name += f"_d{self.dilation_width}" if self.dilation_width > 1 else ""
+        return name + ("_same" if self.pad_left else "")
+
+
+@dataclass(frozen=True)
 class Window:
     """A kernel sliding over an image, in pixels. Taps outside the image are skipped, not read."""
 
@@ -34,10 +70,16 @@ class Window:
     out_width: int
 
     @property
-    def constants(self) -> tuple[tuple[str, int], ...]:
-        """What a kernel of one output row needs; which rows it reads is the schedule's business."""
-        names = ("in_width", "kernel_height", "kernel_width", "stride_width", "dilation_width", "pad_left", "out_width")
-        return tuple((name, getattr(self, name)) for name in names)
+    def row(self) -> RowWindow:
+        return RowWindow(
+            self.in_width,
+            self.kernel_height,
+            self.kernel_width,
+            self.stride_width,
+            self.dilation_width,
+            self.pad_left,
+            self.out_width,
+        )
 
     @property
     def reads(self) -> tuple[RowRead, ...]:
@@ -49,6 +91,11 @@ class Window:
         if (self.dilation_height, self.dilation_width) != (1, 1):
             text += f", dilation {self.dilation_height}x{self.dilation_width}"
         return f"{text}, {'padded' if self.overhangs else 'unpadded'}"
+
+    @property
+    def has_absent_rows(self) -> bool:
+        """Whether any tap lies above or below the image."""
+        return any(not 0 <= row < self.in_height for ky in range(self.kernel_height) for row in self.rows(ky))
 
     @property
     def overhangs(self) -> bool:
@@ -63,7 +110,7 @@ class Window:
         return np.arange(self.out_height) * self.stride_height - self.pad_top + ky * self.dilation_height
 
     def columns(self, kx: int) -> IntArray:
-        return np.arange(self.out_width) * self.stride_width - self.pad_left + kx * self.dilation_width
+        return self.row.columns(kx)
 
     def gather(self, image: IntArray, ky: int, kx: int, fill: int) -> IntArray:
         """int64 (H, W, C) -> (out_height, out_width, C): the pixel under tap (ky, kx), `fill` where skipped."""

@@ -15,7 +15,8 @@ from codegen.library.render_kernels import render_kernels
 from codegen.library.resources import render_template
 from codegen.plan.place import ALIGNMENT_BYTES
 from codegen.plan.plan import Placement, Plan
-from codegen.program.program import Kernel, Program, RowRead, Stage, Table
+from codegen.program.kernel import Kernel, Table
+from codegen.program.program import Program, RowRead, Stage
 
 
 def aot_files(compiled: Compilation) -> dict[str, str]:
@@ -90,7 +91,7 @@ def _layer(stage: Stage, case: int, compiled: Compilation, names: Mapping[Kernel
         "reads": [_row(read, _ring(sources[read.input]), out, stage) for read in stage.reads],
         "call": wrap_call(names[stage.kernel], arguments, indent="    "),
         "row_bytes": out.row_bytes,
-        "input_type": stage.kernel.input.c_type,
+        "input_type": stage.kernel.row_type,
         "output_type": stage.kernel.output.c_type,
         "golden": traced.index(stage) if stage in traced else None,
         "traces": (["TRACE_BIASED" if stage.kernel.output.bias else "TRACE"] if stage in traced else []),
@@ -105,7 +106,7 @@ def _ring(place: Placement) -> str:
 def _row(read: RowRead, ring: str, out: Placement, stage: Stage) -> str:
     """C expression of one row pointer for output row y."""
     if read.is_linear:
-        return f"(const {stage.kernel.input.c_type} *)ring_row(arena, {ring}, 0) + y * {out.row_bytes}"
+        return f"(const {stage.kernel.row_type} *)ring_row(arena, {ring}, 0) + y * {out.row_bytes}"
     if read.affine is None:
         return f"ring_row(arena, {ring}, {_table_name(stage, row_table(stage, read))}[y])"
     step, start = read.affine

@@ -13,8 +13,8 @@ import numpy as np
 
 from codegen.graph.graph import Graph, Operator
 from codegen.kernels import convolution
-from codegen.kernels.armv7e_m import dual_multiply
-from codegen.kernels.portable import one_multiply
+from codegen.kernels.convolution import UpsampledDepthwise
+from codegen.kernels.registry import UPSAMPLED_DEPTHWISE, find
 from codegen.operators import depthwise_conv_2d, resize_nearest_neighbor
 from codegen.program.program import Lowering, RowRead, Stage
 
@@ -54,14 +54,13 @@ def _fold(graph: Graph, resize: Operator, operator: Operator, context: Lowering)
     repeats = np.array_equal(rows, np.arange(image[1]) // max(factor, 1))
     doubled = image[2] == 2 * source[2] and np.array_equal(columns, np.arange(image[2]) // 2)
     conv = convolution.convolution_of(graph, operator, depthwise_conv_2d.taps_of(graph, operator), context)
-    if factor < 2 or image[1] % source[1] or not repeats or not doubled or not one_multiply.is_depthwise_3x3(conv):
+    if factor < 2 or image[1] % source[1] or not repeats or not doubled:
         return None
-    if one_multiply.stored_zero(conv) != 0 or source[2] == 1:  # one column: none that ends a pair and begins another
+    layer = UpsampledDepthwise(conv, factor)
+    kernel = find(UPSAMPLED_DEPTHWISE, layer, context.target)
+    if kernel is None:
         return None
-    kernel, tables = dual_multiply.depthwise_3x3_upsampled(conv, factor) or one_multiply.depthwise_3x3_upsampled(
-        conv, factor
-    )
-    stage = convolution.convolution_stage(conv, kernel, tables)
+    stage = convolution.convolution_stage(operator, conv, kernel.build(layer, context.target))
     y = np.arange(image[1])
     return replace(
         stage,

@@ -8,7 +8,8 @@ from codegen import operators as ops
 from codegen.graph.graph import Graph
 from codegen.lower.fold_upsampling import Folded, fold_upsampling
 from codegen.lower.split_depthwise import split_depthwise
-from codegen.program.program import Lowering, Program, Storage, rows_of
+from codegen.program.kernel import Storage
+from codegen.program.program import Lowering, Program, rows_of
 from codegen.program.target import Target
 
 # Operators that hand bytes on: what goes in and what comes out must be stored alike.
@@ -33,7 +34,7 @@ def lower_graph(graph: Graph, target: Target) -> Program:
         tuple(stages),
         graph.inputs,
         graph.outputs,
-        {i: rows_of(graph.tensor(i).shape) for i in existing},
+        {i: rows_of(graph.tensor(i).shape, storage[i]) for i in existing},
         {i: storage[i] for i in existing},
         {i: graph.tensor(i).name for i in existing},
     )

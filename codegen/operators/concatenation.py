@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,9 @@ import tflite
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.program.program import Kernel, Lowering, RowRead, Stage
+from codegen.kernels.portable import concatenation
+from codegen.program.kernel import Built, Storage
+from codegen.program.program import Lowering, RowRead, Stage
 
 REQUIRED_INPUTS = 1
 
@@ -57,9 +58,8 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     axis, output = _axis(graph, operator), graph.tensor(operator.outputs[0])
     shapes = [graph.tensor(i).shape for i in operator.inputs]
-    kernel, reads = _by_rows(shapes) if axis == 1 else _within_rows(shapes, axis)
     stored = context.storage[output.index]
-    kernel = replace(kernel, input=stored, output=stored)
+    built, reads = _by_rows(shapes, stored) if axis == 1 else _within_rows(shapes, axis, stored)
     joined = " + ".join("x".join(map(str, shape[1:])) for shape in shapes)
     return Stage(
         operator.index,
@@ -68,25 +68,21 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         operator.inputs,
         operator.outputs[0],
         reads,
-        kernel,
+        *built,
     )
 
 
-def _within_rows(shapes: list[tuple[int, ...]], axis: int) -> tuple[Kernel, tuple[RowRead, ...]]:
+def _within_rows(shapes: list[tuple[int, ...]], axis: int, stored: Storage) -> tuple[Built, tuple[RowRead, ...]]:
     """Every output row takes a part of the same row of every input."""
     block_bytes = tuple(int(np.prod(shape[axis:])) for shape in shapes)
-    blocks = int(np.prod(shapes[0][2:axis]))
-    name = f"{blocks}_blocks_of_{'_'.join(map(str, block_bytes))}"
     same = tuple(range(shapes[0][1]))
     reads = tuple(RowRead(i, same) for i in range(len(shapes)))
-    return Kernel("concatenation", name, (("blocks", blocks), ("block_bytes", block_bytes))), reads
+    return concatenation.build_within_rows(int(np.prod(shapes[0][2:axis])), block_bytes, stored), reads
 
 
-def _by_rows(shapes: list[tuple[int, ...]]) -> tuple[Kernel, tuple[RowRead, ...]]:
+def _by_rows(shapes: list[tuple[int, ...]], stored: Storage) -> tuple[Built, tuple[RowRead, ...]]:
     """Every output row is a row of one of the inputs; the others' pointers are absent."""
-    row_bytes = int(np.prod(shapes[0][2:]))
     heights = [shape[1] for shape in shapes]
     starts = np.cumsum([0, *heights])
     reads = tuple(RowRead(i, tuple((np.arange(starts[-1]) - starts[i]).tolist())) for i in range(len(shapes)))
-    name = f"rows_of_{row_bytes}_from_{len(shapes)}"
-    return Kernel("concatenation", name, (("blocks", 1), ("block_bytes", (row_bytes,) * len(shapes)))), reads
+    return concatenation.build_by_rows(int(np.prod(shapes[0][2:])), len(shapes), stored), reads

@@ -11,8 +11,7 @@ import tflite
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels import convolution
-from codegen.kernels.armv7e_m import dual_multiply
-from codegen.kernels.portable import one_multiply, windowed
+from codegen.kernels.registry import CONV_2D, build
 from codegen.kernels.window import read_window_options
 from codegen.program.program import Lowering, Stage
 
@@ -54,5 +53,4 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     weights = _weights(graph, operator)
     conv = convolution.convolution_of(graph, operator, weights.reshape(weights.shape[0], -1).T, context)
-    kernel, tables = dual_multiply.pointwise(conv) or one_multiply.pointwise(conv) or windowed.conv_2d(conv)
-    return convolution.convolution_stage(conv, kernel, tables)
+    return convolution.convolution_stage(operator, conv, build(CONV_2D, conv, context.target))

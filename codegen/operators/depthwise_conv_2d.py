@@ -11,8 +11,7 @@ import tflite
 from codegen.errors import ModelError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels import convolution
-from codegen.kernels.armv7e_m import dual_multiply
-from codegen.kernels.portable import one_multiply, windowed
+from codegen.kernels.registry import DEPTHWISE_CONV_2D, build
 from codegen.kernels.window import read_window_options
 from codegen.program.program import Lowering, Stage
 
@@ -66,7 +65,4 @@ def taps_of(graph: Graph, operator: Operator) -> IntArray:
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     conv = convolution.convolution_of(graph, operator, taps_of(graph, operator), context)
-    kernel, tables = (
-        dual_multiply.depthwise_3x3(conv) or one_multiply.depthwise_3x3(conv) or windowed.depthwise_conv_2d(conv)
-    )
-    return convolution.convolution_stage(conv, kernel, tables)
+    return convolution.convolution_stage(operator, conv, build(DEPTHWISE_CONV_2D, conv, context.target))

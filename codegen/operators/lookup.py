@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from codegen.errors import ModelError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.program.program import Kernel, Lowering, RowRead, Stage, Table, rows_of
+from codegen.kernels.portable import lookup
+from codegen.program.program import Lowering, RowRead, Stage, rows_of
 
 
 def verify_elementwise(graph: Graph, operator: Operator) -> None:
@@ -20,16 +21,8 @@ def evaluate_lookup(table: IntArray, values: IntArray) -> IntArray:
 def lower_lookup(graph: Graph, operator: Operator, table: IntArray, context: Lowering) -> Stage:
     """`table` holds the output for inputs -128, -127, ..., 127."""
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
-    rows = rows_of(source.shape)
     before, after = context.storage[source.index], context.storage[output.index]
-    kernel = Kernel(
-        operator.stem,
-        f"{rows.size_bytes}",
-        (("size", rows.size_bytes), ("first_input", before.low)),
-        (("lookup", after.c_type),),
-        before,
-        after,
-    )
+    rows = rows_of(source.shape, before)
     return Stage(
         operator.index,
         operator.stem,
@@ -38,6 +31,5 @@ def lower_lookup(graph: Graph, operator: Operator, table: IntArray, context: Low
         (operator.inputs[0],),
         operator.outputs[0],
         (RowRead(0, tuple(range(rows.count))),),
-        kernel,
-        (Table("lookup", (table + after.bias).astype(after.c_type.removesuffix("_t")), 16),),
+        *lookup.build(table, rows.size_bytes, before, after),
     )

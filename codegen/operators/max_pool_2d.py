@@ -11,10 +11,11 @@ import tflite
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import activation_range, verify_activation
+from codegen.kernels.pooling import Pooling
+from codegen.kernels.registry import MAX_POOL_2D, build
 from codegen.kernels.window import Window, make_window, read_window_options
-from codegen.program.program import Constant, Kernel, Lowering, Stage
+from codegen.program.program import Lowering, Stage
 
-MAX_UNROLLED_TAPS = 9
 REQUIRED_INPUTS = 1
 
 
@@ -53,30 +54,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     channels = graph.tensor(operator.inputs[0]).shape[-1]
     low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
     stored = context.storage[operator.outputs[0]]
-    constants: tuple[tuple[str, Constant], ...] = (
-        *window.constants,
-        ("channels", channels),
-        ("activation_min", low + stored.bias),
-        ("activation_max", high + stored.bias),
-    )
-    if inside := not window.overhangs and 1 < window.kernel_height * window.kernel_width <= MAX_UNROLLED_TAPS:
-        taps = [(row, column) for row in range(window.kernel_height) for column in range(window.kernel_width)]
-        constants = (
-            ("kernel_height", window.kernel_height),
-            ("stride_width", window.stride_width),
-            ("out_width", window.out_width),
-            ("channels", channels),
-            ("other_taps", tuple(taps[1:])),
-            ("limits", () if (low, high) == (-128, 127) else ((low + stored.bias, high + stored.bias),)),
-        )
-    kernel = Kernel(
-        "max_pool_2d_inside" if inside else "max_pool_2d",
-        f"{window.in_width}x{channels}_k{window.kernel_height}x{window.kernel_width}_s{window.stride_width}"
-        + ("_same" if window.pad_left else ""),
-        constants,
-        input=stored,
-        output=stored,
-    )
+    layer = Pooling(window, channels, low + stored.bias, high + stored.bias, stored)
     return Stage(
         operator.index,
         operator.stem,
@@ -85,5 +63,5 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         (operator.inputs[0],),
         operator.outputs[0],
         window.reads,
-        kernel,
+        *build(MAX_POOL_2D, layer, context.target),
     )

@@ -9,7 +9,8 @@ import numpy as np
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.program.program import Kernel, Lowering, RowRead, Stage
+from codegen.kernels.portable import pad
+from codegen.program.program import Lowering, RowRead, Stage
 
 REQUIRED_INPUTS = 2
 
@@ -50,20 +51,13 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     _, (top, _), (left, _), (front, _) = _paddings(graph, operator)
     _, in_height, in_width, in_channels = source.shape
     _, out_height, out_width, out_channels = output.shape
-    stored = context.storage[operator.outputs[0]]
-    kernel = Kernel(
-        "pad",
-        f"{in_width}x{in_channels}_to_{out_width}x{out_channels}_at_{left}_{front}",
-        (
-            ("in_width", in_width),
-            ("in_channels", in_channels),
-            ("out_channels", out_channels),
-            ("out_bytes", out_width * out_channels),
-            ("first_byte", left * out_channels + front),
-            ("zero_point", output.zero_point + stored.bias),
-        ),
-        input=stored,
-        output=stored,
+    built = pad.build(
+        (in_width, in_channels),
+        (out_width, out_channels),
+        left=left,
+        front=front,
+        zero_point=output.zero_point,
+        storage=context.storage[output.index],
     )
     return Stage(
         operator.index,
@@ -73,5 +67,5 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         (operator.inputs[0],),
         operator.outputs[0],
         (RowRead(0, tuple(y - top for y in range(out_height))),),
-        kernel,
+        *built,
     )

@@ -7,7 +7,8 @@ from typing import Any
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.program.program import Kernel, Lowering, RowRead, Stage, rows_of
+from codegen.kernels.portable import copy
+from codegen.program.program import Lowering, RowRead, Stage, rows_of
 
 REQUIRED_INPUTS = 1
 
@@ -30,8 +31,8 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
-    before, after = rows_of(source.shape), rows_of(output.shape)
     stored = context.storage[output.index]
+    before, after = rows_of(source.shape, stored), rows_of(output.shape, stored)
     every_row = tuple(range(after.count))
     return Stage(
         operator.index,
@@ -40,5 +41,5 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         (operator.inputs[0],),
         operator.outputs[0],
         (RowRead(0, every_row, is_linear=before != after),),
-        Kernel("reshape", f"{after.size_bytes}", (("size", after.size_bytes),), (), stored, stored),
+        *copy.build(after.size_bytes, stored),
     )

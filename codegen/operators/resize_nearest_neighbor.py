@@ -11,7 +11,8 @@ import tflite
 from codegen.arithmetic.requantize import round_half_away
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.program.program import Kernel, Lowering, RowRead, Stage, Table
+from codegen.kernels.portable import resize_nearest_neighbor as resize
+from codegen.program.program import Lowering, RowRead, Stage
 
 REQUIRED_INPUTS = 2
 
@@ -72,15 +73,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     _, in_height, in_width, channels = graph.tensor(operator.inputs[0]).shape
     _, out_height, out_width, _ = graph.tensor(operator.outputs[0]).shape
     rows, columns = source_maps(graph, operator)
-    index_type = np.uint8 if in_width <= 256 else np.uint16
-    kernel = Kernel(
-        "resize_nearest_neighbor",
-        f"{in_width}x{channels}_to_{out_width}",
-        (("out_width", out_width), ("channels", channels)),
-        (("source_column", f"{index_type.__name__}_t"),),
-        context.storage[operator.inputs[0]],
-        context.storage[operator.outputs[0]],
-    )
     return Stage(
         operator.index,
         operator.stem,
@@ -88,6 +80,5 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         (operator.inputs[0],),
         operator.outputs[0],
         (RowRead(0, tuple(rows.tolist())),),
-        kernel,
-        (Table("source_column", columns.astype(index_type), 20),),
+        *resize.build(columns, in_width, channels, context.storage[operator.outputs[0]]),
     )

@@ -4,38 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from math import prod
 
-import numpy as np
-import numpy.typing as npt
-
-from codegen.arithmetic.one_multiply_search import RequantizedChannel
+from codegen.program.kernel import Kernel, Storage, Table
 from codegen.program.target import Target
-
-# Numbers become an enum of the C function; anything else is the template's own business.
-Constant = int | str | tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Storage:
-    """How an activation's bytes stand for its int8 values: as they are, or plus 128 as uint8.
-
-    The latter where the zero point is -128, so that real 0 is byte 0: padding costs nothing, and neither do offsets.
-    """
-
-    bias: int  # 0 or 128
-
-    @property
-    def c_type(self) -> str:
-        return "uint8_t" if self.bias else "int8_t"
-
-    @property
-    def low(self) -> int:
-        return self.bias - 128
-
-    @property
-    def high(self) -> int:
-        return self.bias + 127
 
 
 @dataclass(frozen=True)
@@ -44,26 +16,6 @@ class Lowering:
 
     storage: Mapping[int, Storage]
     target: Target
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One C function that computes one row: a template and its constants. Stages with equal kernels share it.
-
-    Its C signature is (const INPUT *const rows[], OUTPUT *output, tables...): one pointer for each of the stage's
-    `reads`, NULL where that row lies outside the image.
-    """
-
-    template: str  # of templates/aot/ops: the stem, or a faster variant of it
-    shape_name: str  # "80x4_k3x3_s1x1": makes the function's name say what it does
-    constants: tuple[tuple[str, Constant], ...]
-    tables: tuple[tuple[str, str], ...] = ()  # (parameter name, C type) of each table, in call order
-    input: Storage = Storage(0)
-    output: Storage = Storage(0)
-
-    @property
-    def values(self) -> Mapping[str, Constant]:
-        return dict(self.constants)
 
 
 @dataclass(frozen=True)
@@ -84,25 +36,6 @@ class RowRead:
         step = self.rows[1] - self.rows[0] if len(self.rows) > 1 else 0
         start = self.rows[0]
         return (step, start) if all(row == step * y + start for y, row in enumerate(self.rows)) else None
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A constant array. `values` is 1-D; `per_line` of them are printed on one line of C.
-
-    With several `phases`, the kernel for output row y gets the (y % phases)-th part of equal size. `channels` is what
-    numbers for requantization claim, channel by channel; `codegen.proof.proof` checks it.
-    """
-
-    name: str
-    values: npt.NDArray[np.integer]
-    per_line: int
-    phases: int = 1
-    channels: tuple[RequantizedChannel, ...] = ()
-
-    @property
-    def size_bytes(self) -> int:
-        return self.values.nbytes
 
 
 @dataclass(frozen=True)
@@ -217,11 +150,8 @@ class Program:
         return sum(table.size_bytes for stage in self.stages if not stage.is_again for table in stage.tables)
 
 
-def rows_of(shape: tuple[int, ...]) -> Rows:
+def rows_of(shape: tuple[int, ...], storage: Storage) -> Rows:
     """(1, height, width, channels) has `height` rows; anything else is one row."""
     if len(shape) == 4:
-        return Rows(shape[1], shape[2] * shape[3])
-    size_bytes = 1
-    for extent in shape:
-        size_bytes *= extent
-    return Rows(1, size_bytes)
+        return Rows(shape[1], storage.row_bytes(shape[2], shape[3]))
+    return Rows(1, storage.row_bytes(prod(shape), 1))

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from codegen.arithmetic.certify import Certificate, certify
 from codegen.plan.plan import Plan
+from codegen.program.kernel import Accesses, Present
 from codegen.program.program import AccumulatorBound, Program, Stage
-from codegen.proof.access_bounds import Extents, Present, extents_of
 from codegen.proof.memory import MemoryProof, prove_memory
 
 
@@ -118,7 +118,7 @@ def _fits(array: ArrayProof) -> bool:
 
 
 def _arrays(program: Program, stage: Stage) -> tuple[tuple[ArrayProof, ...], list[str]]:
-    """Extents of all calls together, and what is wrong besides."""
+    """Accesses of all calls together, and what is wrong besides."""
     output = program.rows[stage.output]
     inputs = [program.rows[stage.inputs[read.input]] for read in stage.reads]
     available = {f"rows[{i}]": rows.size_bytes for i, rows in enumerate(inputs)}
@@ -126,20 +126,21 @@ def _arrays(program: Program, stage: Stage) -> tuple[tuple[ArrayProof, ...], lis
     available |= {table.name: table.values.size // table.phases for table in stage.tables}
     touched: dict[str, int] = dict.fromkeys(available, 0)
     wrong: list[str] = []
-    known: dict[Present, Extents] = {}
+    known: dict[Present, Accesses] = {}
+    tables = {table.name: table for table in stage.tables}
     for y in range(output.count):
         present = tuple(
             read.is_linear or 0 <= read.rows[y] < rows.count for read, rows in zip(stage.reads, inputs, strict=True)
         )
         if present not in known:
-            known[present] = extents_of(stage.kernel, stage.tables, present)
-        extents = known[present]
-        wrong += [f"{stage.label}: row {y} needs rows[{i}]" for i in extents.required if not present[i]]
+            known[present] = stage.kernel.accesses(tables, present)
+        accesses = known[present]
+        wrong += [f"{stage.label}: row {y} needs rows[{i}]" for i in accesses.required if not present[i]]
         for i, read in enumerate(stage.reads):
             behind = y * output.size_bytes if read.is_linear else 0  # the pointer goes into the whole tensor
             available[f"rows[{i}]"] *= inputs[i].count if read.is_linear and y == 0 else 1
-            touched[f"rows[{i}]"] = max(touched[f"rows[{i}]"], behind + extents.rows[i])
-        for name, size in (("output", extents.output), ("padding row", extents.padding), *extents.tables.items()):
+            touched[f"rows[{i}]"] = max(touched[f"rows[{i}]"], behind + accesses.rows[i])
+        for name, size in (("output", accesses.output), ("padding row", accesses.padding), *accesses.tables.items()):
             touched[name] = max(touched.get(name, 0), size)
     arrays = tuple(ArrayProof(name, touched[name], available.get(name, 0)) for name in touched if touched[name])
     return arrays, wrong

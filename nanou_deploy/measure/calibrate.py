@@ -22,7 +22,7 @@ import codegen
 from codegen.atomic_files import write_text
 from codegen.errors import CodegenError
 from codegen.estimate import COSTS_FILE, COSTS_SCHEMA, REST, Coefficients, rest_counts, weigh
-from codegen.features import stage_counts
+from codegen.features import cost_name, stage_counts
 from codegen.graph.model import QuantizedModel
 from nanou_deploy.boards.boards import Board, find_board
 from nanou_deploy.build.compilation import compile_for
@@ -62,7 +62,7 @@ def measure(model: QuantizedModel, board: Board) -> Measured:
     compiled = compile_for(model, board)
     *costs, rest = bench_layers(compiled, board)
     layers = [
-        Layer(stage.kernel.template, stage_counts(compiled.program, stage), cost.instructions)
+        Layer(cost_name(stage), stage_counts(compiled.program, stage), cost.instructions)
         for stage, cost in zip(compiled.program.stages, costs, strict=True)
     ]
     return Measured(model.name, (*layers, Layer(REST, rest_counts(compiled.program), rest.instructions)))

@@ -63,7 +63,7 @@ def profile(
 
 def _cost(stage: Stage, classes: Counter[str]) -> LayerCost:
     macs = 0 if stage.is_again else stage.macs
-    kernel, by_class = stage.kernel.template, _by_class(classes)
+    kernel, by_class = stage.kernel.name, _by_class(classes)
     return LayerCost(stage.operator_index, stage.number, kernel, stage.summary, macs, classes.total(), by_class)
 
 

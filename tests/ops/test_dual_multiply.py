@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.kernels.armv7e_m.dual_multiply import pack_pairs
+from codegen.kernels.armv7e_m.pairs import pack_pairs
 from codegen.library.resources import render_template
 from codegen.program.target import ARMV7E_M, REGISTERS_16
 from codegen.tflite.builder import ModelBuilder
@@ -134,14 +134,14 @@ def _last(flatbuffer: bytes, target: Any = ARMV7E_M) -> Any:
 
 
 def test_which_layers_take_it() -> None:
-    assert _last(pointwise((2, 3))).kernel.template == "conv_2d_pointwise_smlad"
-    assert _last(pointwise((1, 3))).kernel.template == "conv_2d_pointwise"  # nothing to pair
-    assert _last(pointwise((2, 3), stride=(1, 2))).kernel.template == "conv_2d"
-    assert _last(depthwise((3, 2))).kernel.template == "depthwise_conv_2d_3x3_smlad"
-    assert _last(depthwise((3, 1))).kernel.template == "depthwise_conv_2d"  # no column beside the first
+    assert _last(pointwise((2, 3))).kernel.template == "armv7e_m/conv_2d_pointwise"
+    assert _last(pointwise((1, 3))).kernel.template == "portable/conv_2d_pointwise"  # nothing to pair
+    assert _last(pointwise((2, 3), stride=(1, 2))).kernel.template == "portable/conv_2d"
+    assert _last(depthwise((3, 2))).kernel.template == "armv7e_m/depthwise_conv_2d_3x3"
+    assert _last(depthwise((3, 1))).kernel.template == "portable/depthwise_conv_2d"  # no column beside the first
     upsampled = depthwise((3, 4), factors=(2, 2), storage="uint8")
-    assert _last(upsampled).kernel.template == "depthwise_conv_2d_3x3_upsampled_smlad"
-    assert _last(upsampled, REGISTERS_16).kernel.template == "depthwise_conv_2d_3x3_upsampled"
+    assert _last(upsampled).kernel.template == "armv7e_m/depthwise_conv_2d_3x3_upsampled"
+    assert _last(upsampled, REGISTERS_16).kernel.template == "portable/depthwise_conv_2d_3x3_upsampled"
 
 
 def test_weights_stay_within_int16() -> None:
@@ -149,8 +149,8 @@ def test_weights_stay_within_int16() -> None:
     flatbuffer = pointwise((8, 4), 8, scale=FINEST_SCALE)
     portable, dual = _last(flatbuffer, REGISTERS_16), _last(flatbuffer)
     assert {table.name: table.values.dtype for table in portable.tables}["weights"] == np.int32
-    assert "high_mul" in portable.kernel.values["result"]
-    assert "requantize" in dual.kernel.values["result"]
+    assert "high_mul" in portable.kernel.requires
+    assert "requantize" in dual.kernel.requires
 
 
 def test_pairs_that_do_not_fit_are_refused() -> None:
@@ -162,7 +162,7 @@ def test_pairs_that_do_not_fit_are_refused() -> None:
 def test_portable_arithmetic_is_what_the_instructions_do(tmp_path: Path, require_tool: Callable[..., str]) -> None:
     names = {"smlad": "uint32_t a, uint32_t b, int32_t c", "smladx": "uint32_t a, uint32_t b, int32_t c"}
     text = "#include <stdint.h>\n#include <string.h>\n"
-    text += "".join(render_template(f"aot/{name}.c.j2") for name in (*names, "load_word"))
+    text += "".join(render_template(f"aot/arithmetic/{name}.c.j2") for name in (*names, "load_word"))
     text += "".join(f"int32_t call_{name}({args}) {{ return {name}(a, b, c); }}\n" for name, args in names.items())
     text += "".join(f"uint32_t call_{n}(uint32_t word) {{ return {n}(word); }}\n" for n in ("even_bytes", "odd_bytes"))
     text += "uint32_t call_load_word(const uint8_t *bytes) { return load_word(bytes); }\n"

@@ -67,8 +67,8 @@ def test_split_is_exact(options: dict[str, Any], tmp_path: Path) -> None:
 def test_upsampling_behind_a_skip_connection_is_folded(tmp_path: Path) -> None:
     program = assert_exact(build(), tmp_path, builtin_ref=False).program
     assert [stage.kernel.template for stage in program.stages if stage.part] == [
-        "depthwise_conv_2d_3x3_upsampled",
-        "depthwise_conv_2d_3x3",
+        "portable/depthwise_conv_2d_3x3_upsampled",
+        "portable/depthwise_conv_2d_3x3",
     ]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.kernels.portable import one_multiply
-from codegen.program.program import Stage
+from codegen.kernels import epilogue
+from codegen.kernels.blocks import Blocks
+from codegen.kernels.portable.conv_2d import Conv2D
 from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact_every_way, assert_interpreters_agree, compile_bytes, frames_for
 
@@ -37,8 +38,10 @@ def build(
     return b.finish([source], [b.convolution(source, weights, scales, bias, depthwise=depthwise, **options)])
 
 
-def stage_of(flatbuffer: bytes) -> Stage:
-    return compile_bytes(flatbuffer).program.stages[0]
+def conv_2d_of(flatbuffer: bytes) -> Conv2D:
+    kernel = compile_bytes(flatbuffer).program.stages[0].kernel
+    assert isinstance(kernel, Conv2D)
+    return kernel
 
 
 GEOMETRIES = [
@@ -76,10 +79,10 @@ def test_exact(options: dict[str, Any], depthwise: bool, tmp_path: Path) -> None
 @pytest.mark.parametrize("depthwise", [False, True], ids=["dense", "depthwise"])
 def test_two_roundings_are_exact_too(depthwise: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is known for which no layer of one multiply exists, so the search is kept from finding one."""
-    monkeypatch.setattr(one_multiply, "find_layer", lambda *_, **__: None)
+    monkeypatch.setattr(epilogue, "find_layer", lambda *_, **__: None)
     flatbuffer = build((3, 2), (5, 6), depthwise=depthwise)
     compiled = compile_bytes(flatbuffer)
-    assert "requantize(" in str(compiled.program.stages[0].kernel.values["result"])
+    assert compiled.program.stages[0].kernel.requires == ("requantize",)
     frames = frames_for(compiled)
     truth = assert_interpreters_agree(compiled, frames)
     assert assert_exact_every_way(flatbuffer, tmp_path, frames, truth) == 0
@@ -87,16 +90,16 @@ def test_two_roundings_are_exact_too(depthwise: bool, tmp_path: Path, monkeypatc
 
 def test_columns_at_the_borders_alone_are_computed_apart() -> None:
     same, valid = (
-        stage_of(build((3, 3), (5, 20), depthwise=False, padding=padding)).kernel.values
-        for padding in ("same", "valid")
+        conv_2d_of(build((3, 3), (5, 20), depthwise=False, padding=padding)) for padding in ("same", "valid")
     )
-    assert (same["interior_first"], same["interior_end"], same["borders"]) == (1, 19, (2,))
-    assert (valid["interior_first"], valid["interior_end"], valid["borders"]) == (0, 18, ())
-    assert "padding" in same
-    assert "padding" not in valid
+    assert (same.interior, same.borders) == (range(1, 19), 2)
+    assert (valid.interior, valid.borders) == (range(18), 0)
+    assert same.padding_value == -20
+    assert valid.padding_value is None
 
 
 def test_unit_of_work_is_a_block() -> None:
     """Four output channels share each value, and two or three pixels each weight; ten channels are 4 + 4 + 2."""
-    blocks = stage_of(build((3, 3), (5, 20), (2, 10), depthwise=False)).kernel.values["channel_blocks"]
-    assert blocks == ((4, 0, 2, (3,)), (2, 8, 1, (6,)))
+    kernel = conv_2d_of(build((3, 3), (5, 20), (2, 10), depthwise=False))
+    assert kernel.channel_blocks == (Blocks(4, 2), Blocks(2, 1, first=8))
+    assert kernel.interior_pixels == (3, 6)

@@ -11,7 +11,7 @@ import pytest
 from codegen.compile import compile_model
 from codegen.errors import UnsupportedError
 from codegen.estimate import REST, estimate, estimate_with, instruction_costs
-from codegen.features import TEMPLATES, stage_counts
+from codegen.features import stage_counts
 from codegen.program.target import find_target
 from codegen.tflite.files import load_model
 from nanou_deploy.boards.boards import BOARDS, find_board
@@ -20,7 +20,6 @@ from nanou_deploy.measure.calibrate import Layer, Measured, error_percent, fit
 from nanou_deploy.measure.cost_corpus import calibration_models, checked_models
 from nanou_train.networks.random_weights import stand_in_model
 from nanou_train.networks.structure import Block, Level, Structure
-from tests.conftest import REPOSITORY
 
 SMALL = Structure(
     "nano_u",
@@ -28,11 +27,6 @@ SMALL = Structure(
     (Level((Block(3), Block(6, 5)), (2, 2), (Block(5),), True), Level((Block(9),), (3, 2), (Block(7),))),
     (Block(10), Block(6)),
 )
-
-
-def test_every_template_has_counts() -> None:
-    written = {file.name.removesuffix(".c.j2") for file in (REPOSITORY / "templates/aot/ops").glob("[!_]*.c.j2")}
-    assert set(TEMPLATES) == written
 
 
 def test_every_emulated_board_is_calibrated_and_close() -> None:

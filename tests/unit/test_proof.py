@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 import pytest
 
 from codegen.arithmetic.certify import certify
 from codegen.compile import Compilation
+from codegen.kernels.portable.conv_2d_pointwise import Conv2DPointwise
 from codegen.library.render import render_aot
 from codegen.library.stack_estimate import estimate_stack
 from codegen.program.program import Stage
@@ -28,8 +28,8 @@ def with_stage(model: Compilation, index: int, stage: Stage) -> Compilation:
 RV32 = find_board("rv32-qemu")
 
 
-def find(model: Compilation, template: str) -> tuple[int, Stage]:
-    return next((i, s) for i, s in enumerate(model.program.stages) if s.kernel.template == template)
+def find(model: Compilation, name: str) -> tuple[int, Stage]:
+    return next((i, s) for i, s in enumerate(model.program.stages) if s.kernel.name == name)
 
 
 @pytest.mark.parametrize("which", MODELS)
@@ -84,9 +84,10 @@ def test_missing_certificates_are_found() -> None:
 def test_a_loop_that_is_too_long_is_found() -> None:
     model = compiled("default")
     index, stage = find(model, "conv_2d_pointwise")
-    ((pixels, blocks),) = cast(tuple[tuple[int, int]], stage.kernel.values["pixel_blocks"])
-    longer = {**stage.kernel.values, "pixel_blocks": ((pixels, blocks + 1),)}
-    kernel = replace(stage.kernel, constants=tuple(longer.items()))
+    kernel = stage.kernel
+    assert isinstance(kernel, Conv2DPointwise)
+    (blocks,) = kernel.pixel_blocks
+    kernel = replace(kernel, pixel_blocks=(replace(blocks, count=blocks.count + 1),))
     failures = " ".join(with_stage(model, index, replace(stage, kernel=kernel)).proofs.failures)
     assert f"{stage.label}: rows[0]: touches" in failures
     assert f"{stage.label}: output: touches" in failures

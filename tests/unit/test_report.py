@@ -15,8 +15,10 @@ import pytest
 from PIL import Image
 
 from codegen.graph.graph import Graph, Operator, Tensor
+from codegen.kernels.portable import copy
 from codegen.plan.plan import Placement, Plan
-from codegen.program.program import Kernel, Program, RowRead, Rows, Stage, Storage
+from codegen.program.kernel import Storage
+from codegen.program.program import Program, RowRead, Rows, Stage
 from nanou_deploy.measure.bench import BenchResult
 from nanou_deploy.report import (
     AccuracyRow,
@@ -294,7 +296,7 @@ def test_operator_rows_state_the_graph() -> None:
         inputs=(0,),
         outputs=(3,),
     )
-    kernel = Kernel("conv_2d", "", ())
+    kernel = copy.build(24, Storage(0)).kernel  # any one
     stage = Stage(0, "conv_2d", "", (0,), 3, (RowRead(0, (0, 1, 2)),), kernel, macs=6 * 8 * 3 * 4)
     stored = {0: Storage(0), 3: Storage(0)}
     program = Program((stage,), (0,), (3,), {0: Rows(6, 24), 3: Rows(6, 32)}, stored, {0: "in", 3: "out"})

@@ -1,0 +1,41 @@
+"""Weights two to a word, for kernels that multiply two pairs of 16-bit numbers at once (Arm's SMLAD).
+
+Inputs are multiplied as bytes: int8 values have their sign bit flipped on the way, which the start values account for.
+The search for each channel's factor is confined to weights that fit int16; where it finds none, the layer ends in two
+roundings, whose weights are the file's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen.graph.graph import IntArray
+from codegen.kernels.convolution import Convolution
+from codegen.kernels.epilogue import Requantizer, choose_requantizer
+from codegen.kernels.weighted_layer import INT16_MAX
+from codegen.program.kernel import Storage
+from codegen.program.target import Target
+
+
+def pack_pairs(low: IntArray, high: IntArray) -> npt.NDArray[np.uint32]:
+    """Two int16 numbers in each word. Raises OverflowError where one does not fit."""
+    halves = np.stack(np.broadcast_arrays(low, high))
+    if np.abs(halves).max(initial=0) > INT16_MAX:
+        raise OverflowError(f"{int(np.abs(halves).max())} is no int16 weight")
+    words: npt.NDArray[np.uint32] = ((halves[0] & 0xFFFF) | (halves[1] & 0xFFFF) << 16).astype(np.uint32)
+    return words
+
+
+def of_bytes(convolution: Convolution) -> Convolution:
+    """The same of an input stored as uint8, which is what the kernels multiply."""
+    return replace(convolution, input=Storage(128))
+
+
+def choose_int16_requantizer(
+    convolution: Convolution, target: Target, largest_weights: Sequence[int] = ()
+) -> Requantizer:
+    return choose_requantizer(convolution, target, largest_weights=largest_weights, max_weights=(INT16_MAX,))

@@ -1,0 +1,179 @@
+"""Choose how a layer's sums become its output bytes: the requantization epilogue of its kernel, and its numbers.
+
+The factor c of each channel (codegen.arithmetic.one_multiply_search) is folded into its weights, zero point and bias
+into the start value of its sum. A layer that has no such factors keeps the same loops and ends in the exact 64-bit form
+instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from codegen.arithmetic.one_multiply_search import (
+    MAX_SHIFT,
+    HighMul,
+    RequantizedChannel,
+    Rescale,
+    WeightedSum,
+    find_layer,
+)
+from codegen.arithmetic.requantize import INT32_MAX
+from codegen.graph.graph import IntArray
+from codegen.kernels.weighted_layer import INT16_MAX, WeightedLayer
+from codegen.program.kernel import Storage, Table
+from codegen.program.target import Target
+
+Channel = tuple[Rescale, WeightedSum]
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """From a sum to the stored byte; templates/aot/kernels/epilogue.c.j2 prints it.
+
+    one_multiply: sum += (sum >> 31) & sign correction, where there is one; high half of sum * multiplier; >> `shift`;
+    + `offset`; clamped; `raised` (128 or 0, which suits the clamp) taken away again where the output is int8.
+    two_roundings: TFLite's own, with `offset` for the output's zero point, as stored.
+
+    `clamp`: to `low` .. `high`, which for byte are 0 .. 255 and for int8 -128 .. 127.
+    """
+
+    kind: Literal["one_multiply", "two_roundings"]
+    shift: int
+    sign_correction: bool
+    offset: int
+    clamp: Literal["byte", "int8", "range"]
+    low: int
+    high: int
+    output: Storage
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Numbers of each channel, behind the start value of its sum."""
+        if self.kind == "two_roundings":
+            return "multiplier", "shift"
+        return ("multiplier", "sign_correction") if self.sign_correction else ("multiplier",)
+
+    @property
+    def numbers(self) -> int:
+        """Of each channel, with the start value."""
+        return 1 + len(self.columns)
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Functions of templates/aot/arithmetic."""
+        if self.kind == "two_roundings":
+            return ("requantize",)
+        clamps = {"byte": "clamp_to_byte", "range": "clamp_to_range"}
+        return "high_mul", clamps.get(self.clamp, "clamp_to_biased_byte" if self.output.bias else "clamp_to_int8")
+
+
+@dataclass(frozen=True)
+class Requantizer:
+    """An epilogue with each channel's integers: weights are multiplied by `factor`, sums begin at `start`."""
+
+    epilogue: Epilogue
+    factor: IntArray
+    start: tuple[int, ...]
+    columns: Mapping[str, tuple[int, ...]]  # by name, then channel
+    channels: tuple[RequantizedChannel, ...]
+
+    def table(self) -> Table:
+        """Channel after channel: the start value, then the columns."""
+        return self._table(np.stack(self._rows, axis=1).reshape(-1), self.epilogue.numbers)
+
+    def table_of_blocks(self, spans: Sequence[range]) -> Table:
+        """Block after block of channels: their start values, then each column."""
+        numbers = [row[span.start : span.stop] for span in spans for row in self._rows]
+        return self._table(np.concatenate(numbers), len(spans[0]))
+
+    @property
+    def _rows(self) -> tuple[IntArray, ...]:
+        return tuple(np.array(row, np.int64) for row in (self.start, *self.columns.values()))
+
+    def _table(self, numbers: IntArray, per_line: int) -> Table:
+        return Table("channels", numbers.astype(np.int32), per_line, channels=self.channels)
+
+
+def choose_requantizer(
+    weighted: WeightedLayer,
+    target: Target,
+    *,
+    largest_weights: Sequence[int] = (),
+    max_weights: Iterable[int] = (INT16_MAX, INT32_MAX),
+) -> Requantizer:
+    """The cheapest exact form: one multiply (and a shift), the same with a sign correction, 64-bit double rounding.
+
+    `largest_weights` by channel, where the kernel's weights are sums of taps; `max_weights` by preference.
+    `accumulator_bound` covers the last form too, although it adds stored values to a folded start: 0 is a value that
+    every tap can have, so each partial sum is the final sum of some input.
+    """
+    scaling, stored, zero = weighted.scaling, weighted.input, weighted.stored_zero
+    # sum(w * (stored - zero)) + bias == sum(w * stored) + (bias - zero * sum(w))
+    start = [int(b) - zero * int(w.sum()) for b, w in zip(scaling.bias, weighted.taps.T, strict=True)]
+    limits = scaling.low - scaling.output_zero_point, scaling.high - scaling.output_zero_point
+    channels = [
+        (
+            Rescale(start[c], int(scaling.multiplier[c]), int(scaling.shift[c]), *limits),
+            WeightedSum.of_weights(weights, stored.low, stored.high),
+        )
+        for c, weights in enumerate(weighted.taps.T)
+    ]
+    for c, largest in enumerate(largest_weights):
+        channels[c] = channels[c][0], replace(channels[c][1], largest_weight=largest)
+    clamp = _clamp(weighted, target)
+    raised = 0 if clamp == "int8" else 128
+    # The offset of the first form is free; -1 suits the sign correction best (docs/adr/0006).
+    for corrects, offset in ((False, scaling.output_zero_point + raised), (True, -1)):
+        for max_weight in max_weights:
+            layer = find_layer(
+                channels, max_weight=max_weight, max_shift=MAX_SHIFT, sign_correction=corrects, offset=offset
+            )
+            if layer is not None:
+                return _one_multiply(weighted, channels, layer, clamp, raised, offset)
+    return _two_roundings(weighted, channels)
+
+
+def _clamp(weighted: WeightedLayer, target: Target) -> Literal["byte", "int8", "range"]:
+    if (weighted.scaling.low, weighted.scaling.high) != (-128, 127):
+        return "range"
+    return "int8" if target.signed_clamp else "byte"
+
+
+def _two_roundings(weighted: WeightedLayer, channels: Sequence[Channel]) -> Requantizer:
+    scaling, output = weighted.scaling, weighted.output
+    low, high, zero = (n + output.bias for n in (scaling.low, scaling.high, scaling.output_zero_point))
+    return Requantizer(
+        Epilogue("two_roundings", 0, False, zero, "range", low, high, output),
+        np.ones(len(channels), np.int64),
+        tuple(exact.bias for exact, _ in channels),
+        {"multiplier": tuple(scaling.multiplier.tolist()), "shift": tuple(scaling.shift.tolist())},
+        tuple(RequantizedChannel(exact, sums, None) for exact, sums in channels),
+    )
+
+
+def _one_multiply(
+    weighted: WeightedLayer,
+    channels: Sequence[Channel],
+    layer: Sequence[HighMul],
+    clamp: Literal["byte", "int8", "range"],
+    raised: int,
+    offset: int,
+) -> Requantizer:
+    """The scaled sum is the output minus its zero point plus `offset`."""
+    scaling, corrects = weighted.scaling, any(channel.sign_correction for channel in layer)
+    rest = scaling.output_zero_point + raised - offset
+    columns = {"multiplier": tuple(channel.multiplier for channel in layer)}
+    if corrects:
+        columns["sign_correction"] = tuple(channel.sign_correction for channel in layer)
+    low, high = scaling.low + raised, scaling.high + raised
+    return Requantizer(
+        Epilogue("one_multiply", layer[0].shift, corrects, rest, clamp, low, high, weighted.output),
+        np.array([channel.c for channel in layer], np.int64),
+        tuple(channel.b for channel in layer),
+        columns,
+        tuple(RequantizedChannel(*channel, found) for channel, found in zip(channels, layer, strict=True)),
+    )

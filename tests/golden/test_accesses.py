@@ -1,0 +1,96 @@
+"""Every kernel, on buffers of exactly the sizes that its `accesses` states, under AddressSanitizer."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from codegen.program.program import Program, Stage
+from tests.generated import MODELS, compiled, write_library
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+ISAS = ("rv32imc", "armv7e-m", "xtensa-lx6")
+
+PREAMBLE = """\
+#include "nanou_model.c"
+#include <stdlib.h>
+#include <string.h>
+static void *exactly(const void *source, size_t size_bytes) {
+    void *copy = malloc(size_bytes);
+    if (source != NULL) memcpy(copy, source, size_bytes); else memset(copy, 0x5a, size_bytes);
+    return copy;
+}
+int main(int argc, char **argv) {
+    const size_t less = argc > 1 ? 1 : 0; /* to see that the check can fail */
+    (void)argv;
+"""
+
+
+def patterns(program: Program, stage: Stage) -> Iterator[tuple[bool, ...]]:
+    """Which row pointers are there, once each."""
+    rows = range(program.rows[stage.output].count)
+    heights = [program.rows[stage.inputs[read.input]].count for read in stage.reads]
+    yield from {
+        tuple(r.is_linear or 0 <= r.rows[y] < height for r, height in zip(stage.reads, heights, strict=True))
+        for y in rows
+    }
+
+
+def call(stage: Stage, name: str, present: tuple[bool, ...]) -> str:
+    touched = stage.kernel.accesses({table.name: table for table in stage.tables}, present)
+    c_type, out_type = stage.kernel.row_type, stage.kernel.output.c_type
+    rows = ", ".join(
+        f"exactly(NULL, {size} - less)" if there else "NULL" for size, there in zip(touched.rows, present, strict=True)
+    )
+    prefix = f"nanou_layer_{stage.operator_index:02d}"
+    tables = "".join(
+        f", exactly({prefix}_{t.name}, {touched.tables[t.name]} * sizeof {prefix}_{t.name}[0])" for t in stage.tables
+    )
+    return (
+        f"    {{ const {c_type} *const rows[] = {{{rows}}};\n"
+        f"      {name}(rows, ({out_type} *)exactly(NULL, {touched.output} - less){tables}); }}\n"
+    )
+
+
+@pytest.mark.parametrize("which", MODELS)
+@pytest.mark.parametrize("isa", ISAS)
+def test_kernels_stay_inside(which: str, isa: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    model = compiled(which, isa)
+    library = write_library(model, tmp_path)
+    source = (library / "src" / "nanou_model.c").read_text()
+    calls = []
+    for stage in model.program.stages:
+        match = re.search(rf"static void {stage.label}\(.*?\n    (\w+)\(rows, out", source, re.S)
+        assert match is not None
+        calls += [call(stage, match[1], present) for present in patterns(model.program, stage)]
+    (tmp_path / "main.c").write_text(PREAMBLE + "".join(calls) + "    return 0;\n}\n")
+    includes = [f"-I{library / 'include'}", f"-I{library / 'src'}"]
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
+    sources = [tmp_path / "main.c", library / "src" / "nanou_weights.c"]
+    program = tmp_path / "program"
+    subprocess.run([require_tool("gcc"), "-std=c99", *sanitizers, *includes, *sources, "-o", program], check=True)
+    run = {"capture_output": True, "text": True, "env": {"ASAN_OPTIONS": "detect_leaks=0"}, "check": False}
+    done = subprocess.run([program], **run)  # type: ignore[call-overload]
+    assert (done.returncode, done.stderr) == (0, "")
+    short = subprocess.run([program, "one byte less"], **run)  # type: ignore[call-overload]
+    assert "heap-buffer-overflow" in short.stderr
+
+
+def test_a_kernel_is_a_module_beside_a_template() -> None:
+    modules = _kernels(REPOSITORY / "codegen" / "kernels", ".py")
+    assert modules == _kernels(REPOSITORY / "templates" / "aot" / "kernels", ".c.j2") | {"armv7e_m/pairs"}
+
+
+def _kernels(folder: Path, suffix: str) -> set[str]:
+    return {f"{p.parent.name}/{p.name.removesuffix(suffix)}" for p in folder.glob(f"*/[a-z]*{suffix}")}
+
+
+def test_the_models_use_every_kernel() -> None:
+    models = [compiled(which, isa) for which in MODELS for isa in ISAS]
+    used = {stage.kernel.template for model in models for stage in model.program.stages}
+    assert used == _kernels(REPOSITORY / "templates" / "aot" / "kernels", ".c.j2")
