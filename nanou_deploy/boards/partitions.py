@@ -1,4 +1,4 @@
-"""The partition table: from its CSV file to the bytes in flash, and where in a whole flash the application is.
+"""Read partition tables from CSV and pack them into the bytes that go to flash.
 
 Format: ESP-IDF Programming Guide, "Partition Tables": 32 bytes for each partition (magic 0x50AA, type, subtype, offset,
 size, name, flags), then an entry of magic 0xEBEB with the MD5 of those before it, filled up with 0xFF.
@@ -81,26 +81,3 @@ def partition_table(partitions: tuple[Partition, ...]) -> bytes:
     )
     digest = struct.pack("<H", _MD5_MAGIC).ljust(16, b"\xff") + hashlib.md5(entries).digest()
     return (entries + digest).ljust(TABLE_BYTES, b"\xff")
-
-
-def find_application(flash: bytes) -> bytes:
-    """The first application partition of a whole flash, as the boot loader finds it: by the table.
-
-    Raises DeployError where there is no table, its MD5 is wrong, or it names no application.
-    """
-    place, table = TABLE_OFFSET, flash[TABLE_OFFSET : TABLE_OFFSET + TABLE_BYTES]
-    application = b""
-    while place + _ENTRY.size <= len(flash):
-        magic, kind, _, offset, size_bytes, name, _ = _ENTRY.unpack_from(flash, place)
-        if magic == _MD5_MAGIC:
-            if hashlib.md5(table[: place - TABLE_OFFSET]).digest() != flash[place + 16 : place + 32]:
-                raise DeployError("the partition table's MD5 is wrong", hint="flash it again")
-            break
-        if magic != _MAGIC or not name:
-            break
-        if kind == _TYPES["app"] and not application:
-            application = flash[offset : offset + size_bytes]
-        place += _ENTRY.size
-    if not application:
-        raise DeployError("the flash holds no partition table with an application", hint="flash it again")
-    return application

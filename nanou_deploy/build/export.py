@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import codegen
 from codegen.graph.model import QuantizedModel
@@ -27,7 +27,6 @@ from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import firmware_folder, licence_text
 
 Format = Literal["platformio", "esp-idf-component", "arduino", "cmake"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 # Semantic versioning 2.0.0 (semver.org), without its rule about leading zeros in pre-releases.

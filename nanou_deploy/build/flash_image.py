@@ -18,7 +18,6 @@ from nanou_deploy.build.elf import assemble_elf
 from nanou_deploy.build.esptool import run_esptool
 from nanou_deploy.errors import DeployError
 
-APPLICATION_OFFSET = 0x10000  # where boards/partitions.csv puts the application
 FLASH_MODE, FLASH_FREQUENCY = "dio", "80m"  # what every board can do
 
 _MAGIC, _HEADER_BYTES, _SHA256_BYTES = 0xE9, 24, 32

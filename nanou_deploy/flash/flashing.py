@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.boards.partitions import TABLE_OFFSET, parse_partitions
 from nanou_deploy.errors import DeployError
-from nanou_deploy.flash.upload import boot_loader_offset, merge_flash, write_flash
+from nanou_deploy.flash.upload import boot_loader_offset, write_flash
 
 _MOCK_SCHEME = "socket://"  # pyserial's; of boards, only stand-ins of the boot loader are reached that way
 
@@ -48,12 +47,3 @@ def flash_board(board: Board, folder: Path, port: str) -> int:
     places = flash_places(board, folder)
     write_flash(board.chip, port, places, mock=port.startswith(_MOCK_SCHEME))
     return sum(path.stat().st_size for path in places.values())
-
-
-def flash_image(board: Board, image: Path, port: str) -> int:
-    """The same for a simulated chip's image, with the partition table it is to have."""
-    with TemporaryDirectory(prefix="nanou-") as scratch:
-        merged = Path(scratch) / "flash.bin"
-        merge_flash(image, board.chip, merged)
-        write_flash(board.chip, port, {0: merged}, mock=port.startswith(_MOCK_SCHEME))
-        return merged.stat().st_size

@@ -23,7 +23,6 @@ from nanou_train.data.images import Pixels, open_image
 from nanou_train.data.splits import group_names
 from nanou_train.errors import DataError
 
-HASH_BITS = 128
 MAX_DISTANCE_BITS = 20
 MIN_CORRELATION = 0.95
 _BLOCK = 512  # rows of the distance matrix at a time

@@ -257,11 +257,6 @@ def constant_mask(train_masks: Array, test_masks: Array, classes: Sequence[str] 
     return segmentation_metrics(test_masks, np.broadcast_to(majority, test_masks.shape), classes)
 
 
-def evaluate_outputs(outputs: Int8Array, masks: Array, threshold_q: int) -> Metrics:
-    """Metrics of int8 model outputs (N, H, W[, 1]): drivable where the output is at least `threshold_q`."""
-    return segmentation_metrics(masks, outputs.astype(np.int16) >= threshold_q)
-
-
 def squeezed(outputs: Array) -> Array:
     """Outputs (N, H, W, classes) as they are, (N, H, W, 1) as (N, H, W)."""
     return outputs[..., 0] if outputs.shape[-1] == 1 else outputs

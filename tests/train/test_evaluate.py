@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nanou_train.evaluation.evaluate import constant_mask, evaluate_outputs, segmentation_metrics
+from nanou_train.evaluation.evaluate import constant_mask, segmentation_metrics
 
 
 def test_metrics_by_hand() -> None:
@@ -36,10 +36,3 @@ def test_constant_mask_is_the_majority_of_the_training_masks() -> None:
     train = np.array([[[1, 0]], [[1, 0]], [[0, 1]]])
     assert constant_mask(train, np.array([[[1, 0]]]))["miou"] == 1.0
     assert constant_mask(train, np.array([[[0, 1]]]))["miou"] == 0.0
-
-
-def test_outputs_at_the_threshold_are_drivable() -> None:
-    outputs = np.array([[[[-36], [-35], [127], [-128]]]], np.int8)
-    masks = np.array([[[0, 1, 1, 0]]])
-    assert evaluate_outputs(outputs, masks, -35)["miou"] == 1.0
-    assert evaluate_outputs(outputs, masks, 128)["recall"] == 0.0

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codegen.graph.contract import decision_threshold
+from codegen.graph.contract import decide_classes, decision_threshold
 from codegen.tflite.files import load_model
 from codegen.tflite.load import load_graph
 from codegen.tflite.oracle import run_oracle
@@ -21,9 +21,9 @@ from nanou_train.evaluation.evaluate import (
     compare,
     constant_mask,
     evaluate_logits,
-    evaluate_outputs,
     int8_predictor,
     logit,
+    segmentation_metrics,
 )
 from nanou_train.runs.quantize_run import evaluate_quantized
 from tests.conftest import REPOSITORY
@@ -98,7 +98,7 @@ def test_int8_decisions_are_the_firmwares(threshold: float) -> None:
     assert np.array_equal(decided, kept[0][..., 0] >= constant)
     split = Split(images, masks, ("a", "b"))
     metrics = evaluate_logits(predictor, predictor.logits(images), split, BINARY_CLASSES, threshold=threshold).metrics
-    assert metrics["miou"] == evaluate_outputs(kept[0], masks, constant)["miou"]
+    assert metrics["miou"] == segmentation_metrics(masks, decide_classes(kept[0], constant))["miou"]
 
 
 def test_the_threshold_is_chosen_on_validation(require_module: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from ruamel.yaml import YAML
@@ -23,7 +24,7 @@ from codegen.library.render import MANIFEST, RenderedProject
 from codegen.library.write import edited_files, write_project
 from codegen.tflite.interpreters import run_tflm
 from nanou_deploy.boards.boards import find_board
-from nanou_deploy.build.export import FORMATS, Format, Package, default_package, example_path, render_export
+from nanou_deploy.build.export import Format, Package, default_package, example_path, render_export
 from nanou_deploy.build.library import open_model, render_library
 from nanou_deploy.errors import DeployError
 
@@ -70,7 +71,7 @@ def output_of(*command: str | Path, cwd: Path | None = None) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", get_args(Format))
 def test_every_folder_is_complete(form: Format, exported: Callable[[Format], Path], model: QuantizedModel) -> None:
     folder = exported(form)
     manifest = json.loads((folder / MANIFEST).read_text())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nanou_deploy.boards.boards import BOARDS, find_board
-from nanou_deploy.boards.partitions import TABLE_BYTES, find_application, parse_partitions, partition_table
+from nanou_deploy.boards.partitions import TABLE_BYTES, parse_partitions, partition_table
 from nanou_deploy.build import elf
 from nanou_deploy.build.build import Build, build_harness
 from nanou_deploy.build.esptool import run_esptool
@@ -20,7 +20,7 @@ from nanou_deploy.build.flash_image import flash_image_elf, read_flash_image
 from nanou_deploy.errors import DeployError
 from nanou_deploy.flash.upload import boot_loader_offset, merge_flash, mock_board, write_flash
 from nanou_deploy.verify.emulate import run_harness
-from tests.flash import read_flash
+from tests.flash import find_application, read_flash
 from tests.unit.invert_model import INPUT_BYTES, expected_outputs, make_library
 
 CHIPS = [name.removesuffix("-sim") for name in BOARDS if name.endswith("-sim")]
@@ -137,13 +137,8 @@ def test_wrong_tables_are_refused(line: str, message: str) -> None:
 
 def test_the_application_is_found_by_the_table() -> None:
     table = partition_table(parse_partitions(LINE))
-    flash = bytearray(b"\xff" * 0x8000 + table).ljust(0x10000, b"\xff") + b"application"
-    assert find_application(bytes(flash)) == b"application"
-    flash[0x8004] ^= 1
-    with pytest.raises(DeployError, match="MD5"):
-        find_application(bytes(flash))
-    with pytest.raises(DeployError, match="no partition table"):
-        find_application(b"\xff" * 0x20000)
+    flash = (b"\xff" * 0x8000 + table).ljust(0x10000, b"\xff") + b"application"
+    assert find_application(flash) == b"application"
 
 
 # ---- Flashing --------------------------------------------------------------------------------------------------
