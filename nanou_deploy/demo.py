@@ -20,7 +20,13 @@ from nanou_deploy.build.firmware_project import render_firmware_project
 from nanou_deploy.build.library import render_library
 from nanou_deploy.build.platformio import PlatformMissing, build_project, lint_project
 from nanou_deploy.errors import DeployError
-from nanou_deploy.evaluate.evaluation import EvaluationResult, evaluate_executors, merge_equal, panel, worst_panels
+from nanou_deploy.evaluate.evaluate_executors import (
+    EvaluationResult,
+    evaluate_executors,
+    merge_equal,
+    panel,
+    worst_panels,
+)
 from nanou_deploy.measure.bench import BenchResult, bench_compiled
 from nanou_deploy.report import AccuracyRow, Panel, ReportData, operator_rows, render_report, write_panel_png
 from nanou_deploy.verify.golden import GoldenReport

@@ -19,7 +19,7 @@ from codegen.graph.contract import class_names, decision_threshold, drivable_cla
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
 from codegen.library.c_text import number_lines
-from codegen.library.camera import camera_files
+from codegen.library.camera_resize import camera_files
 from codegen.library.golden import GOLDEN_SEED, GoldenLayer, golden_crc32, golden_frame, golden_layers
 from codegen.library.render_aot import aot_files
 from codegen.library.render_tflm import tflm_dependencies, tflm_files

@@ -17,8 +17,8 @@ from nanou_deploy.build.flash_image import make_flash_image
 from nanou_deploy.build.programs import (
     CompileStep,
     ProgramPlan,
-    camera_sources,
     harness_sources,
+    picture_harness_sources,
     plan_device,
     plan_program,
 )
@@ -90,9 +90,9 @@ def build_harness(
     """Compile `library` (aot runtime) and the harness for a board that runs here, into `work_dir`.
 
     `trace` makes the program record every operator's output; `sanitize` (host only) adds AddressSanitizer and UBSan;
-    `profile` prepares it for nanou_deploy.measure.profile; `camera` links firmware/host/camera.c instead, which takes
-    pictures of the camera and gives masks. `compiler` overrides the one that `toolchain` finds. Raises DeployError with
-    the compiler's words, ToolMissing where there is no compiler.
+    `profile` prepares it for nanou_deploy.measure.profile; `camera` links the harness that takes pictures of the
+    camera and gives masks (picture_harness.c). `compiler` overrides the one that `toolchain` finds. Raises DeployError
+    with the compiler's words, ToolMissing where there is no compiler.
     """
     if library_runtime(library) != "aot":
         raise DeployError(
@@ -101,7 +101,7 @@ def build_harness(
     target = find_target(board, sanitize=sanitize, profile=profile, compiler=compiler)
     work_dir.mkdir(parents=True, exist_ok=True)
     trace_flags = ("-DNANOU_TRACE",) if trace else ()
-    sources = camera_sources(target) if camera else harness_sources(target)
+    sources = picture_harness_sources(target) if camera else harness_sources(target)
     plan = plan_program(target, library.resolve(), sources, work_dir, flags=trace_flags)
     run_plan(plan)
     program = plan.program

@@ -90,10 +90,10 @@ def machine_sources(target: Target) -> list[Path]:
     return [path for path in harness_sources(target) if path.name != "harness.c"]
 
 
-def camera_sources(target: Target) -> list[Path]:
-    """firmware/host/camera.c in place of the harness: pictures in, masks out."""
+def picture_harness_sources(target: Target) -> list[Path]:
+    """The harness that takes pictures of a camera and gives masks, with what it needs from the target's machine."""
     host, vision = firmware_folder() / "host", firmware_folder() / "app" / "vision"
-    return [host / "camera.c", vision / "vision.c", vision / "packed_mask.c", *machine_sources(target)]
+    return [host / "picture_harness.c", vision / "vision.c", vision / "packed_mask.c", *machine_sources(target)]
 
 
 def plan_device(target: Target, board: Board, library: Path, folder: Path, *, flags: Flags = ()) -> ProgramPlan:

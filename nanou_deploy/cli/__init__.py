@@ -12,13 +12,13 @@ from nanou_deploy.cli.output import fail
 
 _COMMANDS = {  # in the order of a first project; the value is the module that defines it
     "demo": "demo",
-    "prepare": "data",
-    "data-check": "data",
+    "prepare": "prepare",
+    "data-check": "data_check",
     "train": "train",
     "experiment": "experiment",
     "evaluate": "evaluate",
     "prune": "prune",
-    "quantize": "train",
+    "quantize": "quantize",
     "inspect": "inspect",
     "generate": "generate",
     "export": "export",
@@ -37,7 +37,7 @@ _COMMANDS = {  # in the order of a first project; the value is the module that d
     "model-size": "experiment",
     "migrate-config": "experiment",
     "boards": "boards",
-    "doctor": "boards",
+    "doctor": "doctor",
     "clean": "clean",
 }
 

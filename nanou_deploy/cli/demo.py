@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True)
 def demo(output: Path, seed: int) -> int:
     """Train, quantize, compile, verify and report, in about three minutes on two cores."""
-    from nanou_deploy.cli.train import training_progress
+    from nanou_deploy.cli.training_output import training_progress
     from nanou_deploy.demo import run_demo
 
     with training_progress() as training:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.data import group_by_option
-from nanou_deploy.cli.options import json_option, model_option
+from nanou_deploy.cli.options import data_option, group_by_option, json_option, model_option
 from nanou_deploy.cli.output import emit_json, emit_table, progress
-from nanou_deploy.cli.train import data_option, print_metrics
+from nanou_deploy.cli.training_output import print_metrics
 
 if TYPE_CHECKING:
     from codegen.graph.model import QuantizedModel
-    from nanou_deploy.evaluate.evaluation import EvaluationResult
+    from nanou_deploy.evaluate.evaluate_executors import EvaluationResult
     from nanou_train.data.dataset import Dataset
     from nanou_train.evaluation.evaluate import Evaluation
 
@@ -58,7 +57,7 @@ def evaluate(
 
     A run is evaluated on its own data unless --data says otherwise. docs/EVALUATION.md defines every metric.
     """
-    from nanou_deploy.evaluate.evaluation import evaluate_executors, write_evaluation
+    from nanou_deploy.evaluate.evaluate_executors import evaluate_executors, write_evaluation
 
     run_folder = run_folder or (model if model is not None and model.is_dir() else None)
     names = _executors(executors, compare, run_folder is not None)

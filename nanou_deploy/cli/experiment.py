@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import json_option
+from nanou_deploy.cli.options import data_option, json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table
-from nanou_deploy.cli.train import data_option, print_metrics, training_progress
+from nanou_deploy.cli.training_output import print_metrics, training_progress
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:

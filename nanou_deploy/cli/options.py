@@ -33,6 +33,17 @@ runtime_option = click.option(
     show_default=True,
     help="Compiled C (aot) or the TensorFlow Lite Micro interpreter (tflm).",
 )
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Data set ROOT/{train,val,test}/{img,mask}. Default: embedded terrain.",
+)
+group_by_option = click.option(
+    "--group-by",
+    default="",
+    metavar="PATTERN|CSV",
+    help="What images belong together: a regular expression on their names, or a .csv file (image,group,split).",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 

@@ -10,7 +10,7 @@ import click
 
 from nanou_deploy.cli.options import board_option, json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table
-from nanou_deploy.cli.train import print_metrics, training_progress
+from nanou_deploy.cli.training_output import print_metrics, training_progress
 
 if TYPE_CHECKING:
     from nanou_train.pruning.budget import CostFunction

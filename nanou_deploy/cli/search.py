@@ -10,7 +10,7 @@ import click
 from nanou_deploy.cli.options import Count, FrameSize, Size, json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, heading
 from nanou_deploy.cli.output import progress as tell
-from nanou_deploy.cli.train import training_progress
+from nanou_deploy.cli.training_output import training_progress
 
 if TYPE_CHECKING:
     from nanou_deploy.choose.searching import Searched

@@ -11,7 +11,7 @@ from nanou_deploy.report.arena_map import ArenaMap, arena_map
 from nanou_deploy.report.charts import chart_svg, evaluation_charts
 from nanou_deploy.report.data import ReportData
 from nanou_deploy.report.drawing import svg_element
-from nanou_deploy.report.evaluation import evaluation_tables
+from nanou_deploy.report.evaluation_tables import evaluation_tables
 from nanou_deploy.report.pictures import Panel, Tile, legend_entries, panel_tiles, png_bytes
 from nanou_deploy.report.tables import Cell, accuracy_table, cost_table, executors_table, operators_table, shape_text
 from nanou_deploy.verify.golden import TRUTH, ExecutorResult

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from codegen.graph.model import RESIZE_FILTERS, CameraSize, Preprocessing, QuantizedModel
-from codegen.library.camera import camera_files
+from codegen.library.camera_resize import camera_files
 from codegen.library.write import write_project
 from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import find_board

@@ -234,7 +234,7 @@ def decided_by_c(
 
 
 def test_every_executor_and_the_report(trained: tuple[Path, Path, dict[str, Any]], quantized: QuantizedModel) -> None:
-    from nanou_deploy.evaluate.evaluation import evaluate_executors, write_evaluation
+    from nanou_deploy.evaluate.evaluate_executors import evaluate_executors, write_evaluation
 
     data = load_dataset(DatasetSpec.of(trained[0], quantized.preprocessing))
     result = evaluate_executors(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from codegen.errors import ModelError
 from codegen.graph.model import RESIZE_FILTERS, CameraSize, Preprocessing
-from codegen.library.camera import Axis, resize_axis
+from codegen.library.camera_resize import Axis, resize_axis
 from codegen.tflite.files import load_model, save_model
 from nanou_deploy.build.library import open_model
 from nanou_deploy.cli import cli

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
-from codegen.library.camera import camera_files
+from codegen.library.camera_resize import camera_files
 from codegen.library.resources import render_template
 from nanou_deploy.resources import firmware_folder
 

@@ -13,10 +13,16 @@ import pytest
 from codegen.graph.model import Preprocessing
 from nanou_deploy.build.library import open_model
 from nanou_deploy.errors import DeployError
-from nanou_deploy.evaluate.evaluation import EvaluationResult, _golden_rows, merge_equal, worst_panels, write_evaluation
+from nanou_deploy.evaluate.evaluate_executors import (
+    EvaluationResult,
+    _golden_rows,
+    merge_equal,
+    worst_panels,
+    write_evaluation,
+)
 from nanou_deploy.report.charts import Chart, Line, Mark, chart_svg, evaluation_charts
 from nanou_deploy.report.drawing import COLORS, svg_element, svg_file
-from nanou_deploy.report.evaluation import evaluation_tables
+from nanou_deploy.report.evaluation_tables import evaluation_tables
 from nanou_deploy.report.pictures import FALSE_DRIVABLE_RGB, class_overlay, panel_picture
 from nanou_train.data.dataset import Split
 from nanou_train.data.labels import BINARY_CLASSES

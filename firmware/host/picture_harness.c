@@ -1,4 +1,4 @@
-/* camera.c - run pictures of the camera through a generated model, for verification and measurement.
+/* picture_harness.c - run pictures of the camera through a generated model, for verification and measurement.
  *
  * Input: pictures, each a byte that is 1 for big endian and 0 for little endian, then
  * NANOU_CAMERA_FRAME_BYTES. Output: for each a record as of harness.c, which holds the bit-packed mask and

@@ -1,0 +1,77 @@
+"""`data-check`: report what is in a data set, and what should not be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nanou_deploy.cli.options import group_by_option, json_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table
+from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
+
+if TYPE_CHECKING:
+    from nanou_train.data.audit import Audit, Pair
+
+_SHOWN_PAIRS = 10
+
+
+@click.command(short_help="Class balance, duplicates, and leaks across splits.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), required=True, help="Data set ROOT/{train,val,test}/{img,mask}."
+)
+@group_by_option
+@click.option(
+    "--distance",
+    type=click.IntRange(0, 128),
+    default=20,
+    show_default=True,
+    help="Look-alikes differ in at most so many of 128 hash bits.",
+)
+@json_option
+def data_check(data: Path, group_by: str, distance: int, as_json: bool) -> int:
+    """Read every file of a data set and report its balance, duplicates, and what is in two splits.
+
+    Exit code 3 where an image, a look-alike or a sequence is in two splits.
+    """
+    from nanou_train.data.audit import audit_dataset
+
+    audit = audit_dataset(data, group_by=group_by, max_distance_bits=distance)
+    if as_json:
+        emit_json("data-check/1", {"data": data, **audit_json(audit)})
+    else:
+        print_audit(audit)
+    return EXIT_MISMATCH if audit.leaks else EXIT_OK
+
+
+def audit_json(audit: Audit) -> dict[str, Any]:
+    """The audit as JSON types."""
+    shares = [{**as_dict(part), "class_shares": part.class_shares} for part in audit.balance]
+    return {**as_dict(audit), "balance": shares, "leaks": audit.leaks}
+
+
+def print_audit(audit: Audit) -> None:
+    """Balance as a table, then what was found."""
+    columns = ("Split", "Images", "Groups", *(f"{name} %" for name in audit.classes))
+    rows = (
+        (part.split, part.images, part.groups or "", *(f"{100 * share:.1f}" for share in part.class_shares))
+        for part in audit.balance
+    )
+    emit_table(columns, rows, right=range(1, len(columns)))
+    sizes = [f"{count} of {size}" for size, count in audit.sizes_px.items()]
+    click.echo(f"sizes: {', '.join(sizes[:5])}{', ...' if len(sizes) > 5 else ''}")
+    click.echo(f"exact duplicates: {len(audit.duplicates)}, of which {len(audit.duplicates_across)} across splits")
+    _print_pairs(audit.duplicates_across)
+    click.echo(f"look-alikes across splits: {len(audit.near_duplicates_across)}")
+    _print_pairs(audit.near_duplicates_across)
+    click.echo(f"sequences across splits: {len(audit.groups_across)}")
+    for group, splits in list(audit.groups_across.items())[:_SHOWN_PAIRS]:
+        click.echo(f"  {group}: {', '.join(splits)}")
+    for warning in audit.warnings:
+        click.secho(f"warning: {warning}", fg="yellow", err=True)
+
+
+def _print_pairs(pairs: tuple[Pair, ...]) -> None:
+    for pair in pairs[:_SHOWN_PAIRS]:
+        click.echo(f"  {pair.first} and {pair.second}: {pair.distance_bits} bits, correlation {pair.correlation:.3f}")

@@ -1,0 +1,63 @@
+"""`quantize`: make an int8 model of a run's student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nanou_deploy.cli.options import json_option
+from nanou_deploy.cli.output import emit_json
+
+
+@click.command(short_help="Make a run's full-int8 .tflite file.")
+@click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="A completed run's folder.")
+@click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
+@click.option("--output", type=click.Path(path_type=Path), help="Where to write. Default: RUN/model.tflite.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Probability from which on a pixel is drivable. Default: the experiment's.",
+)
+@click.option(
+    "--choose-threshold",
+    "objective",
+    type=click.Choice(["miou", "f1", "f05", "f2", "iou_drivable"]),
+    default=None,
+    help="Take the threshold with the best METRIC of the int8 model on the validation part.",
+)
+@json_option
+def quantize(
+    run_folder: Path,
+    data: Path | None,
+    output: Path | None,
+    threshold: float | None,
+    objective: str | None,
+    as_json: bool,
+) -> None:
+    """Convert a run's student to full-int8 TFLite, calibrated on the run's training images.
+
+    The threshold goes into the model's contract, and from there into the firmware, as an int8 constant.
+    """
+    from codegen.tflite.files import save_model
+    from nanou_train.runs import run_folder as run
+    from nanou_train.runs.quantize_run import quantize_run
+    from nanou_train.runs.threshold import with_threshold
+
+    if threshold is not None and objective:
+        raise click.UsageError("--threshold and --choose-threshold exclude each other")
+    dataset = run.run_dataset(run.read_manifest(run_folder), data)
+    model = quantize_run(run_folder, dataset=dataset)
+    if threshold is not None or objective:
+        model = with_threshold(model, dataset, threshold=threshold, objective=objective or "")
+    target = output or run_folder / "model.tflite"
+    save_model(model, target)
+    if as_json:
+        size_bytes = len(model.flatbuffer)
+        facts = {"model": target, "sha256": model.sha256, "size_bytes": size_bytes, "threshold": model.threshold}
+        emit_json("quantize/1", facts)
+    else:
+        click.echo(
+            f"{target}: {len(model.flatbuffer):,} bytes, threshold {model.threshold:g}, sha256 {model.sha256[:16]}"
+        )
+        click.echo(f"next: nanou-deploy build --board esp32s3 --model {output or run_folder}")
