@@ -51,17 +51,22 @@ class Corridor:
 
 
 def _upper_hull(points: IntArray) -> IntArray:
-    """Andrew's monotone chain over points sorted by x."""
-    chain: list[tuple[int, int]] = []
-    for x, y in points.tolist():
-        while chain and chain[-1][0] == x and chain[-1][1] <= y:
-            chain.pop()
-        if chain and chain[-1][0] == x:
-            continue
-        while len(chain) > 1:
-            (x0, y0), (x1, y1) = chain[-2:]
-            if (y1 - y0) * (x - x1) > (y - y1) * (x1 - x0):
-                break
-            chain.pop()
-        chain.append((x, y))
-    return np.array(chain, np.int64).reshape(-1, 2)
+    """The corners above which no other point lies, of points sorted by x.
+
+    A point that lies on or below the line between its two neighbours is none, whatever becomes of those; so all such
+    points go at once, until there are none.
+    """
+    last_of_x = np.flatnonzero(np.diff(points[:, 0], append=np.inf))
+    if len(last_of_x) < len(points):
+        highest = np.maximum.reduceat(points[:, 1], np.concatenate([[0], last_of_x[:-1] + 1]))
+        points = np.stack([points[last_of_x, 0], highest], 1)
+    while len(points) > 2:
+        x, y = points[:, 0], points[:, 1]
+        left, right = slice(0, -2), slice(2, None)
+        rise = (y[1:-1] - y[left]) * (x[right] - x[1:-1])
+        fall = (y[right] - y[1:-1]) * (x[1:-1] - x[left])
+        kept = np.concatenate([[True], rise > fall, [True]])
+        if kept.all():
+            break
+        points = points[kept]
+    return points

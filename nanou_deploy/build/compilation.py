@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from codegen.compile import Compilation, compile_model
 from codegen.errors import BudgetError
@@ -15,8 +16,10 @@ from codegen.library.write import write_project
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.program.target import find_targets
 from nanou_deploy.boards.boards import Board, find_board
-from nanou_deploy.build.build import LibrarySize, library_size
 from nanou_deploy.build.stack_usage import StackUsage, read_stack_usage
+
+if TYPE_CHECKING:
+    from nanou_deploy.build.build import LibrarySize
 
 
 def verification_board(board: Board) -> Board:
@@ -98,6 +101,8 @@ def stack_usage(compiled: Compilation, built: Path) -> StackUsage | None:
 
 
 def _compile_library(compiled: Compilation, board: Board, folder: Path) -> LibrarySize:
+    from nanou_deploy.build.build import library_size  # toolchains, which most commands that compile do without
+
     library = folder / "nanou_model"
     write_project(render_aot(compiled), library)
     return library_size(library, measurement_board(board), folder)
