@@ -35,8 +35,8 @@ class Epilogue:
     """From a sum to the stored byte; templates/aot/kernels/epilogue.c.j2 prints it.
 
     one_multiply: sum += (sum >> 31) & sign correction, where there is one; high half of sum * multiplier; >> `shift`;
-    + `offset`; clamped; `raised` (128 or 0, which suits the clamp) taken away again where the output is int8.
-    two_roundings: TFLite's own, with `offset` for the output's zero point, as stored.
+    + `offset`, which makes a byte plus 128 of it where `clamp` is not int8; clamped; stored as `output` is.
+    two_roundings: TFLite's own, to the output's zero point and limits as stored.
 
     `clamp`: to `low` .. `high`, which for byte are 0 .. 255 and for int8 -128 .. 127.
     """
@@ -44,6 +44,7 @@ class Epilogue:
     kind: Literal["one_multiply", "two_roundings"]
     shift: int
     sign_correction: bool
+    zero_point: int  # the output's
     offset: int
     clamp: Literal["byte", "int8", "range"]
     low: int
@@ -145,9 +146,9 @@ def _clamp(weighted: WeightedLayer, target: Target) -> Literal["byte", "int8", "
 
 def _two_roundings(weighted: WeightedLayer, channels: Sequence[Channel]) -> Requantizer:
     scaling, output = weighted.scaling, weighted.output
-    low, high, zero = (n + output.bias for n in (scaling.low, scaling.high, scaling.output_zero_point))
+    low, high = scaling.low + output.bias, scaling.high + output.bias
     return Requantizer(
-        Epilogue("two_roundings", 0, False, zero, "range", low, high, output),
+        Epilogue("two_roundings", 0, False, scaling.output_zero_point, 0, "range", low, high, output),
         np.ones(len(channels), np.int64),
         tuple(exact.bias for exact, _ in channels),
         {"multiplier": tuple(scaling.multiplier.tolist()), "shift": tuple(scaling.shift.tolist())},
@@ -171,7 +172,9 @@ def _one_multiply(
         columns["sign_correction"] = tuple(channel.sign_correction for channel in layer)
     low, high = scaling.low + raised, scaling.high + raised
     return Requantizer(
-        Epilogue("one_multiply", layer[0].shift, corrects, rest, clamp, low, high, weighted.output),
+        Epilogue(
+            "one_multiply", layer[0].shift, corrects, scaling.output_zero_point, rest, clamp, low, high, weighted.output
+        ),
         np.array([channel.c for channel in layer], np.int64),
         tuple(channel.b for channel in layer),
         columns,

@@ -12,9 +12,6 @@ from codegen.program.kernel import Storage
 from codegen.program.program import Lowering, Program, rows_of
 from codegen.program.target import Target
 
-# Operators that hand bytes on: what goes in and what comes out must be stored alike.
-_BYTE_MOVERS = frozenset({"concatenation", "max_pool_2d", "pad", "reshape", "resize_nearest_neighbor"})
-
 
 def lower_graph(graph: Graph, target: Target) -> Program:
     """Lower a verified graph. Raises UnsupportedError where a bound cannot be proven."""
@@ -41,11 +38,11 @@ def lower_graph(graph: Graph, target: Target) -> Program:
 
 
 def assign_storage(graph: Graph) -> Mapping[int, Storage]:
-    """uint8 for every tensor of zero point -128, except frames and what byte movers connect with them."""
+    """uint8 for every tensor of zero point -128, except frames and what operators that move bytes connect with them."""
     tensors = [*graph.inputs, *(op.outputs[0] for op in graph.operators)]
     group = {tensor: tensor for tensor in tensors}
     for operator in graph.operators:
-        if operator.stem not in _BYTE_MOVERS:
+        if not ops.IMPLEMENTATIONS[operator.stem].MOVES_BYTES:
             continue
         for source in operator.inputs:
             if source in group:

@@ -15,6 +15,8 @@ from codegen.program.kernel import Built, Storage
 from codegen.program.program import Lowering, RowRead, Stage
 
 REQUIRED_INPUTS = 1
+VARIABLE_INPUTS = 1
+MOVES_BYTES = True
 
 
 def read_options(table: Any) -> Mapping[str, int]:

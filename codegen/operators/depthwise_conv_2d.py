@@ -16,6 +16,8 @@ from codegen.kernels.window import read_window_options
 from codegen.program.program import Lowering, Stage
 
 REQUIRED_INPUTS = 2
+VARIABLE_INPUTS = 1
+MOVES_BYTES = False
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:

@@ -21,7 +21,7 @@ from codegen.arithmetic.requantize import (
 )
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.lookup import evaluate_lookup, lower_lookup, verify_elementwise
+from codegen.operators.elementwise import evaluate_lookup, lower_lookup, verify_elementwise
 from codegen.program.program import Lowering, Stage
 
 _INPUT_INTEGER_BITS = 4
@@ -30,6 +30,8 @@ _ONE_Q0 = INT32_MAX
 _EXP_FACTORS = ((-2, 1672461947), (-1, 1302514674), (0, 790015084), (1, 290630308), (2, 39332535), (3, 720401))
 
 REQUIRED_INPUTS = 1
+VARIABLE_INPUTS = 1
+MOVES_BYTES = False
 
 
 def read_options(table: Any) -> Mapping[str, int]:

@@ -17,6 +17,8 @@ from codegen.kernels.window import Window, make_window, read_window_options
 from codegen.program.program import Lowering, Stage
 
 REQUIRED_INPUTS = 1
+VARIABLE_INPUTS = 1
+MOVES_BYTES = True
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:

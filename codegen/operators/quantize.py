@@ -10,10 +10,12 @@ import numpy as np
 from codegen.arithmetic.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multiplier
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.lookup import evaluate_lookup, lower_lookup, verify_elementwise
+from codegen.operators.elementwise import evaluate_lookup, lower_lookup, verify_elementwise
 from codegen.program.program import Lowering, Stage
 
 REQUIRED_INPUTS = 1
+VARIABLE_INPUTS = 1
+MOVES_BYTES = False
 
 
 def read_options(table: Any) -> Mapping[str, int]:

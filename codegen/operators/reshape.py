@@ -11,6 +11,8 @@ from codegen.kernels.portable import copy
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
 
 REQUIRED_INPUTS = 1
+VARIABLE_INPUTS = 1
+MOVES_BYTES = True
 
 
 def read_options(table: Any) -> Mapping[str, int]:

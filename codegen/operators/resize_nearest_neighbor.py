@@ -15,6 +15,8 @@ from codegen.kernels.portable import resize_nearest_neighbor as resize
 from codegen.program.program import Lowering, RowRead, Stage
 
 REQUIRED_INPUTS = 2
+VARIABLE_INPUTS = 1
+MOVES_BYTES = True
 
 
 def read_options(table: Any) -> Mapping[str, bool]:

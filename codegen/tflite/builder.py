@@ -50,8 +50,18 @@ class ModelBuilder:
     def _shape(self, tensor: int) -> tuple[int, ...]:
         return tuple(self.tensors[tensor]["shape"])
 
-    def add(self, code: int, inputs: list[int], output: int, options_type: int, options: Options) -> int:
-        self.operators.append((code, inputs, [output], options_type, options))
+    def operator(self, name: str, inputs: list[int], output: int, options: str | None = "", **fields: int) -> int:
+        """Add any operator by its TFLite name ("PAD"); returns `output`.
+
+        `options`: the schema's table, by default the name's ("PadOptions"), None for none; `fields`: what it holds.
+        """
+        table = options if options != "" else "".join(map(_camel, name.split("_"))) + "Options"
+
+        def build(b: flatbuffers.Builder) -> int:
+            return _table(b, table, **fields) if table else 0
+
+        kind = getattr(tflite.BuiltinOptions, table or "NONE")
+        self.operators.append((getattr(tflite.BuiltinOperator, name), inputs, [output], kind, build))
         return output
 
     # ---- operators -----------------------------------------------------------------------------------------
@@ -82,26 +92,17 @@ class ModelBuilder:
             inputs.append(self.constant(bias, [input_scale * s for s in weight_scales]))
         output = self.activation((1, *out, channels), scale, zero_point)
 
-        def options(b: flatbuffers.Builder) -> int:
-            prefix = "DepthwiseConv2DOptions" if depthwise else "Conv2DOptions"
-            getattr(tflite, f"{prefix}Start")(b)
-            fields = {
-                "Padding": _PADDINGS[padding],
-                "StrideH": stride[0],
-                "StrideW": stride[1],
-                "DilationHFactor": dilation[0],
-                "DilationWFactor": dilation[1],
-                "FusedActivationFunction": _ACTIVATIONS[activation],
-            }
-            if depthwise:
-                fields["DepthMultiplier"] = channels // in_channels
-            for name, value in fields.items():
-                getattr(tflite, f"{prefix}Add{name}")(b, value)
-            return int(getattr(tflite, f"{prefix}End")(b))
-
-        code = tflite.BuiltinOperator.DEPTHWISE_CONV_2D if depthwise else tflite.BuiltinOperator.CONV_2D
-        kind = tflite.BuiltinOptions.DepthwiseConv2DOptions if depthwise else tflite.BuiltinOptions.Conv2DOptions
-        return self.add(code, inputs, output, kind, options)
+        fields = {
+            "Padding": _PADDINGS[padding],
+            "StrideH": stride[0],
+            "StrideW": stride[1],
+            "DilationHFactor": dilation[0],
+            "DilationWFactor": dilation[1],
+            "FusedActivationFunction": _ACTIVATIONS[activation],
+        }
+        if depthwise:
+            fields["DepthMultiplier"] = channels // in_channels
+        return self.operator("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", inputs, output, "", **fields)
 
     def max_pool(
         self,
@@ -115,68 +116,54 @@ class ModelBuilder:
         out = _out_size((height, width), window, stride, (1, 1), padding)
         output = self._same_quantization(source, (1, *out, channels))
 
-        def options(b: flatbuffers.Builder) -> int:
-            tflite.Pool2DOptionsStart(b)
-            tflite.Pool2DOptionsAddPadding(b, _PADDINGS[padding])
-            tflite.Pool2DOptionsAddStrideH(b, stride[0])
-            tflite.Pool2DOptionsAddStrideW(b, stride[1])
-            tflite.Pool2DOptionsAddFilterHeight(b, window[0])
-            tflite.Pool2DOptionsAddFilterWidth(b, window[1])
-            tflite.Pool2DOptionsAddFusedActivationFunction(b, _ACTIVATIONS[activation])
-            return int(tflite.Pool2DOptionsEnd(b))
-
-        kind = tflite.BuiltinOptions.Pool2DOptions
-        return self.add(tflite.BuiltinOperator.MAX_POOL_2D, [source], output, kind, options)
+        return self.operator(
+            "MAX_POOL_2D",
+            [source],
+            output,
+            "Pool2DOptions",
+            Padding=_PADDINGS[padding],
+            StrideH=stride[0],
+            StrideW=stride[1],
+            FilterHeight=window[0],
+            FilterWidth=window[1],
+            FusedActivationFunction=_ACTIVATIONS[activation],
+        )
 
     def resize_nearest(
         self, source: int, size: tuple[int, int], *, align_corners: bool = False, half_pixel_centers: bool = True
     ) -> int:
         output = self._same_quantization(source, (1, *size, self._shape(source)[3]))
 
-        def options(b: flatbuffers.Builder) -> int:
-            tflite.ResizeNearestNeighborOptionsStart(b)
-            tflite.ResizeNearestNeighborOptionsAddAlignCorners(b, align_corners)
-            tflite.ResizeNearestNeighborOptionsAddHalfPixelCenters(b, half_pixel_centers)
-            return int(tflite.ResizeNearestNeighborOptionsEnd(b))
-
         inputs = [source, self.constant(np.array(size, np.int32))]
-        kind = tflite.BuiltinOptions.ResizeNearestNeighborOptions
-        return self.add(tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR, inputs, output, kind, options)
+        return self.operator(
+            "RESIZE_NEAREST_NEIGHBOR",
+            inputs,
+            output,
+            AlignCorners=align_corners,
+            HalfPixelCenters=half_pixel_centers,
+        )
 
     def concatenate(self, sources: list[int], axis: int = 3) -> int:
         shape = list(self._shape(sources[0]))
         shape[axis] = sum(self._shape(s)[axis] for s in sources)
         output = self._same_quantization(sources[0], shape)
 
-        def options(b: flatbuffers.Builder) -> int:
-            tflite.ConcatenationOptionsStart(b)
-            tflite.ConcatenationOptionsAddAxis(b, axis)
-            return int(tflite.ConcatenationOptionsEnd(b))
-
-        kind = tflite.BuiltinOptions.ConcatenationOptions
-        return self.add(tflite.BuiltinOperator.CONCATENATION, sources, output, kind, options)
+        return self.operator("CONCATENATION", sources, output, Axis=axis)
 
     def pad(self, source: int, paddings: Sequence[Sequence[int]]) -> int:
         amounts = np.array(paddings, np.int32)
         shape = [n + int(a.sum()) for n, a in zip(self._shape(source), amounts, strict=True)]
-        output = self._same_quantization(source, shape)
-        inputs = [source, self.constant(amounts)]
-        return self.add(tflite.BuiltinOperator.PAD, inputs, output, tflite.BuiltinOptions.PadOptions, _empty("Pad"))
+        return self.operator("PAD", [source, self.constant(amounts)], self._same_quantization(source, shape))
 
     def logistic(self, source: int) -> int:
-        output = self.activation(self._shape(source), 1 / 256, -128)
-        return self.add(tflite.BuiltinOperator.LOGISTIC, [source], output, tflite.BuiltinOptions.NONE, lambda b: 0)
+        return self.operator("LOGISTIC", [source], self.activation(self._shape(source), 1 / 256, -128), None)
 
     def quantize(self, source: int, scale: float, zero_point: int) -> int:
-        output = self.activation(self._shape(source), scale, zero_point)
-        kind = tflite.BuiltinOptions.QuantizeOptions
-        return self.add(tflite.BuiltinOperator.QUANTIZE, [source], output, kind, _empty("Quantize"))
+        return self.operator("QUANTIZE", [source], self.activation(self._shape(source), scale, zero_point))
 
     def reshape(self, source: int, shape: Sequence[int]) -> int:
-        output = self._same_quantization(source, shape)
         inputs = [source, self.constant(np.array(shape, np.int32))]
-        kind = tflite.BuiltinOptions.ReshapeOptions
-        return self.add(tflite.BuiltinOperator.RESHAPE, inputs, output, kind, _empty("Reshape"))
+        return self.operator("RESHAPE", inputs, self._same_quantization(source, shape))
 
     def _same_quantization(self, source: int, shape: Sequence[int]) -> int:
         tensor = self.tensors[source]
@@ -223,12 +210,8 @@ def _out_size(size: Any, kernel: Any, stride: Any, dilation: Any, padding: str) 
     return height, width
 
 
-def _empty(name: str) -> Options:
-    def build(b: flatbuffers.Builder) -> int:
-        getattr(tflite, f"{name}OptionsStart")(b)
-        return int(getattr(tflite, f"{name}OptionsEnd")(b))
-
-    return build
+def _camel(word: str) -> str:
+    return word.upper() if word[0].isdigit() else word.capitalize()
 
 
 def _table(b: flatbuffers.Builder, name: str, **fields: int) -> int:

@@ -13,9 +13,15 @@ def trace_oracle(graph: Graph, frame: npt.NDArray[np.int8]) -> dict[int, npt.NDA
     """int8 frame of the input's shape -> every activation tensor's value, by tensor index."""
     values: dict[int, IntArray] = {graph.input.index: frame.reshape(graph.input.shape).astype(np.int64)}
     for operator in graph.operators:
-        inputs = tuple(values[i] for i in operator.inputs if i in values)
+        inputs = tuple(values[i] if i in values else _constant(graph, i) for i in operator.inputs if i >= 0)
         values[operator.outputs[0]] = ops.IMPLEMENTATIONS[operator.stem].evaluate(graph, operator, inputs)
     return {index: value.astype(np.int8) for index, value in values.items()}
+
+
+def _constant(graph: Graph, index: int) -> IntArray:
+    data = graph.tensor(index).data
+    assert data is not None  # verified
+    return data.astype(np.int64)
 
 
 def run_oracle(graph: Graph, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:

@@ -88,11 +88,14 @@ def _verify_order(graph: Graph) -> None:
 
 
 def _verify_inputs(graph: Graph, operator: Operator) -> None:
-    required = ops.IMPLEMENTATIONS[operator.stem].REQUIRED_INPUTS
+    implementation = ops.IMPLEMENTATIONS[operator.stem]
+    required = implementation.REQUIRED_INPUTS
     if len(operator.inputs) < required or min(operator.inputs[:required]) < 0:
         raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {required}")
-    if (source := graph.tensor(operator.inputs[0])).data is not None:
-        raise UnsupportedError(f"{operator.label} works on the constant '{source.name}'", hint="fold constants")
+    present = [graph.tensor(i) for i in operator.inputs if i >= 0]
+    constants = [tensor for tensor in present[: implementation.VARIABLE_INPUTS] if tensor.data is not None]
+    if constants or all(tensor.data is not None for tensor in present):
+        raise UnsupportedError(f"{operator.label} works on the constant '{present[0].name}'", hint="fold constants")
 
 
 def _verify_tensor(tensor: Tensor, where: str) -> None:

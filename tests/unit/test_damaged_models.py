@@ -6,10 +6,8 @@ import warnings
 from collections.abc import Callable
 from random import Random
 
-import flatbuffers
 import numpy as np
 import pytest
-import tflite
 
 from codegen.compile import Compilation, compile_model
 from codegen.errors import CodegenError, ModelError, UnsupportedError
@@ -89,12 +87,7 @@ def test_a_contradiction_is_an_error_in_words(
 
 def test_an_unsupported_operator_is_refused_by_name() -> None:
     def softmax(b: ModelBuilder, _source: int, output: int) -> None:
-        def options(builder: flatbuffers.Builder) -> int:
-            tflite.SoftmaxOptionsStart(builder)
-            return int(tflite.SoftmaxOptionsEnd(builder))
-
-        after = b.activation((1, 6, 8, 3), 1 / 256, -128)
-        b.add(tflite.BuiltinOperator.SOFTMAX, [output], after, tflite.BuiltinOptions.SoftmaxOptions, options)
+        b.operator("SOFTMAX", [output], b.activation((1, 6, 8, 3), 1 / 256, -128))
 
     with pytest.raises(UnsupportedError, match=r"no implementation for SOFTMAX \(operator 1\)"):
         compile_bytes(model(softmax))
