@@ -14,6 +14,7 @@ from codegen.program.target import find_target
 from codegen.tflite.builder import ModelBuilder
 from nanou_deploy.build.library import open_model
 from tests.exactness import compile_bytes
+from tests.ops import contributions
 
 
 def every_kernel() -> bytes:
@@ -81,8 +82,9 @@ MODELS = ("default", *_GRAPHS)
 
 @cache
 def compiled(which: str, isa: str = "x86_64") -> Compilation:
-    """ "default", "u_net" or "every_kernel", for a processor."""
-    model = open_model(None) if which == "default" else compile_bytes(_GRAPHS[which]()).model
+    """ "default", "u_net", "every_kernel" or the sample of an operator's test, for a processor."""
+    graphs = {**_GRAPHS, **contributions("sample")}
+    model = open_model(None) if which == "default" else compile_bytes(graphs[which]()).model
     return compile_model(model, find_target(isa))
 
 

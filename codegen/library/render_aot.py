@@ -106,7 +106,7 @@ def _ring(place: Placement) -> str:
 def _row(read: RowRead, ring: str, out: Placement, stage: Stage) -> str:
     """C expression of one row pointer for output row y."""
     if read.is_linear:
-        return f"(const {stage.kernel.row_type} *)ring_row(arena, {ring}, 0) + y * {out.row_bytes}"
+        return f"(const {stage.kernel.inputs[read.input].c_type} *)ring_row(arena, {ring}, 0) + y * {out.row_bytes}"
     if read.affine is None:
         return f"ring_row(arena, {ring}, {_table_name(stage, row_table(stage, read))}[y])"
     step, start = read.affine

@@ -1,4 +1,4 @@
-"""Element-wise int8 -> int8 operators: any function of one byte is a table of 256."""
+"""Share what operators do that map each int8 value by itself: any function of one byte is a table of 256."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def evaluate_lookup(table: IntArray, values: IntArray) -> IntArray:
     return table[values + 128]
 
 
-def lower_lookup(graph: Graph, operator: Operator, table: IntArray, context: Lowering) -> Stage:
-    """`table` holds the output for inputs -128, -127, ..., 127."""
-    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+def lower_lookup(graph: Graph, operator: Operator, table: IntArray, context: Lowering, argument: int = 0) -> Stage:
+    """`table` holds the output for values -128, -127, ..., 127 of the operator's input number `argument`."""
+    source, output = graph.tensor(operator.inputs[argument]), graph.tensor(operator.outputs[0])
     before, after = context.storage[source.index], context.storage[output.index]
     rows = rows_of(source.shape, before)
     return Stage(
@@ -28,7 +28,7 @@ def lower_lookup(graph: Graph, operator: Operator, table: IntArray, context: Low
         operator.stem,
         f"{'x'.join(map(str, source.shape[1:]))}, scale {source.scale:g} zero point {source.zero_point} -> "
         f"scale {output.scale:g} zero point {output.zero_point}",
-        (operator.inputs[0],),
+        (source.index,),
         operator.outputs[0],
         (RowRead(0, tuple(range(rows.count))),),
         *lookup.build(table, rows.size_bytes, before, after),

@@ -143,6 +143,14 @@ class Kernel(ABC):
         control flow does not depend on the data, so one run of each is the proof of what is stated here.
         """
 
+    def differences(self, tables: Mapping[str, Table]) -> tuple[str, ...]:
+        """Where the kernel's arithmetic is not TFLite's, in words: the proof demands that there are none.
+
+        For kernels that compute something of their own. Those that requantize weighted sums have certificates in their
+        tables (`Table.channels`) instead; those that move or look up bytes have nothing to compare.
+        """
+        return ()
+
 
 class Built(NamedTuple):
     """What a layer becomes: the kernel, which other layers may share, and its own tables."""

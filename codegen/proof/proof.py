@@ -93,6 +93,11 @@ def _layer(program: Program, plan: Plan, index: int, stage: Stage) -> LayerProof
     failures = [f"{stage.label}: channel {i}: {c.failure}" for i, c in enumerate(channels) if c.failure]
     if stage.accumulator and not channels:
         failures.append(f"{stage.label}: its tables carry no certificates")
+    tables = {table.name: table for table in stage.tables}
+    failures += [f"{stage.label}: {difference}" for difference in stage.kernel.differences(tables)]
+    stored = tuple(program.storage[tensor] for tensor in (*stage.inputs, stage.output))
+    if stored != (*stage.kernel.inputs, stage.kernel.output):
+        failures.append(f"{stage.label}: its kernel takes other storage than its tensors have")
     calls = plan.schedule.count(index)
     # Rows that nobody reads are not computed; what is read is the memory's proof.
     rows = program.rows[stage.output].count

@@ -11,9 +11,11 @@ import pytest
 
 from codegen.program.program import Program, Stage
 from tests.generated import MODELS, compiled, write_library
+from tests.ops import contributions
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+SAMPLES = (*MODELS, *contributions("sample"))
 ISAS = ("rv32imc", "armv7e-m", "xtensa-lx6")
 
 PREAMBLE = """\
@@ -57,7 +59,7 @@ def call(stage: Stage, name: str, present: tuple[bool, ...]) -> str:
     )
 
 
-@pytest.mark.parametrize("which", MODELS)
+@pytest.mark.parametrize("which", SAMPLES)
 @pytest.mark.parametrize("isa", ISAS)
 def test_kernels_stay_inside(which: str, isa: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
     model = compiled(which, isa)
@@ -91,6 +93,6 @@ def _kernels(folder: Path, suffix: str) -> set[str]:
 
 
 def test_the_models_use_every_kernel() -> None:
-    models = [compiled(which, isa) for which in MODELS for isa in ISAS]
+    models = [compiled(which, isa) for which in SAMPLES for isa in ISAS]
     used = {stage.kernel.template for model in models for stage in model.program.stages}
     assert used == _kernels(REPOSITORY / "templates" / "aot" / "kernels", ".c.j2")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from codegen.tflite.builder import ModelBuilder
+from tests.ops import contributions
 
 MAX_BYTES = 4096  # of an activation: beyond it, nothing new happens
 KINDS = "conv conv conv depthwise depthwise depthwise pool resize upsample join join pad quantize logistic reshape"
@@ -39,7 +40,8 @@ def random_model(rng: Random, most_operators: int = 7) -> bytes:
 def _operator(rng: Random, b: ModelBuilder, values: list[int]) -> int:
     value = values[-1]
     _, height, width, channels = b.tensors[value]["shape"]
-    match rng.choice(KINDS.split()):
+    contributed = contributions("random_layer")
+    match rng.choice([*KINDS.split(), *contributed]):
         case "conv":
             return _convolution(rng, b, value, depthwise=False)
         case "depthwise":
@@ -69,8 +71,10 @@ def _operator(rng: Random, b: ModelBuilder, values: list[int]) -> int:
             return b.quantize(value, _scale(rng), _zero_point(rng))
         case "logistic":
             return b.logistic(value)
-        case _:
+        case "reshape":
             return b.reshape(value, (1, width, height, channels))
+        case operator:
+            return int(contributed[operator](rng, b, values))
 
 
 def _join(rng: Random, b: ModelBuilder, value: int, other: int) -> int:
