@@ -109,7 +109,7 @@ def run_demo(
     panels = _panels(model, evaluation, dataset)
     picture, report = folder / "panel.png", folder / "report.html"
     write_panel_png(picture, panels)
-    worst = worst_panels(evaluation, dataset.test, model.preprocessing)
+    worst = worst_panels(evaluation, dataset.test, model.image)
     data = _report_data(compiled, evaluation, golden, bench, panels, worst, run_folder)
     write_text(report, render_report(data))
     return DemoResult(model, compiled, evaluation, golden, bench, run_folder, project, report, picture, not_linked)
@@ -143,7 +143,7 @@ def _panels(model: QuantizedModel, evaluation: EvaluationResult, dataset: Datase
     """Test scenes spread evenly over the set, not chosen by how well they came out."""
     test = dataset.test
     chosen = np.linspace(0, len(test.images) - 1, PANELS).astype(int)
-    return tuple(panel(evaluation, test, index, model.preprocessing) for index in chosen.tolist())
+    return tuple(panel(evaluation, test, index, model.image) for index in chosen.tolist())
 
 
 def _report_data(

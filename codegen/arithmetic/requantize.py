@@ -37,7 +37,7 @@ def quantize_multipliers(reals: IntArray | list[float]) -> tuple[IntArray, IntAr
     return np.array([m for m, _ in pairs], np.int64), np.array([s for _, s in pairs], np.int64)
 
 
-def saturating_rounding_doubling_high_mul(a: IntArray, b: IntArray) -> IntArray:
+def saturating_rounding_doubling_high_mul(a: IntArray, b: IntArray | int) -> IntArray:
     """gemmlowp: a * b / 2**31 to the nearest integer, halves up; without its one saturating case a = b = -2**31.
 
     gemmlowp writes it as a truncating division with a nudge that depends on the sign, which comes to the same.
@@ -45,14 +45,17 @@ def saturating_rounding_doubling_high_mul(a: IntArray, b: IntArray) -> IntArray:
     return (a * b + (1 << 30)) >> 31
 
 
-def rounding_divide_by_pot(value: IntArray, exponent: IntArray) -> IntArray:
+def rounding_divide_by_pot(value: IntArray, exponent: IntArray | int) -> IntArray:
     """gemmlowp: round(value / 2**exponent), halves away from zero."""
-    mask = (np.int64(1) << exponent) - 1
+    mask = (np.int64(1) << np.asarray(exponent, np.int64)) - 1
     threshold = (mask >> 1) + (value < 0)
     return (value >> exponent) + ((value & mask) > threshold)
 
 
-def multiply_by_quantized_multiplier(accumulator: IntArray, multiplier: IntArray, shift: IntArray) -> IntArray:
+def multiply_by_quantized_multiplier(
+    accumulator: IntArray, multiplier: IntArray | int, shift: IntArray | int
+) -> IntArray:
     """int64 arrays (broadcast): the scaled accumulator, rounded twice. The caller proves int32 range before."""
+    shift = np.asarray(shift, np.int64)
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
     return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(accumulator << left, multiplier), right)

@@ -13,7 +13,7 @@ from codegen.untrusted import shown
 
 def input_lookup(model: QuantizedModel, graph: Graph) -> npt.NDArray[np.int8]:
     """int8 (256,): the model input byte for each pixel component."""
-    return model.preprocessing.lookup_table(_quantization(graph.input))
+    return model.image.lookup_table(_quantization(graph.input))
 
 
 def decision_threshold(model: QuantizedModel, graph: Graph) -> int:

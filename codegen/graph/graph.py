@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -60,14 +61,36 @@ class Operator:
         return f"operator {self.index} ({self.stem.upper()})"
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """What the model keeps from one inference to the next: `tensor` is read, and set to `source` at the end."""
+
+    tensor: int
+    source: int
+    initial: npt.NDArray[np.int8]
+
+
 @dataclass(frozen=True)
 class Graph:
-    """A verified model: operators in execution order over `tensors`, one int8 input and one int8 output."""
+    """A model: operators in execution order over `tensors`.
+
+    `file_inputs` and `file_outputs` are those that the file states, where `inputs` and `outputs` lie behind or before
+    a conversion from or to another type (codegen.tflite.canonicalize).
+    """
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    states: tuple[State, ...] = ()
+    file_inputs: tuple[int, ...] = ()
+    file_outputs: tuple[int, ...] = ()
+    initial_values: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)  # of variables, by name
+
+    def __post_init__(self) -> None:
+        """Without conversions, the file's inputs and outputs are the graph's."""
+        for name, value in (("file_inputs", self.inputs), ("file_outputs", self.outputs)):
+            object.__setattr__(self, name, getattr(self, name) or value)
 
     def tensor(self, index: int) -> Tensor:
         return self.tensors[index]
@@ -79,3 +102,11 @@ class Graph:
     @property
     def output(self) -> Tensor:
         return self.tensors[self.outputs[0]]
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(height, width, channels) of an image (1, height, width, channels); of any other shape rows, 1 and values."""
+    if len(shape) == 4 and shape[0] == 1:
+        return shape[1], shape[2], shape[3]
+    split = 2 if len(shape) > 2 else len(shape) - 1
+    return prod(shape[:split]), 1, prod(shape[split:])

@@ -119,11 +119,12 @@ class QuantizedModel:
     With one output channel a pixel is of class 1 (drivable) from `threshold` on, a probability in (0, 1). With several
     it is of the class whose output is highest, the lower index of several that are equal. `classes` are names in the
     order of their indices, and `drivable` those of them that count as drivable; both empty where nobody has said.
+    Without `preprocessing` the model is raw: tensors in and tensors out, of which nobody has said what they mean.
     """
 
     name: str
     flatbuffer: bytes
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     threshold: float = 0.5
     provenance: Mapping[str, Any] = field(default_factory=dict)
     camera: CameraSize = CameraSize()
@@ -146,6 +147,16 @@ class QuantizedModel:
             if name not in self.classes:
                 hint = f"classes are {', '.join(self.classes) or 'not named'}"
                 raise ModelError(f"{shown(name)} is to count as drivable and is none of the classes", hint=hint)
+
+    @property
+    def image(self) -> Preprocessing:
+        """How pictures become its input. Raises ModelError for a raw model."""
+        if self.preprocessing is None:
+            raise ModelError(
+                f"nobody has said how pictures become the input of {self.name}, or what its output means",
+                hint="write a sidecar NAME.json beside NAME.tflite (docs/DESIGN.md, Model files)",
+            )
+        return self.preprocessing
 
     @property
     def sha256(self) -> str:

@@ -149,7 +149,7 @@ def _padding(size: int, kernel: int, stride: int, dilation: int, same: bool) -> 
 def make_window(graph: Graph, operator: Operator, kernel: tuple[int, int]) -> Window:
     """The window of a verified operator. Raises ModelError where the stated output shape differs."""
     image, out = graph.tensor(operator.inputs[0]).shape, graph.tensor(operator.outputs[0]).shape
-    if len(image) != 4 or len(out) != 4:
+    if len(image) != 4 or len(out) != 4 or image[0] != 1 or out[0] != 1:
         raise UnsupportedError(f"{operator.label} works on {image}, not (1, height, width, channels)")
     option = {name: int(value) for name, value in operator.options.items() if not isinstance(value, str)}
     same = operator.options["padding"] == "same"

@@ -16,7 +16,7 @@ import numpy as np
 import codegen
 from codegen.compile import Compilation
 from codegen.graph.contract import class_names, decision_threshold, drivable_classes, input_lookup
-from codegen.graph.graph import Graph
+from codegen.graph.graph import Graph, image_shape
 from codegen.graph.model import QuantizedModel
 from codegen.library.c_text import number_lines
 from codegen.library.camera_resize import camera_files
@@ -34,11 +34,12 @@ Runtime = Literal["aot", "tflm"]
 MANIFEST = "nanou-manifest.json"
 COMMON_FILES = (
     "include/nanou_model.h",
-    "include/nanou_classes.h",
     "src/nanou_contract.c",
     "CMakeLists.txt",
     "library.json",
 )
+SEGMENTATION_FILES = ("include/nanou_classes.h",)
+NEVER = 128  # a threshold that no int8 reaches
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ def _component_manifest() -> str:
 
 def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:
     generator = f"nanou-deploy {codegen.__version__}"
-    _, height_px, width_px, channels = graph.input.shape
-    contract = replace(model.preprocessing, height_px=height_px, width_px=width_px, channels=channels)
-    sources = {**sources, **camera_files(model, contract, generator)}
+    if model.preprocessing is not None:
+        height_px, width_px, channels = image_shape(graph.input.shape)
+        contract = replace(model.preprocessing, height_px=height_px, width_px=width_px, channels=channels)
+        sources = {**sources, **camera_files(model, contract, generator)}
     context = {
         "generator": generator,
         "model": model,
@@ -119,20 +121,21 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
         "input": _frame(graph, graph.inputs[0]),
         "output": _frame(graph, graph.outputs[0]),
         "alignment_bytes": ALIGNMENT_BYTES,
-        "threshold_q": decision_threshold(model, graph),
-        "classes": _classes(model, graph),
+        "threshold_q": decision_threshold(model, graph) if model.preprocessing else NEVER,
+        "classes": _classes(model, graph) if model.preprocessing else None,
         "golden_seed": f"0x{GOLDEN_SEED:08x}u",
         "golden_crc32": f"0x{facts.golden_crc32:08x}u",
-        "input_lookup": number_lines(input_lookup(model, graph), 16),
+        "input_lookup": number_lines(input_lookup(model, graph), 16) if model.preprocessing else [],
         "sources": sorted(path for path in (*sources, "src/nanou_contract.c") if path.endswith((".c", ".cc"))),
-        "headers": ["nanou.h", "nanou_model.h", "nanou_classes.h"]
+        "headers": ["nanou.h", "nanou_model.h"]
+        + (["nanou_classes.h"] if model.preprocessing else [])
         + (["nanou_camera.h"] if "include/nanou_camera.h" in sources else []),
         "languages": "C CXX" if facts.runtime == "tflm" else "C",
         "requires": ["esp-tflite-micro"] if facts.runtime == "tflm" else [],
     }
     files = dict(sources)
     files["include/nanou.h"] = api_header()
-    for name in COMMON_FILES:
+    for name in (*COMMON_FILES, *(SEGMENTATION_FILES if model.preprocessing else ())):
         files[name] = render_template(f"common/{name.rsplit('/', 1)[-1]}.j2", **context)
     about = {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name, "camera": str(model.camera)}
     return with_manifest(files, about)
@@ -158,7 +161,7 @@ def with_manifest(files: Mapping[str, str], about: Mapping[str, str]) -> Rendere
 
 def _frame(graph: Graph, index: int) -> Mapping[str, Any]:
     tensor = graph.tensor(index)
-    _, height, width, channels = tensor.shape
+    height, width, channels = image_shape(tensor.shape)
     scale = f"{np.float32(tensor.scale):.9g}"
     return {
         "height_px": height,

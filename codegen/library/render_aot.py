@@ -49,7 +49,7 @@ def aot_files(compiled: Compilation) -> dict[str, str]:
         "arithmetic": kernels.shared,
         "layers": [_layer(stage, i, compiled, kernels.names) for i, stage in enumerate(program.stages)],
         "schedule": number_lines(np.array(plan.schedule), 24),
-        "schedule_type": "uint8_t" if len(program.stages) < 256 else "uint16_t",
+        "schedule_type": "uint8_t" if max(plan.schedule) < 256 else "uint16_t",
         "cuts": plan.cuts,
         "tables": [table for stage in program.stages if not stage.is_again for table in _tables(stage)],
     }
@@ -106,7 +106,11 @@ def _ring(place: Placement) -> str:
 def _row(read: RowRead, ring: str, out: Placement, stage: Stage) -> str:
     """C expression of one row pointer for output row y."""
     if read.is_linear:
-        return f"(const {stage.kernel.inputs[read.input].c_type} *)ring_row(arena, {ring}, 0) + y * {out.row_bytes}"
+        whole = f"(const {stage.kernel.inputs[read.input].c_type} *)ring_row(arena, {ring}, 0)"
+        if read.affine is None:
+            return f"{whole} + {_table_name(stage, row_table(stage, read))}[y]"
+        step, start = read.affine
+        return whole + (f" + y * {step}" if step else "") + (f" + {start}" if start else "")
     if read.affine is None:
         return f"ring_row(arena, {ring}, {_table_name(stage, row_table(stage, read))}[y])"
     step, start = read.affine
@@ -117,13 +121,13 @@ def _row(read: RowRead, ring: str, out: Placement, stage: Stage) -> str:
 
 def row_table(stage: Stage, read: RowRead) -> Table:
     """Rows that follow no straight line, as a table of their own."""
-    smallest = np.int8 if max(read.rows) < 128 else np.int16 if max(read.rows) < 32768 else np.int32
+    smallest = next(t for t in (np.int8, np.int16, np.int32) if max(read.rows) <= np.iinfo(t).max)
     return Table(f"source_row_{stage.reads.index(read)}", np.array(read.rows, smallest), 20)
 
 
 def _row_tables(stage: Stage) -> list[Table]:
     """Each once, even if two pointers follow it."""
-    reads = dict.fromkeys(read for read in stage.reads if read.affine is None and not read.is_linear)
+    reads = dict.fromkeys(read for read in stage.reads if read.affine is None)
     return [row_table(stage, read) for read in reads]
 
 

@@ -9,7 +9,7 @@ from codegen.graph.graph import Graph
 from codegen.lower.fold_upsampling import Folded, fold_upsampling
 from codegen.lower.split_depthwise import split_depthwise
 from codegen.program.kernel import Storage
-from codegen.program.program import Lowering, Program, rows_of
+from codegen.program.program import Lowering, Program, Stage, rows_of
 from codegen.program.target import Target
 
 
@@ -25,7 +25,7 @@ def lower_graph(graph: Graph, target: Target) -> Program:
         for op in graph.operators
         if op.outputs[0] not in absorbed
     )
-    stages = [item.stage if isinstance(item, Folded) else item for item in lowered]
+    stages = [stage for item in lowered for stage in _stages(item)]
     existing = [*graph.inputs, *(stage.output for stage in stages)]
     return Program(
         tuple(stages),
@@ -37,19 +37,23 @@ def lower_graph(graph: Graph, target: Target) -> Program:
     )
 
 
+def _stages(lowered: Stage | tuple[Stage, ...] | Folded) -> tuple[Stage, ...]:
+    if isinstance(lowered, Folded):
+        return (lowered.stage,)
+    return lowered if isinstance(lowered, tuple) else (lowered,)
+
+
 def assign_storage(graph: Graph) -> Mapping[int, Storage]:
     """uint8 for every tensor of zero point -128, except frames and what operators that move bytes connect with them."""
-    tensors = [*graph.inputs, *(op.outputs[0] for op in graph.operators)]
+    tensors = [*graph.inputs, *(tensor for op in graph.operators for tensor in op.outputs)]
     group = {tensor: tensor for tensor in tensors}
     for operator in graph.operators:
         if not ops.IMPLEMENTATIONS[operator.stem].MOVES_BYTES:
             continue
-        for source in operator.inputs:
-            if source in group:
-                old, new = group[source], group[operator.outputs[0]]
+        for moved in (*operator.inputs, *operator.outputs[1:]):
+            if moved in group:
+                old, new = group[moved], group[operator.outputs[0]]
                 group = {tensor: new if root == old else root for tensor, root in group.items()}
     framed = {group[tensor] for tensor in (*graph.inputs, *graph.outputs)}
-    return {
-        tensor: Storage(128 if graph.tensor(tensor).zero_point == -128 and group[tensor] not in framed else 0)
-        for tensor in tensors
-    }
+    plain = framed | {group[tensor] for tensor in tensors if graph.tensor(tensor).zero_point != -128}
+    return {tensor: Storage(0 if group[tensor] in plain else 128) for tensor in tensors}

@@ -10,20 +10,48 @@ from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.program.program import Lowering, Stage
 
 _OPERATORS = (
+    "average_pool_2d",
+    "batch_to_space_nd",
     "concatenation",
     "conv_2d",
+    "depth_to_space",
     "depthwise_conv_2d",
+    "elu",
+    "expand_dims",
+    "fully_connected",
+    "hard_swish",
+    "leaky_relu",
     "logistic",
     "max_pool_2d",
+    "mean",
+    "mirror_pad",
+    "pack",
     "pad",
     "quantize",
+    "relu",
+    "relu6",
     "reshape",
+    "resize_bilinear",
     "resize_nearest_neighbor",
+    "slice",
+    "softmax",
+    "space_to_batch_nd",
+    "space_to_depth",
+    "split",
+    "split_v",
+    "squeeze",
+    "strided_slice",
+    "sum",
+    "tanh",
+    "tile",
+    "transpose",
+    "transpose_conv",
+    "unpack",
 )
 
 
 class Implementation(Protocol):
-    """What the compiler needs to know of an operator."""
+    """What the compiler needs to know of an operator; `SEVERAL_OUTPUTS = True` lets it have more than one output."""
 
     REQUIRED_INPUTS: int  # the first ones, which may not be absent
     VARIABLE_INPUTS: int  # the first ones, which may not be constants; one of all inputs never is
@@ -35,12 +63,14 @@ class Implementation(Protocol):
     def verify(self, graph: Graph, operator: Operator) -> None:
         """Raise ModelError / UnsupportedError unless shapes, types and quantization are as TFLM requires."""
 
-    def evaluate(self, graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-        """The oracle: values of the inputs that are there, constants included, to the output's (int64, NHWC), exactly
-        as TFLM computes them."""
+    def evaluate(
+        self, graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]
+    ) -> IntArray | tuple[IntArray, ...]:
+        """The oracle: values of the inputs that are there, constants included, to the output's or to those of all
+        outputs (int64, NHWC), exactly as TFLM computes them."""
 
-    def lower(self, graph: Graph, operator: Operator, context: Lowering) -> Stage:
-        """Integer constants and tables for code generation."""
+    def lower(self, graph: Graph, operator: Operator, context: Lowering) -> Stage | tuple[Stage, ...]:
+        """Integer constants and tables for code generation: a stage for each output."""
 
 
 IMPLEMENTATIONS: Mapping[str, Implementation] = {

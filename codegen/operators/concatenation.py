@@ -11,6 +11,7 @@ import tflite
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import concatenation
+from codegen.operators.movement import lower_movement
 from codegen.program.kernel import Built, Storage
 from codegen.program.program import Lowering, RowRead, Stage
 
@@ -35,7 +36,7 @@ def verify(graph: Graph, operator: Operator) -> None:
     output, axis = graph.tensor(operator.outputs[0]), _axis(graph, operator)
     if operator.options["activation"] != tflite.ActivationFunctionType.NONE:
         raise UnsupportedError(f"{operator.label} fuses an activation")
-    if len(output.shape) != 4 or not 1 <= axis < 4:
+    if not 0 <= axis < len(output.shape):
         raise UnsupportedError(f"{operator.label} joins along axis {axis}")
     if min(operator.inputs) < 0:
         raise ModelError(f"{operator.label} joins an absent input")
@@ -57,10 +58,16 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return np.concatenate(inputs, axis=_axis(graph, operator))
 
 
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
+    return (np.concatenate(inputs, _axis(graph, operator)),)
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage | tuple[Stage, ...]:
     axis, output = _axis(graph, operator), graph.tensor(operator.outputs[0])
     shapes = [graph.tensor(i).shape for i in operator.inputs]
     stored = context.storage[output.index]
+    if len(output.shape) != 4 or output.shape[0] != 1 or axis == 0:
+        return lower_movement(graph, operator, context, move)
     built, reads = _by_rows(shapes, stored) if axis == 1 else _within_rows(shapes, axis, stored)
     joined = " + ".join("x".join(map(str, shape[1:])) for shape in shapes)
     return Stage(

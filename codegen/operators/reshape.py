@@ -27,21 +27,26 @@ def verify(graph: Graph, operator: Operator) -> None:
         raise UnsupportedError(f"{operator.label} changes quantization between input and output")
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return inputs[0].reshape(graph.tensor(operator.outputs[0]).shape)
+def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
+    return (inputs[0].reshape(graph.tensor(operator.outputs[0]).shape),)
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
+    return move(graph, operator, inputs)
 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     stored = context.storage[output.index]
     before, after = rows_of(source.shape, stored), rows_of(output.shape, stored)
-    every_row = tuple(range(after.count))
+    is_linear = before != after
+    every_row = tuple(y * (after.size_bytes if is_linear else 1) for y in range(after.count))
     return Stage(
         operator.index,
         operator.stem,
         f"{'x'.join(map(str, source.shape[1:]))} -> {'x'.join(map(str, output.shape[1:]))}, same bytes",
         (operator.inputs[0],),
         operator.outputs[0],
-        (RowRead(0, every_row, is_linear=before != after),),
+        (RowRead(0, every_row, is_linear=is_linear),),
         *copy.build(after.size_bytes, stored),
     )

@@ -23,7 +23,7 @@ class Storage:
     `row_alignment_bytes`: what is contiguous (a row, a plane of it) is padded to a multiple of this.
     """
 
-    bias: Literal[0, 128]
+    bias: int
     layout: Literal["interleaved", "planar"] = "interleaved"
     row_alignment_bytes: int = 1
 

@@ -22,8 +22,8 @@ class Lowering:
 class RowRead:
     """Which row of `inputs[input]` a kernel's pointer refers to, for each output row.
 
-    Rows outside the input are absent. `is_linear`: the pointer goes to the output row's own bytes in the whole input
-    (RESHAPE), which has to exist completely.
+    Rows outside the input are absent. `is_linear`: the input has to exist completely, and `rows` are byte offsets from
+    its beginning.
     """
 
     input: int
@@ -61,22 +61,25 @@ class Stage:
     macs: int = 0
     accumulator: AccumulatorBound | None = None
     part: str = ""  # a letter, where this gives only a part of the operator's output
+    position: int = 0  # of the output that it gives, among the operator's
     is_again: bool = False  # a twin: computes rows of an operator that another stage computes too
 
     @property
     def number(self) -> str:
         """The operator's number in the file; what part of it this is; whether it has been computed before."""
-        return f"{self.operator_index}{self.part}{' again' if self.is_again else ''}"
+        output = f".{self.position}" if self.position else ""
+        return f"{self.operator_index}{output}{self.part}{' again' if self.is_again else ''}"
 
     @property
     def label(self) -> str:
         """In C: layer_04_conv_2d."""
-        return f"layer_{self.operator_index:02d}{self.part}_{self.stem}{'_again' if self.is_again else ''}"
+        output = f"_{self.position}" if self.position else ""
+        return f"layer_{self.operator_index:02d}{output}{self.part}_{self.stem}{'_again' if self.is_again else ''}"
 
     @property
     def gives_operator(self) -> bool:
-        """Whether its rows are those of the operator's output, for the first time."""
-        return not self.part and not self.is_again
+        """Whether its rows are those of the operator's first output, for the first time."""
+        return not self.part and not self.position and not self.is_again
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class Program:
 
 
 def rows_of(shape: tuple[int, ...], storage: Storage) -> Rows:
-    """(1, height, width, channels) has `height` rows; anything else is one row."""
-    if len(shape) == 4:
-        return Rows(shape[1], storage.row_bytes(shape[2], shape[3]))
-    return Rows(1, storage.row_bytes(prod(shape), 1))
+    """The first two axes count rows, of three or more: (1, height, width, channels) has `height`; of two the first."""
+    count = prod(shape[:2]) if len(shape) > 2 else prod(shape[:-1])
+    width, channels = (prod(shape[2:-1]), shape[-1]) if len(shape) > 2 else (1, prod(shape[-1:]))
+    return Rows(count, storage.row_bytes(width, channels))

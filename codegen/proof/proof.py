@@ -142,7 +142,7 @@ def _arrays(program: Program, stage: Stage) -> tuple[tuple[ArrayProof, ...], lis
         accesses = known[present]
         wrong += [f"{stage.label}: row {y} needs rows[{i}]" for i in accesses.required if not present[i]]
         for i, read in enumerate(stage.reads):
-            behind = y * output.size_bytes if read.is_linear else 0  # the pointer goes into the whole tensor
+            behind = read.rows[y] if read.is_linear else 0  # the pointer goes into the whole tensor
             available[f"rows[{i}]"] *= inputs[i].count if read.is_linear and y == 0 else 1
             touched[f"rows[{i}]"] = max(touched[f"rows[{i}]"], behind + accesses.rows[i])
         for name, size in (("output", accesses.output), ("padding row", accesses.padding), *accesses.tables.items()):

@@ -36,10 +36,11 @@ class ModelBuilder:
     def activation(self, shape: Sequence[int], scale: float, zero_point: int, dtype: str = "int8") -> int:
         return self._tensor(shape, dtype, [scale], [zero_point], 0, None)
 
-    def constant(self, values: npt.NDArray[Any], scales: Sequence[float] = (), quantized_dimension: int = 0) -> int:
-        return self._tensor(
-            values.shape, values.dtype.name, list(scales), [0] * len(scales), quantized_dimension, values
-        )
+    def constant(
+        self, values: npt.NDArray[Any], scales: Sequence[float] = (), quantized_dimension: int = 0, zero_point: int = 0
+    ) -> int:
+        zeros = [zero_point] * len(scales)
+        return self._tensor(values.shape, values.dtype.name, list(scales), zeros, quantized_dimension, values)
 
     def _tensor(self, shape: Sequence[int], dtype: str, scales: Any, zeros: Any, dimension: int, data: Any) -> int:
         self.tensors.append(
@@ -50,8 +51,10 @@ class ModelBuilder:
     def _shape(self, tensor: int) -> tuple[int, ...]:
         return tuple(self.tensors[tensor]["shape"])
 
-    def operator(self, name: str, inputs: list[int], output: int, options: str | None = "", **fields: int) -> int:
-        """Add any operator by its TFLite name ("PAD"); returns `output`.
+    def operator(
+        self, name: str, inputs: list[int], output: int | list[int], options: str | None = "", **fields: float
+    ) -> int:
+        """Add any operator by its TFLite name ("PAD"); returns its output, of several the first.
 
         `options`: the schema's table, by default the name's ("PadOptions"), None for none; `fields`: what it holds.
         """
@@ -61,8 +64,9 @@ class ModelBuilder:
             return _table(b, table, **fields) if table else 0
 
         kind = getattr(tflite.BuiltinOptions, table or "NONE")
-        self.operators.append((getattr(tflite.BuiltinOperator, name), inputs, [output], kind, build))
-        return output
+        outputs = output if isinstance(output, list) else [output]
+        self.operators.append((getattr(tflite.BuiltinOperator, name), inputs, outputs, kind, build))
+        return outputs[0]
 
     # ---- operators -----------------------------------------------------------------------------------------
 
@@ -214,7 +218,7 @@ def _camel(word: str) -> str:
     return word.upper() if word[0].isdigit() else word.capitalize()
 
 
-def _table(b: flatbuffers.Builder, name: str, **fields: int) -> int:
+def _table(b: flatbuffers.Builder, name: str, **fields: int | float) -> int:
     getattr(tflite, f"{name}Start")(b)
     for key, value in fields.items():
         getattr(tflite, f"{name}Add{key}")(b, value)

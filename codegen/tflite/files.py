@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codegen.atomic_files import replacing
-from codegen.errors import ModelError, UnsupportedError
+from codegen.errors import ModelError
 from codegen.graph.contract import drivable_classes
 from codegen.graph.graph import Graph
 from codegen.graph.model import CameraSize, Preprocessing, Quantization, QuantizedModel
@@ -32,7 +32,7 @@ def sidecar(model: QuantizedModel) -> dict[str, Any]:
         "name": model.name,
         "sha256": model.sha256,
         "threshold": model.threshold,
-        "preprocessing": asdict(model.preprocessing),
+        "preprocessing": asdict(model.image),
         "camera": asdict(model.camera),
         "classes": list(model.classes),
         "drivable": list(model.drivable),
@@ -141,7 +141,7 @@ def _names(what: str, value: Any) -> tuple[str, ...]:
 
 def _check_against_graph(model: QuantizedModel, graph: Graph) -> None:
     """Raise ModelError where the contract is another model's: other sizes, classes, or inputs that all look alike."""
-    contract, tensor = model.preprocessing, graph.input
+    contract, tensor = model.image, graph.input
     hint = "correct the sidecar, or quantize again"
     size = (1, contract.height_px, contract.width_px, contract.channels)
     if tensor.shape != size:
@@ -158,25 +158,21 @@ def _check_against_graph(model: QuantizedModel, graph: Graph) -> None:
             )
 
 
-def input_contract(flatbuffer: bytes) -> Preprocessing:
-    """The preprocessing that the model's input quantization implies, for models made elsewhere.
+def input_contract(flatbuffer: bytes) -> Preprocessing | None:
+    """The preprocessing that the model's input quantization implies, for models made elsewhere; None: nobody can say.
 
     It is certain for three ranges, which take scale and zero point to tell apart: [-1, 1] means (x/255 - 0.5) / 0.5,
-    [0, 1] means x/255, and [-0.5, 0.5] means x/255 - 0.5. Raises UnsupportedError for any other, since guessing would
-    silently shift every input.
+    [0, 1] means x/255, and [-0.5, 0.5] means x/255 - 0.5. Guessing at any other would silently shift every input.
     """
     graph = load_graph(flatbuffer)
-    if not graph.inputs:
-        raise UnsupportedError("the model has no input", hint="export a model with one input and one output")
-    graph_input = graph.input
-    if len(graph_input.shape) != 4 or not (graph_input.scales and graph_input.zero_points):
-        raise UnsupportedError(f"input '{graph_input.name}' {graph_input.shape} is no quantized NHWC image")
-    _, height_px, width_px, channels = graph_input.shape
-    low, high = ((q - graph_input.zero_point) * graph_input.scale for q in (-128, 127))
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1 or len(graph.output.shape) != 4:
+        return None
+    tensor = graph.input
+    if len(tensor.shape) != 4 or tensor.dtype != "int8" or not (tensor.scales and tensor.zero_points):
+        return None
+    _, height_px, width_px, channels = tensor.shape
+    low, high = ((q - tensor.zero_point) * tensor.scale for q in (-128, 127))
     for mean, std in ((0.5, 0.5), (0.0, 1.0), (0.5, 1.0)):
         if max(abs(low + mean / std), abs(high - (1.0 - mean) / std)) < 0.02 / std:
             return Preprocessing(height_px, width_px, channels, mean=mean, std=std)
-    raise UnsupportedError(
-        f"the input's range {low:g} .. {high:g} does not tell how pixels were normalized",
-        hint="write a sidecar NAME.json beside NAME.tflite that states preprocessing (docs/DESIGN.md, Model files)",
-    )
+    return None

@@ -14,7 +14,9 @@ def trace_oracle(graph: Graph, frame: npt.NDArray[np.int8]) -> dict[int, npt.NDA
     values: dict[int, IntArray] = {graph.input.index: frame.reshape(graph.input.shape).astype(np.int64)}
     for operator in graph.operators:
         inputs = tuple(values[i] if i in values else _constant(graph, i) for i in operator.inputs if i >= 0)
-        values[operator.outputs[0]] = ops.IMPLEMENTATIONS[operator.stem].evaluate(graph, operator, inputs)
+        results = ops.IMPLEMENTATIONS[operator.stem].evaluate(graph, operator, inputs)
+        outputs = results if isinstance(results, tuple) else (results,)
+        values.update(zip(operator.outputs, outputs, strict=True))
     return {index: value.astype(np.int8) for index, value in values.items()}
 
 

@@ -6,7 +6,7 @@ from codegen import operators as ops
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, Operator, Tensor
 
-MAX_OPERATORS = 256  # the generated schedule names each by one byte
+MAX_OPERATORS = 65000  # the generated schedule names each by two bytes
 SCALES = 2.0**-64, 2.0**64  # of activations; float32 quotients of these and of activation limits are finite
 
 
@@ -23,8 +23,6 @@ def verify_graph(graph: Graph) -> Graph:
         used = [graph.tensor(i) for i in (*operator.inputs, *operator.outputs) if i >= 0]
         for tensor in used:
             _verify_tensor(tensor, operator.label)
-        if len(operator.outputs) != 1:
-            raise UnsupportedError(f"{operator.label} has {len(operator.outputs)} outputs")
         _verify_inputs(graph, operator)
         ops.IMPLEMENTATIONS[operator.stem].verify(graph, operator)
     return graph
@@ -40,8 +38,10 @@ def can_compile(graph: Graph) -> bool:
 
 
 def verify_interface(graph: Graph) -> None:
-    """Check what both runtimes need: one int8 NHWC input, one int8 NHWC output, batch 1."""
-    for what, indices in (("input", graph.inputs), ("output", graph.outputs)):
+    """Check what both runtimes need: one int8 input and one int8 output, of any shape, and no state."""
+    if graph.states:
+        raise UnsupportedError(f"the model keeps {len(graph.states)} variables from one inference to the next")
+    for what, indices in (("input", graph.file_inputs), ("output", graph.file_outputs)):
         if len(indices) != 1:
             raise UnsupportedError(f"the model has {len(indices)} {what}s", hint="export a model with one of each")
         tensor = graph.tensor(indices[0])
@@ -50,8 +50,8 @@ def verify_interface(graph: Graph) -> None:
                 f"{what} '{tensor.name}' is {tensor.dtype}, not int8",
                 hint="convert with inference_input_type = inference_output_type = tf.int8",
             )
-        if len(tensor.shape) != 4:
-            raise UnsupportedError(f"{what} '{tensor.name}' has shape {tensor.shape}, not (1, height, width, channels)")
+        if not tensor.shape or tensor.shape[0] != 1:
+            raise UnsupportedError(f"{what} '{tensor.name}' has shape {tensor.shape}", hint="export with batch size 1")
     if len(graph.operators) > MAX_OPERATORS:
         raise UnsupportedError(f"the model has {len(graph.operators)} operators, more than {MAX_OPERATORS}")
     if not graph.operators:
@@ -73,6 +73,7 @@ def _refuse_unsupported(graph: Graph) -> None:
 
 def _verify_order(graph: Graph) -> None:
     known = {t.index for t in graph.tensors if t.data is not None} | set(graph.inputs)
+    known |= {state.tensor for state in graph.states}
     produced: set[int] = set()
     for operator in graph.operators:
         for index in operator.inputs:
@@ -96,14 +97,14 @@ def _verify_inputs(graph: Graph, operator: Operator) -> None:
     constants = [tensor for tensor in present[: implementation.VARIABLE_INPUTS] if tensor.data is not None]
     if constants or all(tensor.data is not None for tensor in present):
         raise UnsupportedError(f"{operator.label} works on the constant '{present[0].name}'", hint="fold constants")
+    if len(operator.outputs) != 1 and not getattr(implementation, "SEVERAL_OUTPUTS", False):
+        raise UnsupportedError(f"{operator.label} has {len(operator.outputs)} outputs")
 
 
 def _verify_tensor(tensor: Tensor, where: str) -> None:
     label = f"tensor {tensor.index} '{tensor.name}' of {where}"
     if tensor.data is None and any(n <= 0 for n in tensor.shape):
         raise UnsupportedError(f"{label} has dynamic shape {tensor.shape}", hint="export with batch size 1")
-    if tensor.data is None and (not tensor.shape or tensor.shape[0] != 1):
-        raise UnsupportedError(f"{label} has shape {tensor.shape}", hint="only batch size 1 is supported")
     if tensor.dtype == "int8" and not tensor.scales:
         raise UnsupportedError(f"{label} is int8 without quantization parameters", hint="quantize to full int8")
     # A dead channel's weights may carry scale 0; an activation's scale is divided by.

@@ -164,7 +164,7 @@ def _context(
     command: Sequence[str],
 ) -> dict[str, Any]:
     header = _constants(sources["include/nanou_model.h"])
-    contract = model.preprocessing
+    contract = model.image
     frame = f"{contract.height_px} x {contract.width_px} {contract.color_order}"
     source_list = sorted(path for path in sources if path.endswith((".c", ".cc")))
     hardware = [board for board in BOARDS.values() if board.kind == "hardware"]

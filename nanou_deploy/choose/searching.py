@@ -181,7 +181,7 @@ def _at_parents_size(point: Point, folder: Path, settings: FinishSettings) -> Po
     graph = load_graph(model.flatbuffer)
     outputs = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[dataset.test.images])
     int8 = decide_classes(outputs, decision_threshold(model, graph))
-    with_floats = decide(student, dataset.test.images, model.preprocessing, source.config.student.threshold)
+    with_floats = decide(student, dataset.test.images, model.image, source.config.student.threshold)
     truth = source.dataset
     return replace(
         point,

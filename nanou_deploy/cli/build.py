@@ -60,6 +60,8 @@ def build(
     from nanou_deploy.verify.verify import verify
 
     target, quantized = find_board(board), open_model(model, camera)
+    if target.kind == "hardware":
+        _ = quantized.image  # firmware decides by what pictures mean: refuse a raw model before anything is written
     check_firmware(target)
     folder = output or Path("build") / board
     heading(f"{quantized.name} for {target.name}: {target.description}")

@@ -114,7 +114,7 @@ def _quantized(model: Path | None, run_folder: Path | None, names: tuple[str, ..
 def _contract(quantized: QuantizedModel | None, run_folder: Path | None) -> tuple[Any, float]:
     """Preprocessing and decision threshold: the int8 model's, else the run's."""
     if quantized is not None:
-        return quantized.preprocessing, quantized.threshold
+        return quantized.image, quantized.threshold
     from nanou_train.runs import run_folder as run
 
     assert run_folder is not None

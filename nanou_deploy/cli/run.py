@@ -50,6 +50,7 @@ def run(
     from nanou_deploy.build.library import open_model
 
     target, quantized = find_board(board), open_model(model, camera)
+    _ = quantized.image  # what runs decides by what pictures mean: refuse a raw model before anything is written
     check_firmware(target)
     heading(f"{quantized.name} for {target.name}: {target.description}")
     if target.kind == "hardware":
@@ -91,7 +92,7 @@ def _rendered_terrain(model: QuantizedModel, folder: Path) -> Path:
     from codegen.library.write import staged_folder
     from nanou_deploy.errors import DeployError
 
-    if model.preprocessing.channels != 3:
+    if model.image.channels != 3:
         raise DeployError("rendered terrain is in colour, this model's input is not", hint="give --frames FOLDER")
     if not folder.is_dir():
         from PIL import Image

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from codegen.graph.model import Preprocessing
+    from codegen.graph.model import QuantizedModel
     from codegen.program.objective import Objective
     from nanou_deploy.verify.golden import ExecutorResult, GoldenReport
 
@@ -84,7 +84,7 @@ def verify(
         targets,
         runtime=cast(Runtime, runtime),
         seed=seed,
-        images=_images(data, quantized.preprocessing),
+        images=_images(data, quantized),
         library=library,
         objective=objective,
         progress=progress,
@@ -122,7 +122,7 @@ def _verify_devices(
             progress(f"building the application for {board.name}")
             built[device_address(board, quantized, Path(scratch, board.name))] = board.name
         report = verify_devices(
-            quantized, (*built, *ports), cases, seed=seed, images=_images(data, quantized.preprocessing),
+            quantized, (*built, *ports), cases, seed=seed, images=_images(data, quantized),
             timeout_s=timeout_s, progress=progress, names=built,
         )  # fmt: skip
     if as_json:
@@ -175,9 +175,9 @@ def _where(result: ExecutorResult) -> str:
     return f"{at.operator}, {at.differing_bytes} bytes of tensor '{at.tensor}' in case '{at.case_label}'"
 
 
-def _images(data: Path | None, contract: Preprocessing) -> list[npt.NDArray[np.uint8]]:
+def _images(data: Path | None, model: QuantizedModel) -> list[npt.NDArray[np.uint8]]:
     if data is None:
         return []
     from nanou_train.data.dataset import DatasetSpec, load_split
 
-    return list(load_split(DatasetSpec.of(data, contract), "test").images)
+    return list(load_split(DatasetSpec.of(data, model.image), "test").images)

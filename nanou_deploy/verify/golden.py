@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from codegen.graph.graph import Graph
+from codegen.graph.graph import Graph, image_shape
 from codegen.graph.model import Preprocessing, Quantization
 from codegen.tflite.oracle import trace_oracle
 
@@ -102,18 +102,23 @@ class Executor:
 
 
 def make_cases(
-    graph: Graph, preprocessing: Preprocessing, count: int, *, seed: int, images: Sequence[npt.NDArray[np.uint8]] = ()
+    graph: Graph,
+    preprocessing: Preprocessing | None,
+    count: int,
+    *,
+    seed: int,
+    images: Sequence[npt.NDArray[np.uint8]] = (),
 ) -> Cases:
     """`count` frames: extremes and ramps first, then random and real ones in turn.
 
     Of few cases, the first are one random frame, one real image and the extremes. `images` are uint8 (H, W, C) of the
-    model's size; they pass through the preprocessing contract.
+    model's size; they pass through the preprocessing contract, without which there are none.
     """
-    _, height, width, channels = graph.input.shape
+    height, width, channels = image_shape(graph.input.shape)
     rng = np.random.default_rng(seed)
     quantization = Quantization(graph.input.scale, graph.input.zero_point)
-    lookup = preprocessing.lookup_table(quantization)
-    real = [(f"image {i}", lookup[image]) for i, image in enumerate(images)]
+    lookup = preprocessing.lookup_table(quantization) if preprocessing else np.zeros(256, np.int8)
+    real = [(f"image {i}", lookup[image]) for i, image in enumerate(images if preprocessing else ())]
     extremes = _extremes((height, width, channels), graph.input.zero_point)
     made: list[tuple[str, Int8Array]] = [("random 0", _random(rng, 0, (height, width, channels)))]
     made += real[:1] + extremes
@@ -124,7 +129,8 @@ def make_cases(
         if queue:
             made.append(queue.pop(0))
     made = made[:count]
-    return Cases(np.stack([frame for _, frame in made]), tuple(label for label, _ in made))
+    frames = np.stack([frame for _, frame in made]).reshape(len(made), *graph.input.shape[1:])
+    return Cases(frames, tuple(label for label, _ in made))
 
 
 def _extremes(shape: tuple[int, int, int], zero_point: int) -> list[tuple[str, Int8Array]]:

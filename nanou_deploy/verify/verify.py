@@ -104,7 +104,7 @@ def application_executors(library: Path, board: Board, sha256: str, count: int, 
 
 def golden_images(model: QuantizedModel, count: int, seed: int) -> Sequence[npt.NDArray[np.uint8]]:
     """Rendered terrain of the model's size: "real" inputs where no data set is given. Empty unless RGB."""
-    if model.preprocessing.channels != 3 or count < 1:
+    if model.preprocessing is None or model.preprocessing.channels != 3 or count < 1:
         return ()
     from nanou_train.data.terrain import generate
 
@@ -150,7 +150,8 @@ def verify(
             folder = library or folders[compiled[board]]
             target = verification_board(board)
             executors += board_executors(folder, target, limit, Path(scratch))
-            executors += application_executors(folder, target, model.sha256, limit, Path(scratch))
+            if model.preprocessing:  # the application decides, which a raw model gives it nothing for
+                executors += application_executors(folder, target, model.sha256, limit, Path(scratch))
         for executor in executors:
             progress(f"{executor.name}, {executor.limit or count} cases")
             results.append(compare(graph, cases, truth, executor))

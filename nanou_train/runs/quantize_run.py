@@ -87,7 +87,7 @@ def logit_agreement(student: keras.Model, model: QuantizedModel, split: Split) -
     found = {}
     for name, matched in (("as_trained", False), ("matched", True)):
         match_device(student, matched)
-        steps = np.round(predict_logits(student, split.images, model.preprocessing) / graph.output.scale)
+        steps = np.round(predict_logits(student, split.images, model.image) / graph.output.scale)
         apart = np.abs(steps.astype(np.int64).reshape(device.shape) + graph.output.zero_point - device)
         found[name] = {
             "equal": float((apart == 0).mean()),

@@ -14,7 +14,6 @@ from codegen.errors import CodegenError, ModelError, UnsupportedError
 from codegen.graph.model import Preprocessing, QuantizedModel
 from codegen.library.render import render_aot
 from codegen.tflite.builder import ModelBuilder
-from codegen.tflite.files import input_contract
 from codegen.tflite.load import load_graph
 from tests.property.random_graphs import random_model
 
@@ -62,13 +61,13 @@ def set_tensor(which: int, **fields: object) -> Callable[[ModelBuilder, int, int
         (rewire(inputs=[0, -1, 2]), ModelError, "of which it needs 2"),
         (rewire(inputs=[1, 1, 2]), UnsupportedError, "works on the constant"),
         (rewire(outputs=[-1]), ModelError, "names tensor -1"),
-        (rewire(outputs=[2]), ModelError, "which already has a value"),
+        (rewire(outputs=[2]), ModelError, "has no operators"),
         (rewire(outputs=[3, 3]), UnsupportedError, "has 2 outputs"),
-        (set_tensor(0, shape=(-1, 6, 8, 3)), UnsupportedError, "dynamic shape"),
-        (set_tensor(0, shape=(0, 6, 8, 3)), UnsupportedError, "dynamic shape"),
+        (set_tensor(0, shape=(-1, 6, 8, 3)), UnsupportedError, r"has shape \(-1, 6, 8, 3\)"),
+        (set_tensor(0, shape=(0, 6, 8, 3)), UnsupportedError, r"has shape \(0, 6, 8, 3\)"),
         (set_tensor(0, shape=(1, 0, 8, 3)), UnsupportedError, "dynamic shape"),
         (set_tensor(0, shape=(2, 6, 8, 3)), UnsupportedError, r"has shape \(2, 6, 8, 3\)"),
-        (set_tensor(0, shape=(6, 8, 3)), UnsupportedError, "not .1, height, width, channels"),
+        (set_tensor(0, shape=(6, 8, 3)), UnsupportedError, r"has shape \(6, 8, 3\)"),
         (set_tensor(3, scales=[1e-42]), UnsupportedError, "has scale 1[.0-9]*e-42"),
         (set_tensor(3, scales=[3e38]), UnsupportedError, "has scale 3e"),
         (set_tensor(3, scales=[float("nan")]), ModelError, "not a positive number"),
@@ -86,19 +85,18 @@ def test_a_contradiction_is_an_error_in_words(
 
 
 def test_an_unsupported_operator_is_refused_by_name() -> None:
-    def softmax(b: ModelBuilder, _source: int, output: int) -> None:
-        b.operator("SOFTMAX", [output], b.activation((1, 6, 8, 3), 1 / 256, -128))
-
-    with pytest.raises(UnsupportedError, match=r"no implementation for SOFTMAX \(operator 1\)"):
-        compile_bytes(model(softmax))
+    b = ModelBuilder()
+    source = b.activation((1, 6, 8, 3), 0.1, 0)
+    output = b.operator("ABS", [source], b.activation((1, 6, 8, 3), 0.1, 0))
+    with pytest.raises(UnsupportedError, match=r"no implementation for ABS \(operator 0\)"):
+        compile_bytes(b.finish([source], [output]))
 
 
 def test_no_input_at_all() -> None:
     b = ModelBuilder()
     output = depthwise(b, b.activation((1, 6, 8, 3), 1 / 127.5, 0))
-    for refused in (input_contract, compile_bytes):
-        with pytest.raises(UnsupportedError, match=r"has (no input|0 inputs)"):
-            refused(b.finish([], [output]))
+    with pytest.raises(UnsupportedError, match="has 0 inputs"):
+        compile_bytes(b.finish([], [output]))
 
 
 def test_a_quantize_that_overflows_tflites_kernel_is_refused() -> None:

@@ -1,0 +1,156 @@
+"""Compute exp, log, tanh, logistic and reciprocals in 32-bit fixed point, exactly as gemmlowp and TFLM do.
+
+All functions take and give int64 arrays that hold int32 values; a name Qn has n integer bits and 31 - n fractional
+ones. Sources: gemmlowp fixedpoint/fixedpoint.h; tensorflow/lite/kernels/internal/common.h for log and reciprocal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codegen.arithmetic.requantize import (
+    INT32_MAX,
+    rounding_divide_by_pot,
+    saturating_rounding_doubling_high_mul,
+)
+from codegen.graph.graph import IntArray
+
+INT32_MIN = -(2**31)
+# exp(-2**k) in Q0 for k = -2 .. 4, gemmlowp's constants.
+_EXP_FACTORS = (
+    (-2, 1672461947),
+    (-1, 1302514674),
+    (0, 790015084),
+    (1, 290630308),
+    (2, 39332535),
+    (3, 720401),
+    (4, 242),
+)
+_LOG_2, _SQRT_SQRT_HALF, _SQRT_HALF = 1488522236, 1805811301, 1518500250
+
+
+def multiply(a: IntArray | int, b: IntArray | int) -> IntArray:
+    """Product of two values in Qm and Qn, in Q(m+n): the rounded high half of twice the product."""
+    return saturating_rounding_doubling_high_mul(np.asarray(a, np.int64), np.asarray(b, np.int64))
+
+
+def shift_left(value: IntArray, bits: IntArray | int) -> IntArray:
+    """Saturating multiplication by 2**bits, bits >= 0."""
+    shifted: IntArray = np.clip(np.asarray(value, np.int64) << bits, INT32_MIN, INT32_MAX)
+    return shifted
+
+
+def rescale(value: IntArray | int, integer_bits: int, to_integer_bits: int) -> IntArray:
+    """From Qm to Qn: rounded where bits are lost, saturated where they are gained."""
+    if to_integer_bits >= integer_bits:
+        return rounding_divide_by_pot(np.asarray(value, np.int64), to_integer_bits - integer_bits)
+    return shift_left(np.asarray(value, np.int64), integer_bits - to_integer_bits)
+
+
+def exp_of_negative(a: IntArray, integer_bits: int) -> IntArray:
+    """exp(a) in Q0 for a <= 0 in Q`integer_bits`, at most 5."""
+    fractional_bits = 31 - integer_bits
+    quarter = np.int64(1) << (fractional_bits - 2)
+    a_mod_quarter = (a & (quarter - 1)) - quarter
+    result = _exp_between_minus_quarter_and_0(shift_left(a_mod_quarter, integer_bits))
+    remainder = a_mod_quarter - a
+    for exponent, factor in _EXP_FACTORS:
+        if integer_bits > exponent:
+            bit = np.int64(1) << (fractional_bits + exponent)
+            result = np.where(remainder & bit, multiply(result, factor), result)
+    return np.where(a == 0, INT32_MAX, result)
+
+
+def _exp_between_minus_quarter_and_0(a: IntArray) -> IntArray:
+    """Q0 -> Q0: Taylor series of exp around -1/8."""
+    exp_minus_eighth, one_third = 1895147668, 715827883
+    x = a + (1 << 28)
+    x2 = multiply(x, x)
+    x3, x4 = multiply(x2, x), multiply(x2, x2)
+    higher = rounding_divide_by_pot(multiply(rounding_divide_by_pot(x4, 2) + x3, one_third) + x2, 1)
+    return exp_minus_eighth + multiply(exp_minus_eighth, x + higher)
+
+
+def half_sum(a: IntArray, b: IntArray | int) -> IntArray:
+    """(a + b) / 2, halves away from zero."""
+    total = np.asarray(a, np.int64) + b
+    halved: IntArray = np.sign(total) * ((np.abs(total) + 1) // 2)
+    return halved
+
+
+def one_over_one_plus(a: IntArray) -> IntArray:
+    """1 / (1 + a) in Q0 for a in [0, 1) in Q0, by Newton's method."""
+    half_denominator = half_sum(a, INT32_MAX)
+    return shift_left(_newton(half_denominator), 1)
+
+
+def _newton(half_denominator: IntArray) -> IntArray:
+    """1 / half_denominator / 2 in Q1: three steps from 48/17 - 32/17 d, all in Q2."""
+    x = 1515870810 + multiply(half_denominator, -1010580540)
+    for _ in range(3):
+        error = (1 << 29) - multiply(half_denominator, x)
+        x = x + shift_left(multiply(x, error), 2)
+    return x
+
+
+def one_minus_over_one_plus(a: IntArray) -> IntArray:
+    """(1 - a) / (1 + a) in Q0 for a in [0, 1] in Q0."""
+    x = _newton(half_sum(a, INT32_MAX))
+    return shift_left(x - (1 << 29), 2)
+
+
+def logistic(value: IntArray, integer_bits: int) -> IntArray:
+    """1 / (1 + exp(-value)) in Q0."""
+    positive = one_over_one_plus(exp_of_negative(-np.abs(value), integer_bits))
+    return np.where(value == 0, 1 << 30, np.where(value > 0, positive, INT32_MAX - positive))
+
+
+def tanh(value: IntArray, integer_bits: int) -> IntArray:
+    """tanh(value) in Q0: (1 - e) / (1 + e) with e = exp(-2 |value|), the exponent's format one bit wider."""
+    positive = one_minus_over_one_plus(exp_of_negative(-np.abs(value), integer_bits + 1))
+    return np.where(value == 0, 0, np.where(value > 0, positive, -positive))
+
+
+def leading_zeros(value: IntArray) -> IntArray:
+    """Of a positive int32."""
+    return 32 - np.array([int(v).bit_length() for v in np.ravel(value)], np.int64).reshape(np.shape(value))
+
+
+def reciprocal(value: IntArray, integer_bits: int) -> tuple[IntArray, IntArray]:
+    """(1 / value scaled into Q0, how many bits the value lies above 1) for value >= 1/2 in Q`integer_bits`."""
+    headroom = leading_zeros(value)
+    return one_over_one_plus((value << headroom) - (1 << 31)), integer_bits - headroom
+
+
+def log(value: IntArray, integer_bits: int, to_integer_bits: int) -> IntArray:
+    """ln(value) in Q`to_integer_bits` for value >= 1 in Q`integer_bits`: a Pade approximant around sqrt(sqrt(1/2)).
+
+    The value is scaled by a power of two both directly and times sqrt(1/2); the smaller mantissa is taken.
+    """
+    accumulator_bits = to_integer_bits + 1
+    quarter = rescale(1 << 29, 0, accumulator_bits)
+    headroom = leading_zeros(value)
+    direct = shift_left(multiply(_power_of_two(value, headroom - 1), _SQRT_HALF), 1)
+    direct_log2 = np.clip(_power_of_two(integer_bits - headroom, 31 - accumulator_bits) + quarter, INT32_MIN, INT32_MAX)
+    scaled_headroom = leading_zeros(multiply(value, _SQRT_HALF)) - 1
+    scaled = _power_of_two(value, scaled_headroom)
+    scaled_log2 = np.clip(
+        _power_of_two(integer_bits - scaled_headroom, 31 - accumulator_bits) - quarter, INT32_MIN, INT32_MAX
+    )
+    r, log2 = np.minimum(direct, scaled), np.maximum(direct_log2, scaled_log2)
+    p, q = half_sum(r, _SQRT_SQRT_HALF), 2 * (r - _SQRT_SQRT_HALF)
+    squared = multiply(q, q)
+    numerator = multiply(q, r) + multiply(multiply(q, squared), 117049297)
+    denominator = multiply(p, 1057819769 + q + multiply(squared, 127690142)) + multiply(q, 638450708)
+    fraction = multiply(rescale(numerator, 0, accumulator_bits), one_over_one_plus(denominator))
+    return rescale(multiply(log2, _LOG_2) + fraction, accumulator_bits, to_integer_bits)
+
+
+def _power_of_two(value: IntArray, exponent: IntArray | int) -> IntArray:
+    """value * 2**exponent, saturated, or rounded where the exponent is negative."""
+    value, exponent = np.broadcast_arrays(np.asarray(value, np.int64), np.asarray(exponent, np.int64))
+    return np.where(
+        exponent >= 0,
+        shift_left(value, np.maximum(exponent, 0)),
+        rounding_divide_by_pot(value, np.maximum(-exponent, 0)),
+    )

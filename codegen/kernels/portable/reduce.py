@@ -1,0 +1,68 @@
+"""Sum values over some axes of the whole input, and scale the sums: MEAN and SUM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from codegen.program.kernel import Accesses, Built, Kernel, Present, Storage, Table
+
+
+@dataclass(frozen=True)
+class Axis:
+    """`size` values, each `step` bytes behind the one before."""
+
+    size: int
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduce(Kernel):
+    """`kept` and `summed`: axes of an output row and of each sum, outermost first.
+
+    `start` makes stored values int8 and takes the zero point away from each; the rest is TFLite's requantization.
+    """
+
+    kept: tuple[Axis, ...]
+    summed: tuple[Axis, ...]
+    start: int
+    multiplier: int
+    shift: int
+    zero_point: int  # of the output, as stored
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        return ("requantize",)
+
+    def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
+        last = sum((axis.size - 1) * axis.step for axis in (*self.kept, *self.summed))
+        outputs = 1
+        for axis in self.kept:
+            outputs *= axis.size
+        return Accesses((last + 1,), outputs, required=(0,))
+
+
+def build(
+    kept: tuple[Axis, ...],
+    summed: tuple[Axis, ...],
+    scaling: tuple[int, int],
+    zero_points: tuple[int, int],
+    before: Storage,
+    after: Storage,
+) -> Built:
+    """`scaling`: multiplier and shift; `zero_points`: of input and output, int8."""
+    count = 1
+    for axis in summed:
+        count *= axis.size
+    kernel = Reduce(
+        inputs=(before,),
+        output=after,
+        shape_name="x".join(f"{axis.size}" for axis in (*kept, *summed)),
+        kept=kept,
+        summed=summed,
+        start=-count * (zero_points[0] + before.bias),
+        multiplier=scaling[0],
+        shift=scaling[1],
+        zero_point=zero_points[1] + after.bias,
+    )
+    return Built(kernel)

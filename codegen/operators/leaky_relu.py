@@ -1,0 +1,54 @@
+"""LEAKY_RELU, int8: two multipliers, by sign. Reference: .../reference/leaky_relu.h (QuantizeLeakyRelu)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tflite
+
+from codegen.arithmetic.requantize import multiply_by_quantized_multiplier, quantize_multiplier
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.operators.elementwise import evaluate_lookup, lower_lookup, verify_elementwise
+from codegen.program.program import Lowering, Stage
+
+REQUIRED_INPUTS = 1
+VARIABLE_INPUTS = 1
+MOVES_BYTES = False
+
+
+def read_options(table: Any) -> Mapping[str, float]:
+    options = tflite.LeakyReluOptions()
+    options.Init(table.Bytes, table.Pos)
+    return {"alpha": options.Alpha()}
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    verify_elementwise(graph, operator)
+
+
+def table(graph: Graph, operator: Operator) -> IntArray:
+    """int64 (256,): outputs for inputs -128 .. 127."""
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    alpha, scale = np.float32(operator.options["alpha"]), np.float32(source.scale)
+    values = np.arange(-128, 128) - source.zero_point
+    scaled = _scaled(values, float(scale / np.float32(output.scale)))
+    # The sign of alpha is applied behind the multiplication, which takes multipliers from 0 on.
+    slope = float(scale * alpha / np.float32(output.scale))
+    negative = _scaled(values, abs(slope)) * (-1 if slope < 0 else 1)
+    outputs: IntArray = np.clip(np.where(values >= 0, scaled, negative) + output.zero_point, -128, 127)
+    return outputs
+
+
+def _scaled(values: IntArray, factor: float) -> IntArray:
+    multiplier, shift = quantize_multiplier(factor)
+    return multiply_by_quantized_multiplier(values, multiplier, shift)
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    return evaluate_lookup(table(graph, operator), inputs[0])
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    return lower_lookup(graph, operator, table(graph, operator), context)

@@ -1,0 +1,120 @@
+"""MEAN, int8, over any axes. Reference: QuantizedMeanOrSum in tensorflow/lite/kernels/internal/reference/reduce.h."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from codegen.arithmetic.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multiplier
+from codegen.errors import ModelError, UnsupportedError
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.kernels.portable import reduce as reduce_kernel
+from codegen.kernels.portable.reduce import Axis
+from codegen.program.program import Lowering, RowRead, Stage, rows_of
+
+REQUIRED_INPUTS = 2
+VARIABLE_INPUTS = 1
+MOVES_BYTES = False
+MAX_AXES = 4
+
+
+def read_options(table: Any) -> Mapping[str, int]:
+    return {}  # the output's shape says whether axes are kept
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    verify_reduction(graph, operator, mean=True)
+
+
+def verify_reduction(graph: Graph, operator: Operator, *, mean: bool) -> None:
+    source, output, axis = (graph.tensor(i) for i in (operator.inputs[0], operator.outputs[0], operator.inputs[1]))
+    rank = len(source.shape)
+    if axis.data is None or axis.dtype != "int32" or not 1 <= axis.data.size <= rank:
+        raise UnsupportedError(f"{operator.label} has axes that are no constant of 1 to {rank} int32")
+    if not all(-rank <= int(value) < rank for value in np.ravel(axis.data)):
+        raise ModelError(f"{operator.label} reduces axes {np.ravel(axis.data).tolist()} of {rank}")
+    if rank > MAX_AXES:
+        raise UnsupportedError(f"{operator.label} reduces {source.shape}: at most {MAX_AXES} axes")
+    reduced = axes(graph, operator)
+    left = [size for i, size in enumerate(source.shape) if i not in reduced]
+    if [size for size in left if size > 1] != [size for size in output.shape if size > 1]:
+        raise ModelError(f"{operator.label} states output {output.shape}, its axes leave {tuple(left)}")
+    _, shift, count = scaling(graph, operator, mean=mean)
+    if shift < -31 or (count * 255) << max(shift, 0) > INT32_MAX:
+        raise UnsupportedError(f"{operator.label} has sums of {count} values that do not fit its 32 bits when scaled")
+
+
+def axes(graph: Graph, operator: Operator) -> tuple[int, ...]:
+    """Which axes of the input are reduced, from 0, each once."""
+    rank, data = len(graph.tensor(operator.inputs[0]).shape), graph.tensor(operator.inputs[1]).data
+    assert data is not None  # verified
+    return tuple(sorted({int(axis) % rank for axis in np.ravel(data)}))
+
+
+def scaling(graph: Graph, operator: Operator, *, mean: bool) -> tuple[int, int, int]:
+    """(multiplier, shift, elements in each sum); of a mean with the division by their number."""
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    count = int(np.prod([source.shape[axis] for axis in axes(graph, operator)], dtype=np.int64))
+    multiplier, shift = quantize_multiplier(source.scale / output.scale)
+    if mean:
+        # The quotient keeps its bits where it is raised by a power of two first.
+        raised = min(count.bit_length() - 1, 32, 31 + shift)
+        multiplier, shift = (multiplier << raised) // count, shift - raised
+    return multiplier, shift, count
+
+
+def reduce(graph: Graph, operator: Operator, values: IntArray, *, mean: bool) -> IntArray:
+    """int64 of the input's shape -> int64 of the output's."""
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    multiplier, shift, count = scaling(graph, operator, mean=mean)
+    sums = values.sum(axes(graph, operator)) - source.zero_point * count
+    scaled = multiply_by_quantized_multiplier(sums, multiplier, shift)
+    return np.clip(scaled + output.zero_point, -128, 127).reshape(output.shape)
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    return reduce(graph, operator, inputs[0], mean=True)
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    return lower_reduction(graph, operator, context, mean=True)
+
+
+def lower_reduction(graph: Graph, operator: Operator, context: Lowering, *, mean: bool) -> Stage:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    before, after = context.storage[source.index], context.storage[output.index]
+    rows, reduced = rows_of(output.shape, after), axes(graph, operator)
+    steps = [int(np.prod(source.shape[i + 1 :], dtype=np.int64)) for i in range(len(source.shape))]
+    every = [Axis(size, step) for size, step in zip(source.shape, steps, strict=True)]
+    kept = [axis for i, axis in enumerate(every) if i not in reduced and axis.size > 1]
+    outer: list[Axis] = []
+    while int(np.prod([axis.size for axis in outer], dtype=np.int64)) < rows.count:
+        outer.append(kept.pop(0))
+    starts = np.zeros(1, np.int64)
+    for axis in outer:
+        starts = (starts[:, None] + np.arange(axis.size) * axis.step).ravel()
+    multiplier, shift, count = scaling(graph, operator, mean=mean)
+    summed = _merged([axis for i, axis in enumerate(every) if i in reduced and axis.size > 1])
+    zero_points = source.zero_point, output.zero_point
+    return Stage(
+        operator.index,
+        operator.stem,
+        f"{'x'.join(map(str, source.shape[1:]))} -> {'x'.join(map(str, output.shape[1:]))}, of {count} values each",
+        (source.index,),
+        output.index,
+        (RowRead(0, tuple(starts.tolist()), is_linear=True),),
+        *reduce_kernel.build(_merged(kept), summed, (multiplier, shift), zero_points, before, after),
+    )
+
+
+def _merged(found: list[Axis]) -> tuple[Axis, ...]:
+    """Axes that follow one another without a gap as one."""
+    merged: list[Axis] = []
+    for axis in found:
+        if merged and merged[-1].step == axis.step * axis.size:
+            merged[-1] = Axis(merged[-1].size * axis.size, axis.step)
+        else:
+            merged.append(axis)
+    return tuple(merged)

@@ -1,0 +1,40 @@
+"""RELU6, int8: a clamp between the input's 0 and 6. Reference: Relu6Prepare in micro/kernels/activations_common.cc."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from codegen.arithmetic.requantize import round_half_away
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.operators.elementwise import evaluate_lookup, lower_lookup, verify_elementwise
+from codegen.program.program import Lowering, Stage
+
+REQUIRED_INPUTS = 1
+VARIABLE_INPUTS = 1
+MOVES_BYTES = False
+
+
+def read_options(table: Any) -> Mapping[str, int]:
+    return {}
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    verify_elementwise(graph, operator)
+
+
+def table(graph: Graph, operator: Operator) -> IntArray:
+    """int64 (256,): outputs for inputs -128 .. 127. TFLM writes the input's steps, whatever the output states."""
+    source = graph.tensor(operator.inputs[0])
+    six = round_half_away(float(np.float32(6.0) / np.float32(source.scale))) + source.zero_point
+    return np.clip(np.arange(-128, 128), source.zero_point, min(127, six))
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    return evaluate_lookup(table(graph, operator), inputs[0])
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    return lower_lookup(graph, operator, table(graph, operator), context)

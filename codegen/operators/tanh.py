@@ -1,0 +1,58 @@
+"""TANH, int8. Reference: .../reference/integer_ops/tanh.h over gemmlowp's fixed-point arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from codegen.arithmetic import fixed_point
+from codegen.arithmetic.requantize import (
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    rounding_divide_by_pot,
+)
+from codegen.errors import UnsupportedError
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.operators.elementwise import evaluate_lookup, lower_lookup, verify_elementwise
+from codegen.program.program import Lowering, Stage
+
+_INTEGER_BITS = 4  # of the scaled input: -16 .. 16
+
+REQUIRED_INPUTS = 1
+VARIABLE_INPUTS = 1
+MOVES_BYTES = False
+
+
+def read_options(table: Any) -> Mapping[str, int]:
+    return {}
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    verify_elementwise(graph, operator)
+    output = graph.tensor(operator.outputs[0])
+    if output.scale != 1 / 128 or output.zero_point != 0:
+        raise UnsupportedError(f"{operator.label} must have output scale 1/128 and zero point 0, as TFLM requires")
+
+
+def table(graph: Graph, operator: Operator) -> IntArray:
+    """int64 (256,): outputs of scale 1/128 and zero point 0, for inputs -128 .. 127."""
+    source = graph.tensor(operator.inputs[0])
+    fractional_bits = 31 - _INTEGER_BITS
+    multiplier, shift = quantize_multiplier(source.scale * 2.0**fractional_bits)
+    radius = math.floor(((1 << _INTEGER_BITS) - 1) * 2.0**fractional_bits / 2.0**shift)
+    values = np.arange(-128, 128) - source.zero_point
+    inside = np.clip(values, -radius, radius)
+    scaled = multiply_by_quantized_multiplier(inside, multiplier, shift)
+    outputs = np.clip(rounding_divide_by_pot(fixed_point.tanh(scaled, _INTEGER_BITS), 24), -128, 127)
+    return np.where(values <= -radius, -128, np.where(values >= radius, 127, outputs))
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    return evaluate_lookup(table(graph, operator), inputs[0])
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    return lower_lookup(graph, operator, table(graph, operator), context)

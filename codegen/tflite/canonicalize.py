@@ -1,0 +1,245 @@
+"""Bring a file's graph into the form that the compiler works on: int8 from end to end, and no bookkeeping.
+
+What converters write around a network is taken away, exactly: conversions at the borders, arithmetic on shapes,
+variables as operators, upsampling as reshape and tile. Each rule is one function, Graph -> Graph.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen import operators as ops
+from codegen.errors import UnsupportedError
+from codegen.graph.graph import Graph, Operator, State, Tensor
+
+_FOLDABLE_BYTES = 1 << 16  # constants made by folding; shapes are a few numbers
+_RESHAPES = frozenset({"reshape", "squeeze", "expand_dims"})
+
+
+def canonicalize(graph: Graph) -> Graph:
+    """The same function of int8 inputs. Raises UnsupportedError where a file's variables cannot be resolved."""
+    for rule in (_fold_constants, _resolve_variables, _take_off_borders, _recognize_upsampling, _drop_unused):
+        graph = rule(graph)
+    return graph
+
+
+# ---- Constants -------------------------------------------------------------------------------------------------
+
+
+def _fold_constants(graph: Graph) -> Graph:
+    """Operators on constants, and SHAPE of tensors whose shape is known, become constants."""
+    tensors, left = list(graph.tensors), []
+    for operator in graph.operators:
+        folded = _folded(replace(graph, tensors=tuple(tensors)), operator)
+        if folded is None:
+            left.append(operator)
+        for index, data in zip(operator.outputs, folded or (), strict=False):
+            tensors[index] = replace(tensors[index], data=data, shape=data.shape)
+    return replace(graph, tensors=tuple(tensors), operators=tuple(left))
+
+
+def _folded(graph: Graph, operator: Operator) -> tuple[npt.NDArray[np.generic], ...] | None:
+    outputs = [graph.tensor(i) for i in operator.outputs]
+    if operator.stem == "shape" and len(operator.inputs) == 1 and len(outputs) == 1:
+        return (np.array(graph.tensor(operator.inputs[0]).shape, outputs[0].dtype),)
+    implementation = ops.IMPLEMENTATIONS.get(operator.stem)
+    move = getattr(implementation, "move", None)
+    inputs = [graph.tensor(i) for i in operator.inputs if i >= 0]
+    if move is None or not inputs or any(tensor.data is None for tensor in inputs):
+        return None
+    if sum(tensor.size_bytes for tensor in (*inputs, *outputs)) > _FOLDABLE_BYTES:
+        return None
+    values = tuple(np.asarray(graph.tensor(i).data) if i >= 0 else np.zeros(0) for i in operator.inputs)
+    try:
+        moved = move(graph, operator, values)
+    except (ValueError, IndexError, ZeroDivisionError):
+        return None  # `verify` will say what is wrong with it
+    return tuple(np.asarray(value) for value in moved)
+
+
+# ---- Variables -------------------------------------------------------------------------------------------------
+
+
+def _resolve_variables(graph: Graph) -> Graph:
+    """VAR_HANDLE, READ_VARIABLE and ASSIGN_VARIABLE become states; CALL_ONCE has been read with the file."""
+    stems = Counter(operator.stem for operator in graph.operators)
+    if not stems.keys() & {"var_handle", "read_variable", "assign_variable", "call_once"}:
+        return graph
+    handles = {op.outputs[0]: str(op.options["shared_name"]) for op in graph.operators if op.stem == "var_handle"}
+    read: dict[str, int] = {}
+    assigned: dict[str, int] = {}
+    renamed: dict[int, int] = {}
+    left: list[Operator] = []
+    for operator in graph.operators:
+        if operator.stem in ("var_handle", "call_once"):
+            continue
+        if operator.stem == "read_variable":
+            name = _variable(handles, operator)
+            if name in assigned:
+                raise UnsupportedError(f"{operator.label} reads variable '{name}' after it is assigned")
+            renamed[operator.outputs[0]] = read.setdefault(name, operator.outputs[0])
+        elif operator.stem == "assign_variable":
+            name = _variable(handles, operator)
+            if name in assigned:
+                raise UnsupportedError(f"{operator.label} assigns variable '{name}' a second time")
+            assigned[name] = renamed.get(operator.inputs[1], operator.inputs[1])
+        else:
+            left.append(replace(operator, inputs=tuple(renamed.get(i, i) for i in operator.inputs)))
+    states = tuple(
+        State(tensor, _source(graph, assigned, name, tensor, left), _initial(graph, name, graph.tensor(tensor)))
+        for name, tensor in read.items()
+    )
+    return replace(graph, operators=tuple(left), states=(*graph.states, *states))
+
+
+def _variable(handles: Mapping[int, str], operator: Operator) -> str:
+    if operator.inputs[0] not in handles:
+        raise UnsupportedError(f"{operator.label} works on a variable that no VAR_HANDLE names")
+    return handles[operator.inputs[0]]
+
+
+def _source(graph: Graph, assigned: Mapping[str, int], name: str, tensor: int, left: list[Operator]) -> int:
+    if name not in assigned:
+        raise UnsupportedError(f"variable '{name}' is read and never assigned", hint="export it as a constant")
+    source = assigned[name]
+    if graph.tensor(source).shape != graph.tensor(tensor).shape or graph.tensor(source).dtype != "int8":
+        raise UnsupportedError(f"variable '{name}' is assigned a tensor of another shape or type")
+    if source not in {index for operator in left for index in operator.outputs}:
+        raise UnsupportedError(f"variable '{name}' is assigned an input, a constant or another variable as it is")
+    return source
+
+
+def _initial(graph: Graph, name: str, tensor: Tensor) -> npt.NDArray[np.int8]:
+    """What CALL_ONCE assigns, else the zero point, as TFLM allocates it."""
+    data = graph.initial_values.get(name)
+    if data is None:
+        return np.full(tensor.shape, tensor.zero_point, np.int8)
+    if data.shape != tensor.shape or data.dtype != np.int8:
+        raise UnsupportedError(f"variable '{name}' starts with {data.dtype} {data.shape}, not int8 {tensor.shape}")
+    return data.astype(np.int8)
+
+
+# ---- Borders ---------------------------------------------------------------------------------------------------
+
+
+def _take_off_borders(graph: Graph) -> Graph:
+    """QUANTIZE of a float32 or uint8 input, DEQUANTIZE or QUANTIZE to such an output: conversions of their own."""
+    inputs, outputs = [], []
+    removed: set[int] = set()
+    renamed: dict[int, int] = {}
+    for index in graph.inputs:
+        readers = [op for op in graph.operators if index in op.inputs]
+        is_foreign = graph.tensor(index).dtype in ("float32", "uint8")
+        if is_foreign and readers and all(_is_entry(graph, op) for op in readers):
+            first = readers[0].outputs[0]
+            quantization = graph.tensor(first).scales, graph.tensor(first).zero_points
+            same = [op.outputs[0] for op in readers if _quantization(graph, op.outputs[0]) == quantization]
+            if len(same) == len(readers):
+                renamed |= dict.fromkeys(same, first)
+                removed |= {op.index for op in readers}
+                index = first
+        inputs.append(index)
+    producers = {output: op for op in graph.operators for output in op.outputs}
+    for index in graph.outputs:
+        maker = producers.get(index)
+        read = any(index in op.inputs for op in graph.operators)
+        if maker is not None and not read and _is_exit(graph, maker) and maker.index not in removed:
+            removed.add(maker.index)
+            index = maker.inputs[0]
+        outputs.append(renamed.get(index, index))
+    operators = tuple(
+        replace(op, inputs=tuple(renamed.get(i, i) for i in op.inputs))
+        for op in graph.operators
+        if op.index not in removed
+    )
+    return replace(graph, operators=operators, inputs=tuple(inputs), outputs=tuple(outputs))
+
+
+def _quantization(graph: Graph, index: int) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    return graph.tensor(index).scales, graph.tensor(index).zero_points
+
+
+def _is_entry(graph: Graph, operator: Operator) -> bool:
+    return operator.stem == "quantize" and graph.tensor(operator.outputs[0]).dtype == "int8"
+
+
+def _is_exit(graph: Graph, operator: Operator) -> bool:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    return source.dtype == "int8" and (
+        (operator.stem == "dequantize" and output.dtype == "float32")
+        or (operator.stem == "quantize" and output.dtype == "uint8")
+    )
+
+
+# ---- Upsampling ------------------------------------------------------------------------------------------------
+
+
+def _recognize_upsampling(graph: Graph) -> Graph:
+    """RESHAPE, TILE, RESHAPE, as Keras' UpSampling2D is written, becomes RESIZE_NEAREST_NEIGHBOR."""
+    readers = Counter(i for operator in graph.operators for i in operator.inputs)
+    producers = {operator.outputs[0]: operator for operator in graph.operators}
+    found: dict[int, Operator] = {}
+    tensors, gone = list(graph.tensors), set()
+    for last in graph.operators:
+        chain = _chain_to(producers, readers, last)
+        source = graph.tensor(chain[0].inputs[0]) if chain else None
+        output = graph.tensor(last.outputs[0])
+        if source is None or not _repeats_pixels(graph, chain, source, output):
+            continue
+        size = np.array(output.shape[1:3], np.int32)
+        tensors.append(Tensor(len(tensors), f"{output.name}/size", (2,), "int32", data=size))
+        options = {"align_corners": False, "half_pixel_centers": False}
+        inputs = source.index, len(tensors) - 1
+        found[last.index] = Operator(last.index, "resize_nearest_neighbor", inputs, last.outputs, options)
+        gone |= {operator.index for operator in chain[:-1]}
+    operators = tuple(found.get(op.index, op) for op in graph.operators if op.index not in gone)
+    return replace(graph, tensors=tuple(tensors), operators=operators)
+
+
+def _chain_to(producers: Mapping[int, Operator], readers: Mapping[int, int], last: Operator) -> tuple[Operator, ...]:
+    """RESHAPE, TILE, RESHAPE that nobody else reads, ending in `last`; else nothing."""
+    if last.stem not in _RESHAPES or (tile := producers.get(last.inputs[0])) is None or tile.stem != "tile":
+        return ()
+    first = producers.get(tile.inputs[0])
+    alone = readers[last.inputs[0]] == 1 and readers[tile.inputs[0]] == 1
+    return (first, tile, last) if first is not None and first.stem in _RESHAPES and alone else ()
+
+
+def _repeats_pixels(graph: Graph, chain: tuple[Operator, ...], source: Tensor, output: Tensor) -> bool:
+    """Whether the chain gives every pixel of a (1, height, width, channels) image as a block of equal ones."""
+    if len(source.shape) != 4 or len(output.shape) != 4 or source.shape[0] != 1 or output.shape[0] != 1:
+        return False
+    down, right = (n // max(m, 1) for n, m in zip(output.shape[1:3], source.shape[1:3], strict=True))
+    positions = np.arange(np.prod(source.shape, dtype=np.int64)).reshape(source.shape)
+    repeated = positions.repeat(down, 1).repeat(right, 2)
+    for operator in chain:
+        move: Callable[..., Any] = getattr(ops.IMPLEMENTATIONS[operator.stem], "move", _unmoved)
+        try:
+            (positions,) = move(graph, operator, (positions,))
+        except ValueError:
+            return False
+    return repeated.shape == output.shape and np.array_equal(positions, repeated)
+
+
+def _unmoved(graph: Graph, operator: Operator, inputs: Any) -> Any:
+    return inputs
+
+
+# ---- What is left over -----------------------------------------------------------------------------------------
+
+
+def _drop_unused(graph: Graph) -> Graph:
+    """Operators that contribute to no output and no state."""
+    needed = {*graph.outputs, *(state.source for state in graph.states)}
+    kept: list[Operator] = []
+    for operator in reversed(graph.operators):
+        if needed & set(operator.outputs):
+            needed |= set(operator.inputs)
+            kept.append(operator)
+    return replace(graph, operators=tuple(reversed(kept)))

@@ -1,0 +1,172 @@
+"""Operators that only move values, against TFLM and as compiled C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codegen.errors import ModelError, UnsupportedError
+from codegen.tflite.builder import ModelBuilder
+from tests.exactness import assert_exact, compile_bytes
+from tests.ops.single_operator import Activation, assert_oracle_is_tflm, constant, model_of
+
+A = Activation
+CASES: dict[str, tuple[str, tuple[int, ...], tuple[Any, ...], tuple[int, ...], str, dict[str, Any]]] = {
+    "transpose-chw": ("TRANSPOSE", (1, 3, 4, 5), (constant(0, 3, 1, 2),), (1, 5, 3, 4), "TransposeOptions", {}),
+    "transpose-rows": ("TRANSPOSE", (1, 3, 4, 5), (constant(0, 2, 1, 3),), (1, 4, 3, 5), "TransposeOptions", {}),
+    "transpose-3d": ("TRANSPOSE", (1, 6, 4), (constant(0, 2, 1),), (1, 4, 6), "TransposeOptions", {}),
+    "slice": ("SLICE", (1, 6, 5, 3), (constant(0, 1, 2, 0), constant(1, 4, -1, 2)), (1, 4, 3, 2), "SliceOptions", {}),
+    "strided": (
+        "STRIDED_SLICE",
+        (1, 6, 5, 3),
+        (constant(0, 1, 0, 0), constant(1, 6, 5, 2), constant(1, 2, 2, 1)),
+        (1, 3, 3, 2),
+        "StridedSliceOptions",
+        {},
+    ),
+    "strided-masks": (
+        "STRIDED_SLICE",
+        (1, 6, 5, 3),
+        (constant(0, -2, 0, 0), constant(0, 0, 4, 0), constant(1, 1, 1, 1)),
+        (1, 2, 4, 3),
+        "StridedSliceOptions",
+        {"BeginMask": 1, "EndMask": 11},
+    ),
+    "strided-shrink": (
+        "STRIDED_SLICE",
+        (1, 6, 5, 3),
+        (constant(0, -2, 0, 0), constant(1, -1, 5, 3), constant(1, 1, 1, 1)),
+        (1, 5, 3),
+        "StridedSliceOptions",
+        {"ShrinkAxisMask": 2},
+    ),
+    "strided-backwards": (
+        "STRIDED_SLICE",
+        (1, 6),
+        (constant([0, 5]), constant([1, -7]), constant([1, -2])),
+        (1, 3),
+        "StridedSliceOptions",
+        {},
+    ),
+    "mirror-reflect": (
+        "MIRROR_PAD",
+        (1, 6, 5, 3),
+        (constant([[0, 0], [2, 1], [1, 2], [0, 0]]),),
+        (1, 9, 8, 3),
+        "MirrorPadOptions",
+        {"Mode": 0},
+    ),
+    "mirror-symmetric": (
+        "MIRROR_PAD",
+        (1, 6, 5, 3),
+        (constant([[0, 0], [2, 1], [1, 2], [0, 0]]),),
+        (1, 9, 8, 3),
+        "MirrorPadOptions",
+        {"Mode": 1},
+    ),
+    "depth-to-space": ("DEPTH_TO_SPACE", (1, 3, 2, 8), (), (1, 6, 4, 2), "DepthToSpaceOptions", {"BlockSize": 2}),
+    "space-to-depth": ("SPACE_TO_DEPTH", (1, 6, 4, 2), (), (1, 3, 2, 8), "SpaceToDepthOptions", {"BlockSize": 2}),
+    "expand-dims": ("EXPAND_DIMS", (1, 4), (constant([1]),), (1, 1, 4), "ExpandDimsOptions", {}),
+    "reshape": ("RESHAPE", (1, 3, 4, 5), (constant([1, 60]),), (1, 60), "ReshapeOptions", {}),
+}
+
+
+def flatbuffer_of(case: str) -> bytes:
+    name, shape, constants, out_shape, table, fields = CASES[case]
+    return model_of(name, A(shape), constants, A(out_shape), table, **fields)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_moves_as_tflm(case: str) -> None:
+    assert_oracle_is_tflm(flatbuffer_of(case))
+
+
+def sample() -> bytes:
+    """Rows that pass one by one, rows put together from several, whole tensors, and a table of positions."""
+    b = ModelBuilder()
+    source = value = b.activation((1, 6, 8, 4), 0.1, 7)
+    steps: list[tuple[str, tuple[Any, ...], tuple[int, ...], str, dict[str, Any]]] = [
+        ("SPACE_TO_DEPTH", (), (1, 3, 4, 16), "SpaceToDepthOptions", {"BlockSize": 2}),
+        ("TRANSPOSE", (constant(0, 3, 1, 2),), (1, 16, 3, 4), "TransposeOptions", {}),
+        ("MIRROR_PAD", (constant([[0, 0], [0, 0], [1, 1], [2, 1]]),), (1, 16, 5, 7), "MirrorPadOptions", {"Mode": 0}),
+        ("SLICE", (constant(0, 2, 1, 0), constant(1, 9, 4, 6)), (1, 9, 4, 6), "SliceOptions", {}),
+        ("RESHAPE", (constant([1, 216]),), (1, 216), "ReshapeOptions", {}),
+    ]
+    for name, constants, shape, table, fields in steps:
+        inputs = [value, *(b.constant(one) for one in constants)]
+        value = b.operator(name, inputs, b.activation(shape, 0.1, 7), table, **fields)
+    return b.finish([source], [value])
+
+
+def test_several_in_a_row_as_compiled_c(compiler: None, tmp_path: Path) -> None:
+    assert_exact(sample(), tmp_path, builtin_ref=False)
+
+
+def test_every_other_pixel_as_a_batch_of_images_and_back(compiler: None, tmp_path: Path) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 6, 4, 2), 0.1, 7)
+    block, nothing, crops = (b.constant(constant(values)) for values in ([2, 2], [[0, 0], [0, 0]], [[1, 2], [0, 1]]))
+    batch, back = b.activation((4, 3, 2, 2), 0.1, 7), b.activation((1, 3, 3, 2), 0.1, 7)
+    b.operator("SPACE_TO_BATCH_ND", [source, block, nothing], batch, "SpaceToBatchNDOptions")
+    b.operator("BATCH_TO_SPACE_ND", [batch, block, crops], back, "BatchToSpaceNDOptions")
+    assert_exact(b.finish([source], [back]), tmp_path)
+
+
+def test_space_to_batch_with_padding_is_refused_as_tflm_pads_with_anything() -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 5, 4, 2), 0.1, 7)
+    inputs = [source, b.constant(constant([2, 2])), b.constant(constant([[1, 0], [0, 0]]))]
+    batch = b.activation((4, 3, 2, 2), 0.1, 7)
+    b.operator("SPACE_TO_BATCH_ND", inputs, batch, "SpaceToBatchNDOptions")
+    flat = b.activation((1, 48), 0.1, 7)
+    b.operator("RESHAPE", batch, flat, "ReshapeOptions")
+    with pytest.raises(UnsupportedError, match="undefined"):
+        compile_bytes(b.finish([source], [flat]))
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_joined_again_after_a_split(axis: int, compiler: None, tmp_path: Path) -> None:
+    """SPLIT has several outputs, of which each becomes a layer; CONCATENATION takes them in another order."""
+    shape = (1, 4, 6, 2)
+    part = tuple(n // 2 if i == axis else n for i, n in enumerate(shape))
+    b = ModelBuilder()
+    source = b.activation(shape, 0.1, -128)
+    parts = [b.activation(part, 0.1, -128) for _ in range(2)]
+    b.operator("SPLIT", [b.constant(np.array(axis, np.int32)), source], parts, "SplitOptions", NumSplits=2)
+    joined = b.activation(shape, 0.1, -128)
+    b.operator("CONCATENATION", parts[::-1], joined, "ConcatenationOptions", Axis=axis)
+    assert_exact(b.finish([source], [joined]), tmp_path, builtin_ref=False)
+
+
+def test_tile_as_keras_writes_upsampling_is_a_resize(compiler: None, tmp_path: Path) -> None:
+    """TFLM has no TILE; what the chain computes is compared with the interpreters by way of the same resize."""
+    b = ModelBuilder()
+    source = b.activation((1, 3, 4, 2), 0.1, 7)
+    value = source
+    for name, constants, shape, table in (
+        ("RESHAPE", constant([1, 3, 1, 4, 1, 2]), (1, 3, 1, 4, 1, 2), "ReshapeOptions"),
+        ("TILE", constant([1, 1, 2, 1, 3, 1]), (1, 3, 2, 4, 3, 2), "TileOptions"),
+        ("RESHAPE", constant([1, 6, 12, 2]), (1, 6, 12, 2), "ReshapeOptions"),
+    ):
+        value = b.operator(name, [value, b.constant(constants)], b.activation(shape, 0.1, 7), table)
+    compiled = compile_bytes(b.finish([source], [value]))
+    assert [operator.stem for operator in compiled.graph.operators] == ["resize_nearest_neighbor"]
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "error"),
+    [
+        ("transpose-chw", {"constants": (constant(0, 3, 1, 1),)}, ModelError),
+        ("slice", {"constants": (constant(0, 1, 2, 0), constant(1, 9, 1, 2))}, ModelError),
+        ("depth-to-space", {"fields": {"BlockSize": 0}}, ModelError),
+        ("strided", {"fields": {"EllipsisMask": 2}}, UnsupportedError),
+    ],
+)
+def test_what_contradicts_its_shapes_is_refused(case: str, change: dict[str, Any], error: type[Exception]) -> None:
+    name, shape, constants, out_shape, table, fields = CASES[case]
+    given = {"constants": constants, "fields": fields} | change
+    with pytest.raises(error):
+        compile_bytes(model_of(name, A(shape), given["constants"], A(out_shape), table, **given["fields"]))
