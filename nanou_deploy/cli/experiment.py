@@ -29,7 +29,7 @@ config_option = click.option(
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the run folders. Default: its output_dir.")
 @data_option
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Another value for a key; again for more.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, help="Default: the experiment's, which is 0 unless it says otherwise.")
 @json_option
 def experiment(
     config: Path | None,
@@ -38,7 +38,7 @@ def experiment(
     output: Path | None,
     data: Path | None,
     changes: tuple[str, ...],
-    seed: int,
+    seed: int | None,
     as_json: bool,
 ) -> int:
     """Run experiments one after the other, each into OUTPUT/NAME, and compare them.

@@ -23,7 +23,7 @@ from nanou_deploy.cli.training_output import print_metrics, training_progress
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the student instead of the experiment's.")
 @click.option("--from", "start_from", type=click.Path(path_type=Path), help="Go on with this run's student.")
 @click.option("--freeze", type=click.Choice(["nothing", "encoder"]), help="What of it to leave as it is.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, help="Default: the experiment's, which is 0 unless it says otherwise.")
 @json_option
 def train(
     data: Path | None,
@@ -34,7 +34,7 @@ def train(
     epochs: int | None,
     start_from: Path | None,
     freeze: str | None,
-    seed: int,
+    seed: int | None,
     as_json: bool,
 ) -> None:
     """Train Nano-U, distilled from a BU-Net teacher, and leave the run in a folder."""

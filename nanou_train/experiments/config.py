@@ -227,13 +227,15 @@ class Redundancy(Section):
 class Run(Section):
     """Where and how a run is made.
 
-    `strategy` trains on one device ("none"), all GPUs of this computer ("mirrored") or the hosts of TF_CONFIG
-    ("multi_worker"). With `restarts` above 1 the student is trained from so many seeds, of which the best is kept
-    (nanou_train.training.restarts). `output_dir` holds the run folders. `checkpoint_path` is a folder for the best
-    student so far and for what an interrupted run goes on from, by default the run folder. `debug_mode` runs every step
-    eagerly and names the first layer that is not finite. `constraints` are checked when a run has finished.
+    Everything random follows from `seed`. `strategy` trains on one device ("none"), all GPUs of this computer
+    ("mirrored") or the hosts of TF_CONFIG ("multi_worker"). With `restarts` above 1 the student is trained from so many
+    seeds, of which the best is kept (nanou_train.training.restarts). `output_dir` holds the run folders.
+    `checkpoint_path` is a folder for the best student so far and for what an interrupted run goes on from, by default
+    the run folder. `debug_mode` runs every step eagerly and names the first layer that is not finite. `constraints` are
+    checked when a run has finished.
     """
 
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     strategy: Strategy = "none"
     restarts: Annotated[int, Field(ge=1, le=100)] = 1
     debug_mode: Switch = False
@@ -258,8 +260,10 @@ class Run(Section):
         return restarts
 
 
-# Where a run writes is no part of what it is, and watching it changes nothing.
-_PLACES: Mapping[str, Any] = {"run": {"output_dir": True, "checkpoint_path": True, "logs": {"folder": True}}}
+# Where a run writes is no part of what it is, a manifest has a seed of its own, and watching changes nothing.
+_PLACES: Mapping[str, Any] = {
+    "run": {"seed": True, "output_dir": True, "checkpoint_path": True, "logs": {"folder": True}}
+}
 _WATCHING: Mapping[str, Any] = {
     "run": {"output_dir": True, "checkpoint_path": True, "logs": True, "nas": True, "constraints": True},
     "sweep": True,

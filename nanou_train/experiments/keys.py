@@ -206,7 +206,8 @@ def _path(inside: str, key: Any, value: Any, place: str) -> str:
     if path in KEYS or path in SECTIONS:
         return path
     known = [*SECTIONS[inside.rstrip(".")].model_fields, *(() if inside else ALIASES)]
-    hint = f"write {ALIASES[key]}" if key in ALIASES else near_names(str(key), known)
+    meant = [known for known in KEYS if known == ALIASES.get(key) or known.endswith(f".{key}")]
+    hint = f"write {' or '.join(meant)}" if meant else near_names(str(key), known)
     raise ConfigError(f'{place}: unknown key "{path}"', hint=hint)
 
 

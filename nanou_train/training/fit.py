@@ -27,7 +27,8 @@ from nanou_train.networks.saving import save_model
 from nanou_train.runs import run_folder as run
 from nanou_train.training.checkpoint import TrainingState, load_state, save_state
 from nanou_train.training.inputs import as_split
-from nanou_train.training.loop import OnBatch, TrainingLoop
+from nanou_train.training.learning_rate import ValidationCallbacks
+from nanou_train.training.loop import TrainingLoop
 from nanou_train.training.teacher_views import Views
 
 if TYPE_CHECKING:
@@ -128,20 +129,21 @@ def train_with_distillation(
     best_epoch, best_score = (state.best_epoch, state.best_score) if state else (0, -1.0)
     best_weights = list(state.arrays["best"]) if state else student.get_weights()
     started, first = time.monotonic(), len(history)
-    watchers = _Watchers(callbacks, loop.student, epochs=recipe.epochs, steps=loop.steps, initial_epoch=first)
+    validated = ValidationCallbacks(recipe, loop.optimizer.inner, history, validated=val_data is not None)
+    watchers = _watchers(callbacks, loop.student, epochs=recipe.epochs, steps=loop.steps, initial_epoch=first)
     for epoch in range(first + 1, recipe.epochs + 1):
-        if recipe.early_stopping and epoch - 1 - best_epoch >= recipe.patience and epoch > 1:
+        if validated.stop or loop.student.stop_training:
             break
-        loop.follow(history)
-        watchers.begin_epoch(epoch)
-        row = {"epoch": float(epoch)} | loop.run_epoch(epoch, watchers.on_batch)
+        watchers.on_epoch_begin(epoch - 1)
+        row = {"epoch": float(epoch)} | loop.run_epoch(epoch, watchers if callbacks else None)
         weights = loop.kept_weights()
         miou = _validated(student, weights, epoch, validate)
         if miou is not None:
             row["val_miou"] = miou
         row["seconds"] = round(time.monotonic() - started - sum(r["seconds"] for r in history[first:]), 2)
         history.append(row)
-        stop = watchers.end_epoch(epoch, row)  # before the state: what a resumed run has not done, it logs again
+        watchers.on_epoch_end(epoch - 1, row)  # before the state: what a resumed run has not done, it logs again
+        validated.end_epoch(row)
         score = row.get("val_miou", float(epoch)) if recipe.keep == "best" else float(epoch)
         if score > best_score:
             best_epoch, best_score, best_weights = epoch, score, weights
@@ -153,44 +155,21 @@ def train_with_distillation(
         if progress is not None:
             left_s = (time.monotonic() - started) / (epoch - first) * (recipe.epochs - epoch)
             progress(_progress_line(student.name, row, recipe.epochs, left_s), epoch / recipe.epochs)
-        if stop:
-            break
-    watchers.end()
+    watchers.on_train_end()
     student.set_weights(best_weights)
     return FitResult(tuple(history), best_epoch)
 
 
-class _Watchers:
-    """Keras callbacks, called as `model.fit` calls them; epochs and batches count from 0 there, from 1 here."""
+def _watchers(
+    callbacks: Sequence[keras.callbacks.Callback], model: keras.Model, **params: int
+) -> keras.callbacks.CallbackList:
+    """Callbacks to be called as `model.fit` does; epochs and batches count from 0 there, from 1 here."""
+    import keras
 
-    def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: keras.Model, **params: int) -> None:
-        self.callbacks, self.model = callbacks, model
-        self.on_batch: OnBatch | None = self._end_batch if callbacks else None
-        model.stop_training = False
-        for callback in callbacks:
-            callback.set_model(model)
-            callback.set_params(params)
-            callback.on_train_begin()
-
-    def begin_epoch(self, epoch: int) -> None:
-        for callback in self.callbacks:
-            callback.on_epoch_begin(epoch - 1)
-
-    def _end_batch(self, index: int, losses: Mapping[str, Any]) -> None:
-        logs = {key: float(value) for key, value in losses.items()}
-        for callback in self.callbacks:
-            callback.on_train_batch_begin(index)
-            callback.on_train_batch_end(index, logs)
-
-    def end_epoch(self, epoch: int, row: Mapping[str, float]) -> bool:
-        """Whether a callback has asked to stop."""
-        for callback in self.callbacks:
-            callback.on_epoch_end(epoch - 1, dict(row))
-        return bool(self.model.stop_training)
-
-    def end(self) -> None:
-        for callback in self.callbacks:
-            callback.on_train_end()
+    model.stop_training = False
+    watchers = keras.callbacks.CallbackList(list(callbacks), model=model, **params)
+    watchers.on_train_begin()
+    return watchers
 
 
 def _validated(model: keras.Model, weights: list[Any], epoch: int, validate: Validate | None) -> float | None:

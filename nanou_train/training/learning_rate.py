@@ -1,9 +1,15 @@
-"""The learning rate over a training: a cosine with warm-up, halved on plateaus, or constant."""
+"""The learning rate over a training, and its early end: a Keras schedule, and Keras callbacks that resume."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from nanou_train.experiments.config import Student
+
+if TYPE_CHECKING:
+    import keras
 
 
 def cosine(rate: float, steps: int, epochs: int) -> Any:
@@ -20,17 +26,49 @@ def cosine(rate: float, steps: int, epochs: int) -> Any:
     )
 
 
-def plateau_rate(rate: float, history: Sequence[Mapping[str, float]], *, patience: int, factor: float) -> float:
-    """The rate for the next epoch: `rate` times `factor` for each `patience` epochs in a row that brought nothing.
+class ValidationCallbacks:
+    """Keras's EarlyStopping and ReduceLROnPlateau, where the recipe asks for them.
 
-    Better means a higher `val_miou`, or without validation a lower `loss`, than all epochs before. The count starts
-    anew after each reduction. It follows from the history alone, so an interrupted training resumes with it.
+    They see the validation mIoU, without validation the loss, and then nothing stops early. All that they know follows
+    from the rows of earlier epochs, which they are told again when a training resumes: so it goes on as if it had never
+    been interrupted.
     """
-    best, waited = float("-inf"), 0
-    for row in history:
-        score = row["val_miou"] if "val_miou" in row else -row["loss"]
-        waited = 0 if score > best else waited + 1
-        best = max(best, score)
-        if waited == patience:
-            rate, waited = rate * factor, 0
-    return rate
+
+    def __init__(
+        self,
+        recipe: Student,
+        optimizer: keras.optimizers.Optimizer,
+        history: Sequence[Mapping[str, float]],
+        *,
+        validated: bool,
+    ) -> None:
+        import keras
+
+        watched: dict[str, Any] = {
+            "monitor": "val_miou" if validated else "loss",
+            "mode": "max" if validated else "min",
+            "min_delta": 0,
+        }
+        self.callbacks: list[keras.callbacks.Callback] = []
+        if recipe.early_stopping and validated:
+            self.callbacks.append(keras.callbacks.EarlyStopping(patience=recipe.patience, **watched))
+        if recipe.schedule == "plateau":
+            optimizer.learning_rate = recipe.learning_rate  # from the beginning: the history lowers it again
+            plateau = recipe.plateau
+            self.callbacks.append(
+                keras.callbacks.ReduceLROnPlateau(factor=plateau.factor, patience=plateau.patience, **watched)
+            )
+        self.seen = SimpleNamespace(optimizer=optimizer, stop_training=False)  # all of a model that they use
+        for callback in self.callbacks:
+            callback.set_model(self.seen)
+            callback.on_train_begin()
+        for row in history:
+            self.end_epoch(row)
+
+    @property
+    def stop(self) -> bool:
+        return bool(self.seen.stop_training)
+
+    def end_epoch(self, row: Mapping[str, float]) -> None:
+        for callback in self.callbacks:
+            callback.on_epoch_end(int(row["epoch"]) - 1, dict(row))

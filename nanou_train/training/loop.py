@@ -7,7 +7,7 @@ thread while the step runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from nanou_train.networks.distribution import (
 from nanou_train.training.checkpoint import TrainingState
 from nanou_train.training.debug import check_step
 from nanou_train.training.distillation import Tversky, distillation_gradients
-from nanou_train.training.learning_rate import cosine, plateau_rate
+from nanou_train.training.learning_rate import cosine
 from nanou_train.training.optimizer import VectorAdamW, flattened, unflattened
 from nanou_train.training.teacher_views import CACHE, Views, make_views, teacher_logits
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     import keras
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[Any], Float | None]
-OnBatch = Callable[[int, Mapping[str, Any]], None]
 PREFETCH_BATCHES = 4
 
 
@@ -83,19 +82,18 @@ class TrainingLoop:
                 variable.assign(value)
         self.compiled: dict[tuple[bool, bool], Callable[..., dict[str, Any]]] = {}
 
-    def run_epoch(self, epoch: int, on_batch: OnBatch | None = None) -> dict[str, float]:
-        """One pass in random order, whole batches only (one shape, one graph): mean losses.
-
-        `on_batch` gets each batch's number, from 0, and its losses.
-        """
+    def run_epoch(self, epoch: int, watchers: keras.callbacks.CallbackList | None = None) -> dict[str, float]:
+        """One pass in random order, whole batches only (one shape, one graph): mean losses."""
         step, results = self.step_of(epoch), []
         for index, batch in enumerate(self.batches(epoch)):
+            if watchers is not None:
+                watchers.on_train_batch_begin(index)
             before = self.student.get_weights() if self.config.run.debug_mode else []
             results.append(step(*map(self.placed, batch)))
             if self.config.run.debug_mode:
                 check_step(self.student, before, batch[0], batch[1], results[-1], epoch=epoch, batch=index + 1)
-            if on_batch is not None:
-                on_batch(index, results[-1])
+            if watchers is not None:
+                watchers.on_train_batch_end(index, results[-1])
         if self.given is not self.student:
             self.given.set_weights(self.student.get_weights())  # for whoever looks on
         row = {key: float(np.mean([float(result[key]) for result in results])) for key in results[0]}
@@ -104,14 +102,6 @@ class TrainingLoop:
                 f"the loss of {self.student.name} is not finite in epoch {epoch}", hint="lower learning_rate"
             )
         return row
-
-    def follow(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Set the learning rate for the next epoch, where that depends on how training went so far."""
-        recipe = self.config.student
-        if recipe.schedule == "plateau":
-            self.optimizer.inner.learning_rate = plateau_rate(
-                recipe.learning_rate, history, patience=recipe.plateau.patience, factor=recipe.plateau.factor
-            )
 
     def placed(self, part: Any) -> Any:
         """A batch's part as tensors, where the step wants them."""

@@ -61,15 +61,16 @@ def train_model(
     dataset: Dataset | None = None,
     output_dir: str | Path | None = None,
     run_name: str = "",
-    seed: int = 0,
+    seed: int | None = None,
     progress: Progress | None = None,
     **overrides: Any,
 ) -> TrainResult:
     """Run one experiment into OUTPUT_DIR/RUN_NAME (default: the experiment's name); `run_folder` has the files.
 
-    `output_dir` is by default the experiment's. Data are the folder `data_root`, or else the embedded terrain;
-    `dataset` gives them already loaded. `overrides` replace keys of the experiment. A folder with an interrupted run of
-    just this configuration, data, seed and versions is continued, to the same weights as without the interruption.
+    `output_dir` and `seed` are by default the experiment's. Data are the folder `data_root`, or else the embedded
+    terrain; `dataset` gives them already loaded. `overrides` replace keys of the experiment. A folder with an
+    interrupted run of just this configuration, data, seed and versions is continued, to the same weights as without the
+    interruption.
 
     A sweep runs each of its points into a folder below, and the result is the best one's (nanou_train.training.sweep).
     A run that does not meet its constraints has status "failed", and `error` says why; the trained model stays. An
@@ -79,14 +80,15 @@ def train_model(
     """
     folder = Path(output_dir or "runs") / (run_name or experiment_name)
     try:
-        given = overrides if output_dir is None else {**overrides, "output_dir": output_dir}
+        own = {"run.output_dir": output_dir, "run.seed": seed}
+        given = overrides | {path: value for path, value in own.items() if value is not None}
         config = load_experiment(Path(config_path), experiment_name, given)
         folder = config.run.output_dir / (run_name or experiment_name)
         root, report = Path(data_root) if data_root else None, progress or _silent
-        train = partial(train_experiment, name=experiment_name, data_root=root, dataset=dataset, seed=seed)
+        train = partial(train_experiment, name=experiment_name, data_root=root, dataset=dataset)
         if config.sweep:
             return _train_sweep(config, folder, train, report)
-        return train(config, folder=folder, progress=report)
+        return train(config, folder=folder, seed=config.run.seed, progress=report)
     except TrainError as error:
         return TrainResult(
             status="failed", model_path=None, final_metrics={}, experiment_dir=folder, error=error.advice
@@ -102,7 +104,7 @@ def _train_sweep(
         def part(message: str, done: float) -> None:
             progress(f"run {index + 1} of {count}: {message}", (index + done) / count)
 
-        result = train(point, folder=place, progress=part, reuse=True)
+        result = train(point, folder=place, seed=point.run.seed, progress=part, reuse=True)
         if result["status"] != "completed":
             raise TrainError(result["error"])
 

@@ -29,7 +29,7 @@ EVERYTHING: dict[str, Any] = {
         "terrain": {"train": 3, "val": 2, "test": 1}, "input_size": [24, 32], "input_channels": 1, "augment": "full",
     },
     "run": {
-        "restarts": 3, "debug_mode": True, "output_dir": "out", "checkpoint_path": "kept",
+        "seed": 3, "restarts": 3, "debug_mode": True, "output_dir": "out", "checkpoint_path": "kept",
         "logs": {"folder": "logs", "batches": True, "tensorboard": True},
         "nas": {"enabled": True, "layers": ["logits"], "frequency": 3}, "constraints": {"max_bytes": 9},
     },

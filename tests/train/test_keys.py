@@ -276,6 +276,25 @@ def test_a_sweep_runs_each_point_on_one_teacher_and_goes_on(
     assert again["final_metrics"] == result["final_metrics"]
 
 
+def test_a_seed_is_a_key_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the experiment, of a point of its sweep, or given; a manifest has it once."""
+    from nanou_train.training import train
+
+    seeds: list[int] = []
+
+    def noted(config: Any, *, seed: int, **_others: Any) -> None:
+        seeds.append(seed)
+        assert "seed" not in config.recorded()["run"]
+        raise TrainError("enough")
+
+    monkeypatch.setattr(train, "train_experiment", noted)
+    changes: list[dict[str, Any]] = [{}, {"run": {"seed": 5}}, {"seed": 7}, {"sweep": {"run.seed": [1, 2]}}]
+    for change in changes:
+        train.train_model(output_dir=tmp_path / str(len(seeds)), **change)
+    assert seeds == [0, 5, 7, 1, 2]
+    assert "run.seed = -1" in train.train_model(output_dir=tmp_path, seed=-1)["error"]
+
+
 def test_gpu_memory_grows_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
 

@@ -81,18 +81,21 @@ def _equal(first: list[Any], second: list[Any]) -> bool:
     return all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
 
 
-def test_a_training_broken_off_twice_ends_with_the_same_weights(small: Dataset, tmp_path: Path) -> None:
-    whole, result = _fit(small, None)
+@pytest.mark.parametrize("changes", [{}, {"schedule": "plateau", "plateau_patience": 1, "early_stopping": True}])
+def test_a_training_broken_off_twice_ends_with_the_same_weights(
+    small: Dataset, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    whole, result = _fit(small, None, **changes)
     state = tmp_path / "student.npz"
     for batch in (6, 7):  # the second batches of the second and, four batches being done again, third epoch
         with pytest.raises(InterruptedTrainingError):
-            _fit(small, state, interrupt_at=batch)
-    weights, resumed = _fit(small, state)
+            _fit(small, state, interrupt_at=batch, **changes)
+    weights, resumed = _fit(small, state, **changes)
     assert _equal(whole, weights)
     untimed = [[{**row, "seconds": 0.0} for row in one.history] for one in (result, resumed)]
     assert untimed[0] == untimed[1]
     assert resumed.best_epoch == result.best_epoch
-    again, _ = _fit(small, state, interrupt_at=1)  # finished: no batch is asked for any more
+    again, _ = _fit(small, state, interrupt_at=1, **changes)  # finished: no batch is asked for any more
     assert _equal(whole, again)
 
 

@@ -10,11 +10,22 @@ import pytest
 
 from nanou_train.data.dataset import terrain_dataset
 from nanou_train.experiments.keys import as_config
-from nanou_train.training.learning_rate import plateau_rate
 
 
-def _rows(*scores: float) -> list[dict[str, float]]:
-    return [{"val_miou": score, "loss": 9.0} for score in scores]
+def _after(history: list[dict[str, float]], *, validated: bool = True, **keys: Any) -> tuple[float, bool]:
+    """The learning rate, and whether training stops, after these epochs."""
+    import keras
+
+    from nanou_train.training.learning_rate import ValidationCallbacks
+
+    recipe = as_config({"schedule": "plateau", "learning_rate": 1.0, "plateau_patience": 2, **keys}).student
+    optimizer = keras.optimizers.AdamW(0.123)  # as a resumed training finds it
+    found = ValidationCallbacks(recipe, optimizer, history, validated=validated)
+    return float(optimizer.learning_rate), found.stop
+
+
+def _rows(*scores: float, what: str = "val_miou") -> list[dict[str, float]]:
+    return [{"epoch": epoch, "loss": 9.0, what: score} for epoch, score in enumerate(scores, 1)]
 
 
 @pytest.mark.parametrize(
@@ -29,13 +40,24 @@ def _rows(*scores: float) -> list[dict[str, float]]:
         ((0.5, 0.4, 0.4, 0.4, 0.4), 0.25),
     ],
 )
-def test_plateau(scores: tuple[float, ...], rate: float) -> None:
-    assert plateau_rate(1.0, _rows(*scores), patience=2, factor=0.5) == rate
+def test_plateau(scores: tuple[float, ...], rate: float, require_module: Callable[[str], None]) -> None:
+    require_module("tensorflow")
+    assert _after(_rows(*scores)) == (rate, False)
 
 
-def test_without_validation_the_loss_decides() -> None:
-    history = [{"loss": loss} for loss in (1.0, 0.9, 0.9, 0.95)]
-    assert plateau_rate(0.4, history, patience=2, factor=0.1) == pytest.approx(0.04)
+def test_without_validation_the_loss_decides(require_module: Callable[[str], None]) -> None:
+    require_module("tensorflow")
+    history = _rows(1.0, 0.9, 0.9, 0.95, what="loss")
+    rate, stop = _after(history, validated=False, plateau_factor=0.1, early_stopping=True, patience=1)
+    assert (rate, stop) == (pytest.approx(0.1), False)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_early_stopping_waits_for_its_patience(keep: str, require_module: Callable[[str], None]) -> None:
+    require_module("tensorflow")
+    for scores, stop in (((0.5, 0.4, 0.5), False), ((0.5, 0.4, 0.5, 0.3), True), ((0.5, 0.4, 0.4, 0.6), False)):
+        keys = {"early_stopping": True, "patience": 3, "keep": keep}
+        assert _after(_rows(*scores), plateau_patience=9, **keys) == (1.0, stop)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
