@@ -107,7 +107,7 @@ def point_of(folder: Path, boards: Sequence[Board], base: Path, *, data_root: Pa
 
 def _recipe(folder: Path, point: Point) -> str:
     """What runs that differ in their seed alone have in common."""
-    configuration = run.configuration(run.read_manifest(folder)).recorded()
+    configuration = run.configuration(run.read_manifest(folder)).deciding()
     for section, key in (("teacher", "weights"), ("student", "start_from")):  # of each seed its own
         del configuration[section][key]
     return json.dumps([point.structure.to_json(), point.made_by, configuration], sort_keys=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,21 +23,15 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="A completed run's folder.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the new run. Not needed with --dry-run.")
 @click.option(
-    "--to",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.5,
-    show_default=True,
-    help="The share of the cost that is left.",
+    "--to", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="The share of the cost that is left: 0.5."
 )
-@click.option("--criterion", type=click.Choice(CRITERIA), help="How channels are scored. Default: taylor.")
+@click.option("--criterion", type=click.Choice(CRITERIA), help="How channels are scored: taylor.")
 @click.option(
     "--layers",
     type=click.Choice(["greedy", "uniform"]),
-    default="greedy",
-    show_default=True,
-    help="Take channels where least is lost for what is saved, or from all layers alike.",
+    help="Take channels where least is lost for what is saved (greedy), or from all layers alike.",
 )
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Cuts, each followed by training.")
+@click.option("--rounds", type=click.IntRange(1), help="Cuts, each followed by training: 3.")
 @click.option("--epochs", type=click.IntRange(1), help="Of each round but the last. Default: a tenth of the run's.")
 @click.option("--final-epochs", type=click.IntRange(1), help="Of the last round. Default: half of the run's.")
 @click.option(
@@ -57,12 +51,6 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
 def prune(
     run_folder: Path,
     output: Path | None,
-    to: float,
-    criterion: str | None,
-    layers: str,
-    rounds: int,
-    epochs: int | None,
-    final_epochs: int | None,
     measure: str,
     board: str,
     data: Path | None,
@@ -70,44 +58,43 @@ def prune(
     exact: bool,
     dry_run: bool,
     as_json: bool,
+    **recipe: Any,
 ) -> None:
     """Narrow the network of a completed run to a share of what it costs, and distil it again.
 
     What it leaves is a run like any other: quantize, build and train --from take it. The same command goes on where it
     was interrupted. With --exact the network stays the same function: channels, skips, levels and blocks go that no
-    input can make a difference in.
+    input can make a difference in. What no option says is the run's experiment's, in its section `prune`, or what the
+    options' descriptions end with.
     """
-    from nanou_train.pruning.prune_run import DEFAULT_CRITERION, PruneSettings, open_source, preview_cut, prune_run
+    from nanou_train.pruning.prune_run import PruneSettings, open_source, preview_cut, prune_run
+    from nanou_train.runs import run_folder as run
 
     if output is None and not dry_run:
         raise click.UsageError("Missing option '--output' (or --dry-run).")
     if exact:
         _simplify(run_folder, None if dry_run else output, data, as_json)
         return
-    chosen: object = criterion or DEFAULT_CRITERION
+    stated = run.configuration(run.read_manifest(run_folder)).prune.model_dump()
     settings = PruneSettings(
-        to=to,
-        criterion=chosen,  # type: ignore[arg-type]
-        layers=layers,  # type: ignore[arg-type]
-        rounds=rounds,
-        epochs=epochs,
-        final_epochs=final_epochs,
+        **stated | {key: value for key, value in recipe.items() if value is not None},
         cost=measure if measure == "macs" else f"{measure} on {board}",
         seed=seed,
     )
     cost = cost_function(measure, board)
     if output is None or dry_run:
-        found = preview_cut(open_source(run_folder, data_root=data, cost=cost), settings)
+        cut = preview_cut(open_source(run_folder, data_root=data, cost=cost), settings)
         if as_json:
-            emit_json("prune/1", {"output": None, "settings": settings, "rounds": [as_dict(found)]})
+            emit_json("prune/1", {"output": None, "settings": settings.model_dump(), "rounds": [as_dict(cut)]})
         else:
-            print_cuts([found])
+            print_cuts([cut])
         return
     with training_progress() as progress:
         result = prune_run(run_folder, output, settings, data_root=data, cost=cost, progress=progress)
     if as_json:
-        pruned = {"output": output, "settings": settings, "rounds": [as_dict(one) for one in result.rounds]}
-        emit_json("prune/1", {**pruned, "final_metrics": result.metrics})
+        rounds = [as_dict(one) for one in result.rounds]
+        found = {"output": output, "settings": settings.model_dump(), "rounds": rounds, "final_metrics": result.metrics}
+        emit_json("prune/1", found)
         return
     print_cuts(result.rounds)
     print_metrics(result.metrics)

@@ -16,6 +16,7 @@ from nanou_train.networks.distribution import Strategy
 
 Schedule = Literal["cosine", "plateau", "constant"]
 Role = Literal["student", "teacher"]
+Criterion = Literal["taylor", "batch_norm", "redundancy", "random"]  # nanou_train.pruning.importance
 
 
 def _preset(name: str) -> str:
@@ -260,12 +261,32 @@ class Run(Section):
         return restarts
 
 
+class Prune(Section):
+    """How `prune` narrows a run of this experiment, where its options do not say otherwise.
+
+    `to` is the share of the run's cost that is left, `criterion` how channels are scored. `layers` says which layers
+    give channels: "greedy" where the least importance is lost for what is saved, "uniform" all alike. With `absorb`,
+    channels that stay take over what depends on them linearly (nanou_train.pruning.evidence). `epochs` are those of
+    each of the `rounds` but the last, by default a tenth of the run's; `final_epochs` those of the last, by default
+    half of the run's.
+    """
+
+    to: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    criterion: Criterion = "taylor"
+    layers: Literal["greedy", "uniform"] = "greedy"
+    absorb: Switch = True
+    rounds: Annotated[int, Field(ge=1, le=100)] = 3
+    epochs: Positive | None = None
+    final_epochs: Positive | None = None
+
+
 # Where a run writes is no part of what it is, a manifest has a seed of its own, and watching changes nothing.
 _PLACES: Mapping[str, Any] = {
     "run": {"seed": True, "output_dir": True, "checkpoint_path": True, "logs": {"folder": True}}
 }
 _WATCHING: Mapping[str, Any] = {
     "run": {"output_dir": True, "checkpoint_path": True, "logs": True, "nas": True, "constraints": True},
+    "prune": True,
     "sweep": True,
 }
 
@@ -282,6 +303,7 @@ class ExperimentConfig(Section):
     distillation: Distillation = Distillation()
     data: Data = Data()
     run: Run = Run()
+    prune: Prune = Prune()
     sweep: dict[str, tuple[Any, ...]] | tuple[dict[str, Any], ...] | None = None
 
     def recorded(self) -> dict[str, Any]:

@@ -17,12 +17,13 @@ A channel counts where it is mixed with others: behind the depthwise filter that
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from nanou_train.errors import ConfigError
+from nanou_train.experiments.config import Criterion
 from nanou_train.networks.architectures import near_names
 from nanou_train.networks.channel_graph import LOGITS, Reader, producer_layer, readers
 from nanou_train.networks.rebuild import layer_names
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     import keras
 
 Float = npt.NDArray[np.float64]
-Criterion = Literal["taylor", "batch_norm", "redundancy", "random"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 Importance = Mapping[str, Float]
 """Scores (C,), not negative, by the name of the layer that makes the channels; higher: more is lost without it."""

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nanou_train.data.dataset import Dataset, Split
-from nanou_train.errors import ConfigError, TrainError
+from nanou_train.errors import TrainError
 from nanou_train.evaluation.evaluate import evaluate_model
-from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.experiments.config import ExperimentConfig, Prune
 from nanou_train.experiments.derived import derived
 from nanou_train.networks.architectures import preprocessing_of
 from nanou_train.networks.channel_graph import producer_layer, structure_macs
@@ -27,7 +27,7 @@ from nanou_train.networks.saving import load_model, save_model
 from nanou_train.networks.structure import Structure, structure_of
 from nanou_train.pruning.budget import CostFunction, plan_cut, uniform_cut
 from nanou_train.pruning.evidence import Evidence, absorb, effective_ranks, gather_evidence
-from nanou_train.pruning.importance import Criterion, channel_importance
+from nanou_train.pruning.importance import channel_importance
 from nanou_train.pruning.prune import prune_channels
 from nanou_train.runs import run_folder as run
 from nanou_train.training.fit import FitResult, Progress
@@ -38,35 +38,14 @@ if TYPE_CHECKING:
     import keras
 
 EVIDENCE_IMAGES = 128
-DEFAULT_CRITERION: Criterion = "taylor"
+DEFAULT_CRITERION = Prune().criterion
 
 
-@dataclass(frozen=True)
-class PruneSettings:
-    """How far and how. `to` is the share of the run's cost that is left; `cost` names what that is measured in.
+class PruneSettings(Prune):
+    """How far and how; `cost` names what `to` is a share of."""
 
-    `layers` says which layers give channels: "greedy" where the least importance is lost for what is saved, "uniform"
-    all alike. With `absorb`, channels that stay take over what depends on them linearly (nanou_train.pruning.evidence).
-    `epochs` are those of each round but the last, by default a tenth of the run's; `final_epochs` those of the last, by
-    default half of the run's.
-    """
-
-    to: float = 0.5
-    criterion: Criterion = DEFAULT_CRITERION
-    layers: Literal["greedy", "uniform"] = "greedy"
-    absorb: bool = True
-    rounds: int = 3
-    epochs: int | None = None
-    final_epochs: int | None = None
     cost: str = "macs"
     seed: int = 0
-
-    def check(self) -> None:
-        """Raise ConfigError where a value makes no sense."""
-        if not 0 < self.to < 1:
-            raise ConfigError(f"to = {self.to:g} is no part of the cost", hint="give more than 0 and less than 1")
-        if min(self.rounds, self.epochs or 1, self.final_epochs or 1) < 1:
-            raise ConfigError("rounds and epochs must be 1 or more", hint="one round of one epoch is the least")
 
 
 @dataclass(frozen=True)
@@ -172,7 +151,6 @@ def cut_student(
 
 def preview_cut(source: Source, settings: PruneSettings) -> Round:
     """The whole way in one cut, without training; writes nothing."""
-    settings.check()
     target = settings.to * source.cost(structure_of(source.student))
     return cut_student(source, source.student, target, settings)[1]
 
@@ -192,11 +170,10 @@ def prune_run(
     The same call goes on where an earlier one was interrupted. Raises TrainError for a run that is not complete, data
     that are not the run's, a cost that cannot be reached, and an output folder that holds something else.
     """
-    settings.check()
     source = open_source(folder, data_root=data_root, dataset=dataset, cost=cost)
     epochs = settings.epochs or max(1, source.config.student.epochs // 10)
     final_epochs = settings.final_epochs or max(1, source.config.student.epochs // 2)
-    notes = {"pruning": {**asdict(settings), "from": source.manifest["weights"]["student"]}}
+    notes = {"pruning": {**settings.model_dump(), "from": source.manifest["weights"]["student"]}}
     if not (output / run.MANIFEST).is_file():
         run.start_run(output, {**_described(source), **notes})
     base, total = source.cost(structure_of(source.student)), epochs * (settings.rounds - 1) + final_epochs

@@ -9,7 +9,6 @@ after the epochs; the latter for each seed. `uniform` takes as much from all lay
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 from nanou_train.pruning.importance import CRITERIA
@@ -22,8 +21,8 @@ def after_the_cut(source: Source, settings: PruneSettings, seeds: list[int]) -> 
     chosen = seeds if settings.criterion == "random" else seeds[:1]
     return [
         (
-            preview_cut(source, dataclasses.replace(settings, seed=seed, absorb=False)).miou_cut,
-            preview_cut(source, dataclasses.replace(settings, seed=seed)).miou_cut,
+            preview_cut(source, settings.model_copy(update={"seed": seed, "absorb": False})).miou_cut,
+            preview_cut(source, settings.model_copy(update={"seed": seed})).miou_cut,
         )
         for seed in chosen
     ]
@@ -43,11 +42,11 @@ def main() -> None:
     rows = []
     for name in given.criteria:
         changes = {"layers": "uniform"} if name == "uniform" else {"criterion": name}
-        settings = dataclasses.replace(PruneSettings(to=given.to, rounds=1, final_epochs=given.epochs or 1), **changes)
+        settings = PruneSettings(to=given.to, rounds=1, final_epochs=given.epochs or 1, **changes)
         cuts = after_the_cut(source, settings, given.seeds)
         trained = []
         for seed in given.seeds if given.epochs else []:
-            own = dataclasses.replace(settings, seed=seed)
+            own = settings.model_copy(update={"seed": seed})
             result = prune_run(given.run, given.output / f"{name}-{seed}", own, dataset=source.dataset)
             trained.append((result.rounds[-1].miou_trained, result.metrics["student"]["miou"]))
         rows.append({"criterion": name, "after_cut": cuts, "trained_val_test": trained})

@@ -33,6 +33,10 @@ EVERYTHING: dict[str, Any] = {
         "logs": {"folder": "logs", "batches": True, "tensorboard": True},
         "nas": {"enabled": True, "layers": ["logits"], "frequency": 3}, "constraints": {"max_bytes": 9},
     },
+    "prune": {
+        "to": 0.3, "criterion": "random", "layers": "uniform", "absorb": False, "rounds": 2, "epochs": 3,
+        "final_epochs": 3,
+    },
     "sweep": {"epochs": [1, 2]},
 }  # fmt: skip
 ONE_RUN = {"sweep", "run.restarts", "run.constraints", "run.checkpoint_path"}

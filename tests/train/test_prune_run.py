@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from nanou_deploy.cli import cli
 from nanou_train.errors import TrainError
+from nanou_train.experiments.keys import as_config
 from nanou_train.networks.channel_graph import structure_macs
 from nanou_train.networks.structure import structure_of
 from nanou_train.runs import run_folder as run
@@ -24,6 +25,7 @@ TINY = {
     "batch_size": 8,
     "quantization_aware": True,
     "terrain": {"train": 8, "val": 4, "test": 4},
+    "prune": {"to": 0.7, "layers": "uniform"},
 }
 
 
@@ -89,6 +91,8 @@ def test_the_command_shows_a_cut_and_writes_nothing(parent: Path, tmp_path: Path
     assert shown["cost_after"] <= 0.6 * shown["cost_before"]
     assert shown["miou_trained"] is None
     assert {path: path.stat().st_mtime_ns for path in parent.rglob("*")} == before
+    settings = json.loads(found.stdout)["settings"]  # an option, the run's experiment, what nobody has said
+    assert (settings["to"], settings["layers"], settings["rounds"]) == (0.6, "uniform", 3)
     table = CliRunner().invoke(cli, ["prune", "--run", str(parent), "--to", "0.6", "--dry-run"])
     assert "encoder1a_pw" in table.stdout
     assert CliRunner().invoke(cli, ["prune", "--run", str(parent)]).exit_code == 2
@@ -118,13 +122,10 @@ def test_exact_removes_only_what_has_no_effect(parent: Path, tmp_path: Path) -> 
 def test_nonsense_is_refused_in_words(parent: Path, tmp_path: Path) -> None:
     from nanou_train.pruning.prune_run import PruneSettings, prune_run
 
-    for settings, said in (
-        (PruneSettings(to=1.0), "no part of the cost"),
-        (PruneSettings(rounds=0), "1 or more"),
-        (PruneSettings(to=0.01, rounds=1), "no channel is left"),
-    ):
-        with pytest.raises(TrainError, match=said):
-            prune_run(parent, tmp_path / "wrong", settings)
+    with pytest.raises(TrainError, match=r"prune\.to = 1\.0: .* less than 1"):
+        as_config({"prune": {"to": 1.0}})
+    with pytest.raises(TrainError, match="no channel is left"):
+        prune_run(parent, tmp_path / "wrong", PruneSettings(to=0.01, rounds=1))
     with pytest.raises(TrainError, match="no training run"):
         prune_run(tmp_path / "absent", tmp_path / "out", PruneSettings())
     (tmp_path / "mine").mkdir()
