@@ -24,14 +24,14 @@ DEEPEST = 30
 
 @dataclass(frozen=True)
 class Located:
-    """A document's plain values, and where each stands; `name` is its file's."""
+    """Plain values of a YAML document, and the line of each; `name` is its file's."""
 
     name: str
     values: Any
     tree: Any  # the same as ruamel.yaml's collections, which know their lines
 
     def where(self, *place: str | int) -> str:
-        """ "FILE, line N" of the value at `place`, or of the nearest one around it."""
+        """Name the value at `place`, or the nearest one around it: "FILE, line N"."""
         line = ""
         at: Any = self.tree
         for part in place:
@@ -73,7 +73,7 @@ def parse_yaml(text: str, name: str, *, error: type[TrainError] = ConfigError) -
 
 
 def _odd_events(text: str) -> Iterator[tuple[int, str, str]]:
-    """What is refused before anything is built of it: line (from 1), what it is, what to try."""
+    """Find what is refused before anything is built of it: line (from 1), what it is, what to try."""
     depth, instead = 0, "write the values out; an experiment takes another's keys by extends: NAME"
     for event in YAML().parse(text):
         line = event.start_mark.line + 1
@@ -89,7 +89,7 @@ def _odd_events(text: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _odd_values(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """The place of each value that is no text, number, truth value or nothing, and of each key that is no text."""
+    """Find each value that is no text, number, truth value or nothing, and each key that is no text."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
@@ -105,7 +105,7 @@ def _odd_values(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tupl
 
 
 def _plain(value: Any) -> Any:
-    """Python's own types instead of those that remember how a value was written."""
+    """Convert to Python's own types, without what ruamel.yaml remembers of how a value was written."""
     if isinstance(value, dict):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):

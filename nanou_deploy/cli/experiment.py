@@ -70,7 +70,7 @@ def experiment(
 
 
 def _overrides(changes: Iterable[str]) -> dict[str, Any]:
-    """KEY=VALUE, the value as YAML would read it."""
+    """Split KEY=VALUE; the value is read as YAML."""
     from nanou_train.yaml_file import parse_yaml
 
     found: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The sections of an experiment: their keys, types, bounds and defaults (`docs/API.md` has them as a table)."""
+"""Define an experiment's sections as pydantic models: keys, types, bounds and defaults (docs/API.md has the table)."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def _preset(name: str) -> str:
 
 
 def _truth(value: Any) -> Any:
-    """Words that mean true and false in YAML 1.1, in which older files were read."""
+    """Read the words that mean true and false in YAML 1.1, as which older files were read."""
     words = {"yes": True, "on": True, "no": False, "off": False}
     return words.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def _strength(value: Any) -> Any:
-    """True and false were the only values once."""
+    """Read true and false, which were the only values once, as strengths of augmentation."""
     known = _truth(value)
     return {True: "light", False: "off"}[known] if isinstance(known, bool) else value
 
@@ -57,19 +57,19 @@ Augmentation = Annotated[Strength, BeforeValidator(_strength)]
 
 
 class Value(BaseModel):
-    """A mapping that an experiment gives as a whole: a child's replaces its parent's."""
+    """Base of mappings that are one value: a child experiment's replaces its parent's as a whole."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Section(BaseModel):
-    """Keys that belong together: a child experiment, an override or a sweep changes single ones."""
+    """Base of groups of keys, of which a child experiment, an override or a sweep changes single ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class TerrainCounts(Value):
-    """How many embedded scenes to render where no data set folder is given."""
+    """Counts of the terrain scenes to render where no data set folder is given."""
 
     train: Positive = 1200
     val: Positive = 100
@@ -77,7 +77,7 @@ class TerrainCounts(Value):
 
 
 class NetworkSettings(Value):
-    """A network that is no preset: as nanou_train.networks.architectures.ModelConfig, without what the data decide."""
+    """Describes a network that is no preset (nanou_train.networks.architectures), but for what the data decide."""
 
     architecture: Literal["nano_u", "bu_net"]
     filters: Annotated[tuple[Channels, ...], Field(strict=False, min_length=1, max_length=12)]
@@ -86,7 +86,7 @@ class NetworkSettings(Value):
 
 
 class Constraints(Value):
-    """What a finished run has to meet, measured on its int8 model.
+    """Limits that a finished run is held to, measured on its int8 model.
 
     `max_parameters`: int8 weights and int32 biases, as count_parameters(deployed=True); `max_bytes`: the .tflite file;
     `min_miou`: on the test part, 0..1.
@@ -98,14 +98,14 @@ class Constraints(Value):
 
 
 class Plateau(Section):
-    """For `schedule: plateau`: times `factor` after each `patience` epochs without a better validation mIoU."""
+    """Multiplies the rate by `factor` after `patience` epochs without a better validation mIoU (`plateau`)."""
 
     patience: Positive = 5
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
 class TverskyLoss(Section):
-    """The Tversky loss has this `share` in the loss on masks, cross entropy the rest.
+    """Gives the Tversky loss a `share` in the loss on masks; the rest is cross entropy.
 
     `alpha` weights false positives in it, `beta` false negatives (nanou_train.training.distillation.tversky_loss).
     """
@@ -116,7 +116,7 @@ class TverskyLoss(Section):
 
 
 class Quantization(Section):
-    """With `aware`, the student rounds as its int8 model will (nanou_train.networks.fake_quant).
+    """Makes the student round, with `aware`, as its int8 model will (nanou_train.networks.fake_quant).
 
     It does so after `start` epochs; the last `freeze_epochs` leave activation ranges and batch statistics alone.
     """
@@ -128,7 +128,7 @@ class Quantization(Section):
 
 
 class Student(Section):
-    """The network that is deployed, and the recipe of its training.
+    """Network and training recipe of the student, which is deployed.
 
     `preset` is one of nanou_train.networks.architectures; `network` describes another. `start_from` is the folder of a
     completed run whose student to go on with, as for another place or season; `freeze: encoder` then leaves everything
@@ -160,7 +160,7 @@ class Student(Section):
 
 
 class Teacher(Section):
-    """The larger network that the student learns from: trained first, or read from `weights`.
+    """Network and training recipe of the teacher, which is trained first or read from `weights`.
 
     Its recipe is the student's but for these keys; without `augment`, its pictures are changed as the student's.
     """
@@ -174,7 +174,7 @@ class Teacher(Section):
 
 
 class Distillation(Section):
-    """How the student learns from the teacher.
+    """Weighs what the student learns from the teacher, and says how the teacher is asked.
 
     `alpha` weights the distillation term in the loss, `temperature` softens both outputs. With `cache`, the teacher
     sees each training image once, as it is and mirrored, and its logits move along with augmentation; with `views`
@@ -191,7 +191,7 @@ class Distillation(Section):
 
 
 class Data(Section):
-    """The pictures, and what is done to them.
+    """Size, source and augmentation of the pictures.
 
     `input_size` (height, width) and `input_channels` (3: colour, 1: grey) are by default those of the student's preset.
     How many classes a network tells apart follows from the data.
@@ -204,7 +204,7 @@ class Data(Section):
 
 
 class Logs(Section):
-    """What is written while a run is under way, in `folder` (by default RUN/logs).
+    """Logs of a run that is under way, in `folder` (by default RUN/logs).
 
     `folder` alone gets epochs.csv, `batches` adds batches.csv, `tensorboard` event files.
     """
@@ -215,7 +215,7 @@ class Logs(Section):
 
 
 class Redundancy(Section):
-    """With `enabled`, watch how much the channels of `layers` repeat each other, in RUN/nas_logs.
+    """Logs into RUN/nas_logs, with `enabled`, how much the channels of `layers` repeat each other.
 
     No layers: all convolutions. Measured every `frequency` batches (0: never) and after every epoch.
     """
@@ -226,7 +226,7 @@ class Redundancy(Section):
 
 
 class Run(Section):
-    """Where and how a run is made.
+    """Seed, devices, places, logs and limits of a run.
 
     Everything random follows from `seed`. `strategy` trains on one device ("none"), all GPUs of this computer
     ("mirrored") or the hosts of TF_CONFIG ("multi_worker"). With `restarts` above 1 the student is trained from so many
@@ -262,7 +262,7 @@ class Run(Section):
 
 
 class Prune(Section):
-    """How `prune` narrows a run of this experiment, where its options do not say otherwise.
+    """Recipe by which `prune` narrows a run of this experiment, where its options do not say otherwise.
 
     `to` is the share of the run's cost that is left, `criterion` how channels are scored. `layers` says which layers
     give channels: "greedy" where the least importance is lost for what is saved, "uniform" all alike. With `absorb`,
@@ -292,7 +292,7 @@ _WATCHING: Mapping[str, Any] = {
 
 
 class ExperimentConfig(Section):
-    """One experiment, checked. nanou_train.experiments.keys reads one from keys as somebody gives them.
+    """One checked experiment; nanou_train.experiments.keys reads it from nested or flat keys.
 
     `sweep` makes it a series of runs: a mapping of keys (as `student.epochs`) to values is one for each combination, a
     list one for each of its items.
@@ -307,11 +307,11 @@ class ExperimentConfig(Section):
     sweep: dict[str, tuple[Any, ...]] | tuple[dict[str, Any], ...] | None = None
 
     def recorded(self) -> dict[str, Any]:
-        """What a manifest keeps; JSON types only."""
+        """Dump what a manifest keeps; JSON types only."""
         return self.model_dump(mode="json", exclude=dict(_PLACES))
 
     def deciding(self) -> dict[str, Any]:
-        """What decides the weights; JSON types only."""
+        """Dump what decides the weights; JSON types only."""
         return self.model_dump(mode="json", exclude=dict(_WATCHING))
 
     @property
@@ -333,7 +333,7 @@ class ExperimentConfig(Section):
         return tuple(role for role, new in made.items() if new)
 
     def network(self, role: Role, classes: int) -> ModelConfig:
-        """What `create_model_from_config` builds for one of the two."""
+        """Describe student or teacher to `create_model_from_config`."""
         stated = self.student if role == "student" else self.teacher
         own = stated.network
         base = PRESETS[stated.preset] if own is None else ModelConfig(input_shape=self.input_shape, **dict(own))

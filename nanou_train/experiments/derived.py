@@ -1,4 +1,4 @@
-"""What a run that another one makes inherits from it: everything but what its kind changes and what it is given.
+"""Derive the configuration of a run that another run makes: it inherits all but what its kind changes.
 
 `sweep point`, of a sweep: the sweep itself goes.
 `restart`, of a run with several: it is one, with checkpoints of its own, held to no constraints.
@@ -28,7 +28,7 @@ CANDIDATE_VIEWS = 6
 
 
 def derived(config: ExperimentConfig, kind: Kind, **own: Any) -> ExperimentConfig:
-    """The configuration of a run of this kind that `config` makes; `own` are keys of its own. Raises ConfigError."""
+    """Derive the configuration of a run of a kind; `own` are keys of its own, by short name. Raises ConfigError."""
     own_paths = {path: one.value for path, one in given(own, where=lambda _: kind).items()}
     told = from_paths(by_path(config) | own_paths)
     changed = {path: one.value for path, one in given(_CHANGES[kind](told), where=lambda _: kind).items()}

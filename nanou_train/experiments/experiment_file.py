@@ -1,4 +1,4 @@
-"""Experiments: named training configurations in a YAML file, checked before anything runs.
+"""Read named experiments from a YAML file, each checked before anything runs.
 
     experiments:
       default: {student: {preset: nano_u, epochs: 40}}
@@ -28,7 +28,7 @@ DEFAULT_CONFIG = Path("config/experiments.yaml")
 
 @dataclass(frozen=True)
 class ExperimentFile:
-    """A file of experiments: the keys of each by its name, in file order, not checked before `load`."""
+    """Keys of each experiment of a file by its name, in file order, not checked before `load`."""
 
     document: Located
     experiments: Mapping[str, Mapping[str, Any]]
@@ -39,7 +39,7 @@ class ExperimentFile:
         return {name: str(values.get("extends") or "") for name, values in self.experiments.items()}
 
     def load(self, name: str, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
-        """One experiment; `overrides` replace single keys. Raises ConfigError."""
+        """Check one experiment; `overrides` replace single keys. Raises ConfigError."""
         paths: dict[str, Given] = {}
         for ancestor in reversed(self._lineage(name)):
             own = {key: value for key, value in self.experiments[ancestor].items() if key != "extends"}
@@ -51,7 +51,7 @@ class ExperimentFile:
         return f'{self.document.where("experiments", name, *place)}, experiment "{name}"'
 
     def _lineage(self, name: str) -> list[str]:
-        """The experiment and its ancestors, nearest first."""
+        """Find an experiment's ancestors; itself first, then the nearest."""
         lineage: list[str] = []
         current = name
         while current:
@@ -74,7 +74,7 @@ def load_experiment(config_path: Path, name: str, overrides: Mapping[str, Any] |
 
 
 def experiment_names(config_path: Path = DEFAULT_CONFIG) -> tuple[str, ...]:
-    """Names in file order. Raises ConfigError where the file cannot be read."""
+    """List the names of a file's experiments, in order. Raises ConfigError where it cannot be read."""
     return tuple(read_experiments(config_path).experiments)
 
 
@@ -106,7 +106,7 @@ def read_experiments(path: Path = DEFAULT_CONFIG) -> ExperimentFile:
 
 
 def _resolve(path: Path) -> Path:
-    """The file to read. Outside a checkout, the default path means the copy that the package carries."""
+    """Find the file to read: outside a checkout, the default path means the copy that the package carries."""
     if path.exists() or path != DEFAULT_CONFIG:
         return path
     checkout = Path(__file__).resolve().parents[2] / DEFAULT_CONFIG

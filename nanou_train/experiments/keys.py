@@ -1,4 +1,4 @@
-"""From keys as somebody gives them, nested or flat, to a checked experiment; each flat key is an alias of one path.
+"""Read an experiment from nested, dotted or flat keys; each flat key is the alias of one path.
 
 Files, `--set`, sweeps and `train_model(**overrides)` take `student: {epochs: 3}`, `student.epochs` and `epochs` alike.
 What they say is kept by path, so that nothing depends on how a key was spelled.
@@ -83,7 +83,7 @@ Where = Callable[[Place], str]  # the place of a key, for an error's message
 
 @dataclass(frozen=True)
 class Given:
-    """A value, and the keys by which somebody gave it."""
+    """Value of a key, and the keys by which it was given."""
 
     value: Any
     spelled: tuple[str, ...]
@@ -102,7 +102,7 @@ Paths = Mapping[str, Given]  # by path, such as "student.epochs"
 
 
 def as_config(config: ExperimentConfig | Mapping[str, Any]) -> ExperimentConfig:
-    """A configuration as it is, or one of a mapping of its keys. Raises ConfigError."""
+    """Check a mapping of keys; a configuration is taken as it is. Raises ConfigError."""
     return config if isinstance(config, ExperimentConfig) else validate(config, where=lambda _: "the configuration")
 
 
@@ -112,7 +112,7 @@ def validate(values: Mapping[str, Any], *, where: Where) -> ExperimentConfig:
 
 
 def given(values: Mapping[str, Any], *, where: Where) -> dict[str, Given]:
-    """What a mapping of keys says, by path. Raises ConfigError for an unknown key, and for one given twice."""
+    """Resolve keys to paths. Raises ConfigError for an unknown key, and for one given twice."""
     found: dict[str, Given] = {}
     for path, one in _leaves(values, "", (), where):
         if path in found:
@@ -123,7 +123,7 @@ def given(values: Mapping[str, Any], *, where: Where) -> dict[str, Given]:
 
 
 def checked(paths: Paths) -> ExperimentConfig:
-    """The experiment of some keys, its sweep's runs checked as well. Raises ConfigError for the first that is wrong."""
+    """Check an experiment's resolved keys, and each run of its sweep. Raises ConfigError for the first mistake."""
     rest = {path: one for path, one in paths.items() if path != "sweep"}
     if "sweep" not in paths or paths["sweep"].value is None:
         return _model(rest, None)
@@ -136,24 +136,24 @@ def checked(paths: Paths) -> ExperimentConfig:
 
 
 def sweep_points(config: ExperimentConfig) -> tuple[dict[str, Any], ...]:
-    """What each run of a sweep changes, by path, in order; empty without one."""
+    """List what each run of a sweep changes, by path; empty without one."""
     if isinstance(config.sweep, dict):
         return tuple(dict(zip(config.sweep, values, strict=True)) for values in product(*config.sweep.values()))
     return tuple(config.sweep or ())
 
 
 def by_path(config: ExperimentConfig) -> dict[str, Any]:
-    """Every key's value, by path."""
+    """List every key's value by its path."""
     return {path: one.value for path, one in given(config.model_dump(), where=_nowhere).items()}
 
 
 def from_paths(values: Mapping[str, Any]) -> ExperimentConfig:
-    """The inverse of `by_path`. Raises ConfigError."""
+    """Build the experiment of values by path: the inverse of `by_path`. Raises ConfigError."""
     return checked({path: Given(value, (path,), _nowhere) for path, value in values.items()})
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by path as sections within sections."""
+    """Arrange values by path as sections within sections."""
     found: dict[str, Any] = {}
     for path, value in values.items():
         *sections, key = path.split(".")
@@ -165,14 +165,14 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(config: ExperimentConfig) -> dict[str, Any]:
-    """Every key's value by its short name; JSON types only."""
+    """List every key's value by its short name; JSON types only."""
     values = {path: one.value for path, one in given(config.model_dump(mode="json"), where=_nowhere).items()}
     sweep = short_names(config.sweep) if isinstance(config.sweep, dict) else [*map(short_names, config.sweep or ())]
     return {**short_names(values), "sweep": sweep or None}
 
 
 def short_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same by their short names, where they have one."""
+    """Replace paths by short names, where they have one."""
     return {SHORT.get(path, path): value for path, value in values.items()}
 
 
@@ -183,7 +183,7 @@ def _nowhere(_place: Place) -> str:
 def _leaves(
     values: Mapping[str, Any], inside: str, spelled: tuple[str, ...], where: Where
 ) -> Iterator[tuple[str, Given]]:
-    """The path of each key that is no section, with what was given for it."""
+    """Walk a mapping down to keys that are no sections: path and given value of each."""
     for key, value in values.items():
         place = (*spelled, key)
         path = _path(inside, key, value, where(place))
@@ -199,7 +199,7 @@ def _leaves(
 
 
 def _path(inside: str, key: Any, value: Any, place: str) -> str:
-    """The path that a key leads to. Raises ConfigError for an unknown one."""
+    """Resolve one key to its path. Raises ConfigError for an unknown one."""
     path = f"{inside}{key}"
     if not inside and (key != "teacher" or _is_network(value)):
         path = ALIASES.get(key, path)
@@ -212,12 +212,12 @@ def _path(inside: str, key: Any, value: Any, place: str) -> str:
 
 
 def _is_network(teacher: Any) -> bool:
-    """Whether the flat key of this name is meant, or values for it in a sweep, and not the section."""
+    """Tell the flat key `teacher`, or a sweep's values for it, from the section of that name."""
     return not isinstance(teacher, Mapping) or "architecture" in teacher
 
 
 def _sweep(one: Given) -> dict[str, tuple[Any, ...]] | tuple[dict[str, Any], ...]:
-    """A sweep's keys by path. Raises ConfigError for what is no sweep, and for one of too many runs."""
+    """Resolve a sweep's keys to paths. Raises ConfigError for what is no sweep, and for one of too many runs."""
 
     def place(*inside: str | int) -> Where:
         return lambda keys: f"{one.at(*inside, *keys)}, sweep"
@@ -252,7 +252,7 @@ def _model(paths: Paths, sweep: Any) -> ExperimentConfig:
 
 
 def _wrong_value(error: ErrorDetails, paths: Paths) -> ConfigError:
-    """What is wrong with a value or a part of it, where somebody gave it."""
+    """Say what is wrong with a value, or a part of it, where it was given."""
     parts = error["loc"]
     size = next(size for size in range(len(parts), 0, -1) if ".".join(map(str, parts[:size])) in paths)
     path, inside = ".".join(map(str, parts[:size])), parts[size:]
@@ -272,7 +272,7 @@ def _shown(value: Any) -> str:
 
 
 def _bounds(path: str) -> str:
-    """A key's type and bounds in words, with its default."""
+    """Describe a key's type, bounds and default in words."""
     section, _, key = path.rpartition(".")
     shape = SECTIONS[section].model_json_schema()["properties"][key]
     bounds = [
@@ -287,7 +287,7 @@ def _bounds(path: str) -> str:
 
 
 def _fields(section: type[Section], path: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every field of a section and of those below it, by path."""
+    """List every field of a section and of those below it, by path."""
     for name, field in section.model_fields.items():
         yield f"{path}{name}", field
         if (below := _section(field)) is not None:

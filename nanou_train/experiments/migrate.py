@@ -1,4 +1,4 @@
-"""From an old configuration file to an experiment file.
+"""Migrate an old configuration file to an experiment file.
 
 Old files have the keys of `OLD_KEYS`, flat or with `distillation` and `nas` as blocks; either one experiment at the
 top level, or several by name, also below `training:` or `experiments:`. A file with `*` and `<<` has to be written out
@@ -40,13 +40,13 @@ GENERATED_NAME = re.compile(r"(depthwise_|separable_)?conv2d(_transpose)?(_\d+)?
 
 @dataclass
 class Migration:
-    """Experiments in the new format, and what somebody has to know about them, each with its place in the old file."""
+    """Migrated experiments, and warnings with their place in the old file."""
 
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def yaml(self, source: str) -> str:
-        """The new file's text."""
+        """Render the new file's text."""
         notes = "".join(f"# {warning}\n" for warning in self.warnings)
         body = StringIO()
         YAML().dump({"experiments": self.experiments}, body)
@@ -79,7 +79,7 @@ def write_migration(migration: Migration, source: Path, output: Path, *, force: 
 
 
 def _experiments(document: Located) -> list[tuple[str, tuple[Any, ...], Mapping[str, Any]]]:
-    """The name of each experiment, empty where it has none, where it stands, and its keys."""
+    """List each experiment's name (empty where it has none), place and keys."""
     values: Any = document.values
     place: tuple[Any, ...] = ()
     if isinstance(values, dict) and len(values) == 1 and next(iter(values)) in ("training", "experiments"):
@@ -100,7 +100,7 @@ def _experiments(document: Located) -> list[tuple[str, tuple[Any, ...], Mapping[
 def _flat(
     document: Located, place: Sequence[Any], values: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
-    """Old keys without blocks, and where each stood."""
+    """Flatten blocks of old keys, and note where each key stood."""
     flat: dict[str, Any] = {}
     origin: dict[str, tuple[Any, ...]] = {}
     for key, value in values.items():
@@ -124,7 +124,7 @@ def _flat(
 def _migrated(
     document: Located, name: str, flat: dict[str, Any], origin: Mapping[str, tuple[Any, ...]], warnings: list[str]
 ) -> dict[str, Any]:
-    """One experiment in the new format, validated."""
+    """Rename one experiment's keys, check it, and note what means something else now."""
 
     def warn(key: str, text: str) -> None:
         warnings.append(f"{document.where(*origin[key])}, {key}: {text}")

@@ -1,4 +1,4 @@
-"""Limits that a finished run is held to: is the int8 model small and good enough?"""
+"""Check a finished run's int8 model against its limits on size and accuracy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checked:
-    """One limit: `key` of Constraints, what it asks for, what was measured."""
+    """Outcome of one limit: `key` of Constraints, what it asks for, what was measured."""
 
     key: str
     limit: float
@@ -29,7 +29,7 @@ class Checked:
 
 
 def check(constraints: Constraints, *, parameters: int, size_bytes: int, miou: float) -> tuple[Checked, ...]:
-    """Every limit that is set, in the order of Constraints."""
+    """Compare figures with every limit that is set, in the order of Constraints."""
     found = {"max_parameters": parameters, "max_bytes": size_bytes, "min_miou": miou}
     return tuple(
         Checked(key, limit, value, value >= limit if key.startswith("min_") else value <= limit)
@@ -39,7 +39,7 @@ def check(constraints: Constraints, *, parameters: int, size_bytes: int, miou: f
 
 
 def check_before(constraints: Constraints, student: keras.Model) -> None:
-    """Raise ConfigError where it is clear before training that a limit cannot be met."""
+    """Check limits that are known before training. Raises ConfigError where one cannot be met."""
     parameters = count_parameters(student, deployed=True)
     if constraints.max_parameters is not None and parameters > constraints.max_parameters:
         raise ConfigError(
@@ -65,7 +65,7 @@ def check_run(folder: Path, constraints: Constraints, dataset: Dataset) -> tuple
 
 
 def violation(checked: tuple[Checked, ...]) -> str:
-    """What is not met, in words; empty if everything is."""
+    """Say in words which limits are not met; empty if all are."""
     broken = [_words(one) for one in checked if not one.met]
     return f"constraints not met: {'; '.join(broken)}" if broken else ""
 

@@ -1,4 +1,4 @@
-"""The folder of one training run: runs/NAME/{manifest.json, student.keras, teacher.keras, metrics.json, metrics.csv}.
+"""Write and read a run's folder: runs/NAME/{manifest.json, student.keras, teacher.keras, metrics.json, metrics.csv}.
 
 `manifest.json` says what was trained from what: configuration, seed, hashes of data and weights, versions. Its
 `status` is "running" from the first moment and "completed" only once everything else is in place, so an interrupted
@@ -48,7 +48,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a completed run. Raises TrainError where there is none or the run did not finish."""
+    """Read a completed run's manifest. Raises TrainError where there is none or the run did not finish."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         schema, status = manifest["schema"], manifest["status"]
@@ -68,7 +68,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def completed_metrics(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The metrics of a completed run that started from these facts; None where the folder holds no such run."""
+    """Find the metrics of a completed run that started from these facts; None where the folder holds no such run."""
     try:
         manifest = read_manifest(folder)
         load_student(folder)
@@ -79,7 +79,7 @@ def completed_metrics(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any] 
 
 
 def load_student(folder: Path) -> keras.Model:
-    """The trained student of a completed run. Raises TrainError where it is missing or not the manifest's."""
+    """Load the trained student of a completed run. Raises TrainError where it is missing or not the manifest's."""
     manifest = read_manifest(folder)
     model = load_model(folder / "student.keras")
     if weights_sha256(model) != manifest["weights"]["student"]:
@@ -88,7 +88,7 @@ def load_student(folder: Path) -> keras.Model:
 
 
 def run_dataset(manifest: Mapping[str, Any], data_root: Path | None = None, dataset: Dataset | None = None) -> Dataset:
-    """The data that the run was trained on, rendered or read again, for calibration and evaluation.
+    """Render or read again the data that a run was trained on, for calibration and evaluation.
 
     `data_root` replaces the folder in the manifest (a data set that moved), `dataset` spares the reading. Raises
     DataError, or TrainError where the training part is not what the manifest's hash says.
@@ -115,7 +115,7 @@ def run_dataset(manifest: Mapping[str, Any], data_root: Path | None = None, data
 
 
 def configuration(manifest: Mapping[str, Any]) -> ExperimentConfig:
-    """What the run was made from; also of manifests whose keys are flat. Raises ConfigError for unknown keys."""
+    """Read a manifest's experiment, also of older runs with flat keys. Raises ConfigError for unknown keys."""
     return validate(manifest["configuration"], where=lambda _: "the run's configuration")
 
 
@@ -124,7 +124,7 @@ def preprocessing(manifest: Mapping[str, Any]) -> Preprocessing:
 
 
 def describe_run(config: ExperimentConfig, dataset: Dataset, contract: Preprocessing, seed: int) -> dict[str, Any]:
-    """What is known before training; JSON types only."""
+    """Describe a run before it trains; JSON types only."""
     return {
         "configuration": config.recorded(),
         "seed": seed,

@@ -1,4 +1,4 @@
-"""How fast training is, and what holds it up: preparing data, the step, or both together.
+"""Measure training in images per second: preparing data, the step, and both together.
 
 Each measurement is taken in a process of its own that may use a given number of CPU cores.
 """
@@ -20,7 +20,7 @@ from nanou_train.experiments.config import ExperimentConfig
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """Images per second of one training on `cores` cores.
+    """Images per second of a training on `cores` cores.
 
     `preparation`: order, augmentation and normalization alone; `step`: the update alone, on one batch again and again;
     `together`: as a training runs. `busy_cores` is processor time by wall time of the latter; `epoch_s` is what one
@@ -38,7 +38,7 @@ class TrainingSpeed:
 
 
 def measure(config: ExperimentConfig, data_root: Path | None, cores: Sequence[int], steps: int) -> list[TrainingSpeed]:
-    """One result for each number of cores. Raises ConfigError for more cores than there are, DataError for the data."""
+    """Measure for each number of cores. Raises ConfigError for more cores than there are, DataError for the data."""
     available = available_cores()
     for count in cores:
         if not 1 <= count <= available:
@@ -51,12 +51,12 @@ def measure(config: ExperimentConfig, data_root: Path | None, cores: Sequence[in
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _limit(cores: int) -> None:
-    """Before TensorFlow is loaded, because it counts cores then."""
+    """Restrict a process to so many cores, before TensorFlow is loaded and counts them."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     for name in ("TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):

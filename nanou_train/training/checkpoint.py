@@ -1,4 +1,4 @@
-"""The state of an unfinished training, on disk after every epoch, from which it goes on as if never interrupted.
+"""Save and load the state of an unfinished training, so that it goes on as if never interrupted.
 
 Order of the data and augmentation follow from seed and epoch alone, and a step draws no random number, so the state is
 the weights (current, averaged, best), the optimizer's variables and the history. Each file belongs to one training:
@@ -26,7 +26,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """After `epoch` epochs (0 = none): groups of arrays by name, and the best epoch so far with its score."""
+    """State after `epoch` epochs (0 = none): groups of arrays by name, and the best epoch so far with its score."""
 
     epoch: int
     best_epoch: int
@@ -55,7 +55,7 @@ def save_state(state: TrainingState, path: Path, identity: str) -> None:
 
 
 def load_state(path: Path, identity: str) -> TrainingState | None:
-    """The state in PATH, or None where there is none, it is damaged, or it belongs to another training."""
+    """Load the state in PATH; None where there is none, it is damaged, or it belongs to another training."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             facts = json.loads(archive["facts"].tobytes())

@@ -1,4 +1,4 @@
-"""Debug mode: each step is checked, and what goes wrong is named where it begins."""
+"""Check each training step in debug mode, and name the layer where numbers stop being finite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check_step(
     model: keras.Model, before: Sequence[Any], x: Any, y: Any, losses: Mapping[str, Any], *, epoch: int, batch: int
 ) -> None:
-    """Raise DataError for a bad batch, TrainError where a loss or a weight is not finite, with the layer.
+    """Check a step's batch, losses and weights. Raises DataError, or TrainError that names the layer.
 
     `before` are the weights that the step began with, which the model then gets back.
     """
@@ -39,7 +39,7 @@ def check_step(
 
 
 def first_not_finite(model: keras.Model, x: Any) -> str:
-    """The first layer, in the order of computing, whose output for `x` is not finite; empty if there is none."""
+    """Find the first layer, in the order of computing, whose output for `x` is not finite; empty if there is none."""
     import keras
 
     operations = [operation for operation in model.operations if operation._inbound_nodes]

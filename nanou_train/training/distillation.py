@@ -1,4 +1,4 @@
-"""Losses of supervised training and distillation, and the one training step that both use.
+"""Compute the losses of supervised training and distillation, and their gradients.
 
 `L = alpha * T^2 * L_KD + (1 - alpha) * L_CE` (Hinton et al. 2015, arXiv 1503.02531; the Nano-U paper, arXiv
 2605.10210): alpha weights the distillation term, 0 = no distillation, 1 = pure distillation. All models give logits;
@@ -20,7 +20,7 @@ Tensor = Any
 
 
 def segmentation_loss(y: Tensor, logits: Tensor) -> Tensor:
-    """Mean cross entropy, a scalar.
+    """Compute the mean cross entropy of logits and masks, a scalar.
 
     `logits` (B, H, W, C). For C = 1, `y` is 0/1 of shape (B, H, W) or (B, H, W, 1); else class numbers (B, H, W).
     """
@@ -35,7 +35,7 @@ def segmentation_loss(y: Tensor, logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Tversky:
-    """The share of the Tversky loss in the loss on masks, and its weights of false positives and false negatives."""
+    """Share of the Tversky loss in the loss on masks, and its weights of false positives and false negatives."""
 
     share: float = 0.0
     alpha: float = 0.3
@@ -46,7 +46,7 @@ NO_TVERSKY = Tversky()
 
 
 def tversky_loss(y: Tensor, logits: Tensor, alpha: float, beta: float) -> Tensor:
-    """1 - TP / (TP + alpha FP + beta FN), a scalar (Salehi et al. 2017, arXiv 1706.05721).
+    """Compute 1 - TP / (TP + alpha FP + beta FN), a scalar (Salehi et al. 2017, arXiv 1706.05721).
 
     Counts are sums of probabilities over all pixels of the batch, on all replicas; alpha = beta = 0.5 is the Dice loss,
     more beta asks for more recall. With C = 1 of the drivable class, else the mean over classes. Shapes as in
@@ -97,7 +97,7 @@ def train_step(
     alpha: float = 0.3,
     temperature: float = 4.0,
 ) -> dict[str, Tensor]:
-    """One update of the student's weights; works eagerly and inside tf.function.
+    """Update the student's weights once; works eagerly and inside tf.function.
 
     `x` float32 (B, H, W, C) normalized; `y` as in `segmentation_loss`. Returns scalars: `student_loss` (cross
     entropy), `distillation_loss` (with its T^2; 0 without a teacher) and `loss`, which without a teacher is
@@ -123,7 +123,7 @@ def distillation_gradients(
     temperature: float = 4.0,
     tversky: Tversky = NO_TVERSKY,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """The losses that `train_step` returns, and the gradients of `loss` for each of `variables`, 0 where it has none.
+    """Compute the losses that `train_step` returns, and the gradients of `loss` for `variables`, 0 where it has none.
 
     `teacher_logits` (B, H, W, K) are the teacher's for `x`, None without one.
     """

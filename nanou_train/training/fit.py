@@ -1,4 +1,4 @@
-"""Training from first to last epoch: validation, the best weights, and resuming where a training was interrupted.
+"""Train a network from first to last epoch: validate, keep the best weights, resume where interrupted.
 
 The same seed, data, configuration, versions and machine give the same weights (`train_model` also switches
 TensorFlow to deterministic operations), whether or not the training was interrupted in between.
@@ -41,21 +41,21 @@ Data = Split | tuple[Any, Any] | Iterable[tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class FitResult:
-    """One row per epoch, and the epoch (from 1) whose weights the model now has."""
+    """History of a training, one row an epoch, and the epoch (from 1) whose weights the model now has."""
 
     history: tuple[dict[str, float], ...]
     best_epoch: int
 
     @classmethod
     def of_run(cls, folder: Path) -> FitResult:
-        """The student's, of a completed run. Raises OSError, ValueError or KeyError for another folder."""
+        """Read the student's history of a completed run. Raises OSError, ValueError or KeyError for another folder."""
         metrics = json.loads((folder / "metrics.json").read_text())
         rows = (dict(row) for row in metrics["history"])
         return cls(tuple(row for row in rows if row.pop("model") == "student"), metrics["best_epoch"]["student"])
 
     @property
     def val_miou(self) -> float:
-        """Of the kept epoch. Raises KeyError where nothing was validated."""
+        """Validation mIoU of the kept epoch. Raises KeyError where nothing was validated."""
         return self.history[self.best_epoch - 1]["val_miou"]
 
 
@@ -163,7 +163,7 @@ def train_with_distillation(
 def _watchers(
     callbacks: Sequence[keras.callbacks.Callback], model: keras.Model, **params: int
 ) -> keras.callbacks.CallbackList:
-    """Callbacks to be called as `model.fit` does; epochs and batches count from 0 there, from 1 here."""
+    """Start Keras callbacks as `model.fit` does; epochs and batches count from 0 there, from 1 here."""
     import keras
 
     model.stop_training = False
@@ -173,7 +173,7 @@ def _watchers(
 
 
 def _validated(model: keras.Model, weights: list[Any], epoch: int, validate: Validate | None) -> float | None:
-    """mIoU with `weights`, leaving the model's own in place."""
+    """Validate with `weights`, leaving the model's own in place."""
     if validate is None:
         return None
     own = model.get_weights()
@@ -209,7 +209,7 @@ def _identity(
     val: Split | None,
     seed: int,
 ) -> str:
-    """A hash of everything that decides a training's outcome on one machine.
+    """Hash everything that decides a training's outcome on one machine.
 
     The threads of one operation are among it: they decide in which order it adds.
     """
@@ -228,7 +228,7 @@ def _identity(
 
 
 def _reporter(progress: Progress | None) -> Callable[[str], None]:
-    """For what comes before the first epoch."""
+    """Report what comes before the first epoch, at progress 0."""
     return (lambda message: progress(message, 0.0)) if progress else (lambda _message: None)
 
 

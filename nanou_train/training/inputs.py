@@ -1,4 +1,4 @@
-"""What a network is fed is checked before it is: shape, normalization, masks; and arrays as training data.
+"""Check what a network is fed (shape, normalization, masks), and take arrays as training data.
 
 Networks here take float32 (N, H, W, C) in -1..1, the preprocessing contract's (pixel / 255 - 0.5) / 0.5, because
 that is what the firmware computes. Anything else trains, and then fails on the device.
@@ -24,7 +24,7 @@ NORMALIZE = "pixels become input by nanou_train.networks.architectures.preproces
 
 
 def check_input(model: keras.Model, x: Any) -> None:
-    """Raise DataError where `x` is no normalized batch for `model`.
+    """Check that `x` is a normalized batch for `model`. Raises DataError.
 
     Shape and type are always checked; values where there are any, so not while a tf.function is traced.
     """
@@ -47,7 +47,7 @@ def check_input(model: keras.Model, x: Any) -> None:
 
 
 def check_masks(model: keras.Model, x: Any, y: Any) -> None:
-    """Raise DataError where `y` is no batch of masks (N, H, W) or (N, H, W, 1) that belongs to `x`."""
+    """Check that `y` is a batch of masks (N, H, W) or (N, H, W, 1) that belongs to `x`. Raises DataError."""
     shape, images = tuple(getattr(y, "shape", ())), tuple(x.shape)
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 1) or shape[:3] != images[:3]:
         raise DataError(
@@ -63,7 +63,7 @@ def check_masks(model: keras.Model, x: Any, y: Any) -> None:
 
 
 def as_split(data: Any, model: keras.Model, what: str) -> Split:
-    """Training data as a Split: one as it is, arrays (x, y), or anything that gives such batches, as tf.data does.
+    """Make a Split of training data: one as it is, arrays (x, y), or anything that gives such batches, as tf.data does.
 
     `x` is uint8 pixels, or float normalized to -1..1, which is brought back to the 8 bits that a camera gives; `y` as
     in `check_masks`. `what` names the data in errors. Raises DataError.

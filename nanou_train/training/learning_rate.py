@@ -1,4 +1,4 @@
-"""The learning rate over a training, and its early end: a Keras schedule, and Keras callbacks that resume."""
+"""Schedule the learning rate and stop early, by Keras's own means, so that a resumed training does the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def cosine(rate: float, steps: int, epochs: int) -> Any:
-    """A Keras schedule: up to `rate` in one epoch (at most a tenth of all steps), then a cosine down to 0."""
+    """Build a Keras schedule: up to `rate` in one epoch (at most a tenth of all steps), then a cosine down to 0."""
     import keras
 
     total = steps * epochs
@@ -27,7 +27,7 @@ def cosine(rate: float, steps: int, epochs: int) -> Any:
 
 
 class ValidationCallbacks:
-    """Keras's EarlyStopping and ReduceLROnPlateau, where the recipe asks for them.
+    """Applies Keras's EarlyStopping and ReduceLROnPlateau, where the recipe asks for them.
 
     They see the validation mIoU, without validation the loss, and then nothing stops early. All that they know follows
     from the rows of earlier epochs, which they are told again when a training resumes: so it goes on as if it had never

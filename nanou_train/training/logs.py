@@ -1,4 +1,4 @@
-"""What a training writes while it is under way: epochs.csv, batches.csv, TensorBoard events.
+"""Log a training while it is under way: epochs.csv, batches.csv, TensorBoard events.
 
 All are Keras callbacks, for `model.fit` and for the trainings here alike, and a resumed training
 (`params["initial_epoch"]`) goes on with the file that it had. Import this module only where TensorFlow may be loaded.
@@ -20,7 +20,7 @@ import keras  # noqa: E402
 
 
 def logs_of(config: ExperimentConfig, folder: Path, role: str) -> list[keras.callbacks.Callback]:
-    """The logs that a configuration asks for, for the `role` (student, teacher) of the run in `folder`."""
+    """Create the logs that a configuration asks for, for the `role` (student, teacher) of the run in `folder`."""
     logs = config.run.logs
     if logs.folder is None and not logs.tensorboard and not logs.batches:
         return []
@@ -34,7 +34,7 @@ def logs_of(config: ExperimentConfig, folder: Path, role: str) -> list[keras.cal
 
 
 class _TableLog(keras.callbacks.Callback):
-    """A CSV file of rows that each have an epoch."""
+    """Writes a CSV file of rows that each have an epoch."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class _TableLog(keras.callbacks.Callback):
 
 
 class EpochLog(_TableLog):
-    """One row for each epoch, written at its end: losses, validation mIoU, seconds."""
+    """Writes a row at the end of each epoch: losses, validation mIoU, seconds."""
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.rows.append({"epoch": epoch + 1, **_numbers(logs, without="epoch")})
@@ -62,7 +62,7 @@ class EpochLog(_TableLog):
 
 
 class BatchLog(_TableLog):
-    """One row for each batch, written at the end of its epoch."""
+    """Writes a row for each batch, at the end of its epoch."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch + 1
@@ -75,7 +75,7 @@ class BatchLog(_TableLog):
 
 
 class TensorBoardLog(keras.callbacks.Callback):
-    """Scalars of each epoch as event files. Reading them takes TensorBoard, writing does not."""
+    """Writes the scalars of each epoch as event files. Reading them takes TensorBoard, writing does not."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One training's moving parts: optimizer, batches, running average of weights, and the graph-compiled step.
+"""Run a training's epochs: batches, the compiled step, the optimizer, the running average of weights.
 
 Order and augmentation of the data follow from seed, epoch and batch number; the next batches are prepared in a second
 thread while the step runs.
@@ -42,7 +42,7 @@ PREFETCH_BATCHES = 4
 
 
 class TrainingLoop:
-    """One training's variables: student, optimizer, running average, and the compiled step that changes them."""
+    """Holds a training's variables (student, optimizer, running average) and the compiled step that changes them."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class TrainingLoop:
         self.compiled: dict[tuple[bool, bool], Callable[..., dict[str, Any]]] = {}
 
     def run_epoch(self, epoch: int, watchers: keras.callbacks.CallbackList | None = None) -> dict[str, float]:
-        """One pass in random order, whole batches only (one shape, one graph): mean losses."""
+        """Train one pass in random order, whole batches only (one shape, one graph); returns mean losses."""
         step, results = self.step_of(epoch), []
         for index, batch in enumerate(self.batches(epoch)):
             if watchers is not None:
@@ -104,7 +104,7 @@ class TrainingLoop:
         return row
 
     def placed(self, part: Any) -> Any:
-        """A batch's part as tensors, where the step wants them."""
+        """Place a batch's part as tensors on the devices that the step uses."""
         import tensorflow as tf
 
         if self.strategy is not None:
@@ -126,7 +126,7 @@ class TrainingLoop:
         return [*self.optimizer.variables, *self.averages]
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """The epoch's batches, each from its own seed; a second thread prepares them while the step runs."""
+        """Prepare the epoch's batches, each from its own seed, in a second thread while the step runs."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.data))
         contract, size = preprocessing_of(self.student), self.batch_size
 
@@ -151,7 +151,7 @@ class TrainingLoop:
                 yield batch
 
     def step_of(self, epoch: int) -> Callable[..., dict[str, Any]]:
-        """The compiled step for an epoch's phase: rounding or not yet, statistics moving or frozen."""
+        """Compile the step for an epoch's phase: rounding or not yet, statistics moving or frozen."""
         from nanou_train.networks.fake_quant import set_frozen, set_rounding
 
         epochs, quantization = self.config.student.epochs, self.config.student.quantization

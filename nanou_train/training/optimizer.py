@@ -1,4 +1,4 @@
-"""AdamW on one vector instead of many small tensors, and the running average of weights likewise.
+"""Apply AdamW to one vector instead of many small tensors.
 
 A network of a few thousand parameters has a hundred tensors. Updating each on its own is thousands of operations of a
 few elements, which took a fifth of a training step's processor time; on one vector it is a few dozen.
@@ -21,7 +21,7 @@ NOT_DECAYED = "_range/"  # in a variable's path: learned ends of activation rang
 
 
 class VectorAdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) of Keras, applied to a model's variables as two vectors.
+    """Applies Keras's AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) to a model's variables as two vectors.
 
     One holds what weight decay shrinks, the other the rest. Between steps the model's own variables are what counts:
     each step gathers them, updates the vectors and hands the parts back.
@@ -71,14 +71,14 @@ class VectorAdamW:
 
 
 def flattened(values: Sequence[Any]) -> Any:
-    """All elements of tensors or variables, float32 (N,)."""
+    """Concatenate all elements of tensors or variables, float32 (N,)."""
     import tensorflow as tf
 
     return tf.concat([tf.reshape(tf.convert_to_tensor(value), [-1]) for value in values], 0)
 
 
 def unflattened(vector: npt.NDArray[Any], like: Sequence[Any]) -> list[npt.NDArray[Any]]:
-    """The inverse of `flattened`, for tensors shaped as those in `like`."""
+    """Split a vector into tensors shaped as those in `like`: the inverse of `flattened`."""
     shapes = [tuple(value.shape) for value in like]
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     return [part.reshape(shape).copy() for part, shape in zip(np.split(vector, ends[:-1]), shapes, strict=True)]

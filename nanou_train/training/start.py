@@ -1,4 +1,4 @@
-"""What a run starts from: its data, its student, the teacher it is given, and the GPU's memory."""
+"""Load what a run starts from: its data, its student and the teacher it is given."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def load_training_data(
     seed: int,
     progress: Callable[[str, float], None] | None = None,
 ) -> tuple[Preprocessing, Dataset]:
-    """The contract of the experiment's model, and its data: given, of a folder, or rendered.
+    """Load the experiment's data, given, from a folder or rendered, with the contract of its model.
 
     Raises TrainError where a network that the run makes cannot take such pictures, DataError for the data.
     """
@@ -49,7 +49,7 @@ def load_training_data(
 
 
 def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
-    """A new student, or the one of an earlier run, rounding and frozen as the configuration says."""
+    """Create the student, or load that of an earlier run, rounding and frozen as the configuration says."""
     from nanou_train.networks.fake_quant import is_quantization_aware, quantization_aware
 
     wanted, stated, start = config.input_shape, config.student, config.student.start_from
@@ -78,7 +78,7 @@ def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
 
 
 def given_teacher(config: ExperimentConfig, path: Path, classes: int = 2) -> keras.Model:
-    """A saved model, or weights alone (.weights.h5) of the network that the configuration describes as the teacher."""
+    """Load a teacher: a saved model, or weights alone (.weights.h5) of the network that the configuration describes."""
     if not path.name.endswith(".weights.h5"):
         return load_model(path)
     teacher = create_model_from_config(config.network("teacher", classes), name=config.teacher.preset)

@@ -1,4 +1,4 @@
-"""A hyperparameter sweep: one run after the other, and a table that says which was best on the validation part.
+"""Run a hyperparameter sweep, one run after the other, and rank the runs by validation mIoU.
 
 OUTPUT has a run folder for each point, sweep.csv and sweep.json. Runs that are complete already, of the same
 configuration, data, seed and versions, are not repeated, so an interrupted sweep goes on. Where no swept key changes
@@ -25,7 +25,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One run: its folder's name, the keys it changed, and its scores (None where it failed, with `error`)."""
+    """One run of a sweep: its folder's name, the keys it changed, its scores (None where it failed, with `error`)."""
 
     name: str
     overrides: Mapping[str, Any]
@@ -71,14 +71,14 @@ def run_sweep(
 
 
 def _one_teacher(config: ExperimentConfig, points: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether all points train one and the same teacher."""
+    """Tell whether all points train one and the same teacher."""
     teachers = (derived(derived(config, "sweep point", **point), "teacher").deciding() for point in points)
     first = next(teachers)
     return all(other == first for other in teachers)
 
 
 def point_name(index: int, overrides: Mapping[str, Any]) -> str:
-    """A folder name that says what the run changes."""
+    """Name a run's folder after what it changes."""
     text = "_".join(f"{key}-{value}" for key, value in short_names(overrides).items())
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in text)
     return f"{index + 1:02d}_{plain}"[:100]

@@ -1,4 +1,4 @@
-"""Trains the teacher of a run, then its student."""
+"""Train the teacher of a run, then its student."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run's networks are trained from, and its folder; `name` is the experiment's."""
+    """Configuration, data, seed and folder of a run; `name` is the experiment's."""
 
     config: ExperimentConfig
     dataset: Dataset
@@ -108,7 +108,7 @@ def train_student(
 
 
 def _callbacks(inputs: RunInputs, role: Role, model: keras.Model) -> list[keras.callbacks.Callback]:
-    """The logs that are asked for; for the student also its redundancy, seen on validation images. One host writes."""
+    """Create the logs that are asked for; for the student also its redundancy on validation images. One host writes."""
     from nanou_train.training.logs import logs_of
     from nanou_train.training.nas import PROBE_IMAGES, NASCallback
 

@@ -1,4 +1,4 @@
-"""The training part in many views, each answered by the teacher before training begins.
+"""Augment the training part into many views, and ask the teacher about each before training begins.
 
 A teacher costs some twenty times its student, so asking it again for every batch takes most of a run. Here it answers
 once per image and augmentation seed, and epochs draw from these views. A share of the views are two pictures blended
@@ -36,7 +36,7 @@ CACHE = ".teacher"  # the folder of kept answers, beside the run folders
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """V views of N images; the first is each image as it is.
+    """Images, masks and teacher's logits of V views of N images; the first view is each image as it is.
 
     `images` uint8 (V, N, H, W, C); `masks` uint8 (V, N, H, W), where two pictures are blended the teacher's decision;
     `logits` float16 (V, N, H, W, K). `identity` is a hash of what they follow from.
@@ -48,13 +48,13 @@ class Views:
     identity: str = ""
 
     def drawn(self, chosen: npt.NDArray[np.intp], rng: np.random.Generator) -> tuple[Pixels, Pixels, Float]:
-        """One view of each chosen image, drawn at random: images, masks and logits (float32)."""
+        """Draw one view of each chosen image at random: images, masks and logits (float32)."""
         view = rng.integers(0, len(self.images), len(chosen))
         return self.images[view, chosen], self.masks[view, chosen], self.logits[view, chosen].astype(np.float32)
 
 
 def teacher_logits(teacher: keras.Model, images: Pixels) -> Float:
-    """The mean of a teacher's logits for each image and for its mirror image, mirrored back: (N, H, W, K).
+    """Average a teacher's logits for each image and for its mirror image, mirrored back: (N, H, W, K).
 
     A teacher of another size sees the images brought to its own, and its logits are brought back (bilinear).
     """
@@ -68,7 +68,7 @@ def teacher_logits(teacher: keras.Model, images: Pixels) -> Float:
 
 
 def _resized(values: npt.NDArray[Any], size: tuple[int, int]) -> Float:
-    """(N, H, W, K) of any kind of number, as float32, in another size (height, width), without aliasing."""
+    """Resize (N, H, W, K) of any kind of number to another size (height, width), as float32, without aliasing."""
     import tensorflow as tf
 
     parts = [
@@ -86,7 +86,7 @@ def make_views(
     *,
     cache: Path | None = None,
 ) -> Views:
-    """The views that `config.distillation` asks for, a share `blend` of all but the first blended.
+    """Make the views that `config.distillation` asks for, a share `blend` of all but the first blended.
 
     They do not depend on a run's seed, so that runs with the same teacher and data can share its answers: these are
     kept in the folder `cache`, which may be deleted at any time, and taken from there.
@@ -111,7 +111,7 @@ def make_views(
 
 
 def _views_of(data: Split, config: ExperimentConfig) -> Iterator[tuple[Pixels, Pixels, npt.NDArray[np.bool_]]]:
-    """Images and masks of each view, and which images of it are blended."""
+    """Augment and blend: images and masks of each view, and which images of it are blended."""
     yield data.images, data.masks, np.zeros(len(data), bool)
     for view in range(1, config.distillation.views):
         rng = np.random.default_rng([SEED, view])
@@ -133,12 +133,12 @@ def _keep(logits: npt.NDArray[np.float16], path: Path) -> None:
 
 
 def _kept(path: Path) -> npt.NDArray[np.float16]:
-    """Mapped, so that the processes of one computer share it in memory."""
+    """Map kept logits, so that the processes of one computer share them in memory."""
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
 
 def _blended(images: Pixels, rng: np.random.Generator) -> Pixels:
-    """Each picture with another one."""
+    """Blend each picture with another one."""
     share = rng.uniform(*BLENDS, (len(images), 1, 1, 1)).astype(np.float32)
     others = images[rng.permutation(len(images))]
     return np.asarray(share * images + (1 - share) * others + 0.5, np.uint8)

@@ -1,4 +1,4 @@
-"""Experiments: from a configuration and data to a run folder with the trained student, and teacher if any."""
+"""Train an experiment into a run folder: student, teacher if any, metrics and manifest."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = ["TrainResult", "train_model", "train_single_model", "train_step", "tr
 
 
 class TrainResult(TypedDict):
-    """What `train_model` returns. `status` is "completed" or "failed"; `error` is empty unless it failed.
+    """Outcome of `train_model`. `status` is "completed" or "failed"; `error` is empty unless it failed.
 
     `final_metrics` are test metrics of `student`, `teacher` (with distillation) and `constant_mask`.
     """
@@ -98,7 +98,7 @@ def train_model(
 def _train_sweep(
     config: ExperimentConfig, folder: Path, train: Callable[..., TrainResult], progress: Progress
 ) -> TrainResult:
-    """Train every point; the result is the best one's, in the folder of all."""
+    """Train every point of a sweep; the result is the best one's, in the folder of all."""
 
     def train_point(point: ExperimentConfig, place: Path, index: int, count: int) -> None:
         def part(message: str, done: float) -> None:
@@ -125,7 +125,7 @@ def train_experiment(
     reuse: bool = False,
     notes: Mapping[str, Any] | None = None,
 ) -> TrainResult:
-    """One run; with `reuse` a completed one of the very same description is taken as it is.
+    """Train one run; with `reuse` a completed one of the very same description is taken as it is.
 
     `notes` are part of that description and of the manifest; JSON types only. Raises TrainError.
     """
@@ -160,7 +160,7 @@ def train_experiment(
 
 
 def _measure(config: ExperimentConfig, dataset: Dataset, models: Mapping[str, keras.Model]) -> dict[str, Metrics]:
-    """Metrics on the test part, of each model and of the constant mask."""
+    """Measure each model and the constant mask on the test part."""
     test, classes = dataset.test, dataset.classes
     metrics = {"constant_mask": constant_mask(dataset.train.masks, test.masks, classes)}
     for role, model in models.items():
@@ -170,7 +170,7 @@ def _measure(config: ExperimentConfig, dataset: Dataset, models: Mapping[str, ke
 
 
 def _decisions(model: keras.Model, images: Pixels, threshold: float) -> Pixels:
-    """Class indices (N, H, W). A teacher of another size answers as its student is told: `teacher_logits`."""
+    """Decide classes (N, H, W). A teacher of another size answers as its student is told: `teacher_logits`."""
     contract = preprocessing_of(model)
     if images.shape[1:3] == (contract.height_px, contract.width_px):
         return decide(model, images, contract, threshold)
@@ -195,7 +195,7 @@ def _finish(
     histories: Mapping[str, FitResult],
     metrics: Mapping[str, Metrics],
 ) -> None:
-    """Write everything; the manifest last, because it declares the run complete."""
+    """Write models, metrics and, last, the manifest, which declares the run complete."""
     for role, model in models.items():
         save_model(model, folder / f"{role}.keras")
     rows = [{"model": role, **row} for role, result in histories.items() for row in result.history]
@@ -215,4 +215,4 @@ def _completed(folder: Path, metrics: dict[str, Metrics]) -> TrainResult:
 
 
 def _silent(message: str, done: float) -> None:
-    """Progress that nobody asked for."""
+    """Ignore progress."""
