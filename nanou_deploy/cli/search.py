@@ -43,17 +43,18 @@ class Rungs(click.ParamType):  # type: ignore[type-arg] # generic in newer click
 @click.option("--max-ram", type=Size(), help="Most working RAM, frames not counted: 8192 or 8KB.")
 @click.option("--max-instructions", type=Count(), help="Most instructions of one inference: 4000000 or 4M.")
 @click.option("--max-flash", type=Size(), help="Most code and tables.")
-@click.option("--trials", type=click.IntRange(1), default=60, show_default=True, help="Of all workers together.")
+@click.option("--trials", type=click.IntRange(1), help="Of all workers together: 60.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this computer.")
 @click.option("--storage", default="", metavar="FILE|URL", help="Journal or database. Default: OUTPUT/journal.log.")
-@click.option("--sampler", type=click.Choice(SAMPLERS), default="nsga2", show_default=True, help="Who proposes.")
-@click.option("--vary", "vary", type=click.Choice(DIMENSIONS), multiple=True, help="Again for more. Default: all.")
+@click.option("--sampler", type=click.Choice(SAMPLERS), help="Who proposes: nsga2.")
+@click.option("--vary", "vary", type=click.Choice(DIMENSIONS), multiple=True, help="Again for more: all.")
 @click.option("--size", "sizes", type=FrameSize(), multiple=True, help="Size to try, such as 48x64; again for more.")
-@click.option("--narrowest", type=click.FloatRange(0, 1, min_open=True), default=0.25, show_default=True,
-              help="Least width, as a share of the run's.")  # fmt: skip
-@click.option("--rungs", type=Rungs(), default=(2, 6, 18), help="Epochs after which trials are compared: 2,6,18.")
-@click.option("--eta", type=click.IntRange(2), default=2, show_default=True, help="One in ETA goes on from a rung.")
-@click.option("--finish", type=click.IntRange(0), default=6, show_default=True, help="How many to train to the end.")
+@click.option(
+    "--narrowest", type=click.FloatRange(0, 1, min_open=True), help="Least width, as a share of the run's: 0.25."
+)
+@click.option("--rungs", type=Rungs(), help="Epochs after which trials are compared: 2,6,18.")
+@click.option("--eta", type=click.IntRange(2), help="One in ETA goes on from a rung: 2.")
+@click.option("--finish", type=click.IntRange(0), help="How many to train to the end: 6.")
 @click.option("--finish-epochs", type=click.IntRange(1), help="For how long. Default: half of the run's epochs.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
@@ -64,13 +65,23 @@ def search(as_json: bool, **options: Any) -> None:
     get the run's weights and a short distillation, and only the best go on from rung to rung. The best of the front are
     then trained to the end, built and measured: OUTPUT/points/NN are runs, OUTPUT/pareto.json and .html the front.
 
+    What no option says is the run's experiment's, in its section `search`, or what the options' descriptions end with.
+
     Interrupted, the same command goes on. On other computers it joins in: with --storage, and OUTPUT on a shared disk.
     """
-    found = _search(**options)
+    found = _search(**_with_recipe(options))
     if as_json:
         emit_json("search/1", _as_json(found, options["output"]))
     else:
         _print(found, options["output"])
+
+
+def _with_recipe(options: dict[str, Any]) -> dict[str, Any]:
+    """Fill in, for options that were not given, what the run's experiment says of a search."""
+    from nanou_train.runs import run_folder as run
+
+    recipe = dict(run.configuration(run.read_manifest(options["parent"])).search)
+    return recipe | {key: value for key, value in options.items() if key not in recipe or value not in (None, ())}
 
 
 def _search(
@@ -102,7 +113,7 @@ def _search(
     from nanou_train.training.teacher_views import CACHE
 
     find_board(board)
-    space = Space(structure_of(run.load_student(parent)), vary or DIMENSIONS, narrowest, sizes=sizes)
+    space = Space(structure_of(run.load_student(parent)), vary, narrowest, sizes=sizes)
     limits = Limits(max_ram, max_instructions, max_flash)
     name = output.resolve().name
     settings = SearchSettings(name=name, output=output, space=space, limits=limits_of(limits), **study)

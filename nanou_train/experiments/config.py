@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -17,6 +17,8 @@ from nanou_train.networks.distribution import Strategy
 Schedule = Literal["cosine", "plateau", "constant"]
 Role = Literal["student", "teacher"]
 Criterion = Literal["taylor", "batch_norm", "redundancy", "random"]  # nanou_train.pruning.importance
+Sampler = Literal["nsga2", "tpe", "random"]  # nanou_train.search.study
+Dimension = Literal["width", "depth", "kernel", "size", "pool", "skip"]  # nanou_train.search.space
 
 
 def _preset(name: str) -> str:
@@ -43,11 +45,18 @@ def _name_of_a_file(path: Path) -> Path:
     return path
 
 
+def _rising(rungs: tuple[int, ...]) -> tuple[int, ...]:
+    if list(rungs) != sorted(set(rungs)):
+        raise ValueError("epochs have to rise from rung to rung")
+    return rungs
+
+
 MOST = 1_000_000  # epochs, pictures and whatever else is counted
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Positive = Annotated[int, Field(ge=1, le=MOST)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
 Side = Annotated[int, Field(ge=1, le=4096)]
+Size = Annotated[tuple[Side, Side], Field(strict=False)]  # height, width
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Switch = Annotated[bool, BeforeValidator(_truth)]
@@ -198,7 +207,7 @@ class Data(Section):
     """
 
     terrain: TerrainCounts = TerrainCounts()
-    input_size: Annotated[tuple[Side, Side], Field(strict=False)] | None = None
+    input_size: Size | None = None
     input_channels: Literal[1, 3] | None = None
     augment: Augmentation = "light"
 
@@ -280,6 +289,26 @@ class Prune(Section):
     final_epochs: Positive | None = None
 
 
+class Search(Section):
+    """Recipe by which `search` varies a run of this experiment, where its options do not say otherwise.
+
+    `vary` names what differs among candidates, `sizes` (height, width) the picture sizes that are tried beside the
+    run's, `narrowest` the least width as a share of the run's. `sampler` proposes `trials` candidates; each is trained
+    in `rungs` of epochs, and one in `eta` goes on from each. `finish` candidates of the front are then trained to the
+    end, for `finish_epochs`, by default half of the run's.
+    """
+
+    trials: Positive = 60
+    sampler: Sampler = "nsga2"
+    vary: Annotated[tuple[Dimension, ...], Field(strict=False, min_length=1)] = get_args(Dimension)
+    sizes: Annotated[tuple[Size, ...], Field(strict=False)] = ()
+    narrowest: Rate = 0.25
+    rungs: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1), AfterValidator(_rising)] = (2, 6, 18)
+    eta: Annotated[int, Field(ge=2, le=100)] = 2
+    finish: Count = 6
+    finish_epochs: Positive | None = None
+
+
 # Where a run writes is no part of what it is, a manifest has a seed of its own, and watching changes nothing.
 _PLACES: Mapping[str, Any] = {
     "run": {"seed": True, "output_dir": True, "checkpoint_path": True, "logs": {"folder": True}}
@@ -287,6 +316,7 @@ _PLACES: Mapping[str, Any] = {
 _WATCHING: Mapping[str, Any] = {
     "run": {"output_dir": True, "checkpoint_path": True, "logs": True, "nas": True, "constraints": True},
     "prune": True,
+    "search": True,
     "sweep": True,
 }
 
@@ -304,6 +334,7 @@ class ExperimentConfig(Section):
     data: Data = Data()
     run: Run = Run()
     prune: Prune = Prune()
+    search: Search = Search()
     sweep: dict[str, tuple[Any, ...]] | tuple[dict[str, Any], ...] | None = None
 
     def recorded(self) -> dict[str, Any]:

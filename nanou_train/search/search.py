@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nanou_train.errors import ConfigError
+from nanou_train.experiments.config import Sampler
 from nanou_train.networks.structure import Structure
 from nanou_train.search.halving import goes_on
 from nanou_train.search.ledger import Claim, Ledger
 from nanou_train.search.search_result import Progress, Report
 from nanou_train.search.serve import Check, Lost, Outcome, serve
 from nanou_train.search.space import Space, space_identity, structure_key
-from nanou_train.search.study import SAMPLERS, Sampler, join_study, make_sampler, open_storage, population_size
+from nanou_train.search.study import SAMPLERS, join_study, make_sampler, open_storage, population_size
 from nanou_train.search.worker import Worker
 
 if TYPE_CHECKING:

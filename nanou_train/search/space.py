@@ -17,15 +17,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, prod
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from nanou_train.errors import ConfigError
+from nanou_train.experiments.config import Dimension
 from nanou_train.networks.structure import Block, Level, Structure
 
 if TYPE_CHECKING:
     import optuna
 
-Dimension = Literal["width", "depth", "kernel", "size", "pool", "skip"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 Value = int | str | bool
 Size = tuple[int, int]

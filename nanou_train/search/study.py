@@ -11,16 +11,16 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from nanou_train.errors import ConfigError, TrainError
+from nanou_train.experiments.config import Sampler
 from nanou_train.networks.architectures import near_names
 from nanou_train.search.journal_lock import JournalLock
 
 if TYPE_CHECKING:
     import optuna
 
-Sampler = Literal["nsga2", "tpe", "random"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 FACTS = "search"  # the study's user attribute with what its workers must have in common
 FACTS_WAIT_S = 10.0

@@ -37,6 +37,10 @@ EVERYTHING: dict[str, Any] = {
         "to": 0.3, "criterion": "random", "layers": "uniform", "absorb": False, "rounds": 2, "epochs": 3,
         "final_epochs": 3,
     },
+    "search": {
+        "trials": 3, "sampler": "tpe", "vary": ["width"], "sizes": [[24, 32]], "narrowest": 0.3, "rungs": [3],
+        "eta": 3, "finish": 3, "finish_epochs": 3,
+    },
     "sweep": {"epochs": [1, 2]},
 }  # fmt: skip
 ONE_RUN = {"sweep", "run.restarts", "run.constraints", "run.checkpoint_path"}

@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from nanou_deploy.cli import cli
 from nanou_train.errors import ConfigError
 from nanou_train.experiments.experiment_file import experiment_names
+from nanou_train.experiments.keys import as_config
+from nanou_train.runs import run_folder as run
 
 DOCUMENTED = (
     *("default", "standard", "distillation", "nas", "debug_test", "quick_test", "distillation_nas"),
@@ -103,3 +105,15 @@ def test_training_speed_is_measured(tmp_path: Path) -> None:
     assert one["epoch_s"] == pytest.approx(8 / one["images_per_s"])
     assert 0 < one["busy_cores"] < 1.5  # it may use one
     assert isinstance(_run(*arguments, "--cores", 10_000).exception, ConfigError)
+
+
+def test_a_search_takes_what_no_option_says_from_the_run(tmp_path: Path) -> None:
+    from nanou_deploy.cli.search import _with_recipe, search
+
+    recorded = as_config({"search": {"trials": 7, "eta": 3, "vary": ["width"], "sizes": [[24, 32]]}}).recorded()
+    run.start_run(tmp_path / "run", {"configuration": recorded})
+    run.write_manifest(tmp_path / "run", {"configuration": recorded, "status": "completed"})
+    given = ["--run", str(tmp_path / "run"), "--eta", "4", "--size", "48x64"]
+    found = _with_recipe(search.make_context("search", given).params)
+    assert (found["trials"], found["eta"], found["vary"], found["sizes"]) == (7, 4, ("width",), ((48, 64),))
+    assert (found["rungs"], found["finish_epochs"], found["parent"]) == ((2, 6, 18), None, tmp_path / "run")
