@@ -1,4 +1,4 @@
-"""The boards that firmware can be built for: one table. Sizes in bytes; RAM is what the chip has, not what is free."""
+"""List the boards that firmware can be built for. Sizes in bytes; RAM is what the chip has, not what is free."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True)
 class Board:
-    """A place where the generated code runs.
+    """A board, an emulated processor or this computer, as a place where the generated code runs.
 
     `isa` is what the compiler is told; for the ESP32-S3 in simulation that is what the ESP32 has too. `pio_board` and
     `idf_target` are PlatformIO's and ESP-IDF's names, None off hardware, where `platform` builds. `psram` is how many
@@ -50,12 +50,12 @@ class Board:
 
     @property
     def chip(self) -> str:
-        """What esptool and the simulator call the chip; meaningless where there is none."""
+        """The chip's name in esptool and the simulator; meaningless where there is none."""
         return self.idf_target or self.name.removesuffix("-sim")
 
     @property
     def runs_here(self) -> bool:
-        """True where the harness can run on this machine; chips need `emulated_as` instead."""
+        """Whether the harness can run on this machine; chips need `emulated_as` instead."""
         return self.kind not in ("hardware", "library")
 
 
@@ -253,7 +253,7 @@ BOARDS: Mapping[str, Board] = MappingProxyType({board.name: board for board in _
 
 
 def find_board(name: str) -> Board:
-    """The board called `name`. Raises DeployError with the nearest names, or all of them."""
+    """Find the board called `name`. Raises DeployError with the nearest names, or all of them."""
     board = BOARDS.get(name)
     if board is not None:
         return board
@@ -263,7 +263,7 @@ def find_board(name: str) -> Board:
 
 
 def check_firmware(board: Board) -> None:
-    """Raise DeployError for a chip for which only the library is made."""
+    """Raise DeployError for a chip for which only the library is generated, no firmware."""
     if board.kind == "library":
         raise DeployError(
             f"there is no firmware for {board.name} ({board.description}), only the library",

@@ -35,7 +35,7 @@ class Partition:
 
 
 def parse_partitions(text: str) -> tuple[Partition, ...]:
-    """The lines of a partitions.csv. Raises DeployError for what ESP-IDF would refuse, or would place by itself."""
+    """Read a partitions.csv. Raises DeployError for what ESP-IDF would refuse, or would place by itself."""
     partitions: list[Partition] = []
     for number, line in enumerate(text.splitlines(), 1):
         fields = [field.strip() for field in line.partition("#")[0].split(",")]
@@ -66,7 +66,7 @@ def _check_place(partition: Partition, before: list[Partition], number: int) -> 
 
 
 def partition_table(partitions: tuple[Partition, ...]) -> bytes:
-    """What goes to TABLE_OFFSET, TABLE_BYTES long."""
+    """Pack the partition table as it lies in flash at TABLE_OFFSET, TABLE_BYTES long."""
     entries = b"".join(
         _ENTRY.pack(
             _MAGIC,

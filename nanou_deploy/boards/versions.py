@@ -1,4 +1,4 @@
-"""The versions that were tested together: firmware/versions.toml."""
+"""Read firmware/versions.toml: the versions of tools and components that were tested together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nanou_deploy.resources import firmware_folder
 
 @dataclass(frozen=True)
 class Versions:
-    """As the file has them: PlatformIO and its platforms, ESP-IDF in each platform, components, Python packages."""
+    """Versions of PlatformIO and its platforms, of ESP-IDF in each platform, of components and Python packages."""
 
     platformio: Mapping[str, str]
     esp_idf: Mapping[str, str]
@@ -22,6 +22,6 @@ class Versions:
 
 @cache
 def load_versions() -> Versions:
-    """Raises DeployError if the installation is damaged."""
+    """Read the versions. Raises DeployError if the installation is damaged."""
     tables = tomllib.loads((firmware_folder() / "versions.toml").read_text(encoding="utf-8"))
     return Versions(tables["platformio"], tables["esp-idf"], tables["components"], tables["python"])

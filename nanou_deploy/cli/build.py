@@ -1,4 +1,4 @@
-"""`build`: the front door. A model becomes firmware for a board, verified before anything is flashed."""
+"""`build`: make verified firmware for a board of a model."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def build(
 
 
 def _link_harness(library: Path, folder: Path, board: Board, runtime: str) -> dict[str, Any]:
-    """The verification program: what there is to link for a host or an emulated board."""
+    """Link the verification program, which is all there is to link for a host or an emulated board."""
     from nanou_deploy.build.build import build_harness
 
     if runtime == "tflm":

@@ -1,4 +1,4 @@
-"""`capture`: what devices' cameras see, as pictures of a data set."""
+"""`capture`: save what devices' cameras see as pictures of a data set."""
 
 from __future__ import annotations
 

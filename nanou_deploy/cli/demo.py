@@ -1,4 +1,4 @@
-"""`demo`: the first thing to run."""
+"""`demo`: train, quantize, compile, verify and report, all at once."""
 
 from __future__ import annotations
 

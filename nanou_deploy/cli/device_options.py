@@ -1,4 +1,4 @@
-"""Options of the commands that talk to devices, and the device programs of boards that run on this computer."""
+"""Define the options of commands that talk to devices, and build the device programs of boards that run here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ timeout_option = click.option(
 
 
 def frames_option(command: _Command) -> _Command:
-    """--frames: pictures for devices without a camera."""
+    """Define --frames: pictures for devices without a camera."""
     return click.option(
         "--frames",
         type=click.Path(path_type=Path, file_okay=False),
@@ -43,7 +43,7 @@ def frames_option(command: _Command) -> _Command:
 
 
 def device_address(board: Board, model: QuantizedModel, folder: Path, *, force: bool = False) -> str:
-    """Build the application for a board that runs on this computer; the address under which it then answers.
+    """Build the application for a board that runs on this computer; returns the address where it answers.
 
     Raises DeployError for hardware and for boards in QEMU, whose programs end after one run.
     """

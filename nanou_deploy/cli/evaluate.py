@@ -1,4 +1,4 @@
-"""`evaluate`: how good a model is, by whatever runs it, and how far those agree."""
+"""`evaluate`: score a model by every executor, and compare these with each other."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def evaluate(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Metrics of a model beside a constant mask: by class, by sequence, over all thresholds; calibration; worst images.
+    """Score a model beside a constant mask: by class, by sequence, over all thresholds; calibration; worst images.
 
     A run is evaluated on its own data unless --data says otherwise. docs/EVALUATION.md defines every metric.
     """

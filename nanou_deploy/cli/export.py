@@ -1,4 +1,4 @@
-"""`export`: the model as a folder for somebody else's build system."""
+"""`export`: write the model as a folder for another build system."""
 
 from __future__ import annotations
 

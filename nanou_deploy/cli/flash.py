@@ -1,4 +1,4 @@
-"""`flash`: what was built goes to a board."""
+"""`flash`: write what was built to a board."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def flash(board: str, port: str | None, project: Path | None, as_json: bool) -> 
 
 
 def flash_project(board: str, port: str | None, project: Path | None) -> tuple[int, str]:
-    """Bytes written, and the port. Raises DeployError."""
+    """Flash a project; returns the bytes written and the port. Raises DeployError."""
     from nanou_deploy.boards.boards import BOARDS, find_board
     from nanou_deploy.device.ports import choose_ports
     from nanou_deploy.errors import DeployError

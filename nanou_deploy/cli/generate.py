@@ -1,4 +1,4 @@
-"""`generate`: the model as a C library."""
+"""`generate`: write the model as a C library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`inspect`: what a model is, and what the compiler made of it."""
+"""`inspect`: show a model's operators, and what the compiler made of them."""
 
 from __future__ import annotations
 

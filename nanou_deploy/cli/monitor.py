@@ -1,4 +1,4 @@
-"""`monitor`: what devices see and decide, in the terminal or as a local web page."""
+"""`monitor`: show what devices see and decide, in the terminal or as a local web page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class View:
-    """How to watch: what `view_options` take. `fps` limits what is sent, `limit` counts pictures of each device."""
+    """The values of `view_options`. `fps` limits what is sent, `limit` counts pictures of each device."""
 
     fps: float | None
     shrink: int
@@ -32,7 +32,7 @@ class View:
 
 
 def view_options(command: Callable[..., int]) -> Callable[..., int]:
-    """How to watch, handed to `monitor` and `run` as one `view`."""
+    """Define the options of `monitor` and `run` that say how to watch, handed over as one `view`."""
 
     @click.option("--fps", type=click.FloatRange(0.01, 1000), help="With --frames: send at most so many a second.")
     @click.option(

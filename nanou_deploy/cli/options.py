@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they mean the same everywhere."""
+"""Define the options that several commands share, so that they mean the same everywhere."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def board_option(default: str | None = "host") -> Callable[[_Command], _Command]
 
 
 class Size(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
-    """A number of bytes: 8192, 8K, 8KB and 8KiB are the same."""
+    """Parses a number of bytes: 8192, 8K, 8KB and 8KiB are the same."""
 
     name = "size"
 
@@ -69,7 +69,7 @@ class Size(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks
 
 
 class Count(click.ParamType):  # type: ignore[type-arg] # as above
-    """A number of things: 4000000, 4M and 4000k are the same."""
+    """Parses a number of things: 4000000, 4M and 4000k are the same."""
 
     name = "count"
 
@@ -83,7 +83,7 @@ class Count(click.ParamType):  # type: ignore[type-arg] # as above
 
 
 class Camera(click.ParamType):  # type: ignore[type-arg] # as above
-    """WIDTHxHEIGHT in pixels."""
+    """Parses a camera's WIDTHxHEIGHT in pixels."""
 
     name = "WIDTHxHEIGHT"
 
@@ -107,7 +107,7 @@ camera_option = click.option(
 
 
 class FrameSize(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
-    """Height and width in pixels."""
+    """Parses HEIGHTxWIDTH in pixels."""
 
     name = "HxW"
 
@@ -121,7 +121,7 @@ class FrameSize(click.ParamType):  # type: ignore[type-arg] # generic in newer c
 
 
 def objective_options(command: _Command) -> _Command:
-    """--optimize, --max-ram and --max-flash, handed to the command as one `objective`."""
+    """Define --optimize, --max-ram and --max-flash, handed to the command as one `objective`."""
 
     @click.option(
         "--optimize",

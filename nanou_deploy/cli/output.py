@@ -1,4 +1,4 @@
-"""Results on stdout, progress on stderr, errors in two lines. JSON objects name their schema and its version."""
+"""Print results on stdout, progress on stderr, errors in two lines. JSON objects name their schema and its version."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from nanou_deploy.errors import EXIT_ERROR, DeployError
 
 
 def progress(message: str) -> None:
-    """One line of progress on stderr."""
+    """Print a line of progress on stderr."""
     click.secho(f"  {message}", fg="bright_black", err=True)
 
 
 def heading(message: str) -> None:
-    """A stage begins, on stderr."""
+    """Print the heading of a stage on stderr."""
     click.secho(message, bold=True, err=True)
 
 
 def emit_json(schema: str, content: Mapping[str, Any]) -> None:
-    """One JSON object on stdout. `schema` is "command/version"."""
+    """Print one JSON object on stdout. `schema` is "command/version"."""
     click.echo(json.dumps({"schema": f"nanou-deploy/{schema}", **content}, indent=2, default=_plain))
 
 
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()) -> None:
-    """A table on stdout; columns in `right` are right-aligned."""
+    """Print a table on stdout; columns in `right` are right-aligned."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -62,7 +62,7 @@ def fail(error: Exception) -> int:
 
 
 def as_dict(value: Any) -> dict[str, Any]:
-    """A frozen dataclass as plain data."""
+    """Turn a frozen dataclass into plain data."""
     return dataclasses.asdict(value)
 
 

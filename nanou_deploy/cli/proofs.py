@@ -60,7 +60,7 @@ def _measured_stack(compiled: Compilation, board: Board) -> tuple[StackUsage | N
 
 
 def _print_summary(proofs: Proofs) -> None:
-    """What is proven, by category."""
+    """Print what is proven, by category."""
     memory, exact = proofs.memory, proofs.channels - proofs.one_multiply
     layers = sum(layer.values is not None for layer in proofs.layers)
     arrays = sum(len(layer.arrays) for layer in proofs.layers)

@@ -1,4 +1,4 @@
-"""`run`: from a model to pictures on the screen in one command: build, flash, watch."""
+"""`run`: build firmware, flash it, and show what the board sees."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def run(
 
 
 def _flashed(board: Board, model: QuantizedModel, runtime: str, port: str | None, force: bool) -> str:
-    """Build and flash; the port at which the board then answers. Raises PlatformMissing, DeployError."""
+    """Build and flash; returns the port at which the board answers. Raises PlatformMissing, DeployError."""
     from typing import cast
 
     from codegen.library.render import Runtime
@@ -88,7 +88,7 @@ def _flashed(board: Board, model: QuantizedModel, runtime: str, port: str | None
 
 
 def _rendered_terrain(model: QuantizedModel, folder: Path) -> Path:
-    """Scenes of the embedded data set as pictures, once."""
+    """Render scenes of the embedded data set as pictures, once."""
     from codegen.library.write import staged_folder
     from nanou_deploy.errors import DeployError
 

@@ -14,7 +14,7 @@ AVERAGED = ("miou", "f1", "precision", "recall")  # shown in any case; with othe
 
 
 def training_progress() -> Any:
-    """A progress line on stderr that is rewritten in place on a terminal and thinned out elsewhere."""
+    """Make a progress line on stderr that is rewritten in place on a terminal and thinned out elsewhere."""
     import sys
 
     from rich.console import Console
@@ -52,7 +52,7 @@ class _Reporter:
 
 
 def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
-    """One line per predictor, in per cent: two classes have METRIC_NAMES, more have AVERAGED and the IoU of each."""
+    """Print a line per predictor, in per cent: METRIC_NAMES of two classes; AVERAGED and the IoU of each of more."""
     found = [name for name in next(iter(rows.values())) if name.startswith("iou_")]
     names = METRIC_NAMES if set(found) < set(METRIC_NAMES) else (AVERAGED[0], *found, *AVERAGED[1:])
     columns = ("", *(name.replace("_", " ") for name in names))

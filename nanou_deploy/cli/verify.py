@@ -1,4 +1,4 @@
-"""`verify`: is the generated code right?"""
+"""`verify`: compare the generated code with TFLite Micro, byte for byte."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _targets(boards: Sequence[str], cases: int) -> list[tuple[Board, int]]:
 
 
 def print_golden(report: GoldenReport) -> None:
-    """The table of executors, then the verdict."""
+    """Print the table of executors, then the verdict."""
     emit_table(
         ("Executor", "Equal", "Max diff", "First divergent operator", "Built by"),
         ((e.name, _equal(e), e.max_difference or "", _where(e), e.detail) for e in report.executors),

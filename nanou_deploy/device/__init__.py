@@ -1,1 +1,1 @@
-"""A device that runs the firmware: frames, messages, links and the client. docs/PROTOCOL.md is the specification."""
+"""Talk to devices that run the firmware: frames, messages, links and the client, as docs/PROTOCOL.md specifies."""

@@ -1,4 +1,4 @@
-"""Ask a device: `with Device.open("/dev/ttyUSB0") as device: device.info()`."""
+"""Call a device's requests as methods: `with Device.open("/dev/ttyUSB0") as device: device.info()`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Device:
     """
 
     def __init__(self, link: Link, *, timeout_s: float = 2.0, model_sha256: str | None = None) -> None:
-        """As `open`, on a link that is open. The link is closed if this fails."""
+        """Begin a session on a link that is open, as `open` does. The link is closed if this fails."""
         self._logs: deque[str] = deque(maxlen=_LOG_LINES)
         self._stream = StreamAssembler()
         self._piece_bytes = m.PIECE_LIMIT_BYTES
@@ -102,7 +102,7 @@ class Device:
 
     @property
     def timeout_s(self) -> float:
-        """As given to `open`, times the link's slowness."""
+        """How long to wait for an answer: what was given to `open`, times the link's slowness."""
         return self._exchange.timeout_s
 
     @timeout_s.setter
@@ -111,13 +111,13 @@ class Device:
 
     @property
     def counters(self) -> Counters:
-        """What the line did to this session's frames, so far."""
+        """Count this session's requests, repetitions and frames that were damaged or answered something else."""
         return self._exchange.counters
 
     # ---- Questions ---------------------------------------------------------------------------------------------
 
     def info(self) -> DeviceInfo:
-        """What runs there, asked now."""
+        """Ask the device what runs there."""
         numbers = self._exchange.ask(m.INFO, b"\0")
         texts = [self._exchange.ask(m.INFO, bytes([page]))[1:].decode(errors="replace") for page in range(1, 6)]
         try:
@@ -136,7 +136,7 @@ class Device:
             ) from error
 
     def infer(self, frame: Int8Array) -> Inference:
-        """`frame`: int8 model input, (height, width, channels) or flat. DeviceError where it has another size."""
+        """Run the model on `frame`, its int8 input (height, width, channels) or flat. DeviceError for another size."""
         data = np.ascontiguousarray(frame, dtype=np.int8).tobytes()
         shape = self._info.output.shape
         if len(data) != self._info.input.size_bytes:
@@ -149,7 +149,7 @@ class Device:
         return Inference(np.frombuffer(output, np.int8).reshape(shape), time_us, cycles)
 
     def infer_camera(self, rgb565: bytes, *, width_px: int, height_px: int, big_endian: bool) -> Vision:
-        """Mask and decision for a camera frame that this computer sends. DeviceRefused where there is no room."""
+        """Send a camera frame and get its mask and decision. DeviceRefused where the device has no room for it."""
         if len(rgb565) != 2 * width_px * height_px:
             raise DeviceError(f"{width_px}x{height_px} RGB565 pixels are not {len(rgb565)} bytes")
         if len(rgb565) > self._info.frame_bytes:
@@ -164,7 +164,7 @@ class Device:
         return Golden(bool(passed), expected, actual, "" if layer == m.NO_LAYER else name, time_us)
 
     def bench(self, inferences: int, *, per_layer: bool = False) -> DeviceBench:
-        """Each inference is a request of its own. `per_layer`: as many traced ones besides."""
+        """Measure inferences, each a request of its own. `per_layer`: as many traced ones besides."""
         runs = [self._bench_run(0) for _ in range(inferences)]
         times, cycles = ([run[i] for run in runs] for i in (0, 1))
         result = DeviceBench(
@@ -173,7 +173,7 @@ class Device:
         return replace(result, layers=self._bench_layers(inferences)) if per_layer else result
 
     def capture(self) -> CameraFrame:
-        """One picture of the device's camera. DeviceRefused where it has none."""
+        """Take one picture with the device's camera. DeviceRefused where it has none."""
         answer = self._exchange.ask(m.CAPTURE, patience=COMPUTING)
         width_px, height_px, big_endian, size_bytes, crc32 = m.CAPTURE_ANSWER.unpack(answer)
         pixels = self._read(m.FRAME, size_bytes, self._deadline(size_bytes))
@@ -182,7 +182,7 @@ class Device:
         return CameraFrame(pixels, width_px, height_px, bool(big_endian))
 
     def stream(self, *, seconds: float | None = None, picture: bool = True, shrink: int = 1) -> Iterator[StreamFrame]:
-        """Pictures, masks and decisions as the device runs, until `seconds` have passed or the caller stops.
+        """Yield pictures, masks and decisions as the device runs, until `seconds` have passed or the caller stops.
 
         Of the picture every `shrink`-th pixel is sent both ways, 1 to 255: slow lines want few.
         Raises DeviceRefused where there is no camera, DeviceTimeout where nothing comes any more.
@@ -207,7 +207,7 @@ class Device:
             self._stop_stream()
 
     def logs(self) -> list[str]:
-        """Lines that the device logged since the last call, oldest first."""
+        """Return the lines that the device logged since the last call, oldest first."""
         self._exchange.pump(0.0)
         lines = list(self._logs)
         self._logs.clear()

@@ -1,4 +1,4 @@
-"""Fault drill: `python -m nanou_deploy.device.drill PROGRAM`. A man in the middle spoils the line to a device program.
+"""Damage the line to a device program and tally the outcomes: `python -m nanou_deploy.device.drill PROGRAM`.
 
 PROGRAM is the application built for this computer (firmware/device). The client must never accept a wrong result, never
 wait longer than it promises, and report every fault by name. Prints a tally; exit code 3 if a promise was broken.
@@ -36,7 +36,7 @@ _INPUTS = 8
 
 
 class FaultyLink:
-    """Spoils what passes. `rate`: the chance of each fault in `kinds`, for each byte and direction."""
+    """Damages bytes on their way. `rate`: the chance of each fault in `kinds`, for each byte and direction."""
 
     def __init__(self, link: Link, kinds: Sequence[str], rate: float, rng: random.Random) -> None:
         self.slowness = link.slowness
@@ -119,7 +119,7 @@ class ResettingLink(ProcessLink):
 
 @dataclass
 class Tally:
-    """What came of the requests of one scenario."""
+    """Counts of the outcomes of one scenario's requests."""
 
     name: str
     asked: int = 0
@@ -152,7 +152,7 @@ HEADING = (
 
 
 def attempt(tally: Tally, limit_s: float, right: Callable[[], bool], expected: Sequence[type[Exception]] = ()) -> bool:
-    """One request: its result is right, or it fails by a DeviceError, in time. True where it gave a result.
+    """Make one request, which must be right or fail by a DeviceError in time. True where it gave a result.
 
     With `expected`, nothing but these errors is sound.
     """
@@ -200,7 +200,7 @@ class Drill:
         return bool(np.array_equal(device.infer(self._inputs[number]).output, self._outputs[number]))
 
     def noise(self, kinds: Sequence[str], rate: float, count: int) -> Tally:
-        """`count` inferences over a noisy line; after each that failed, another session begins on a quiet one."""
+        """Make `count` inferences over a noisy line; after each that failed, another session begins on a quiet one."""
         name = "+".join(kinds) if 0 < len(kinds) < len(KINDS) else "all" if kinds else "clean line"
         tally = Tally(f"{name} {rate:g}" if kinds else name)
         while tally.asked < count:
@@ -215,7 +215,7 @@ class Drill:
         return tally
 
     def opening(self, rate: float, count: int) -> Tally:
-        """Sessions that begin on a noisy line."""
+        """Begin sessions on a noisy line."""
         tally = Tally(f"opening {rate:g}")
         for _ in range(count):
             link = FaultyLink(ProcessLink(self._command), KINDS, rate, self._rng)
@@ -229,7 +229,7 @@ class Drill:
         return tally
 
     def reset(self, count: int) -> Tally:
-        """The device's power is cut somewhere in the middle of an inference; then the next one must be right."""
+        """Cut the device's power in the middle of inferences; the next one must be right."""
         tally = Tally("reset in mid-transfer")
         span = 2 * (self._inputs[0].size + self._outputs[0].size)
         for _ in range(count):
@@ -242,7 +242,7 @@ class Drill:
         return tally
 
     def stale(self, count: int) -> list[Tally]:
-        """Another model is on the device: from the start, and after a reset in the middle of a session."""
+        """Put another model on the device: from the start, and by a reset in the middle of a session."""
         if self._other is None:
             return []
         opened, swapped = Tally("stale model at the start"), Tally("model changed by a reset")
@@ -261,7 +261,7 @@ class Drill:
             return False
 
     def absent(self, count: int) -> Tally:
-        """No such port; a port where nobody speaks; one where somebody speaks something else; a program that ends."""
+        """Open ports that are missing, silent or speak something else, and programs that end."""
         tally = Tally("absent device")
         with tempfile.TemporaryDirectory() as folder:
             programs = {"silent": "exec sleep 60", "talking": "while :; do echo rst:0x1 boot; done", "ended": "exit 3"}
@@ -278,7 +278,7 @@ class Drill:
             return False
 
     def disappearing(self, count: int) -> Tally:
-        """The port goes away in the middle of an inference."""
+        """Take the port away in the middle of an inference."""
         tally = Tally("port that disappears")
         for _ in range(count):
             link = ProcessLink(self._command)
@@ -291,7 +291,7 @@ class Drill:
 
 
 def run(program: str, other: str | None, inferences: int, seed: int, show: Callable[[str], None]) -> bool:
-    """The whole drill, about `inferences` requests. True where every promise held."""
+    """Run all scenarios, about `inferences` requests. True where every promise held."""
     drill = Drill(program, other, seed)
     show(HEADING)
     tallies: list[Tally] = []

@@ -1,4 +1,4 @@
-"""What can go wrong between this computer and a device. Every fault has a name; none becomes a result."""
+"""Name every fault of a device or of the line to it as an exception; none becomes a result."""
 
 from __future__ import annotations
 

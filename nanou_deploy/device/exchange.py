@@ -1,4 +1,4 @@
-"""Requests and answers over a link that may lose, repeat and damage bytes. docs/PROTOCOL.md, "Asking".
+"""Exchange requests and answers over a link that may lose, repeat and damage bytes (docs/PROTOCOL.md, "Asking").
 
 Time-outs follow the line as TCP's do: what an answer takes, measured on requests that were sent once (Karn's rule),
 times a factor, between bounds.
@@ -24,7 +24,7 @@ _TRIES_LEAST = 5  # within a time-out, however long answers took before
 
 @dataclass
 class Counters:
-    """What the line did to this session's frames."""
+    """Counts of requests, repetitions, and frames that were damaged or answered something else, in one session."""
 
     requests: int = 0
     repeated: int = 0
@@ -33,7 +33,7 @@ class Counters:
 
 
 def refusal(status: int, detail: str = "") -> DeviceRefused:
-    """The error for a status other than OK."""
+    """Make the error for an answer's status other than OK."""
     name, hint = STATUSES.get(status, (f"status {status}", "is its firmware newer than this tool?"))
     return DeviceRefused(f"the device refused: {name}{detail}", status=status, name=name, hint=hint)
 
@@ -55,9 +55,9 @@ class Exchange:
     def ask(
         self, kind: int, payload: bytes = b"", *, patience: int = 1, tries: int | None = None, deadline: float = 1e30
     ) -> bytes:
-        """The answer's payload. Waits `patience` times timeout_s, but not past `deadline` (time.monotonic), and sends
-        the request `tries` times at most.
+        """Send a request until it is answered, `tries` times at most, and return the answer's payload.
 
+        Waits `patience` times timeout_s in all, but not past `deadline` (time.monotonic).
         Raises DeviceTimeout, DeviceReset, StaleModel, DeviceRefused, LinkLost.
         """
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""Frames on the line: COBS between zero bytes, a header, at most 256 bytes, a CRC-32. No I/O; docs/PROTOCOL.md.
+"""Encode and decode the protocol's frames: COBS, header, payload, CRC-32 (docs/PROTOCOL.md). No I/O.
 
 COBS: Cheshire and Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM Transactions on Networking 7(2), 1999.
 """
@@ -37,7 +37,7 @@ class Frame:
 
 
 def encode(frame: Frame) -> bytes:
-    """The bytes on the line, a zero at both ends. Raises ValueError for a payload of more than 256 bytes."""
+    """Encode a frame for the line, a zero at both ends. Raises ValueError for a payload of more than 256 bytes."""
     if len(frame.payload) > PAYLOAD_LIMIT_BYTES:
         raise ValueError(f"a payload of {len(frame.payload)} bytes exceeds {PAYLOAD_LIMIT_BYTES}")
     header = _HEADER.pack(frame.version, frame.type, frame.flags, frame.status, frame.sequence, frame.boot)
@@ -46,7 +46,7 @@ def encode(frame: Frame) -> bytes:
 
 
 def decode(encoded: bytes) -> Frame | None:
-    """What stood between two zero bytes; None where it is no whole, undamaged frame."""
+    """Decode what stood between two zero bytes; None where it is no whole, undamaged frame."""
     body = cobs_decode(encoded)
     if body is None or not _LEAST_BYTES <= len(body) <= _LIMIT_BYTES:
         return None
@@ -57,7 +57,7 @@ def decode(encoded: bytes) -> Frame | None:
 
 
 def cobs_encode(data: bytes) -> bytes:
-    """Without zero bytes and without delimiters; one byte longer, and one more for each 254 without a zero."""
+    """Encode bytes so that none is zero: one byte longer, and one more for each 254 without a zero."""
     encoded, blocks = bytearray(), data.split(b"\0")
     for number, block in enumerate(blocks):
         while len(block) >= 254:
@@ -72,7 +72,7 @@ def cobs_encode(data: bytes) -> bytes:
 
 
 def cobs_decode(encoded: bytes) -> bytes | None:
-    """None where a block's length points beyond the end, or a zero is inside."""
+    """Invert `cobs_encode`; None where a block's length points beyond the end, or a zero is inside."""
     if not encoded or 0 in encoded:
         return None
     data, position = bytearray(), 0

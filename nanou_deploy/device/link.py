@@ -1,4 +1,4 @@
-"""Lines to a device: serial ports, TCP, a program on a terminal of its own, a simulated chip. Bytes in, bytes out."""
+"""Move bytes to and from a device: over serial ports, TCP, a child program's terminal, or a simulated chip's UART."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ SIMULATOR_SLOWNESS = 100.0  # emulated instructions per second, against those of
 
 
 class Link(Protocol):
-    """`slowness`: by how much longer to wait than on hardware."""
+    """A line that bytes are written to and read from. `slowness`: by how much longer to wait than on hardware."""
 
     slowness: float
 
     def write(self, data: bytes) -> None:
-        """Raises LinkLost."""
+        """Send bytes. Raises LinkLost."""
 
     def read(self, timeout_s: float) -> bytes:
-        """What has arrived, b"" where nothing did within `timeout_s`. Raises LinkLost."""
+        """Return what has arrived, b"" where nothing did within `timeout_s`. Raises LinkLost."""
 
     def close(self) -> None: ...
 
 
 def open_link(address: str) -> Link:
-    """Raises DeviceAbsent where there is nothing to open; ToolMissing where the simulator is not installed."""
+    """Open the line at an address. Raises DeviceAbsent where there is none; ToolMissing without the simulator."""
     kind, _, rest = address.partition(":")
     if kind == "exec":
         return ProcessLink(rest)
@@ -54,7 +54,7 @@ def open_link(address: str) -> Link:
 
 
 def device_address(build: Build) -> str:
-    """Of the application that `build_device` made, run anew by whoever opens it."""
+    """Return the address of an application that `build_device` made; whoever opens it runs it anew."""
     return f"sim:{build.image}" if build.image else f"exec:{shlex.quote(str(build.elf))}"
 
 

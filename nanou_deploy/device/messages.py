@@ -1,4 +1,4 @@
-"""What devices answer, as frozen dataclasses. docs/PROTOCOL.md has the layouts."""
+"""Decode devices' answers into frozen dataclasses; docs/PROTOCOL.md has the layouts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STATUSES: Mapping[int, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One frame: real = scale * (q - zero_point)."""
+    """Shape and quantization of the model's input or output: real = scale * (q - zero_point)."""
 
     height_px: int
     width_px: int
@@ -53,7 +53,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """What runs there. `self_test`: "passed", "failed" or "not run". `layers`: how many the library names, 0 unknown.
+    """Model, build and memory of a device. `self_test`: "passed", "failed" or "not run". `layers`: 0 where not named.
     `judges_frames`: camera frames, its own or sent by the host, become masks there. `frame_bytes`: room for those sent
     by the host, 0 if there is none. Memory is 0 where not known. `damaged`: pieces that reached it as no frames."""
 
@@ -86,7 +86,7 @@ class DeviceInfo:
 
 @dataclass(frozen=True)
 class Inference:
-    """int8 `output` of shape (height, width, channels), checked by its CRC-32. `cycles` is 0 where not counted."""
+    """An inference's int8 `output` (height, width, channels), checked by CRC-32. `cycles` is 0 where not counted."""
 
     output: Int8Array
     time_us: int
@@ -95,7 +95,7 @@ class Inference:
 
 @dataclass(frozen=True)
 class Decision:
-    """What navigation made of one mask: `steer` -100 (left) to 100 (right), covers in thousandths."""
+    """A decision of navigation by one mask: `steer` -100 (left) to 100 (right), covers in thousandths."""
 
     go: bool
     steer: int
@@ -106,7 +106,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Stages:
-    """Where one picture's time went on the device. `capture_us` is the mean wait for its camera, 0 if not used."""
+    """Times of the stages of one picture on the device. `capture_us` is the mean wait for its camera, 0 if not used."""
 
     capture_us: int
     preprocessing_us: int
@@ -116,7 +116,7 @@ class Stages:
 
 @dataclass(frozen=True)
 class Vision:
-    """From a camera frame: `mask` is bit-packed, each row in whole bytes, leftmost pixel in bit 7 (np.packbits)."""
+    """A camera frame's mask and decision. `mask` is bit-packed, rows in whole bytes, leftmost pixel in bit 7."""
 
     mask: bytes
     width_px: int
@@ -129,7 +129,7 @@ class Vision:
 
 @dataclass(frozen=True)
 class Golden:
-    """The golden input run on the device. `layer` names the first that differs, "" if none or not known."""
+    """Result of the golden input on the device. `layer` names the first that differs, "" if none or not known."""
 
     passed: bool
     expected_crc32: int
@@ -140,7 +140,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class LayerBench:
-    """One layer of the library on the device. `cycles` is the least of all traced inferences."""
+    """Cycles of one layer on the device, the least of all traced inferences."""
 
     name: str
     operator_index: int
@@ -149,8 +149,10 @@ class LayerBench:
 
 @dataclass(frozen=True)
 class DeviceBench:
-    """Whole inferences: least, mean and largest. `layers` is empty unless asked for; traced inferences are slower, so
-    that their sum exceeds `best_cycles`. Cycles are 0 where not counted."""
+    """Times of whole inferences: least, mean and largest. Cycles are 0 where not counted.
+
+    `layers` is empty unless asked for; traced inferences are slower, so that their sum exceeds `best_cycles`.
+    """
 
     inferences: int
     best_us: int
@@ -163,7 +165,7 @@ class DeviceBench:
 
 @dataclass(frozen=True)
 class CameraFrame:
-    """RGB565, two bytes for each pixel, rows without gaps."""
+    """A picture of a camera in RGB565, two bytes for each pixel, rows without gaps."""
 
     pixels: bytes
     width_px: int
@@ -211,7 +213,7 @@ _SELF_TESTS = ("not run", "passed", "failed")
 
 
 def decode_info(numbers: bytes, texts: Sequence[str], protocol_version: int) -> DeviceInfo:
-    """Page 0 of INFO and the texts of pages 1 to 5. Raises struct.error where page 0 is too short."""
+    """Decode page 0 of INFO and the texts of pages 1 to 5. Raises struct.error where page 0 is too short."""
     v = INFO_NUMBERS.unpack_from(numbers)
     board, runtime, model_name, build, reset_reason = texts
     return DeviceInfo(
@@ -249,7 +251,7 @@ def decode_decision(payload: bytes, offset: int = 0) -> Decision:
 
 
 def decode_judgement(payload: bytes) -> tuple[Decision, Stages]:
-    """What follows the result in INFER's answer for a picture. Raises struct.error where it is too short."""
+    """Decode the decision and the stages in INFER's answer for a picture. Raises struct.error where it is too short."""
     return decode_decision(payload), Stages(*_STAGES.unpack_from(payload, DECISION.size))
 
 

@@ -1,4 +1,4 @@
-"""Serial ports: which ones have a board behind them, which one is meant, and what to do where one cannot be opened."""
+"""Find the serial ports that boards are at, choose the one that is meant, and explain why one cannot be opened."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DRIVERS = {
 
 @dataclass(frozen=True)
 class SerialPort:
-    """A port that the system lists. `chip` is who makes its USB side, `driver` the Linux module for it, or ""."""
+    """A serial port. `chip` is the maker of its USB side, `driver` the Linux module for it, or ""."""
 
     device: str
     description: str
@@ -37,7 +37,7 @@ class SerialPort:
 
 
 def board_ports() -> tuple[SerialPort, ...]:
-    """Ports with a USB device behind them, by name; those without are the computer's own, never a board."""
+    """List the ports with a USB device behind them, by name; those without are the computer's own, never a board."""
     from serial.tools.list_ports import comports
 
     found = []
@@ -49,7 +49,7 @@ def board_ports() -> tuple[SerialPort, ...]:
 
 
 def choose_ports(stated: Sequence[str]) -> tuple[str, ...]:
-    """The addresses that were stated, else the one board that is plugged in.
+    """Choose the addresses that were stated, else the one board that is plugged in.
 
     Raises DeviceAbsent where none is plugged in, or several.
     """
@@ -69,7 +69,7 @@ def choose_ports(stated: Sequence[str]) -> tuple[str, ...]:
 
 
 def opening_hint(port: str, number: int | None) -> str:
-    """What to try where opening a serial port failed with this errno, None where there was none."""
+    """Say what to try where opening a serial port failed with this errno, None where there was none."""
     if number == errno.EACCES:
         return permission_fix(port)
     if number in (errno.EBUSY, errno.EAGAIN):
@@ -81,7 +81,7 @@ def opening_hint(port: str, number: int | None) -> str:
 
 
 def permission_fix(port: str) -> str:
-    """How this user gets the right to use a port."""
+    """Say how this user gets the right to use a port."""
     try:
         group = Path(port).group()
     except (OSError, KeyError, NotImplementedError):

@@ -1,4 +1,4 @@
-"""A device's pictures as files of a data set. What is there is never overwritten, and no half picture is left."""
+"""Save devices' pictures as files of a data set. What is there is never overwritten, and no half picture is left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Recording:
-    """Where one device's pictures go: FOLDER/img/SESSION_000001.png, and masks of the same names if wanted."""
+    """The place of one device's pictures: FOLDER/img/SESSION_000001.png, and masks of the same names if wanted."""
 
     folder: Path
     session: str
@@ -48,7 +48,7 @@ class Recording:
 
 
 def session_name(now: datetime | None = None) -> str:
-    """`drive_20260131T120000Z`."""
+    """Name a recording by its time: `drive_20260131T120000Z`."""
     return (now or datetime.now(UTC)).strftime("drive_%Y%m%dT%H%M%SZ")
 
 
@@ -93,7 +93,7 @@ def record(
 def captured(
     device: Device, *, with_mask: bool, interval_s: float, stop: threading.Event
 ) -> Iterator[tuple[CameraFrame, Mask | None]]:
-    """Whole pictures of the device's camera, at least `interval_s` apart; with what it decided, bool (H, W), if asked.
+    """Yield pictures of the device's camera, at least `interval_s` apart; with its mask, bool (H, W), if asked.
 
     Raises DeviceError, DeviceRefused among them where there is no camera.
     """

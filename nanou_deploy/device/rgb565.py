@@ -13,8 +13,10 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def decode_rgb565(data: bytes, size: CameraSize, *, big_endian: bool) -> Pixels:
-    """RGB565 -> uint8 (H, W, 3), high bits repeated below, so that 31 and 63 become 255. Raises DeployError where
-    `data` is no picture of `size`."""
+    """Expand RGB565 to uint8 (H, W, 3), high bits repeated below, so that 31 and 63 become 255.
+
+    Raises DeployError where `data` is no picture of `size`.
+    """
     if len(data) != 2 * size.width_px * size.height_px:
         raise DeployError(
             f"{len(data)} bytes are no RGB565 picture of {size}",
@@ -27,13 +29,13 @@ def decode_rgb565(data: bytes, size: CameraSize, *, big_endian: bool) -> Pixels:
 
 
 def encode_rgb565(pixels: Pixels, *, big_endian: bool) -> bytes:
-    """uint8 (H, W, 3) -> RGB565 as a sensor sends it: the low bits are dropped."""
+    """Pack uint8 (H, W, 3) into RGB565 as a sensor sends it: the low bits are dropped."""
     red, green, blue = (pixels[..., i].astype(np.uint16) for i in range(3))
     packed = (red >> 3 << 11) | (green >> 2 << 5) | (blue >> 3)
     return packed.astype(">u2" if big_endian else "<u2").tobytes()
 
 
 def camera_frame(image: Image.Image, size: CameraSize, *, big_endian: bool) -> bytes:
-    """Any picture as the camera would have delivered it: RGB565 bytes of `size`."""
+    """Turn any picture into what the camera would have delivered: RGB565 bytes of `size`."""
     scaled = image.convert("RGB").resize((size.width_px, size.height_px), Image.Resampling.BICUBIC)
     return encode_rgb565(np.asarray(scaled, np.uint8), big_endian=big_endian)

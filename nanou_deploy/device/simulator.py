@@ -1,4 +1,4 @@
-"""A simulated chip behind two pipes: `python simulator.py ELF CHIP`, for nanou_deploy.device.link.
+"""Run a simulated chip behind two pipes: `python simulator.py ELF CHIP`, for nanou_deploy.device.link.
 
 A process of its own, because for some chips labwired itself writes to standard output and error. It reads a length
 (uint32, little endian) and so many bytes for the chip to receive, lets a slice of the chip's time pass, and answers
@@ -23,7 +23,7 @@ _MAILBOX_BYTES = 512
 
 
 def serve(program: Path, chip: str, requests: BinaryIO, answers: BinaryIO) -> None:
-    """Until the other side closes its pipe."""
+    """Exchange bytes with the chip until the other side closes its pipe."""
     from labwired import Sim  # a native extension of 28 MB
 
     with Sim(program, chip=chip) as sim:

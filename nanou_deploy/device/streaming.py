@@ -1,4 +1,4 @@
-"""Pictures from STREAM events: pieces that may be lost, put together and checked. No I/O; docs/PROTOCOL.md."""
+"""Assemble and check the pictures of STREAM events, whose pieces may be lost (docs/PROTOCOL.md). No I/O."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Pieces:
 
 
 class StreamAssembler:
-    """`complete` holds the frames that arrived whole. A frame whose mask did not is lost and counted."""
+    """Assembles frames; `complete` holds those that arrived whole. One whose mask did not is lost and counted."""
 
     def __init__(self) -> None:
         self.complete: deque[StreamFrame] = deque(maxlen=_KEPT)

@@ -1,4 +1,4 @@
-"""What it takes to reach a board from this computer: ports and rights, drivers, what takes ports away, and the chip.
+"""Check what it takes to reach a board from this computer: ports, rights, udev rules, drivers, and the chip.
 
 Each function looks at files and metadata alone, but for `ask_chip`, which resets the board.
 """
@@ -26,7 +26,7 @@ _RULES_PAGE = "docs.platformio.org/en/latest/core/installation/udev-rules.html"
 
 
 def check_ports() -> Check:
-    """Boards that are plugged in, and whether this user may talk to them."""
+    """Check which boards are plugged in, and whether this user may talk to them."""
     ports = board_ports()
     if not ports:
         return Check("serial ports", True, "no board is plugged in", optional=True)
@@ -38,7 +38,7 @@ def check_ports() -> Check:
 
 
 def check_rights(groups: Mapping[str, int] | None = None, mine: frozenset[int] | None = None) -> Check:
-    """Whether this user may use serial ports at all. `groups` (name -> id) and `mine` default to this system's."""
+    """Check whether this user may use serial ports at all. `groups` (name -> id), `mine`: by default this system's."""
     name = "serial rights"
     if os.name != "posix" or os.geteuid() == 0:
         return Check(name, True, "this user may use any port", optional=True)
@@ -54,7 +54,7 @@ def check_rights(groups: Mapping[str, int] | None = None, mine: frozenset[int] |
 
 
 def check_udev_rules(folders: tuple[str, ...] = _RULE_FOLDERS) -> Check:
-    """Rules of udev that help, and brltty's, which takes CH34x bridges for displays of Braille and their ports away."""
+    """Check udev's rules: those that help, and brltty's, which takes CH34x bridges for Braille displays."""
     name = "udev rules"
     if not is_linux():
         return Check(name, True, "not on this system", optional=True)
@@ -77,7 +77,7 @@ def _claims(path: Path, vendor: str, product: str) -> bool:
 
 
 def check_drivers(modules: Path | None = None) -> Check:
-    """Whether the kernel has the drivers of usual boards. `modules`: /lib/modules/RELEASE."""
+    """Check whether the kernel has the drivers of usual boards. `modules`: /lib/modules/RELEASE."""
     name, folder = "USB drivers", modules or Path("/lib/modules") / platform.release()
     if not is_linux():
         return Check(name, True, "not checked on this system; vendors have them: CP210x, CH34x", optional=True)
@@ -94,7 +94,7 @@ def check_drivers(modules: Path | None = None) -> Check:
 
 
 def check_scons() -> Check:
-    """What PlatformIO builds with: as a package of its own, or of PyPI, from which our local platform takes it."""
+    """Check for SCons, which PlatformIO builds with: its own package, or PyPI's, which our local platform copies."""
     version = load_versions().platformio["scons"]
     if any((core_folder() / "packages").glob("tool-scons*/package.json")):
         return Check("PlatformIO's SCons", True, "tool-scons is installed")
@@ -109,7 +109,7 @@ def check_scons() -> Check:
 
 
 def check_psram() -> Check:
-    """What the firmware expects of boards' modules; it starts without, but has no room then for large arenas."""
+    """List the PSRAM that firmware expects of boards; it starts without, but has no room then for large arenas."""
     described = [
         f"{board.name} {board.psram_bytes // MIB} MiB {board.psram}" for board in BOARDS.values() if board.psram_bytes
     ]
@@ -117,7 +117,7 @@ def check_psram() -> Check:
 
 
 def ask_chip(port: str) -> list[Check]:
-    """What the chip's boot loader says about itself. Resets the board. Never raises a DeployError: it is a finding."""
+    """Ask the chip's boot loader what it is. Resets the board. Never raises a DeployError: that is a finding."""
     try:
         chip, features = read_chip(port)
     except DeployError as error:

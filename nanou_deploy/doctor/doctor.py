@@ -1,4 +1,4 @@
-"""What is installed here, what is not, and the line that installs it. Fast: looks at metadata, imports nothing big."""
+"""Check what is installed here, and say how to install the rest. Fast: looks at metadata, imports nothing big."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CORE_PACKAGES = ("numpy", "jinja2", "click", "rich", "pydantic", "pillow", "tfli
 
 
 def run_checks() -> list[Check]:
-    """All checks, in the order in which a person would set things up."""
+    """Run all checks, in the order in which a person would set things up."""
     checks: list[Callable[[], Check]] = [
         _python,
         _packages,

@@ -1,4 +1,4 @@
-"""One finding of the doctor."""
+"""Define a finding of `doctor`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked for. `fix` is what to type when it is missing, empty when it is not.
+    """A tool, right or device that was looked for. `fix` is what to type when it is missing, empty when it is not.
 
     `optional` marks what some work needs and other work does not: training, another runtime, a real board.
     """

@@ -1,4 +1,4 @@
-"""Evaluate executors on a split, compare them with each other, and write what came out."""
+"""Evaluate executors on a split, compare them with each other, and write charts and report."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Masks = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResult:
-    """What `evaluate_executors` found. `decisions` are class indices uint8 (N, H, W) by executor.
+    """Scores and comparisons of `evaluate_executors`. `decisions` are class indices uint8 (N, H, W) by executor.
 
     `redundancy` is what the run's training logged of it, as far as it was watched.
     """
@@ -55,7 +55,7 @@ class EvaluationResult:
 
     @property
     def rows(self) -> Mapping[str, Metrics]:
-        """Metrics of "constant mask", "float" and "int8", as far as they ran: from the least to the most learned.
+        """Return the metrics of "constant mask", "float" and "int8", as far as they ran.
 
         Executors that gave the same bytes are one row; others than the first int8 one keep their own names.
         """
@@ -66,7 +66,7 @@ class EvaluationResult:
         return rows
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but the decisions and the training's log; executors by name."""
+        """Return everything but the decisions and the training's log as JSON types; executors by name."""
         return {
             "dataset": self.dataset,
             "split": self.split,
@@ -120,13 +120,13 @@ def evaluate_executors(
 
 
 def worst_panels(result: EvaluationResult, part: Split, contract: Preprocessing) -> tuple[Panel, ...]:
-    """The images of the lowest mIoU of the last executor (the one nearest to the device)."""
+    """Choose the images of the lowest mIoU of the last executor (the one nearest to the device)."""
     stems = [score.stem for score in result.executors[-1].worst[:WORST_PICTURES]]
     return tuple(panel(result, part, part.stems.index(stem), contract) for stem in stems)
 
 
 def panel(result: EvaluationResult, part: Split, index: int, contract: Preprocessing) -> Panel:
-    """One image of the split with its truth and what the float and the int8 model decided."""
+    """Make the panel of one image: its truth and what the float and the int8 model decided."""
     floating = result.decisions.get("keras")
     int8 = next((result.decisions[name] for name in ("aot", "tflm", "int8") if name in result.decisions), None)
     return Panel(
@@ -154,7 +154,7 @@ def write_evaluation(
     model: QuantizedModel | None,
     commands: tuple[str, ...],
 ) -> tuple[Path, ...]:
-    """FOLDER with those of FILES that apply (no report.html without an int8 model), all at once.
+    """Write FOLDER with those of FILES that apply (no report.html without an int8 model), all at once.
 
     Raises DeployError where the folder holds anything else.
     """
@@ -204,7 +204,7 @@ def _report_data(
 
 
 def merge_equal(result: EvaluationResult) -> tuple[Evaluation, ...]:
-    """The evaluations without those of executors that gave the same bytes as an earlier one, which gets their names."""
+    """Merge the evaluations of executors that gave the same bytes into the first one's, with all their names."""
     twins = {(pair.first, pair.second) for pair in result.comparisons if pair.differing_outputs == 0}
     merged: dict[str, list[str]] = {}
     for one in result.executors:

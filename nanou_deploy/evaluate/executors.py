@@ -1,4 +1,4 @@
-"""What can run a model on a whole split: the Keras student, the interpreters, and the compiled C on this computer."""
+"""Run a model on a whole split: by Keras, the interpreters, or the compiled C on this computer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXECUTORS = ("keras", "int8", "tflm", "aot")
 
 
 def predictor(name: str, model: QuantizedModel | None, run_folder: Path | None) -> Predictor:
-    """One of EXECUTORS: keras (float), int8 (TFLite's BUILTIN_REF), tflm (TFLite Micro), aot (the compiled C).
+    """Make one of EXECUTORS: keras (float), int8 (TFLite's BUILTIN_REF), tflm (TFLite Micro), aot (the compiled C).
 
     Raises DeployError where keras is wanted without a run, or another without an int8 model; TrainError, CodegenError
     and ToolMissing from what they need.
@@ -45,7 +45,7 @@ def predictor(name: str, model: QuantizedModel | None, run_folder: Path | None) 
 
 
 def run_compiled(model: QuantizedModel, frames: Int8Array) -> Int8Array:
-    """The generated C, built and run on this computer: int8 (N, H, W, C) -> int8 (N, output bytes)."""
+    """Build the generated C and run it on this computer: int8 (N, H, W, C) -> int8 (N, output bytes)."""
     board = find_board("host")
     with TemporaryDirectory(prefix="nanou-") as scratch:
         library = Path(scratch) / "nanou_model"

@@ -1,4 +1,4 @@
-"""What goes to which place in a board's flash, and getting it there."""
+"""Flash what was built for a board: find the parts, their offsets, and write them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOCK_SCHEME = "socket://"  # pyserial's; of boards, only stand-ins of the boot 
 
 
 def flash_places(board: Board, folder: Path) -> Mapping[int, Path]:
-    """Offset -> file of what was built in `folder` for a hardware board. Raises DeployError where something is missing.
+    """Map offsets in flash to files that were built in `folder` for a board. Raises DeployError where one is missing.
 
     The files are PlatformIO's: second-stage boot loader, partition table, application.
     """

@@ -1,4 +1,4 @@
-"""What PlatformIO's local platform asks for: `python -m nanou_deploy.flash.launch image|upload|test BOARD PROGRAM`.
+"""Run programs for PlatformIO's local platform: `python -m nanou_deploy.flash.launch image|upload|test BOARD PROGRAM`.
 
 A process of its own, since PlatformIO may run with a Python that lacks what emulators need.
 """
@@ -21,7 +21,7 @@ TEST_TIMEOUT_S = 600.0
 
 
 def make_image(board: Board, program: Path) -> int:
-    """The program as a flash image beside it, and merged with the partition table as flash.bin."""
+    """Make the program's flash image beside it, and flash.bin, in which the partition table is too."""
     image = make_flash_image(program, board.chip, program.with_suffix(".bin"), flash_bytes=board.flash_bytes or 0)
     merge_flash(program.with_suffix(".bin"), board.chip, program.with_name("flash.bin"))
     print(f"{program.with_suffix('.bin').name}: {image.size_bytes:,} bytes, SHA-256 {image.sha256[:12]}")

@@ -21,7 +21,7 @@ MOCK_OPTIONS = ("--before", "no-reset", "--after", "no-reset", "--no-stub")
 
 
 def merge_flash(application: Path, chip: str, merged: Path) -> None:
-    """One file for flash from address 0: partition table and application.
+    """Merge partition table and application into one file for flash from address 0.
 
     Raises DeployError where the application exceeds its partition.
     """
@@ -40,12 +40,12 @@ def merge_flash(application: Path, chip: str, merged: Path) -> None:
 
 
 def boot_loader_offset(chip: str) -> int:
-    """Where the chip's ROM looks for the second-stage boot loader (CONFIG_BOOTLOADER_OFFSET_IN_FLASH)."""
+    """Return where the chip's ROM looks for the second-stage boot loader (CONFIG_BOOTLOADER_OFFSET_IN_FLASH)."""
     return {"esp32": 0x1000, "esp32p4": 0x2000}.get(chip, 0)
 
 
 def write_flash(chip: str, port: str, places: Mapping[int, Path], *, mock: bool = False) -> str:
-    """Write files to their offsets; the chip hashes what it wrote, and esptool compares. Returns what esptool says.
+    """Write files to their offsets; the chip hashes what it wrote, and esptool compares. Returns esptool's output.
 
     Raises DeployError where nothing answers at `port`, or a hash differs.
     """
@@ -57,7 +57,7 @@ def write_flash(chip: str, port: str, places: Mapping[int, Path], *, mock: bool 
 
 
 def read_chip(port: str) -> tuple[str, str]:
-    """The chip at `port` as esptool calls it, and the features that it prints. Resets the board.
+    """Ask for the chip at `port`, as esptool calls it, and the features that it prints. Resets the board.
 
     Raises DeployError where nothing answers, ToolMissing.
     """
@@ -76,7 +76,7 @@ def _connect(chip: str, port: str, mock: bool) -> list[str]:
 
 @contextmanager
 def mock_board(chip: str) -> Iterator[str]:
-    """The port of a mock of the chip's ROM with empty flash, while the context lasts. Raises ToolMissing."""
+    """Run a mock of the chip's ROM with empty flash while the context lasts; yields its port. Raises ToolMissing."""
     if importlib.util.find_spec("esp32_mock_bootloader") is None:
         raise ToolMissing("esp32-mock-bootloader is not installed", hint=MOCK_HINT)
     mock = importlib.import_module("esp32_mock_bootloader").MockHandle(chip)

@@ -1,1 +1,1 @@
-"""Watch devices as they see and decide: feeds from devices, and what shows them in a terminal or a browser."""
+"""Show devices' pictures, masks and decisions live, in a terminal or a browser."""

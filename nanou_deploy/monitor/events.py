@@ -1,4 +1,4 @@
-"""What a feed tells whoever watches: facts of a device, pictures it judged, its log, and faults of the line."""
+"""Define the events of a feed: facts of a device, pictures it judged, its log, and faults of the line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One device, watched by one thread: what it sees becomes events; where the line breaks, it is opened again."""
+"""Watch one device in a thread: turn what it sees into events, and open its line again where it breaks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ NO_CAMERA_HINT = "this device has no camera: give it pictures with --frames FOLD
 
 @dataclass(frozen=True)
 class FeedOptions:
-    """`frames` are pictures to send to a device without camera. `limit`: end after so many. `least_s`: not faster.
-    `boot_s`: how long a device that was just flashed may take until it answers."""
+    """Options of a feed. `frames`: pictures to send to a device without camera. `limit`: end after so many.
+
+    `least_s`: least time between two. `boot_s`: how long a device that was just flashed may take until it answers.
+    """
 
     frames: PictureFolder | None = None
     timeout_s: float = 2.0
@@ -37,7 +39,7 @@ class FeedOptions:
 
 
 class Feed:
-    """`run` in a thread until `stop` is set; every event goes to `sink`, which must not block for long."""
+    """A feed: `run` in a thread until `stop` is set; every event goes to `sink`, which must not block for long."""
 
     def __init__(self, address: str, sink: Sink, options: FeedOptions, device: Device | None = None) -> None:
         """`device`: the line, where it is open already; the feed closes it."""
@@ -47,7 +49,7 @@ class Feed:
         self._frames: Iterator[CameraFrame] | None = options.frames.play() if options.frames else None
 
     def run(self, stop: threading.Event) -> None:
-        """Never raises a DeployError: faults are events, and the last event is Ended."""
+        """Watch until the end. Never raises a DeployError: faults are events, and the last event is Ended."""
         error: DeployError | None = None
         while not stop.is_set() and error is None:
             try:

@@ -1,4 +1,4 @@
-"""Pictures of a folder in place of a camera's: RGB565 as a sensor would have sent them, one after the other."""
+"""Play the pictures of a folder in place of a camera's, in RGB565 as a sensor would have sent them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class PictureFolder:
     big_endian: bool = True
 
     def play(self, *, endless: bool = True) -> Iterator[CameraFrame]:
-        """Each picture as a camera frame; from the first again after the last if `endless`. Raises DataError."""
+        """Yield each picture as a camera frame; from the first again after the last if `endless`. Raises DataError."""
         for path in itertools.cycle(self.paths) if endless else self.paths:
             pixels = camera_frame(open_image(path), self.size, big_endian=self.big_endian)
             yield CameraFrame(pixels, self.size.width_px, self.size.height_px, self.big_endian)
 
 
 def find_pictures(root: Path, size: CameraSize) -> PictureFolder:
-    """The pictures of a data set, of its test part if it has one, or of any folder. Raises DeployError for none."""
+    """Find the pictures of a data set (its test part if it has one) or of any folder. Raises DeployError for none."""
     folders = [root / part / "img" for part in _PARTS] + [root / "img", root]
     for folder in folders:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []

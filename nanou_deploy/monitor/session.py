@@ -1,4 +1,4 @@
-"""Several devices at once: a thread for each, until all have ended."""
+"""Watch several devices at once, each in a thread, until all have ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nanou_deploy.monitor.feed import Feed, FeedOptions, Sink
 
 
 def watch_devices(addresses: tuple[str, ...], sink: Sink, options: FeedOptions) -> None:
-    """Returns when every feed has ended; an interrupt ends them all.
+    """Run every feed until all have ended; an interrupt ends them all.
 
     Raises DeployError where a device does not answer at first, or the first error that ended a feed.
     """

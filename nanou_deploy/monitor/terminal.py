@@ -1,4 +1,4 @@
-"""Pictures in a terminal: two pixels to a character, as the upper and lower half of it in 24-bit colour."""
+"""Show events in a terminal, as lines or as pictures of half-block characters in 24-bit colour."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _END = "\x1b[?25h\x1b[?1049l"
 
 
 def tinted(picture: Pixels | None, mask: Mask) -> Pixels:
-    """uint8 (H, W, 3): the picture, green where drivable and darker elsewhere; the mask alone where there is none."""
+    """Tint the picture, uint8 (H, W, 3): green where drivable, darker elsewhere; the mask alone where there is none."""
     if picture is None:
         picture = np.full((*mask.shape, 3), 96, np.uint8)
     at = _nearest(mask, *picture.shape[:2])[..., None]
@@ -33,7 +33,7 @@ def tinted(picture: Pixels | None, mask: Mask) -> Pixels:
 
 
 def half_blocks(picture: Pixels, columns: int, rows: int) -> list[str]:
-    """Lines of at most `columns` characters, at most `rows` of them, that show uint8 (H, W, 3) in its proportions."""
+    """Draw uint8 (H, W, 3) in its proportions as at most `rows` lines of at most `columns` characters."""
     height_px, width_px = picture.shape[:2]
     across = max(1, min(columns, rows * 2 * width_px // height_px))
     down = max(2, across * height_px // width_px // 2 * 2)
@@ -58,7 +58,7 @@ def _nearest(array: npt.NDArray[_T], height_px: int, width_px: int) -> npt.NDArr
 
 
 def facts_line(facts: Facts) -> str:
-    """`board at ADDRESS: model NAME 96b402967000, aot, self-test passed`."""
+    """Describe a device: `board at ADDRESS: model NAME 96b402967000, aot, self-test passed`."""
     info = facts.info
     return (
         f"{info.board} at {facts.address}: model {info.model_name} {info.model_sha256[:12]}, {info.runtime}, "
@@ -67,12 +67,12 @@ def facts_line(facts: Facts) -> str:
 
 
 def decision_text(sight: Sight) -> str:
-    """`GO steer +12`."""
+    """Write a decision: `GO steer +12`."""
     return f"{'GO  ' if sight.decision.go else 'STOP'} steer {sight.decision.steer:+4d}"
 
 
 def sight_line(sight: Sight) -> str:
-    """One picture as one line of a log: decision, covers of left, centre and right, rates, times of the stages."""
+    """Write one picture as a line of a log: decision, covers of left, centre and right, rates, times of the stages."""
     decision = sight.decision
     covers = (decision.left_permille, decision.centre_permille, decision.right_permille)
     cover = " ".join(f"{cover / 10:5.1f}" for cover in covers)
@@ -85,7 +85,7 @@ def sight_line(sight: Sight) -> str:
 
 
 class PlainView:
-    """A line for each event, for logs and pipes."""
+    """Prints a line for each event, for logs and pipes."""
 
     def __init__(self, stream: TextIO | None = None, *, with_address: bool = False) -> None:
         self._stream, self._with_address = stream or sys.stdout, with_address
@@ -150,7 +150,7 @@ class _Panel:
 
 
 class ScreenView:
-    """Every device's picture under mask, decision and log, drawn again in place with each event."""
+    """Draws every device's picture under its mask, with decision and log, again in place with each event."""
 
     def __init__(self, addresses: tuple[str, ...], stream: TextIO | None = None) -> None:
         self._panels = {address: _Panel(address) for address in addresses}

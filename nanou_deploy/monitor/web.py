@@ -1,4 +1,4 @@
-"""The monitor as a local web page: one HTML file, and one stream of server-sent events (WHATWG HTML, section 9.2).
+"""Serve the monitor as a local web page: one HTML file and a stream of server-sent events (WHATWG HTML, section 9.2).
 
 Bound to the loopback interface unless told otherwise, and to requests that name it: a page from elsewhere that lets
 its name point here gets nothing.
@@ -74,8 +74,10 @@ class Hub:
             self._changed.notify_all()
 
     def wait(self, seen: int, timeout_s: float) -> tuple[int, dict[str, dict[str, Any]]] | None:
-        """The version now, and what changed by address since version `seen`, empty after `timeout_s`; None once
-        closed."""
+        """Wait for changes since version `seen`: the version now and what changed by address, empty after `timeout_s`.
+
+        None once closed.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._version > seen or self._closed, timeout_s)
             if self._closed:
@@ -90,7 +92,7 @@ class Hub:
 
 
 def sight_document(sight: Sight) -> dict[str, Any]:
-    """JSON of one picture: pixels and mask as base64, as they came from the device."""
+    """Write one picture as JSON: pixels and mask in base64, as they came from the device."""
     picture = sight.picture
     document = {
         "number": sight.number,

@@ -1,4 +1,4 @@
-"""The report of one model: a single HTML file that needs nothing beside it."""
+"""Render the report of one model: a single HTML file that needs nothing beside it."""
 
 from nanou_deploy.report.data import AccuracyRow, OperatorRow, ReportData, operator_rows
 from nanou_deploy.report.page import render_report

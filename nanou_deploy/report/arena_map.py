@@ -1,4 +1,4 @@
-"""The arena as a drawing: steps to the right, addresses upwards, a rectangle for each time that rows are in use."""
+"""Draw the arena: steps to the right, addresses upwards, a rectangle for each time that rows are in use."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class _Axes:
 
 
 def live_bytes(placements: Sequence[Placement]) -> dict[int, int]:
-    """Bytes of the arena that hold a wanted row, by step; no two rows ever share a byte."""
+    """Count the bytes of the arena that hold a wanted row, by step; no two rows ever share a byte."""
     change: dict[int, int] = {}
     for placement in placements:
         for first, last in (span for spans in placement.slots for span in spans):
@@ -152,7 +152,7 @@ def _peak(placements: Sequence[Placement], axes: _Axes, step_labels: Mapping[int
 
 
 def _round_numbers(largest: int) -> range:
-    """0 and round numbers above it, eight at most."""
+    """Choose tick values: 0 and round numbers above it, eight at most."""
     steps = (factor * 10**exponent for exponent in count() for factor in (1, 2, 5))
     return range(0, largest + 1, next(step for step in steps if largest // step <= 8))
 

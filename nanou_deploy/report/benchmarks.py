@@ -1,4 +1,4 @@
-"""Comparisons as tables of text, for the console and for docs/BENCHMARKS.md; the same data give the same text."""
+"""Render comparisons as tables of text, for the console and docs/BENCHMARKS.md; the same data give the same text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLASS_TITLES = {
 
 @dataclass(frozen=True)
 class TextTable:
-    """Cells ready to print; columns in `right` hold numbers. `notes` belong under the table."""
+    """A table of text; columns in `right` hold numbers, `notes` belong under it."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -38,7 +38,7 @@ class TextTable:
 
 
 def compare_table(comparison: Comparison) -> TextTable:
-    """One line per runtime, board and schedule."""
+    """Tabulate a comparison, one line per runtime, board and schedule."""
     columns = (
         *("Runtime", "Board", "Schedule", "Instructions", "per MAC", "Ratio", "Working RAM", "Frames"),
         *("RAM with row callbacks", "Stack", "Code", "Tables", "Exact"),
@@ -78,7 +78,7 @@ def _number(value: int | None) -> str:
 
 
 def layers_table(layers: Sequence[LayerCost], *, by_class: bool) -> TextTable:
-    """One line per operator; with classes, and then without the description, for which there is no room."""
+    """Tabulate a breakdown, one line per operator; with classes, and then without the description, for want of room."""
     titles = tuple(CLASS_TITLES[name] for name in CLASSES) if by_class else ("What",)
     rows = []
     for cost in layers:
@@ -98,7 +98,7 @@ def layers_table(layers: Sequence[LayerCost], *, by_class: bool) -> TextTable:
 
 
 def kernels_table(comparison: Comparison) -> TextTable:
-    """By board and kernel: instructions, and how many of each class for every MAC of the whole model."""
+    """Tabulate instructions by board and kernel, and how many of each class for every MAC of the whole model."""
     columns = ("Board", "Kernel", "Instructions", "per MAC", *(CLASS_TITLES[name] for name in CLASSES))
     rows = [row for breakdown in comparison.breakdowns for row in _kernel_rows(breakdown, comparison.macs)]
     notes = tuple(f"{b.board}: {b.note}." for b in comparison.breakdowns if b.note)
@@ -121,7 +121,7 @@ def _kernel_rows(breakdown: Breakdown, macs: int) -> list[tuple[str, ...]]:
 
 
 def compilers_table(comparisons: Sequence[Comparison]) -> TextTable:
-    """Board -> compiler and flags, as far as they were used."""
+    """Tabulate the compiler and the flags of each board, as far as they were used."""
     built = {
         row.board: (row.compiler, f"`{' '.join(row.flags)}`")
         for comparison in comparisons
@@ -134,13 +134,13 @@ def compilers_table(comparisons: Sequence[Comparison]) -> TextTable:
 
 
 def load_published() -> dict[str, list[dict[str, Any]]]:
-    """The figures of docs/published_figures.toml, by the kind of their source."""
+    """Read the figures of docs/published_figures.toml, by the kind of their source."""
     with (docs_folder() / PUBLISHED).open("rb") as file:
         return tomllib.load(file)
 
 
 def render_benchmarks(comparisons: Sequence[Comparison], command: str) -> str:
-    """The Markdown document. `command` is what made it, without the paths of this machine."""
+    """Render docs/BENCHMARKS.md. `command` is what made it, without the paths of this machine."""
     published = load_published()
     origins = {model["sha256"]: model for model in published["model"]}
     models = [
@@ -181,7 +181,7 @@ def _published_table(figures: Sequence[dict[str, Any]]) -> TextTable:
 
 
 def markdown(table: TextTable) -> Rendered:
-    """A pipe table, and its notes as a list."""
+    """Write a table as Markdown: a pipe table, and its notes as a list."""
     rule = tuple("--:" if i in table.right else "---" for i in range(len(table.columns)))
     rows = [[one_line(cell).replace("|", "\\|") for cell in row] for row in (table.columns, rule, *table.rows)]
     lines = [f"| {' | '.join(cells)} |" for cells in rows]

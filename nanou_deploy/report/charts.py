@@ -48,7 +48,7 @@ class Chart:
 def evaluation_charts(
     evaluations: Sequence[Evaluation], redundancy: Sequence[Mapping[str, Any]] = ()
 ) -> tuple[Chart, ...]:
-    """Those for which there are figures: two for two classes only, the last for a training that was watched.
+    """Make the charts for which there are figures: two for two classes only, the last for a training that was watched.
 
     `redundancy`: the records of its nas_log.json.
     """
@@ -56,7 +56,7 @@ def evaluation_charts(
 
 
 def chart_svg(chart: Chart) -> str:
-    """The chart as SVG."""
+    """Draw a chart as SVG."""
     with plotting(chart.title, SIZE_PX, chart.labels) as plot:
         plot.axes.set(xlim=chart.x_range, ylim=(0, 1))
         if chart.x_range != (0, 1):  # epochs

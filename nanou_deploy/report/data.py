@@ -1,4 +1,4 @@
-"""What a report says, filled from the stages' results."""
+"""Collect what a report says from the stages' results."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ReportData:
 
 
 def operator_rows(graph: Graph, program: Program) -> tuple[OperatorRow, ...]:
-    """One row for each operator of the .tflite file, in execution order; weights include biases."""
+    """Make a row for each operator of the .tflite file, in execution order; weights include biases."""
     macs: Counter[int] = Counter()
     for stage in program.stages:
         macs[stage.operator_index] += 0 if stage.is_again else stage.macs

@@ -90,10 +90,10 @@ def plotting(title: str, size_px: tuple[int, int], labels: tuple[str, str]) -> I
 
 
 def svg_file(svg: str) -> str:
-    """The drawing as a file of its own."""
+    """Write a drawing as a file of its own."""
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{svg}'
 
 
 def svg_element(svg: str) -> Rendered:
-    """The drawing as an element of a page, whose style says the colours."""
+    """Write a drawing as an element of a page, whose style says the colours."""
     return Rendered(re.sub("|".join(_PROPERTIES), lambda color: f"var(--{_PROPERTIES[color[0]]})", svg))

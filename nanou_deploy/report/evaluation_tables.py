@@ -1,4 +1,4 @@
-"""The report's tables of an evaluation: classes, confusion, sequences, and how far executors agree."""
+"""Make the report's tables of an evaluation: classes, confusion, sequences, and how far executors agree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SEQUENCES_SHOWN = 15
 
 
 def evaluation_tables(data: ReportData) -> tuple[Table, ...]:
-    """Those that have rows; confusion and sequences of the last executor, the one nearest to the device."""
+    """Make the tables that have rows; confusion and sequences of the last executor, the one nearest to the device."""
     return tuple(_tables(data))
 
 

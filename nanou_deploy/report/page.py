@@ -1,4 +1,4 @@
-"""ReportData -> HTML. Everything is text and pictures before the template sees it: it substitutes and loops only."""
+"""Render ReportData to HTML. The template only substitutes and loops: everything is text or a picture before."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Gallery:
 
 
 def render_report(data: ReportData) -> str:
-    """One self-contained HTML document. The same data always gives the same bytes."""
+    """Render the report as one self-contained HTML document. The same data always gives the same bytes."""
     return render_template(
         "report/report.html.j2",
         model_name=data.model_name,

@@ -1,4 +1,4 @@
-"""Front -> HTML: a page that needs nothing beside it, and no network."""
+"""Render a front of networks as an HTML page that needs nothing beside it, and no network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COSTS: tuple[tuple[str, str, Callable[[Cost], int]], ...] = (
 
 
 def render_front(front: Front) -> str:
-    """One self-contained HTML document. The same front always gives the same bytes."""
+    """Render the front as one self-contained HTML document. The same front always gives the same bytes."""
     made = {point.made_by for point in front.points}
     return render_template(
         "report/pareto.html.j2",
@@ -41,7 +41,7 @@ def render_front(front: Front) -> str:
 
 
 def describe_structure(structure: Structure) -> str:
-    """60x80x3: 4 8, pool 2x2, ... in one line; what follows the bottleneck is the way up."""
+    """Write a structure in one line, such as `60x80x3: 4 8 ↓2 16 ↑+ 8`; the decoder follows the bottleneck."""
 
     def blocks(found: Sequence[Block]) -> str:
         return " ".join(f"{b.width}" + (f"k{b.kernel}" if b.kernel != 3 else "") for b in found) or MISSING

@@ -1,4 +1,4 @@
-"""Pictures of what a model saw and decided: overlays, PNG bytes, the side-by-side panel."""
+"""Draw what a model saw and decided: overlays, PNG bytes, the side-by-side panel."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Tile:
 
 
 def iou(mask: Mask, truth: Mask) -> float:
-    """Intersection over union of the drivable class; 1.0 where neither has a drivable pixel."""
+    """Compute the intersection over union of the drivable class; 1.0 where neither has a drivable pixel."""
     union = np.count_nonzero(mask | truth)
     return np.count_nonzero(mask & truth) / union if union else 1.0
 
 
 def overlay(image: Picture, mask: Mask, truth: Mask | None) -> Picture:
-    """The image in grey with the decision on it: uint8 (H, W, 3).
+    """Lay the decision over the image in grey: uint8 (H, W, 3).
 
     Without truth every drivable pixel has one colour; with it, agreement, false drivable and missed differ.
     """
@@ -72,7 +72,7 @@ def overlay(image: Picture, mask: Mask, truth: Mask | None) -> Picture:
 
 
 def class_overlay(image: Picture, mask: Mask, truth: Mask | None, class_count: int) -> Picture:
-    """As `overlay`, for any number of classes: each in its colour, and where truth is another, in the error colour."""
+    """Lay classes over the image as `overlay` does: each in its colour, where truth is another in the error colour."""
     if class_count == 2:
         return overlay(image, mask, truth)
     grey = image.astype(np.float32).mean(axis=2, keepdims=True).repeat(3, axis=2) * 0.8 + 40.0
@@ -85,7 +85,7 @@ def class_overlay(image: Picture, mask: Mask, truth: Mask | None, class_count: i
 
 
 def panel_tiles(panel: Panel) -> tuple[Tile, ...]:
-    """Camera, truth, float and int8, in the order of PANEL_TITLES."""
+    """Make the tiles of a panel: camera, truth, float and int8, in the order of PANEL_TITLES."""
     count = len(panel.classes)
 
     def decision(title: str, mask: Mask | None, missing: str) -> Tile:
@@ -115,7 +115,7 @@ def _score(mask: Mask, truth: Mask, class_count: int) -> str:
 
 
 def legend_entries(classes: tuple[str, ...]) -> tuple[tuple[str, tuple[int, int, int]], ...]:
-    """What the colours of overlays mean."""
+    """Say what the colours of overlays mean."""
     if len(classes) == 2:
         names = ("drivable", "drivable only to the model", "missed by the model")
         return tuple(zip(names, (AGREED_RGB, FALSE_DRIVABLE_RGB, MISSED_RGB), strict=True))
@@ -124,14 +124,14 @@ def legend_entries(classes: tuple[str, ...]) -> tuple[tuple[str, tuple[int, int,
 
 
 def png_bytes(picture: Picture) -> bytes:
-    """uint8 (H, W, 3) as a PNG of the same size. The same picture always gives the same bytes."""
+    """Encode uint8 (H, W, 3) as a PNG of the same size. The same picture always gives the same bytes."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 
 def panel_picture(panels: Sequence[Panel], *, tile_width_px: int = 280) -> Picture:
-    """All panels as one uint8 (H, W, 3) picture: a row each, titled columns, and a legend under them.
+    """Draw all panels as one uint8 (H, W, 3) picture: a row each, titled columns, and a legend under them.
 
     Small camera frames are enlarged by a whole factor so that each model pixel stays a sharp square.
     Raises ValueError without panels.

@@ -36,7 +36,7 @@ class Dot:
 
 
 def scatter_svg(title: str, labels: tuple[str, str], dots: Sequence[Dot]) -> str:
-    """Cost from left to right, score upwards in percent; dots on the front are filled. `dots` must not be empty."""
+    """Draw cost from left to right and score upwards in percent; dots on the front are filled. `dots` is not empty."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
     costs = [dot.cost for dot in dots]
@@ -63,7 +63,7 @@ def scatter_svg(title: str, labels: tuple[str, str], dots: Sequence[Dot]) -> str
 
 
 def short(value: float) -> str:
-    """12,300,000 as 12.3M, 8,200 as 8.2k."""
+    """Shorten a number: 12,300,000 to 12.3M, 8,200 to 8.2k."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if value >= size:
             return f"{value / size:.3g}{unit}"

@@ -1,4 +1,4 @@
-"""The report's tables, as text that is ready to print."""
+"""Make the report's tables of a model: accuracy, executors, costs, operators."""
 
 from __future__ import annotations
 
@@ -145,5 +145,5 @@ def _count(value: int | None) -> Cell:
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
-    """(1, 60, 80, 3) -> "60×80×3": the batch is always 1."""
+    """Write a shape without its batch, which is always 1: (1, 60, 80, 3) as "60×80×3"."""
     return "×".join(str(size) for size in (shape[1:] if len(shape) > 1 else shape))

@@ -1,4 +1,4 @@
-"""What is in a data set, and what should not be: class balance, duplicates, and images that leak across splits.
+"""Audit a data set: class balance, duplicates, and images that leak across splits.
 
 Exact duplicates have the same SHA-256 of decoded RGB pixels. Near-duplicates are found with a difference hash
 (N. Krawetz, "Kind of Like That", 2013) of 128 bits: the signs of the differences between horizontal neighbours of the
@@ -31,7 +31,7 @@ _HASH_SIDE, _THUMB_SIDE = 8, 16
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Of one image: where it is, its decoded pixels' SHA-256, 128 hash bits, and its normalized 16x16 thumbnail."""
+    """An image's path, SHA-256 of its decoded pixels, 128 perceptual hash bits, and normalized 16x16 thumbnail."""
 
     split: str
     stem: str
@@ -72,7 +72,7 @@ class SplitBalance:
 
 @dataclass(frozen=True)
 class Audit:
-    """What `audit_dataset` found. `leaks`: anything that is in two splits; without it the test set is honest."""
+    """The findings of `audit_dataset`. `leaks`: whether anything is in two splits; the test set is honest if not."""
 
     classes: tuple[str, ...]
     balance: tuple[SplitBalance, ...]
@@ -131,7 +131,7 @@ def audit_dataset(root: Path, *, group_by: str = "", max_distance_bits: int = MA
 
 
 def fingerprint(split: str, stem: str, pixels: Pixels) -> Fingerprint:
-    """Of an image uint8 (H, W, 3)."""
+    """Compute the fingerprint of an image uint8 (H, W, 3)."""
     from PIL import Image
 
     grey = Image.fromarray(pixels).convert("L")
@@ -148,7 +148,7 @@ def fingerprint(split: str, stem: str, pixels: Pixels) -> Fingerprint:
 
 
 def exact_duplicates(prints: Sequence[Fingerprint]) -> tuple[Pair, ...]:
-    """Each image that repeats an earlier one, with that one; a repetition in another split comes first."""
+    """Pair each image that repeats an earlier one with that one; repetitions in another split come first."""
     seen: dict[str, list[Fingerprint]] = {}
     pairs = []
     for one in prints:
@@ -161,7 +161,7 @@ def exact_duplicates(prints: Sequence[Fingerprint]) -> tuple[Pair, ...]:
 
 
 def near_duplicates(prints: Sequence[Fingerprint], max_distance_bits: int = MAX_DISTANCE_BITS) -> tuple[Pair, ...]:
-    """Pairs across splits that are alike without being equal, the most alike first."""
+    """Find pairs across splits that are alike without being equal, the most alike first."""
     if not prints:
         return ()
     bits = np.stack([one.bits for one in prints]).astype(np.float32)

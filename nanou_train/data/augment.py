@@ -1,4 +1,4 @@
-"""Seeded augmentation of a batch of pixels and masks, before normalization.
+"""Augment a batch of pixels and masks by a seed, before normalization.
 
 "light" mirrors, crops and relights. "full" also rotates, and does what cameras do outdoors: blur, sensor noise, over-
 and underexposure, drops and streaks of rain. Whatever moves pixels moves masks, and a teacher's logits, alike.
@@ -19,7 +19,7 @@ Strength = Literal["off", "light", "full"]
 def augment(
     images: Pixels, masks: Pixels, rng: np.random.Generator, strength: Strength = "light"
 ) -> tuple[Pixels, Pixels]:
-    """New images uint8 (B, H, W, 3) and masks uint8 (B, H, W), each item changed on its own."""
+    """Return changed images uint8 (B, H, W, 3) and masks uint8 (B, H, W), each item changed on its own."""
     images, masks, _ = augment_with_logits(images, masks, None, rng, strength)
     return images, masks
 
@@ -27,7 +27,7 @@ def augment(
 def augment_with_logits(
     images: Pixels, masks: Pixels, logits: Float | None, rng: np.random.Generator, strength: Strength
 ) -> tuple[Pixels, Pixels, Float | None]:
-    """As `augment`, and a teacher's logits for the unchanged images, float32 (B, H, W, K), moved along with them."""
+    """Augment as `augment` does, and move a teacher's logits for the unchanged images, float32 (B, H, W, K), along."""
     if strength == "off":
         return images, masks, logits
     if strength == "light":

@@ -1,4 +1,4 @@
-"""Data sets: folders of images and masks, and the embedded terrain.
+"""Load data sets: folders of images and masks, and the embedded terrain.
 
 A folder data set is ROOT/{train,val,test}/{img,mask}/STEM.{png,jpg,jpeg}. An image and its mask share a stem and a
 size. Images of any size are squeezed (not cropped) to the model's size by the filter of the preprocessing contract;
@@ -47,7 +47,7 @@ class DatasetSpec:
 
     @classmethod
     def of(cls, root: Path, contract: Preprocessing) -> DatasetSpec:
-        """The folder read as the contract says."""
+        """Make the spec of a folder that is read as a preprocessing contract says."""
         size = (contract.height_px, contract.width_px, contract.channels)
         return cls(root, *size, contract.resize_filter, contract.color_order)
 
@@ -117,7 +117,7 @@ class Dataset:
     drivable: tuple[str, ...] = BINARY_CLASSES[1:]
 
     def describe(self) -> dict[str, Any]:
-        """What a manifest records: name, source, classes, and count and hash per part; JSON types only."""
+        """Return what a manifest records: name, source, classes, and count and hash per part; JSON types only."""
         parts = {name: getattr(self, name) for name in SPLITS}
         hashes = {name: {"count": len(part), "sha256": part.sha256} for name, part in parts.items()}
         classes = {"classes": list(self.classes), "drivable": list(self.drivable)}
@@ -133,7 +133,7 @@ def load_dataset(spec: DatasetSpec) -> Dataset:
 
 
 def read_card(root: Path) -> DatasetCard:
-    """ROOT/dataset.json, or the default where there is none. Raises DataError where it is damaged."""
+    """Read ROOT/dataset.json, or return the default where there is none. Raises DataError where it is damaged."""
     path = root / CARD
     if not path.is_file():
         return DatasetCard()
@@ -204,7 +204,7 @@ def _one_class(classes: tuple[str, ...], index: int) -> str:
 
 
 def split_files(root: Path, split: str) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Image and mask files of ROOT/SPLIT by stem, the same stems in both. Raises DataError."""
+    """Find image and mask files of ROOT/SPLIT by stem, the same stems in both. Raises DataError."""
     images, masks = _files(root / split / "img"), _files(root / split / "mask")
     for ours, theirs, lacking in ((images, masks, "mask"), (masks, images, "img")):
         alone = sorted(ours.keys() - theirs.keys())
@@ -252,7 +252,7 @@ def check_pair(image: Image, image_path: Path, mask: Image, mask_path: Path) -> 
 
 
 def mask_classes(mask: Image, path: Path, class_count: int) -> Pixels:
-    """Class indices uint8 (H, W) of a data set's mask: 0 and 255 for two classes, else indices (grey or palette)."""
+    """Read class indices uint8 (H, W) from a mask: 0 and 255 of two classes, else indices (grey or palette)."""
     if class_count == 2:
         return binary_mask(mask, path)
     if mask.mode not in ("L", "P"):

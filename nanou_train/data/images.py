@@ -1,4 +1,4 @@
-"""Reading image files, and bringing pixels and masks to a model's size by the preprocessing contract."""
+"""Read image files, and bring pixels and masks to a model's size by the preprocessing contract."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")  # Pillow's single-channel mod
 
 
 def open_image(path: Path) -> Image:
-    """A loaded image, turned upright where the camera noted its orientation. Raises DataError."""
+    """Load an image, turned upright where the camera noted its orientation. Raises DataError."""
     from PIL import Image, ImageOps
 
     try:
@@ -34,7 +34,7 @@ def open_image(path: Path) -> Image:
 
 
 def camera_pixels(image: Image, path: Path, contract: Preprocessing) -> Pixels:
-    """uint8 (H, W, channels) of the contract's size and colour order, resized by its filter.
+    """Resize an image to uint8 (H, W, channels) of the contract's size and colour order, by its filter.
 
     Transparency is dropped. Raises DataError for an image of one 16-bit or floating-point channel, because Pillow
     would cut its values off at 255 without a word (it reads 16-bit RGB files by their high bytes, which is right).
@@ -53,14 +53,14 @@ def camera_pixels(image: Image, path: Path, contract: Preprocessing) -> Pixels:
 
 
 def grey_pixels(image: Pixels) -> Pixels:
-    """uint8 (H, W, 3) RGB -> (H, W, 1), Pillow's luma (ITU-R 601-2)."""
+    """Convert RGB uint8 (H, W, 3) to (H, W, 1) by Pillow's luma (ITU-R 601-2)."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(image).convert("L"), np.uint8)[..., None]
 
 
 def vote(classes: Pixels, class_count: int, contract: Preprocessing) -> Pixels:
-    """Class indices uint8 (H, W) of any size -> the contract's size, by vote.
+    """Resize class indices uint8 (H, W) to the contract's size: each pixel takes the class of the greatest share.
 
     Each class's indicator is resized by the contract's filter; the greatest share wins, a tie goes to the higher
     index. For two classes this is: class 1 where its share is at least one half.

@@ -1,4 +1,4 @@
-"""From the values of mask files to class indices: the 0-and-255 rule, and label maps.
+"""Turn the values of mask files into class indices: by the 0-and-255 rule, or by a label map.
 
 A label map is a YAML or JSON file. The order of its classes gives their indices; each lists the mask values that
 mean it, either numbers (grey levels, palette indices, 16-bit labels) or colours, as [R, G, B] or "#rrggbb":
@@ -45,7 +45,7 @@ class LabelMap:
     drivable: tuple[str, ...] = ()
 
     def apply(self, mask: Image, path: Path) -> Pixels:
-        """Class indices uint8 (H, W). Raises DataError for a mask of the wrong kind or with unlisted values."""
+        """Map a mask to class indices uint8 (H, W). Raises DataError for the wrong kind or for unlisted values."""
         found, inverse = np.unique(self._codes(mask, path), return_inverse=True)
         table = np.array([self.values.get(int(code), -1) for code in found])
         if self.default is not None:
@@ -84,7 +84,7 @@ class LabelMap:
         return f"#{code:06x}" if self.kind == "color" else str(code)
 
     def palette(self) -> list[tuple[int, int, int]]:
-        """One colour for each class: the first that the map lists, or shades of a fixed circle of hues."""
+        """Choose a colour for each class: the first that the map lists, or shades of a fixed circle of hues."""
         if self.kind == "color":
             first = {index: code for code, index in reversed(list(self.values.items()))}
             codes = [first.get(index, 0) for index in range(len(self.classes))]
@@ -97,14 +97,14 @@ _OKABE_ITO = (0x000000, 0x009E73, 0xE69F00, 0x56B4E9, 0xF0E442, 0x0072B2, 0xD55E
 
 
 def class_color(index: int) -> tuple[int, int, int]:
-    """RGB of a class in pictures; from the ninth class on the colours come again, darker each time."""
+    """Choose the RGB of a class in pictures; from the ninth class on the colours come again, darker each time."""
     code, shade = _OKABE_ITO[index % 8], 0.7 ** (index // 8)
     red, green, blue = (int(shade * (code >> shift & 255)) for shift in (16, 8, 0))
     return red, green, blue
 
 
 def binary_mask(mask: Image, path: Path) -> Pixels:
-    """Class indices uint8 (H, W) of a mask that is 255 where drivable and 0 elsewhere; split at 128.
+    """Read class indices uint8 (H, W) from a mask that is 255 where drivable and 0 elsewhere; split at 128.
 
     One channel, or RGB with three equal ones. Raises DataError for palettes, colours, 16 bits and class numbers:
     none of these says which pixels are drivable.
@@ -149,7 +149,7 @@ def load_label_map(path: Path) -> LabelMap:
 
 
 def drivable_names(where: Path | str, classes: tuple[str, ...], given: Any) -> tuple[str, ...]:
-    """The names of the classes that count as drivable, from a list of names or None. Raises DataError.
+    """Check the names of the classes that count as drivable, a list of names or None. Raises DataError.
 
     Of two classes it is the second, and no other; of more, without a list, the class called drivable, if there is one.
     """

@@ -1,4 +1,4 @@
-"""From folders of images and masks to a data set that training reads: paired, mapped, resized, split by sequence.
+"""Make a data set of folders of images and masks: pair, map labels, resize, and split by sequence.
 
 Nothing is written until every pair has been read; the folder appears at once or not at all.
 """
@@ -30,7 +30,7 @@ DEFAULT_CONTRACT = Preprocessing(60, 80)
 
 @dataclass(frozen=True)
 class PrepareSpec:
-    """What to prepare. `group_by` as in splits.group_names; `ratios` are shares of train, val and test.
+    """Sources and settings of `prepare`. `group_by` as in splits.group_names; `ratios`: shares of train, val and test.
 
     A mask has its image's path below `masks`, plus `mask_suffix` ("0017_L.png" with "_L"). Without `label_map`, masks
     are 255 where drivable. `contract` gives size and filter; files are written in RGB whatever its colour order.
@@ -50,7 +50,7 @@ class PrepareSpec:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The folder that was written and what the audit of it says."""
+    """The folder that was written, and its audit."""
 
     output: Path
     audit: Audit
@@ -84,7 +84,7 @@ def prepare(spec: PrepareSpec, progress: Progress | None = None) -> Prepared:
 
 
 def pair_files(spec: PrepareSpec) -> dict[str, tuple[Path, Path]]:
-    """Image and mask by name, which is the image's path below `images` without suffix. Raises DataError."""
+    """Pair images and masks by name, the image's path below `images` without suffix. Raises DataError."""
     images, masks = _below(spec.images, "images", ""), _below(spec.masks, "masks", spec.mask_suffix)
     for ours, theirs, what in ((images, masks, "mask"), (masks, images, "image")):
         if alone := sorted(ours.keys() - theirs.keys()):

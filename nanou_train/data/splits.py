@@ -1,4 +1,4 @@
-"""Which images belong together, and which part of the data set each group goes to.
+"""Group images that belong together, and assign whole groups to the splits of a data set.
 
 Frames of one drive look alike, so a random split by image measures memory, not vision. Groups (drives, sequences,
 places) are therefore never divided: a whole group is for training, validation or testing.
@@ -87,7 +87,7 @@ def _from_csv(names: tuple[str, ...], path: Path) -> Grouping:
 def assign(
     grouping: Grouping, class_pixels: Mapping[str, Counts], ratios: Sequence[float] = DEFAULT_RATIOS, *, seed: int = 0
 ) -> dict[str, str]:
-    """The split of every name; no group is divided.
+    """Assign every name to a split; no group is divided.
 
     `class_pixels` is the number of pixels of each class (int64 (C,)) by name. Of 200 seeded greedy assignments, large
     groups first, the one is taken whose image counts and class shares are nearest to the ratios and to the whole set.

@@ -1,4 +1,4 @@
-"""Procedural terrain with exact masks: the embedded data set that needs no download and no labelling.
+"""Render terrain with exact masks: the embedded data set, which needs no download and no labelling.
 
 A scene is a flat ground plane seen by a tilted, rolled pinhole camera. Two ground covers meet along an irregular
 border, none to two paths cross it in any direction, objects stand on it, hills or trees close the horizon.
@@ -74,12 +74,12 @@ def generate(
 
 
 def split_seed(seed: int, split: str) -> int:
-    """The generator seed of one split, so that train, val and test never share a scene."""
+    """Derive the generator seed of one split, so that train, val and test never share a scene."""
     return seed * 8 + ("train", "val", "test").index(split)
 
 
 def render_scene(rng: Rng, height_px: int, width_px: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """One scene: image uint8 (H, W, 3), mask uint8 (H, W) of 0/1."""
+    """Render one scene: image uint8 (H, W, 3), mask uint8 (H, W) of 0/1."""
     view = _camera(rng, 2 * height_px, 2 * width_px)
     rgb, drivable = _ground(rng, view)
     _horizon(rng, view, rgb, drivable)

@@ -1,4 +1,4 @@
-"""What a threshold changes, and how far the probabilities of a model can be taken at their word."""
+"""Sweep the decision threshold, and measure how well a model's probabilities are calibrated."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Pixels whose stated probability lies in [low, high): how many, their mean, and the share that is right."""
+    """Pixels whose stated probability lies in [low, high): count, mean probability, and the share that is right."""
 
     low: float
     high: float
@@ -45,14 +45,14 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`ece`: expected calibration error, the mean of |confidence - accuracy| weighted by pixels."""
+    """Reliability of a model. `ece`: expected calibration error, mean of |confidence - accuracy| weighted by pixels."""
 
     ece: float
     bins: tuple[ReliabilityBin, ...]
 
 
 def sweep(logits: Array, masks: Array, cut: Cut, thresholds: Sequence[float] = THRESHOLDS) -> tuple[SweepPoint, ...]:
-    """Scores at each threshold, from exact pixel counts; logits and masks have the same shape."""
+    """Score each threshold, from exact pixel counts; logits and masks have the same shape."""
     truth = masks.reshape(-1) != 0
     flat = logits.reshape(-1)
     positive, negative = np.sort(flat[truth]), np.sort(flat[~truth])
@@ -78,7 +78,7 @@ def sweep(logits: Array, masks: Array, cut: Cut, thresholds: Sequence[float] = T
 
 
 def best_threshold(points: Sequence[SweepPoint], objective: str) -> float:
-    """The threshold with the highest `objective`; of several that are equal, the middle one.
+    """Find the threshold with the highest `objective`; of several that are equal, the middle one.
 
     An int8 output has few steps, so neighbouring thresholds are often one and the same decision.
     """
@@ -88,7 +88,7 @@ def best_threshold(points: Sequence[SweepPoint], objective: str) -> float:
 
 
 def average_precision(logits: Array, masks: Array) -> float:
-    """AP = sum over falling distinct scores of (R_n - R_{n-1}) P_n, without interpolation (as scikit-learn's).
+    """Compute average precision, the sum over falling distinct scores of (R_n - R_{n-1}) P_n, as scikit-learn does.
 
     1 where there is no drivable pixel.
     """
@@ -104,7 +104,7 @@ def average_precision(logits: Array, masks: Array) -> float:
 
 
 def calibration(confidence: Array, right: Array, bins: int = CALIBRATION_BINS) -> Calibration:
-    """Reliability in bins of equal width over 0..1, and the ECE (C. Guo et al., ICML 2017).
+    """Compute reliability in bins of equal width over 0..1, and the ECE (C. Guo et al., ICML 2017).
 
     For two classes `confidence` is the stated probability of drivable and `right` whether the pixel is drivable; for
     more, the highest probability and whether that class is the true one. Empty bins are left out.
@@ -122,7 +122,7 @@ def calibration(confidence: Array, right: Array, bins: int = CALIBRATION_BINS) -
 
 
 def probabilities(logits: Array) -> Array:
-    """Sigmoid of logits (N, H, W), or softmax over the last axis of logits (N, H, W, C)."""
+    """Compute the sigmoid of logits (N, H, W), or the softmax over the last axis of logits (N, H, W, C)."""
     values = logits.astype(np.float64)
     if values.ndim == 3:
         return 1.0 / (1.0 + np.exp(-np.clip(values, -60, 60)))

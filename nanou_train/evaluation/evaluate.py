@@ -1,4 +1,4 @@
-"""Measure a predictor on a split: one code path, whether Keras, an interpreter or compiled C gave the logits."""
+"""Evaluate a predictor on a split: one code path, whether Keras, an interpreter or compiled C gave the logits."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Predictor:
     step: float = 0.0
 
     def decide(self, logits: Array, threshold: float) -> Pixels:
-        """Class indices uint8 (N, H, W)."""
+        """Decide class indices uint8 (N, H, W) by logits."""
         chosen = np.argmax(logits, axis=-1) if logits.ndim == 4 else logits >= self.cut(threshold)
         return chosen.astype(np.uint8)
 
@@ -86,7 +86,7 @@ class SequenceScores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One predictor on one split.
+    """All scores of one predictor on one split.
 
     `confusion` is pixels by true class (row) and predicted class (column). `worst` starts with the image of the lowest
     mIoU. `sequence_spread` is mean, standard deviation and minimum of the sequences' mIoU. `sweep` and
@@ -108,7 +108,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two predictors on the same images. Logit differences are real values; `..._steps` count int8 output steps.
+    """Differences of two predictors on the same images. Logits are real values; `..._steps` count int8 output steps.
 
     `differing_outputs` counts unequal int8 outputs, None unless both are int8.
     """
@@ -129,7 +129,7 @@ class Comparison:
 def evaluate_logits(
     predictor: Predictor, logits: Array, split: Split, classes: Sequence[str], *, threshold: float
 ) -> Evaluation:
-    """Everything about `logits`, which `predictor` gave for `split.images`."""
+    """Score `logits`, which `predictor` gave for `split.images`, in every way."""
     decided = predictor.decide(logits, threshold)
     confusions = image_confusions(split.masks, decided, len(classes))
     confusion = confusions.sum(axis=0)
@@ -185,7 +185,7 @@ def compare(
     classes: Sequence[str],
     threshold: float,
 ) -> Comparison:
-    """How far two predictors, with these logits for the same images, agree."""
+    """Compare two predictors by their logits for the same images."""
     decided = first.decide(logits[0], threshold), second.decide(logits[1], threshold)
     difference = np.abs(logits[0].astype(np.float64) - logits[1])
     largest, mean = float(difference.max(initial=0.0)), float(difference.mean())
@@ -209,12 +209,12 @@ def compare(
 
 
 def keras_predictor(model: Any, preprocessing: Preprocessing) -> Predictor:
-    """A Keras model that gives logits."""
+    """Make a predictor of a Keras model that gives logits."""
     return Predictor("keras", lambda images: predict_logits(model, images, preprocessing), logit)
 
 
 def int8_predictor(name: str, model: QuantizedModel, run: Callable[[Int8Array], Int8Array]) -> Predictor:
-    """An int8 model on anything that maps its input frames, int8 (N, H, W, C), to its outputs, int8 (N, H, W, K).
+    """Make a predictor of an int8 model and what runs it: input frames int8 (N, H, W, C) to outputs int8 (N, H, W, K).
 
     Its cut lies half a step below the int8 constant of the firmware, so that both decide every pixel alike.
     """
@@ -241,7 +241,7 @@ def int8_predictor(name: str, model: QuantizedModel, run: Callable[[Int8Array], 
 
 
 def logit(probability: float) -> float:
-    """log(p / (1 - p))"""
+    """Compute log(p / (1 - p))."""
     return math.log(probability / (1.0 - probability))
 
 
@@ -249,7 +249,7 @@ def logit(probability: float) -> float:
 
 
 def constant_mask(train_masks: Array, test_masks: Array, classes: Sequence[str] = BINARY_CLASSES) -> Metrics:
-    """Metrics of the baseline that looks at no image: for each pixel the majority of the training masks."""
+    """Score the baseline that looks at no image: for each pixel the majority of the training masks."""
     if len(classes) == 2:
         majority = train_masks.mean(axis=0) >= 0.5
     else:
@@ -258,18 +258,18 @@ def constant_mask(train_masks: Array, test_masks: Array, classes: Sequence[str] 
 
 
 def squeezed(outputs: Array) -> Array:
-    """Outputs (N, H, W, classes) as they are, (N, H, W, 1) as (N, H, W)."""
+    """Drop the last axis of outputs (N, H, W, 1); leave (N, H, W, classes) as they are."""
     return outputs[..., 0] if outputs.shape[-1] == 1 else outputs
 
 
 def predict_logits(model: Any, images: Pixels, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
-    """Logits float32 of a Keras model for uint8 images (N, H, W, C) of its size: (N, H, W), or (N, H, W, classes)."""
+    """Run a Keras model on uint8 images (N, H, W, C): logits float32 (N, H, W), or (N, H, W, classes)."""
     logits = np.asarray(model.predict(preprocessing.normalize(images), batch_size=BATCH_SIZE, verbose=0), np.float32)
     return squeezed(logits)
 
 
 def decide(model: Any, images: Pixels, preprocessing: Preprocessing, threshold: float) -> Pixels:
-    """Class indices uint8 (N, H, W) by a Keras model; of two classes, 1 where it sees at least `threshold`."""
+    """Decide class indices uint8 (N, H, W) by a Keras model; of two classes, 1 where it sees at least `threshold`."""
     predictor = keras_predictor(model, preprocessing)
     return predictor.decide(predictor.logits(images), threshold)
 
@@ -283,5 +283,5 @@ def evaluate_model(
     threshold: float = 0.5,
     classes: Sequence[str] = BINARY_CLASSES,
 ) -> Metrics:
-    """Metrics of a Keras model that gives logits; `threshold` is a probability."""
+    """Score a Keras model that gives logits; `threshold` is a probability."""
     return segmentation_metrics(masks, decide(model, images, preprocessing, threshold), classes)

@@ -1,4 +1,4 @@
-"""Segmentation metrics. Everything but the boundary score comes from pixel counts over the whole set, not per image.
+"""Compute segmentation metrics. All but the boundary score come from pixel counts over the whole set, not per image.
 
 With TP, FP, FN, TN for one class: IoU = TP / (TP + FP + FN) (Jaccard index), Dice = F1 = 2 TP / (2 TP + FP + FN),
 precision P = TP / (TP + FP), recall R = TP / (TP + FN), F_b = (1 + b^2) P R / (b^2 P + R)
@@ -39,13 +39,13 @@ class ClassScores:
 
 
 def confusion_matrix(truth: Array, predicted: Array, class_count: int) -> Counts:
-    """int64 (C, C): pixels by true class (row) and predicted class (column). Raises ValueError for unequal sizes."""
+    """Count pixels by true class (row) and predicted class (column): int64 (C, C). ValueError for unequal sizes."""
     matrix: Counts = image_confusions(truth.reshape(1, -1), predicted.reshape(1, -1), class_count)[0]
     return matrix
 
 
 def image_confusions(truth: Array, predicted: Array, class_count: int) -> Counts:
-    """int64 (N, C, C): a confusion matrix for each of N images; both arrays are (N, ...) of class indices."""
+    """Compute a confusion matrix for each of N images, int64 (N, C, C); both arrays are (N, ...) of class indices."""
     if truth.size != predicted.size:
         raise ValueError(f"{truth.shape} masks, {predicted.shape} predictions")
     count, cells = len(truth), class_count * class_count
@@ -57,18 +57,18 @@ def image_confusions(truth: Array, predicted: Array, class_count: int) -> Counts
 
 
 def ratio(part: float, whole: float) -> float:
-    """Part of whole; 1 for nothing of nothing."""
+    """Divide part by whole; 1 for nothing of nothing."""
     return part / whole if whole else 1.0
 
 
 def f_beta(tp: float, fp: float, fn: float, beta: float) -> float:
-    """F_b from counts: (1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP)."""
+    """Compute F_b from counts: (1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP)."""
     weighted = (1 + beta * beta) * tp
     return ratio(weighted, weighted + beta * beta * fn + fp)
 
 
 def class_counts(confusion: Counts, index: int) -> tuple[int, int, int]:
-    """TP, FP, FN of one class."""
+    """Count TP, FP and FN of one class."""
     tp = int(confusion[index, index])
     return tp, int(confusion[:, index].sum()) - tp, int(confusion[index].sum()) - tp
 
@@ -76,7 +76,7 @@ def class_counts(confusion: Counts, index: int) -> tuple[int, int, int]:
 def class_scores(
     confusion: Counts, classes: Sequence[str], boundary: Sequence[float | None]
 ) -> tuple[ClassScores, ...]:
-    """Scores of every class; `boundary` as `boundary_f` gives it."""
+    """Score every class; `boundary` as `boundary_f` gives it."""
     total, found = int(confusion.sum()), []
     for index, name in enumerate(classes):
         tp, fp, fn = class_counts(confusion, index)
@@ -97,7 +97,7 @@ def class_scores(
 
 
 def metrics_of(confusion: Counts, classes: Sequence[str] = BINARY_CLASSES) -> Metrics:
-    """The figures of one predictor.
+    """Summarize one predictor in figures.
 
     With two classes the second is the drivable one, whatever its name: `iou_drivable`, `iou_background`, and F-scores,
     precision and recall of the drivable class. With more, `iou_NAME` of each, and the others are means over classes.
@@ -123,7 +123,7 @@ def metrics_of(confusion: Counts, classes: Sequence[str] = BINARY_CLASSES) -> Me
 
 
 def segmentation_metrics(masks: Array, predictions: Array, classes: Sequence[str] = BINARY_CLASSES) -> Metrics:
-    """`metrics_of` predictions against masks, both (N, H, W) or (N, H, W, 1) class indices.
+    """Score predictions against masks, both (N, H, W) or (N, H, W, 1) class indices, as `metrics_of`.
 
     With two classes, any non-zero value is drivable. Raises ValueError where the two differ in pixels.
     """
@@ -136,7 +136,7 @@ def segmentation_metrics(masks: Array, predictions: Array, classes: Sequence[str
 
 
 def boundary_f(truth: Array, predicted: Array, class_count: int) -> tuple[float | None, ...]:
-    """Boundary F-score of each class: mean over the images in which truth or prediction has an edge of it.
+    """Compute the boundary F-score of each class: mean over images in which truth or prediction has an edge of it.
 
     A boundary pixel is one of the class with a 4-neighbour of another. Precision is the share of predicted boundary
     pixels within a tolerance of a true one, recall the reverse, F their harmonic mean; the tolerance is 0.75 % of the

@@ -1,4 +1,4 @@
-"""The two networks: Nano-U (student, depthwise separable) and BU-Net (teacher, plain convolutions).
+"""Create the two networks: Nano-U (student, depthwise separable) and BU-Net (teacher, plain convolutions).
 
 Both are encoder-decoder networks that give logits of the input's height and width. Each stage of `filters` has two
 blocks and a max pooling; two blocks of `bottleneck` channels follow; each decoder stage resizes (nearest), joins the
@@ -27,7 +27,7 @@ MODEL_KEYS = ("architecture", "input_shape", "filters", "bottleneck", "skips", "
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What `create_model_from_config` builds; `input_shape` is (height, width, channels).
+    """Settings of `create_model_from_config`; `input_shape` is (height, width, channels).
 
     Two `classes` share one logit per pixel, of the second; more have one each.
     """
@@ -57,7 +57,7 @@ def create_nano_u(
     skips: bool = True,
     classes: int = 2,
 ) -> keras.Model:
-    """Student of depthwise-separable blocks: float32 (N, H, W, C) -> logits float32 (N, H, W, K).
+    """Create a student of depthwise-separable blocks: float32 (N, H, W, C) -> logits float32 (N, H, W, K).
 
     K is 1 for two classes, else their number. Raises TrainError where the sizes cannot be pooled or a width is not
     positive.
@@ -74,7 +74,7 @@ def create_bu_net(
     skips: bool = True,
     classes: int = 2,
 ) -> keras.Model:
-    """Teacher of 3x3 convolutions: float32 (N, H, W, C) -> logits float32 (N, H, W, K), as `create_nano_u`."""
+    """Create a teacher of 3x3 convolutions: float32 (N, H, W, C) -> logits float32 (N, H, W, K), as `create_nano_u`."""
     return _create("bu_net", input_shape, filters, bottleneck, name, skips, classes)
 
 
@@ -103,13 +103,13 @@ def create_model_from_config(config: ModelConfig | Mapping[str, Any] | str, *, n
 
 
 def class_count(model: keras.Model) -> int:
-    """How many classes a model that gives logits tells apart."""
+    """Count the classes that a model that gives logits tells apart."""
     logits = int(model.outputs[0].shape[-1])
     return 2 if logits == 1 else logits
 
 
 def count_parameters(model: keras.Model, *, deployed: bool = False) -> int:
-    """Trainable parameters; with `deployed`, the constants of the int8 model, where BatchNorm is folded.
+    """Count trainable parameters; with `deployed`, the constants of the int8 model, where BatchNorm is folded.
 
     Deployed are the kernels (int8 each), one bias per output channel of each convolution and two sizes per resize
     (int32 each). The nano_u preset has 3,357: 3,063 + 288 + 6.
@@ -128,7 +128,7 @@ def count_parameters(model: keras.Model, *, deployed: bool = False) -> int:
 
 
 def near_names(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """A hint that suggests the known names most like `name`, or lists all."""
+    """Write a hint that suggests the known names most like `name`, or lists all."""
     near = get_close_matches(name, list(known), n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
 
@@ -199,6 +199,6 @@ def _pool_factor(side: int) -> int:
 
 
 def preprocessing_of(model: keras.Model) -> Preprocessing:
-    """The contract that training, calibration and firmware share, for a model's input size."""
+    """Make the preprocessing contract of a model's input, which training, quantization and firmware share."""
     height, width, channels = model.inputs[0].shape[1:]
     return Preprocessing(height_px=height, width_px=width, channels=channels)

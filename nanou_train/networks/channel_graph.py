@@ -1,4 +1,4 @@
-"""Who reads whose channels: a structure's blocks in order, and for each the tensors that it sees side by side.
+"""Trace which block of a structure reads the channels of which others.
 
 Poolings and resizes leave channels as they are, so a channel belongs to the block that made it until the next block
 reads it. A block behind a join reads two slots, that from below and the skip; behind a level without decoder blocks it
@@ -17,7 +17,7 @@ IMAGE, LOGITS, BELOW = "image", "logits", "below"
 
 @dataclass(frozen=True)
 class Slot:
-    """Channels of one block (or of the image) as a part of a reader's input; `role` is "below" or "skipN"."""
+    """The channels of one block (or of the image) as a part of a reader's input; `role` is "below" or "skipN"."""
 
     role: str
     producer: str
@@ -45,28 +45,28 @@ class Reader:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one inference, bias and padding not counted apart."""
+        """Count the multiply-accumulates of one inference, bias and padding not counted apart."""
         taps = self.kernel**2
         each = self.inputs * (taps + self.width) if self.is_separable else self.inputs * taps * self.width
         return self.height_px * self.width_px * each
 
     def offset_of(self, position: int) -> int:
-        """Where slot number `position` begins among the input channels."""
+        """Return where slot number `position` begins among the input channels."""
         return sum(slot.width for slot in self.slots[:position])
 
 
 def readers(structure: Structure) -> tuple[Reader, ...]:
-    """All blocks from the image to the logits, the logits last."""
+    """List all blocks with what they read, from the image to the logits."""
     return tuple(_walk(structure))
 
 
 def producer_layer(structure: Structure, block: str) -> str:
-    """The name of the layer whose filters are a block's output channels."""
+    """Name the layer whose filters are a block's output channels."""
     return f"{block}_pw" if structure.architecture == "nano_u" else f"{block}_conv"
 
 
 def structure_macs(structure: Structure) -> int:
-    """Multiply-accumulates of one inference. The nano_u preset has 2,399,200."""
+    """Count the multiply-accumulates of one inference. The nano_u preset has 2,399,200."""
     return sum(reader.macs for reader in readers(structure))
 
 

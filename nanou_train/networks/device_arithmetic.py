@@ -1,4 +1,4 @@
-"""TFLite's integer arithmetic in a quantization-aware Keras graph, so that its logits are a device's very logits.
+"""Compute with TFLite's integers in a quantization-aware Keras graph, so that its logits equal the device's.
 
 Rounding weights and activations explains an int8 model up to one or two activations in a thousand per layer. The rest
 is two details. The bias is an integer number of accumulator steps. And the accumulator is scaled to the output in two

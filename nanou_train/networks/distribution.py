@@ -1,4 +1,4 @@
-"""One training on several devices or hosts (tf.distribute), with the result of one device up to rounding.
+"""Distribute one training over devices or hosts (tf.distribute), with the result of one device up to rounding.
 
 Every step's batch is cut into equal parts, one for each replica. Batch statistics and the extremes that activation
 ranges follow are those of the whole batch, and gradients are averaged, so the number of replicas changes no more than
@@ -25,7 +25,7 @@ Strategy = Literal["none", "mirrored", "multi_worker"]
 
 @cache
 def find_strategy(name: Strategy) -> tf.distribute.Strategy | None:
-    """None for "none"; else the strategy, made once per process.
+    """Return the strategy, made once per process; None for "none".
 
     "mirrored": all GPUs of this computer, or all logical CPUs where it has none. "multi_worker": the hosts of the
     environment's TF_CONFIG; TensorFlow takes that only before its first operation. Raises TrainError.
@@ -53,7 +53,7 @@ def replica_count(strategy: tf.distribute.Strategy | None) -> int:
 
 
 def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
-    """Whether this process is the one that writes."""
+    """Say whether this process is the one that writes."""
     resolver = None if strategy is None else strategy.cluster_resolver
     return resolver is None or not resolver.task_type or resolver.task_type == "chief" or _is_first_worker(resolver)
 
@@ -64,7 +64,7 @@ def _is_first_worker(resolver: Any) -> bool:
 
 
 def replicated(model: keras.Model, strategy: tf.distribute.Strategy | None) -> keras.Model:
-    """The model itself without a strategy; else a copy, weights too, whose variables every replica has."""
+    """Copy a model, weights too, so that every replica has its variables; without a strategy return it as it is."""
     if strategy is None:
         return model
     tf = import_tensorflow()
@@ -83,7 +83,7 @@ def replicated(model: keras.Model, strategy: tf.distribute.Strategy | None) -> k
 
 
 def shares(part: Any, strategy: tf.distribute.Strategy) -> Any:
-    """A batch cut into one equal part for each replica; None stays None."""
+    """Cut a batch into one equal part for each replica; None stays None."""
     import tensorflow as tf
 
     if part is None:
@@ -127,13 +127,13 @@ def check_agreement(strategy: tf.distribute.Strategy | None, epoch: int) -> None
 
 
 def total(value: Tensor) -> Tensor:
-    """The sum over replicas; without a strategy the value itself."""
+    """Sum over replicas; without a strategy return the value itself."""
     context = _context()
     return value if context is None else context.all_reduce("SUM", value)
 
 
 def largest(value: Tensor) -> Tensor:
-    """The largest of the replicas' scalars; without a strategy the value itself."""
+    """Take the largest of the replicas' scalars; without a strategy return the value itself."""
     import tensorflow as tf
 
     context = _context()
@@ -154,5 +154,5 @@ def _context() -> Any:
 
 
 def mean_losses(strategy: tf.distribute.Strategy, losses: Mapping[str, Any]) -> dict[str, Any]:
-    """Each loss as the mean of the replicas'."""
+    """Average each loss over the replicas."""
     return {name: strategy.reduce("MEAN", value, axis=None) for name, value in losses.items()}

@@ -1,4 +1,4 @@
-"""Quantization-aware layers for Keras 3: the network computes in float what the int8 model will compute.
+"""Train with fake quantization in Keras 3: the network computes in float what the int8 model will compute.
 
 Weights: symmetric int8 per output channel, scale = max |w| / 127, so the converter finds the same grid again. Batch
 normalization needs no second convolution to be folded: it multiplies each output channel by one factor, and rounding
@@ -37,7 +37,7 @@ def _rounded(values: Tensor) -> Any:
 
 
 def fake_quantized_kernel(kernel: Tensor, channel_axes: tuple[int, ...]) -> Tensor:
-    """The kernel on its int8 grids, one per output channel; same shape. All-zero channels stay zero."""
+    """Round a kernel to int8 grids, one per output channel; same shape. All-zero channels stay zero."""
     others = [axis for axis in range(len(kernel.shape)) if axis not in channel_axes]
     top = tf.reduce_max(tf.abs(tf.stop_gradient(kernel)), others, keepdims=True)
     scale = tf.where(top > 0, top, tf.ones_like(top)) / LEVELS
@@ -158,7 +158,7 @@ class FakeQuant(keras.layers.Layer):
 
 
 def quantization_aware(model: keras.Model, *, ranges: Ranges = "ema") -> keras.Model:
-    """A copy of a float model (its weights too) that rounds where the int8 model will.
+    """Copy a float model, its weights too, into one that rounds where the int8 model will.
 
     Rounded are the input (-1..1, the preprocessing contract's), every kernel, the output of every ReLU, and the
     logits. Poolings and resizes only move values and keep their input's grid; tensors that are concatenated share one.
@@ -204,7 +204,7 @@ def set_rounding(model: keras.Model, enabled: bool) -> None:
 
 
 def set_frozen(model: keras.Model, frozen: bool) -> None:
-    """Whether training leaves ranges and moving statistics as they are and normalizes by them; read when tracing."""
+    """Set whether training keeps ranges and moving statistics and normalizes by them; read when tracing."""
     for layer in model.layers:
         if isinstance(layer, FakeQuant | FusedBatchNormalization):
             layer.frozen = frozen

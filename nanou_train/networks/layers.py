@@ -1,4 +1,4 @@
-"""Keras layers of our own. Import this module only where TensorFlow may be loaded."""
+"""Define a batch normalization that is fast where channels are few. Import only where TensorFlow may be loaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import keras  # noqa: E402  the line above silences TensorFlow and fixes Keras' 
 
 @keras.saving.register_keras_serializable(package="nanou_train")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """BatchNormalization over NHWC, fast where channels are few.
+    """Batch normalization over NHWC, fast where channels are few.
 
     For inference it is TensorFlow's fused kernel: the converter names each folded operator after one operation
     instead of the six of Keras 3, which took 10 KB of names off the .tflite file. In training, that kernel's time goes

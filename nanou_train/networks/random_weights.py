@@ -1,4 +1,4 @@
-"""Structure -> an int8 model with invented weights, to know what a network costs before it is trained.
+"""Make an int8 model of a structure with random weights, to know what a network costs before it is trained.
 
 No TensorFlow: the .tflite file is assembled operator by operator, in the order in which the converter puts those of
 `build_model`. Shapes, and so working memory, multiply-accumulates and the tables' sizes, are those of the trained
@@ -26,7 +26,7 @@ MULTIPLIER, MULTIPLIER_SPREAD = 0.006, 0.5
 def stand_in_model(
     structure: Structure, *, seed: int = 0, input_zero_point: int = INPUT_ZERO_POINT, name: str = "stand_in"
 ) -> QuantizedModel:
-    """A model of `structure` that the compiler takes; its outputs mean nothing. The same seed gives the same bytes.
+    """Make a model of `structure` for the compiler; its outputs mean nothing. The same seed gives the same bytes.
 
     Raises TrainError for a structure that `build_model` would refuse.
     """

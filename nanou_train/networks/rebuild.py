@@ -1,4 +1,4 @@
-"""A model of one structure made with the weights of a model of another, block by block and channel by channel.
+"""Build a model of one structure with the weights of a model of another, block by block, channel by channel.
 
 An `Origin` says for each block where it comes from; which input channels that means follows from who reads whom
 (nanou_train.networks.channel_graph). Pruning and inheriting differ only in the origins that they give.
@@ -27,7 +27,7 @@ NEW = -1  # a channel that the parent does not have
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a block comes from: the parent's `block`, and for each output channel the parent's, or NEW.
+    """The origin of a block: the parent's `block`, and for each output channel the parent's, or NEW.
 
     Without a `block` it is an identity, as far as its widths allow. Who reads it reads it as `read_as`, channel by
     channel `read_channels` of that block: by default as `block` and `channels`. `slots` renames roles of what it reads
@@ -47,7 +47,7 @@ StandIn = Callable[[str, int], Channels]  # (parent's block, count) -> which of 
 def rebuild(
     parent: keras.Model, structure: Structure, origins: Mapping[str, Origin], stand_in: StandIn | None = None
 ) -> keras.Model:
-    """A model of `structure` with the weights of `parent`, quantization-aware with its ranges if the parent is.
+    """Build a model of `structure` with `parent`'s weights, quantization-aware with its ranges if the parent is.
 
     Kernels of another size are cropped or padded with zeros around the middle. New input channels have no effect yet:
     the weights behind them are 0. New output channels are as initialized. Blocks without an origin are an error
@@ -93,7 +93,7 @@ def _seen(reader: Reader, origin: Origin, seen: Mapping[str, Seen]) -> Seen:
 
 
 def layer_names(structure: Structure, block: str) -> dict[str, str]:
-    """Names of a block's layers by role: spatial, spatial_bn, and of a separable block point, point_bn."""
+    """Name a block's layers by role: spatial, spatial_bn, and of a separable block point, point_bn."""
     if block == LOGITS:
         return {"spatial": LOGITS}
     if structure.architecture == "bu_net":
@@ -144,7 +144,7 @@ def _filled(
 
 
 def resized(values: Sequence[Array], like: Sequence[Array]) -> list[Array]:
-    """Kernels (k, k, ...) cropped or zero-padded around the middle to the side of `like`; vectors as they are."""
+    """Crop or zero-pad kernels (k, k, ...) around the middle to the side of `like`; vectors stay as they are."""
     found = []
     for value, target in zip(values, like, strict=True):
         if value.ndim == 4 and value.shape[0] != target.shape[0]:
@@ -182,7 +182,7 @@ def _make_identity(child: keras.Model, names: Mapping[str, str], is_separable: b
 
 
 def ranges_of(model: keras.Model) -> dict[str, Any]:
-    """The FakeQuant layer behind each operation, by the operation's name."""
+    """Find the FakeQuant layer behind each operation, by the operation's name."""
     from nanou_train.networks.fake_quant import FakeQuant
 
     return {

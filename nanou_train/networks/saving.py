@@ -1,4 +1,4 @@
-"""Saving and loading models: .keras, .h5, and folders in TensorFlow's SavedModel format.
+"""Save and load models: .keras, .h5, and folders in TensorFlow's SavedModel format.
 
 Files appear whole or not at all. A SavedModel is for serving: it loads back as a model that computes the same and
 cannot be trained; the other two load back as they were.
@@ -43,7 +43,7 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
 
 
 def load_model(path: str | Path) -> keras.Model:
-    """A model that `save_model` wrote. Raises TrainError where it is missing or cannot be read.
+    """Load a model that `save_model` wrote. Raises TrainError where it is missing or cannot be read.
 
     A SavedModel comes as a model of one layer, which computes and does not train.
     """
@@ -67,7 +67,7 @@ def load_model(path: str | Path) -> keras.Model:
 
 
 def load_weights_into(model: keras.Model, path: Path) -> None:
-    """Weights alone (.weights.h5) into a model of the same structure. Raises TrainError.
+    """Load weights alone (.weights.h5) into a model of the same structure. Raises TrainError.
 
     Where layers are missing in the file, Keras leaves them as they were made and only warns: here that is an error.
     """

@@ -1,4 +1,4 @@
-"""How large a model is: parameters and bytes, in float and as the int8 model that is deployed."""
+"""Measure a model's size: parameters and bytes, in float and as the int8 model that is deployed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelSize:
-    """`float_bytes` are all weights as float32, moving statistics too; `int8_bytes` the int8 model's constants.
+    """A model's sizes: `float_bytes` of all weights, moving statistics too; `int8_bytes` of the int8 model's constants.
 
     The int8 model has batch normalization folded: kernels of one byte, biases and sizes of four. Its .tflite file has
     scales, names and the graph beside them.
@@ -28,7 +28,7 @@ class ModelSize:
 
 
 def model_size(model: keras.Model) -> ModelSize:
-    """Counted from the layers; nothing is converted."""
+    """Measure a model by its layers; nothing is converted."""
     import keras
 
     kernels = sum(

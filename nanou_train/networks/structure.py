@@ -1,4 +1,4 @@
-"""What a network is made of: blocks, levels and joins, as data. Models are built from it and described by it.
+"""Describe a network as data, blocks, levels and joins, and build models from that.
 
 A level is one resolution: its encoder blocks, the pooling that leads down from it, and its decoder blocks, after the
 picture has been resized back. Presets have two blocks of equal width everywhere; pruned and searched networks do not.
@@ -23,7 +23,7 @@ Architecture = Literal["nano_u", "bu_net"]
 
 @dataclass(frozen=True)
 class Block:
-    """`width` output channels; `kernel` is the side of its spatial filter, odd."""
+    """A block of `width` output channels; `kernel` is the side of its spatial filter, odd."""
 
     width: int
     kernel: int = 3
@@ -57,7 +57,7 @@ class Structure:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Structure:
-        """The inverse of `to_json`. Raises KeyError or TypeError for anything else."""
+        """Invert `to_json`. Raises KeyError or TypeError for anything else."""
 
         def blocks(found: Any) -> tuple[Block, ...]:
             return tuple(Block(**block) for block in found)
@@ -71,7 +71,7 @@ class Structure:
 
 
 def build_model(structure: Structure, name: str) -> keras.Model:
-    """A new model: float32 (N, H, W, C) -> logits float32 (N, H, W, K), K as in `nanou_train.networks.architectures`.
+    """Build a model: float32 (N, H, W, C) -> logits float32 (N, H, W, K), K as in `nanou_train.networks.architectures`.
 
     Raises TrainError where a pooling does not divide a side, or a width or kernel is impossible.
     """
@@ -107,7 +107,7 @@ def build_model(structure: Structure, name: str) -> keras.Model:
 
 
 def structure_of(model: keras.Model) -> Structure:
-    """The structure of a model that `build_model` made, quantization-aware or not. Raises TrainError for another."""
+    """Read the structure of a model that `build_model` made, quantization-aware or not. TrainError for others."""
     layers = {layer.name: layer for layer in model.layers}
     plain = any(name.endswith("_conv") for name in layers)
 
@@ -138,7 +138,7 @@ def structure_of(model: keras.Model) -> Structure:
 
 
 def block_letter(index: int) -> str:
-    """How the blocks of one chain are told apart in layer names: a, b, ..."""
+    """Return the letter that tells the blocks of a chain apart in layer names: a, b, ..."""
     return "abcdefghijklmnopqrstuvwxyz"[index]
 
 

@@ -1,4 +1,4 @@
-"""What a trained network shows of its channels on a few images: statistics wherever channels are mixed.
+"""Gather statistics of a trained network's channels over a few images, wherever channels are mixed.
 
 A pointwise convolution (a plain one, the logits) adds up its input channels. There a removed channel is missed, so
 there it is measured: behind the depthwise filter that follows it, and in a network with skips at every place that reads
@@ -31,7 +31,7 @@ RIDGE = 1e-4  # of the channels' mean variance: what is less is not relied on wh
 
 @dataclass(frozen=True, eq=False)
 class Mixed:
-    """What one mixing layer reads: I channels, over N images.
+    """Statistics of the I channels that one mixing layer reads, over N images.
 
     `mean` (I,) and `covariance` (I, I) are over images and pixels. `products` (N, I, I) are, for each image, sums over
     pixels of the gradient of that image's loss with respect to one channel times another one's activation, `gradients`
@@ -46,14 +46,14 @@ class Mixed:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """`mixed` by reader (block or logits), from `images` images."""
+    """Statistics of a network: `mixed` by reader (block or logits), from `images` images."""
 
     mixed: Mapping[str, Mixed]
     images: int
 
 
 def mixing_layer(structure: Structure, reader: Reader) -> str:
-    """The name of the convolution that adds up a reader's channels."""
+    """Name the convolution that adds up a reader's channels."""
     names = layer_names(structure, reader.name)
     return names["point"] if reader.is_separable else names["spatial"]
 
@@ -121,13 +121,13 @@ class _Sums:
 
 
 def ridged(covariance: Float) -> Float:
-    """The covariance, a little stiffer, so that it has an inverse even where channels repeat or are dead."""
+    """Add a ridge to the covariance, so that it has an inverse even where channels repeat or are dead."""
     mean_variance = float(np.trace(covariance)) / len(covariance)
     return covariance + np.eye(len(covariance)) * max(RIDGE * mean_variance, 1e-9)
 
 
 def effective_ranks(structure: Structure, evidence: Evidence) -> dict[str, float]:
-    """How many independent channels each block has (nanou_train.training.redundancy), where it is read first."""
+    """Compute each block's effective rank (nanou_train.training.redundancy), where it is read first."""
     ranks: dict[str, float] = {}
     for reader in readers(structure):
         for index, slot in enumerate(reader.slots):

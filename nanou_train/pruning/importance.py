@@ -1,4 +1,4 @@
-"""How much is lost without a channel: one score for each, by one of four criteria.
+"""Score every channel by how much is lost without it, by one of four criteria.
 
 - `batch_norm`: what normalization lets through (Liu et al. 2017, Network Slimming, arXiv 1708.06519). There it is
   |gamma|; here, the standard deviation of ReLU6(gamma z + beta) for a normal z, which is about |gamma| where the
@@ -43,7 +43,7 @@ Place = tuple[Reader, int]  # a reader, and where in its input the channels of a
 def channel_importance(
     model: keras.Model, criterion: Criterion, evidence: Evidence | None = None, *, seed: int = 0
 ) -> dict[str, Float]:
-    """Scores of all channels of all blocks. Raises ConfigError for a criterion that there is not.
+    """Score all channels of all blocks. Raises ConfigError for a criterion that there is not.
 
     `evidence` (nanou_train.pruning.evidence.gather_evidence) is needed by `taylor` and `redundancy`, `seed` by
     `random`.
@@ -75,7 +75,7 @@ def channel_importance(
 
 
 def places_of(structure: Structure, block: str) -> list[Place]:
-    """Every reader of a block's output, with the position of its first channel there."""
+    """Find every reader of a block's output, with the position of its first channel there."""
     return [
         (reader, reader.offset_of(index))
         for reader in readers(structure)

@@ -1,4 +1,4 @@
-"""A network of another structure that begins with a trained one's weights, so that it need not learn from nothing.
+"""Start a network of another structure with a trained one's weights, so that it need not learn from nothing.
 
 Where nothing is lost the function stays as it is (Chen et al. 2016, Net2Net, arXiv 1511.05641): more channels have
 outgoing weights of 0, a larger kernel is padded with zeros, a new skip is not listened to yet, an added block is an
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def inherit(parent: keras.Model, structure: Structure, importance: Importance) -> keras.Model:
-    """A model of `structure` with `parent`'s weights, quantization-aware with its ranges if the parent is.
+    """Build a model of `structure` with `parent`'s weights, quantization-aware with its ranges if the parent is.
 
     Blocks correspond by level and position: a shorter chain keeps its first blocks, the last of which is then read in
     place of the parent's last; a longer one gets identities at its end. A layer without scores in `importance` keeps

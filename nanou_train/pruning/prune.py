@@ -1,4 +1,4 @@
-"""Structural pruning: channels go from every layer that has them, and a narrower network computes the rest."""
+"""Prune channels: build a narrower network that computes with those that are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def prune_channels(model: keras.Model, keep: Mapping[str, Sequence[int]]) -> keras.Model:
-    """A narrower model with the channels `keep` of the layers that it names; layers that it does not name keep all.
+    """Build a narrower model with the channels `keep` of the layers that it names; the other layers keep all.
 
     `keep` is by the layer that makes the channels (`encoder1a_pw`; `encoder1a_conv` in plain blocks), each a rising
     sequence of channel numbers. Normalization, the depthwise filters behind, both sides of a skip, and the next
@@ -32,7 +32,7 @@ def prune_channels(model: keras.Model, keep: Mapping[str, Sequence[int]]) -> ker
 
 
 def kept_channels(structure: Structure, keep: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
-    """The kept channels of every block, checked. Raises TrainError."""
+    """Check and complete the kept channels of every block. Raises TrainError."""
     blocks = {reader.name: reader.width for reader in readers(structure) if reader.name != LOGITS}
     layers = {producer_layer(structure, block): block for block in blocks}
     for name in keep:
@@ -52,7 +52,7 @@ def kept_channels(structure: Structure, keep: Mapping[str, Sequence[int]]) -> di
 
 
 def with_widths(structure: Structure, widths: Mapping[str, int]) -> Structure:
-    """The structure with other widths of the blocks that are named."""
+    """Replace the widths of the blocks that are named."""
 
     def chain(blocks: tuple[Block, ...], prefix: str) -> tuple[Block, ...]:
         return tuple(

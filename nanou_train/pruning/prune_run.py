@@ -1,4 +1,4 @@
-"""From a completed run to a cheaper one: score, cut, distil again, in rounds.
+"""Prune the student of a completed run in rounds: score channels, cut, distil again.
 
 Each round removes channels to its share of the way and trains what is left with the run's own configuration and
 teacher, from the learning rate's beginning (Renda et al. 2020, arXiv 2003.02389: rewinding it recovers most). The last
@@ -42,7 +42,7 @@ DEFAULT_CRITERION = Prune().criterion
 
 
 class PruneSettings(Prune):
-    """How far and how; `cost` names what `to` is a share of."""
+    """Settings of `prune_run`; `cost` names what `to` is a share of."""
 
     cost: str = "macs"
     seed: int = 0
@@ -66,7 +66,7 @@ class Round:
 
 @dataclass(frozen=True)
 class PruneResult:
-    """The rounds, and where the result is: a completed run."""
+    """The rounds, and the completed run that they led to."""
 
     folder: Path
     rounds: tuple[Round, ...]
@@ -75,7 +75,7 @@ class PruneResult:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A completed run, opened: what pruning needs of it. `teacher` is None for a run without one."""
+    """What pruning needs of a completed run. `teacher` is None for a run without one."""
 
     manifest: Mapping[str, Any]
     config: ExperimentConfig
@@ -85,7 +85,7 @@ class Source:
     cost: CostFunction
 
     def evidence_of(self, student: keras.Model) -> Evidence:
-        """Statistics over training images, evenly spaced."""
+        """Gather statistics over training images, evenly spaced."""
         train = self.dataset.train
         chosen = np.linspace(0, len(train) - 1, min(EVIDENCE_IMAGES, len(train))).astype(int)
         images, logits = train.images[chosen], None
@@ -111,7 +111,7 @@ def open_source(
     dataset: Dataset | None = None,
     cost: CostFunction = structure_macs,
 ) -> Source:
-    """A completed run with its data, read again. Raises TrainError, also where its teacher is gone."""
+    """Open a completed run with its data. Raises TrainError, also where its teacher is gone."""
     manifest = run.read_manifest(folder)
     student = run.load_student(folder)
     found = run.run_dataset(manifest, data_root, dataset)
@@ -127,7 +127,7 @@ def open_source(
 def cut_student(
     source: Source, student: keras.Model, target_cost: float, settings: PruneSettings
 ) -> tuple[keras.Model, Round]:
-    """A narrower copy of a student, at most `target_cost`, before any training, and what was measured."""
+    """Copy a student narrower, to at most `target_cost`, before any training; also returns what was measured."""
     structure = structure_of(student)
     evidence = source.evidence_of(student)
     importance = channel_importance(student, settings.criterion, evidence, seed=settings.seed)
@@ -150,7 +150,7 @@ def cut_student(
 
 
 def preview_cut(source: Source, settings: PruneSettings) -> Round:
-    """The whole way in one cut, without training; writes nothing."""
+    """Preview the whole way in one cut, without training; writes nothing."""
     target = settings.to * source.cost(structure_of(source.student))
     return cut_student(source, source.student, target, settings)[1]
 
@@ -249,7 +249,7 @@ def _cut_round(
 
 
 def round_of(values: Mapping[str, Any]) -> Round:
-    """The inverse of `asdict`."""
+    """Invert `asdict` of a Round."""
     structures = {key: Structure.from_json(values[key]) for key in ("before", "after")}
     return Round(**{**values, **structures})
 

@@ -1,4 +1,4 @@
-"""Channels that do nothing, found by what every possible input can make of them: interval arithmetic over a network.
+"""Find channels without effect on any possible input, by interval arithmetic over a network.
 
 Each activation lies between two bounds that follow from the weights and from the image's range, at each position of the
 filter on the picture (padding is 0). Where both bounds are one value, the channel is that constant for every input, and
@@ -33,7 +33,7 @@ ALIKE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """The least and the largest value (C,) that any input can give; a constant where they are equal."""
+    """Bounds (C,) of the values that any input can give; a constant where they are equal."""
 
     low: Float
     high: Float
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Effect:
-    """What a reader makes of its inputs (I), and then of their mixture (O).
+    """Bounds inside a reader: of its filtered inputs (I), and of their mixture (O).
 
     `inputs` and `mixed` (I,) are before and after the depthwise filters, the same where there are none; these are
     `filters` (I, n), normalization folded in, its offset last. `kernel` mixes; `sums` (O, m) are its rows, folded
@@ -72,7 +72,7 @@ class Effect:
 
 
 def effects_of(model: keras.Model) -> dict[str, Effect]:
-    """The effect of every reader of a model that `build_model` made, quantization-aware or not."""
+    """Compute the bounds of every reader of a model that `build_model` made, quantization-aware or not."""
     structure, ranges = structure_of(model), ranges_of(model)
     count, darkest = structure.input_shape[2], -128.0 / 127.0 if ranges else -1.0
     known = {IMAGE: Bounds(np.full(count, darkest), np.full(count, 1.0))}
@@ -101,7 +101,7 @@ def effects_of(model: keras.Model) -> dict[str, Effect]:
 
 
 def find_dead(model: keras.Model, effects: Mapping[str, Effect] | None = None) -> tuple[Finding, ...]:
-    """All channels that are constant wherever they are read, or are not listened to, or repeat another one.
+    """Find all channels that are constant wherever they are read, are read with weight 0, or repeat another one.
 
     Constants other than 0 count where they can be folded into what follows exactly: not behind padding. `effects` are
     those of `effects_of`, if they are known already.
@@ -127,7 +127,7 @@ def find_dead(model: keras.Model, effects: Mapping[str, Effect] | None = None) -
 def duplicate_factors(
     structure: Structure, finding: Finding, effects: Mapping[str, Effect]
 ) -> dict[tuple[str, int], float]:
-    """How many times its twin a channel is where it is mixed with others, for each (reader, offset) of its places.
+    """Compute how many times its twin a channel is where it is mixed, for each (reader, offset) of its places.
 
     Empty where it is no multiple of `finding.twin` at one of them.
     """
@@ -149,14 +149,14 @@ def duplicate_factors(
 
 
 def effective_kernel(model: keras.Model, name: str) -> Float:
-    """A layer's kernel as it computes with it: rounded, where it rounds."""
+    """Return a layer's kernel as it computes with it: rounded, where it rounds."""
     layer = model.get_layer(name)
     kernel = layer.kernel_for_call() if hasattr(layer, "kernel_for_call") else layer.kernel
     return np.asarray(kernel, np.float64)
 
 
 def affine_of(model: keras.Model, normalization: str) -> tuple[Float, Float]:
-    """Factor and offset (C,) of a batch normalization in inference, rounded as float32."""
+    """Compute factor and offset (C,) of a batch normalization in inference, rounded as float32."""
     layer = model.get_layer(normalization)
     gamma, beta, mean, variance = layer.get_weights()
     scale = gamma / np.sqrt(variance + np.float32(layer.epsilon))
@@ -164,7 +164,7 @@ def affine_of(model: keras.Model, normalization: str) -> tuple[Float, Float]:
 
 
 def silence_of(reader: Reader, effect: Effect, position: int) -> Kind | None:
-    """Why a reader does not need an input channel, or None."""
+    """Say why a reader does not need an input channel, or None."""
     if effect.mixed.is_constant[position]:
         if effect.mixed.low[position] == 0.0:
             return "zero"

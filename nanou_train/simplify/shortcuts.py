@@ -1,4 +1,4 @@
-"""Parts of a network that can go as a whole: levels and skips that say nothing, blocks that change nothing.
+"""Find parts of a network that can go as a whole: levels and skips without effect, blocks that change nothing.
 
 Where nothing that comes from below a join has an effect, the deeper levels go, and the join's level becomes the
 bottleneck. Where the skip has none, the join goes. A block whose filters and normalizations hand on what they read is
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A structure without a part of another, where its blocks come from, and what went, in words.
+    """A structure that lacks a part of another, the origins of its blocks, and in words what went.
 
     `reader` does no longer read the channels `silent` (positions in its input, which are constants or not listened to).
     """
@@ -38,12 +38,12 @@ class Shortcut:
     silent: tuple[int, ...] = ()
 
     def of(self, model: keras.Model) -> keras.Model:
-        """The model without that part."""
+        """Build the model without that part."""
         return rebuild(model, self.structure, self.origins)
 
 
 def find_shortcut(model: keras.Model, effects: Mapping[str, Effect]) -> Shortcut | None:
-    """The first part that can go, from the input down."""
+    """Find the first part that can go, from the input down."""
     structure = structure_of(model)
     for number, level in enumerate(structure.levels, start=1):
         if level.skip:

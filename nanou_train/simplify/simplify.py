@@ -30,7 +30,7 @@ Numbers = Mapping[str, tuple[str, tuple[int, ...]]]  # block -> what it and its 
 
 @dataclass(frozen=True, eq=False)
 class Simplified:
-    """The smaller model, and what went.
+    """The smaller model, and the channels and parts that went.
 
     `channels` have the names and numbers that they had in the model that was given; `parts` are skips, levels and
     blocks, in words. `other_grids` are layers of which some output channel has another largest weight than before.
@@ -45,7 +45,7 @@ class Simplified:
 
 
 def simplify(model: keras.Model) -> Simplified:
-    """A copy of a model that `build_model` made, without what has no effect; the given one stays as it is."""
+    """Copy a model that `build_model` made without what has no effect; the given one stays as it is."""
     current, structure = prune_channels(model, {}), structure_of(model)
     names: Numbers = {one.name: (one.name, tuple(range(one.width))) for one in readers(structure)}
     channels: list[Finding] = []

@@ -1,4 +1,4 @@
-"""From a completed run to one that computes the same with less: nothing is trained (nanou_train.simplify.simplify)."""
+"""Simplify the student of a completed run into a run of its own, without training (nanou_train.simplify.simplify)."""
 
 from __future__ import annotations
 
