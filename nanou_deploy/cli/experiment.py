@@ -1,4 +1,4 @@
-"""`experiment`, `migrate-config`, `model-size`, `bench-train`: experiments by name, and what they cost."""
+"""`experiment`: run named experiments, or list them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import data_option, json_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table
+from nanou_deploy.cli.options import config_option, data_option, json_option
+from nanou_deploy.cli.output import emit_json, emit_table
 from nanou_deploy.cli.training_output import print_metrics, training_progress
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
     from nanou_train.training.train import TrainResult
-
-config_option = click.option(
-    "--config", type=click.Path(path_type=Path), help="An experiments file. Default: config/experiments.yaml."
-)
 
 
 @click.command(short_help="Run named experiments, or list them.")
@@ -134,106 +130,3 @@ def _print_result(name: str, result: TrainResult) -> None:
 
 def _per_cent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
-
-
-@click.command(short_help="Turn an old configuration into an experiment file.")
-@click.argument("old", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="The experiment file to write.")
-@click.option("--name", default="", help="Name of an experiment that has none. Default: the old file's.")
-@click.option("--force", is_flag=True, help="Replace the file, if there is one.")
-@json_option
-def migrate_config(old: Path, output: Path, name: str, force: bool, as_json: bool) -> None:
-    """Write OLD's settings in the new format, and say what means something else now.
-
-    Old keys: model, epochs, batch_size, learning_rate, distillation, teacher_weights, alpha, temperature, nas,
-    layers_to_monitor, nas_frequency.
-    """
-    from nanou_train.experiments.migrate import migrate_file, write_migration
-
-    migration = migrate_file(old, name=name)
-    write_migration(migration, old, output, force=force)
-    if as_json:
-        found = {"output": output, "experiments": migration.experiments, "warnings": migration.warnings}
-        emit_json("migrate-config/1", found)
-        return
-    for warning in migration.warnings:
-        click.secho(f"warning: {warning}", fg="yellow", err=True)
-    click.echo(f"{output}: {', '.join(migration.experiments)}")
-    click.echo(f"next: nanou-deploy experiment --config {output} --list")
-
-
-@click.command(short_help="Parameters and bytes of a network, in float and int8.")
-@click.argument("models", nargs=-1, metavar="[PRESET|FILE|RUN]...")
-@json_option
-def model_size(models: tuple[str, ...], as_json: bool) -> None:
-    """Count parameters and bytes of presets, saved models or runs; without a name, of all presets.
-
-    Int8 bytes are the constants of the deployed network; for a run that is quantized, its .tflite file's too.
-    """
-    from nanou_train.networks.architectures import PRESETS
-
-    rows = [_size_row(name) for name in models or PRESETS]
-    if as_json:
-        emit_json("model-size/1", {"models": rows})
-        return
-    columns = ("Model", "Parameters", "Trainable", "Float bytes", "Int8 parameters", "Int8 bytes", ".tflite bytes")
-    keys = ("float_parameters", "trainable_parameters", "float_bytes", "int8_parameters", "int8_bytes", "tflite_bytes")
-    shown = ((row["model"], *("-" if row[key] is None else f"{row[key]:,}" for key in keys)) for row in rows)
-    emit_table(columns, shown, right=range(1, 7))
-
-
-def _size_row(name: str) -> dict[str, Any]:
-    from nanou_train.networks.architectures import PRESETS, create_model_from_config
-    from nanou_train.networks.saving import load_model
-    from nanou_train.networks.size import model_size
-    from nanou_train.runs import run_folder as run
-
-    path = Path(name)
-    if name in PRESETS:
-        model = create_model_from_config(name)
-    else:
-        model = run.load_student(path) if (path / run.MANIFEST).is_file() else load_model(path)
-    tflite = path / "model.tflite"
-    return {
-        "model": name,
-        **as_dict(model_size(model)),
-        "tflite_bytes": tflite.stat().st_size if tflite.is_file() else None,
-    }
-
-
-@click.command(short_help="Measure training: images per second, and what limits them.")
-@data_option
-@click.option("--experiment", "name", default="default", show_default=True, help="Name in the experiments file.")
-@config_option
-@click.option("--cores", "cores", multiple=True, type=click.IntRange(1), help="Again for more. Default: 1 and all.")
-@click.option("--steps", type=click.IntRange(1), default=60, show_default=True, help="Batches for each measurement.")
-@json_option
-def bench_train(
-    data: Path | None, name: str, config: Path | None, cores: tuple[int, ...], steps: int, as_json: bool
-) -> None:
-    """Measure preparing data, the training step, and both together, on one core and on all.
-
-    Other programs that are running make the numbers smaller.
-    """
-    from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, load_experiment
-    from nanou_train.training.benchmark import available_cores, measure
-
-    chosen = cores or tuple(sorted({1, available_cores()}))
-    results = measure(load_experiment(config or DEFAULT_CONFIG, name), data, chosen, steps)
-    if as_json:
-        emit_json("bench-train/1", {"experiment": name, "steps": steps, "results": [as_dict(one) for one in results]})
-        return
-    columns = ("Cores", "Preparing img/s", "Step img/s", "Together img/s", "Busy cores", "Images", "Epoch s")
-    rows = (
-        (
-            one.cores,
-            f"{one.preparation_images_per_s:,.0f}",
-            f"{one.step_images_per_s:,.0f}",
-            f"{one.images_per_s:,.0f}",
-            f"{one.busy_cores:.2f}",
-            f"{one.images:,}",
-            f"{one.epoch_s:.1f}",
-        )
-        for one in results
-    )
-    emit_table(columns, rows, right=range(7))

@@ -33,6 +33,9 @@ runtime_option = click.option(
     show_default=True,
     help="Compiled C (aot) or the TensorFlow Lite Micro interpreter (tflm).",
 )
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path), help="An experiments file. Default: config/experiments.yaml."
+)
 data_option = click.option(
     "--data",
     type=click.Path(path_type=Path),
