@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from typing import Any
 
+from codegen.captured_output import silenced
 from codegen.errors import CodegenError
 
 
@@ -39,28 +37,3 @@ def import_tensorflow() -> Any:
             f"Keras runs on {keras.config.backend()} in this process", hint="set KERAS_BACKEND=tensorflow"
         )
     return tf
-
-
-@contextlib.contextmanager
-def silenced() -> Iterator[None]:
-    """Send this process's stdout and stderr (also of native code) to a file; print that file on an exception."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(1), os.dup(2)]
-    with tempfile.TemporaryFile() as log:
-        try:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
-            yield
-        except BaseException:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            log.seek(0)
-            os.write(saved[1], log.read())
-            raise
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for target, descriptor in zip((1, 2), saved, strict=True):
-                os.dup2(descriptor, target)
-                os.close(descriptor)

@@ -7,22 +7,20 @@ disagree TFLM is the truth, because it is what a device runs. TFLite's default k
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import subprocess
 import sys
-import tempfile
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from codegen.captured_output import captured_output
 from codegen.errors import CodegenError
 from codegen.graph.graph import Graph
 from codegen.tflite.load import load_graph
@@ -153,7 +151,7 @@ def _reported_arena_bytes(flatbuffer: bytes, graph: Graph) -> int:
     def report() -> str:
         interpreter.set_input(zeros, 0)
         interpreter.invoke()
-        with _captured_output() as text:
+        with captured_output() as text:
             interpreter.print_allocations()
             return text()
 
@@ -228,7 +226,7 @@ def _run_cases(executor: str, graph: Graph, inputs: Int8Array, run: Callable[[In
 
 def _guarded(executor: str, action: Callable[[], Any]) -> Any:
     """Run `action` with the interpreters' own printing held back; on failure it becomes part of the error."""
-    with _captured_output() as text:
+    with captured_output() as text:
         try:
             return action()
         except (RuntimeError, ValueError, TypeError, ImportError, AttributeError, IndexError) as error:
@@ -237,31 +235,3 @@ def _guarded(executor: str, action: Callable[[], Any]) -> Any:
             raise ExecutorError(
                 f"{executor} refused the model: {detail}", hint="`nanou-deploy inspect` lists the model's operators"
             ) from error
-
-
-@contextmanager
-def _captured_output() -> Iterator[Callable[[], str]]:
-    """Redirect file descriptors 1 and 2, where C++ prints, into a file; yields a function that reads it.
-
-    Process-wide while it lasts: another thread's output is held back too. Nests.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    libc = ctypes.CDLL(None)
-    with tempfile.TemporaryFile() as sink:
-        saved = [os.dup(descriptor) for descriptor in (1, 2)]
-
-        def text() -> str:
-            libc.fflush(None)
-            sink.seek(0)
-            return sink.read().decode(errors="replace")
-
-        try:
-            for descriptor in (1, 2):
-                os.dup2(sink.fileno(), descriptor)
-            yield text
-        finally:
-            libc.fflush(None)
-            for descriptor, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, descriptor)
-                os.close(original)

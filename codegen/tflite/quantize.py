@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from codegen.captured_output import silenced
 from codegen.errors import ModelError
 from codegen.graph.model import Preprocessing, QuantizedModel
-from codegen.start_tensorflow import import_tensorflow, silenced
+from codegen.start_tensorflow import import_tensorflow
 from codegen.tflite.load import load_graph
 
 if TYPE_CHECKING:

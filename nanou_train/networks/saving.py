@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codegen.atomic_files import replacing
-from codegen.start_tensorflow import import_tensorflow, silenced
+from codegen.captured_output import silenced
+from codegen.start_tensorflow import import_tensorflow
 from nanou_train.errors import TrainError
 
 if TYPE_CHECKING:
