@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from codegen.cost import Cost, Limits
@@ -24,20 +23,18 @@ from nanou_train.errors import TrainError
 from nanou_train.evaluation.evaluate import decide
 from nanou_train.networks.structure import Structure
 from nanou_train.runs import run_folder as run
-from nanou_train.search.candidate import CandidateTraining, dataset_at, metrics_at, miou_at, open_parent, parent_facts
-from nanou_train.search.finish import FinishSettings, finish_work, open_points
 from nanou_train.search.pareto import Point
-from nanou_train.search.search import SearchSettings
+from nanou_train.search.search import SearchSettings, run_search
 from nanou_train.search.search_result import Progress as TrainProgress
 from nanou_train.search.search_result import SearchResult, select
-from nanou_train.search.worker import Worker
-from nanou_train.search.workers import run_search, run_workers
+from nanou_train.search.train_front import FrontTraining, train_front
+from nanou_train.search.train_trial import TrialTraining, dataset_at, metrics_at, miou_at, open_parent, parent_facts
 
 COSTS = ("instructions", "ram_bytes", "flash_bytes")
 
 
 @dataclass(frozen=True)
-class CompiledCandidates(CandidateTraining):
+class CompiledCandidates(TrialTraining):
     """Candidates that are trained, and whose costs are those of compiling them for `board`, with invented weights."""
 
     board: str = "rv32-qemu"
@@ -109,26 +106,19 @@ def search_with_costs(
     if not chosen:
         return Searched(result, (), {}, ())
     epochs = finish_epochs or max(1, parent.source.config.student.epochs // 2)
-    finishing = FinishSettings(settings, chosen, candidates.parent, candidates.data, epochs)
-    ledger = open_points(finishing, Worker.here(settings.beat_s))
-
-    def report() -> None:
-        counts = ledger.counts()
-        if progress is not None:
-            progress(f"{counts.complete} of {counts.total} points trained", counts.complete / counts.total)
-
-    run_workers(partial(finish_work, finishing), ledger, workers=workers, report=report, progress=progress)
-    points, measured, dropped = _built(finishing, find_board(candidates.board), limits, told)
+    front = FrontTraining(settings, chosen, candidates.parent, candidates.data, epochs)
+    train_front(front, workers=workers, progress=progress)
+    points, measured, dropped = _built(front, find_board(candidates.board), limits, told)
     save_front(settings.output, points, name=settings.name)
     return Searched(result, points, measured, dropped)
 
 
 def _built(
-    settings: FinishSettings, board: Board, limits: Limits, told: Progress
+    settings: FrontTraining, board: Board, limits: Limits, told: Progress
 ) -> tuple[tuple[Point, ...], dict[str, Cost], tuple[Dropped, ...]]:
     """Every point built and measured: those within limits, their measured costs by name, and the others."""
     points, measured, dropped = [], {}, []
-    for index in range(len(settings.candidates)):
+    for index in range(len(settings.chosen)):
         folder = settings.folder(index)
         if (error := _failure(folder)) is not None:
             dropped.append(Dropped(folder, (error,)))
@@ -170,7 +160,7 @@ def measured_cost(model: QuantizedModel, board: Board, predicted: Cost) -> Cost:
     )
 
 
-def _at_parents_size(point: Point, folder: Path, settings: FinishSettings) -> Point:
+def _at_parents_size(point: Point, folder: Path, settings: FrontTraining) -> Point:
     """The point with scores against the parent run's masks, so that points of all sizes compare."""
     source = open_parent(settings.parent, settings.data).source
     size = point.structure.input_shape[:2]

@@ -119,17 +119,23 @@ def _search(
     settings = SearchSettings(name=name, output=output, space=space, limits=limits_of(limits), **study)
     candidates = CompiledCandidates(parent, data, output / CACHE, seed=settings.seed, board=board)
     heading(f"searching around {parent}: {settings.trials} trials, {workers} at a time")
-    with training_progress() as progress:
-        return search_with_costs(
-            settings,
-            candidates,
-            limits,
-            workers=workers,
-            finish=finish,
-            finish_epochs=finish_epochs,
-            progress=progress,
-            told=tell,
+    try:
+        with training_progress() as progress:
+            return search_with_costs(
+                settings,
+                candidates,
+                limits,
+                workers=workers,
+                finish=finish,
+                finish_epochs=finish_epochs,
+                progress=progress,
+                told=tell,
+            )
+    except KeyboardInterrupt:
+        tell(
+            f"interrupted: {output} keeps all trials, unfinished ones up to their last epoch; the same command goes on"
         )
+        raise
 
 
 def _as_json(found: Searched, output: Path) -> dict[str, Any]:

@@ -10,42 +10,52 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+Interrupted = Callable[[], bool]
+
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
     """SIGTERM as KeyboardInterrupt. Off the main thread, where there are no signals, nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
+    with _handled(_interrupt, signal.SIGTERM):
         yield
-        return
-
-    def interrupt(_number: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
-def interrupts_wait() -> Iterator[Callable[[], bool]]:
+def interrupts_wait() -> Iterator[Interrupted]:
     """Note SIGINT and SIGTERM instead of acting on them; gives a function that says whether one has come.
 
     Whoever uses it acts on that afterwards. Ctrl-C comes twice, from the terminal and from the parent process, and the
     second must not interrupt what is done because of the first.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
     came: list[int] = []
-    names = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(name, lambda number, _frame: came.append(number)) for name in names]
-    try:
+    with _handled(lambda number, _frame: came.append(number), signal.SIGINT, signal.SIGTERM):
         yield lambda: bool(came)
+
+
+@contextmanager
+def interrupts_act(interrupted: Interrupted) -> Iterator[None]:
+    """Within `interrupts_wait`: act on them, one that has come already among them."""
+    with _handled(_interrupt, signal.SIGINT, signal.SIGTERM):
+        if interrupted():
+            raise KeyboardInterrupt
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, Any], None], *numbers: signal.Signals) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [(number, signal.signal(number, handler)) for number in numbers]
+    try:
+        yield
     finally:
-        for name, handler in zip(names, before, strict=True):
-            signal.signal(name, handler)
+        for number, own in before:
+            signal.signal(number, own)
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def end_with_parent() -> None:

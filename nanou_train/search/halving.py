@@ -1,4 +1,4 @@
-"""Who goes on: asynchronous successive halving for several objectives.
+"""Decides which trials go on from a rung: asynchronous successive halving for several objectives.
 
 A trial that reaches a rung is compared with all that have reached it so far, and goes on if it is among the best
 1/eta of them; nobody waits for anybody (ASHA, Li et al. 2020, arXiv 1810.05934; here in the variant that stops trials

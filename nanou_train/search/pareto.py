@@ -1,4 +1,4 @@
-"""Fronts: trained networks of different cost, of which none is beaten in everything. Kept as pareto.json.
+"""Keeps Pareto fronts, trained networks of which none is beaten in everything, in pareto.json.
 
 A point is a run folder with its scores and what it costs on one or more boards. How a front is shown and how a point
 is chosen from it is nanou_deploy's business (`nanou-deploy pareto`, `nanou-deploy fit`).

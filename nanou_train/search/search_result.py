@@ -1,4 +1,4 @@
-"""What a search has found: candidates, the front among them, and which of it to train longer."""
+"""Reads from a study what a search has found: results of trials, the Pareto front, and which of it to train longer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nanou_train.networks.structure import Structure
+from nanou_train.search.attempts import Counts, counted_roots, counts_of, root_of
 from nanou_train.search.halving import best_first, fronts
-from nanou_train.search.ledger import Counts, Ledger, counting
 
 if TYPE_CHECKING:
     import optuna
@@ -18,8 +18,12 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A trial that ended with a result. `rung` counts from 0; `feasible` where it meets all limits as predicted."""
+class TrialResult:
+    """What a complete trial has found; `number` is that of its first attempt.
+
+    `rung` counts from 0; `feasible` where it meets all limits as predicted; `same_as` is the trial that has trained the
+    same network.
+    """
 
     number: int
     key: str
@@ -28,37 +32,38 @@ class Candidate:
     costs: Mapping[str, float]
     rung: int
     feasible: bool
+    same_as: int | None
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search has found: all candidates by number, and of them the front, cheapest first."""
+    """Results of all complete trials by number, and of them the Pareto front, cheapest first."""
 
     counts: Counts
-    candidates: tuple[Candidate, ...]
-    front: tuple[Candidate, ...]
+    candidates: tuple[TrialResult, ...]
+    front: tuple[TrialResult, ...]
 
 
-def result_of(ledger: Ledger, minimize: Sequence[str]) -> SearchResult:
+def result_of(study: optuna.Study, total: int, minimize: Sequence[str]) -> SearchResult:
     """What has been found so far.
 
     The front is over mIoU and all of `minimize`, of the feasible candidates that reached the last rung that any did:
     mIoU after fewer epochs does not compare.
     """
-    trials = ledger.study.get_trials(deepcopy=False)
-    found = tuple(
-        _candidate(trials[number])
-        for number in sorted(counting(trials, ledger.total))
-        if trials[number].state.name == "COMPLETE"
-    )
-    feasible = list({one.key: one for one in reversed(found) if one.feasible and one.rung >= 0}.values())
-    top = [one for one in feasible if one.rung == max(other.rung for other in feasible)]
+    trials = study.get_trials(deepcopy=False)
+    roots = set(counted_roots(trials, total))
+    complete = (one for one in trials if one.state.name == "COMPLETE" and root_of(one) in roots)
+    found = tuple(sorted(map(_result, complete), key=lambda one: one.number))
+    trained = [one for one in found if one.feasible and one.rung >= 0 and one.same_as is None]
+    different = list({one.key: one for one in reversed(trained)}.values())
+    top = [one for one in different if one.rung == max(other.rung for other in different)]
     number = fronts([(-one.miou, *(one.costs[name] for name in minimize)) for one in top])
     front = [one for one, front in zip(top, number, strict=True) if front == 0]
-    return SearchResult(ledger.counts(), found, tuple(sorted(front, key=lambda one: one.costs[minimize[0]])))
+    by_cost = tuple(sorted(front, key=lambda one: one.costs[minimize[0]]))
+    return SearchResult(counts_of(trials, total), found, by_cost)
 
 
-def select(result: SearchResult, minimize: Sequence[str], count: int) -> tuple[Candidate, ...]:
+def select(result: SearchResult, minimize: Sequence[str], count: int) -> tuple[TrialResult, ...]:
     """At most `count` of the front to train longer, cheapest first.
 
     They are the best by mIoU against the first cost, spread over the front; the next front follows where it is short.
@@ -68,25 +73,27 @@ def select(result: SearchResult, minimize: Sequence[str], count: int) -> tuple[C
     return tuple(sorted((front[index] for index in order[:count]), key=lambda one: one.costs[minimize[0]]))
 
 
-def _candidate(trial: optuna.trial.FrozenTrial) -> Candidate:
+def _result(trial: optuna.trial.FrozenTrial) -> TrialResult:
     attributes = trial.user_attrs
-    return Candidate(
-        trial.number,
+    return TrialResult(
+        root_of(trial),
         attributes["key"],
         Structure.from_json(attributes["structure"]),
         float(attributes["miou"]),
         attributes["costs"],
         int(attributes["rung"]),
         all(value <= 0 for value in trial.constraints.values()),
+        attributes.get("same_as"),
     )
 
 
 class Report:
     """Progress of a whole study, told by one of those that look on."""
 
-    def __init__(self, ledger: Ledger, minimize: Sequence[str], progress: Progress | None) -> None:
-        self._ledger, self._minimize, self._progress = ledger, minimize, progress
-        self._started, self._before, self._told = time.monotonic(), ledger.counts(), ""
+    def __init__(self, study: optuna.Study, total: int, minimize: Sequence[str], progress: Progress | None) -> None:
+        self._study, self._total, self._minimize, self._progress = study, total, minimize, progress
+        self._before = counts_of(study.get_trials(deepcopy=False), total)
+        self._started, self._told = time.monotonic(), ""
 
     def __call__(self) -> None:
         """Tell, if there is anything new."""
@@ -98,7 +105,7 @@ class Report:
             self._progress(message, done)
 
     def _line(self) -> tuple[str, float]:
-        result = result_of(self._ledger, self._minimize)
+        result = result_of(self._study, self._total, self._minimize)
         counts, before = result.counts, self._before
         done, done_before = counts.complete + counts.failed, before.complete + before.failed
         trained = sum(one.rung >= 0 for one in result.candidates)

@@ -1,4 +1,4 @@
-"""The networks that a search may try: variations of a parent's structure, as parameters with finitely many values.
+"""Lists the networks that a search may try: variations of a parent's structure, as parameters of finitely many values.
 
 Per group of blocks (the encoder or decoder blocks of one level, the bottleneck): width, depth and kernel. Per network:
 size of its pictures, poolings, skips. Widths and depths go down from the parent's, so that a candidate can take over
@@ -106,16 +106,15 @@ class Space:
             for size in self.all_sizes:
                 yield Parameter(f"pool_{_size_text(size)}", tuple(map(_pools_text, poolings(self.parent, size))))
 
-    def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
-        """The parameters as Optuna samples them."""
-        from optuna.distributions import CategoricalDistribution, IntDistribution
-
-        return {
-            one.name: IntDistribution(int(one.values[0]), int(one.values[-1]))
-            if one.ordered
-            else CategoricalDistribution(one.values)
-            for one in self.parameters()
-        }
+    def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
+        """Let a trial's sampler choose a value for each parameter."""
+        found: dict[str, Any] = {}
+        for one in self.parameters():
+            if one.ordered:
+                found[one.name] = trial.suggest_int(one.name, int(one.values[0]), int(one.values[-1]))
+            else:
+                found[one.name] = trial.suggest_categorical(one.name, one.values)
+        return found
 
     def parent_values(self) -> dict[str, Value]:
         """The choice of all parameters that gives the parent itself."""

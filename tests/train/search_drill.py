@@ -27,17 +27,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from nanou_train.networks.structure import Block, Level, Structure
-from nanou_train.search.ledger import Ledger
-from nanou_train.search.search import Job, SearchSettings, open_search
+from nanou_train.search.attempts import counted_roots, counts_of, root_of
+from nanou_train.search.search import Job, SearchSettings, open_search, run_search
 from nanou_train.search.search_result import result_of
 from nanou_train.search.space import Space
-from nanou_train.search.worker import Worker
-from nanou_train.search.workers import run_search
 from tests.train.postgres_server import postgres_server
 
-BEAT_S = 1.0
+if TYPE_CHECKING:
+    import optuna
+
+HEARTBEAT_S = 1
 PARENT = Structure(
     "nano_u",
     (48, 64, 3),
@@ -98,7 +100,7 @@ def settings_of(options: Mapping[str, object], folder: Path) -> SearchSettings:
         storage=str(options["storage"]),
         sampler="nsga2",
         rungs=(2, 6, 18),
-        beat_s=BEAT_S,
+        heartbeat_s=HEARTBEAT_S,
     )
 
 
@@ -127,12 +129,12 @@ def drill(options: Mapping[str, object], folder: Path, workers: int, kills: int,
     """One study with that many workers, of which `kills` die; True where nothing was lost or doubled."""
     folder.mkdir()
     settings, draw = settings_of(options, folder), random.Random(seed)
-    ledger = open_search(settings, Worker.here(BEAT_S))
+    study = open_search(settings)
     started = time.monotonic()
     running = [start(options, folder) for _ in range(workers)]
     moments = sorted(draw.uniform(0.05, 0.85) for _ in range(kills))
     while any(process.poll() is None for process in running):
-        counts = ledger.counts()
+        counts = counts_of(study.get_trials(deepcopy=False), settings.trials)
         if moments and (counts.complete + counts.failed) / counts.total >= moments[0]:
             moments.pop(0)
             time.sleep(draw.uniform(0, 1.5 * float(str(options["work_ms"])) / 1000))
@@ -144,26 +146,51 @@ def drill(options: Mapping[str, object], folder: Path, workers: int, kills: int,
         time.sleep(0.02)
     took_s = time.monotonic() - started
     codes = [process.returncode for process in running]
-    return audit(ledger, settings, folder, took_s) and not any(codes) and not moments
+    return audit(study, settings, folder, took_s) and not any(codes) and not moments
 
 
-def audit(ledger: Ledger, settings: SearchSettings, folder: Path, took_s: float) -> bool:
+@dataclass(frozen=True)
+class Tally:
+    """Roots that count (nanou_train.search.attempts) by how often they were completed; `failed` by their own fault."""
+
+    once: tuple[int, ...]
+    doubled: tuple[int, ...]
+    lost: tuple[int, ...]
+    failed: tuple[int, ...]
+
+
+def tally(study: optuna.Study, total: int) -> Tally:
+    trials = study.get_trials(deepcopy=False)
+    complete = Counter(root_of(one) for one in trials if one.state.name == "COMPLETE")
+    failed = {root_of(one) for one in trials if "error" in one.user_attrs}
+    roots = [trials[number].number for number in counted_roots(trials, total)]
+    return Tally(
+        tuple(root for root in roots if complete[root] == 1),
+        tuple(root for root in roots if complete[root] > 1),
+        tuple(root for root in roots if not complete[root] and root not in failed),
+        tuple(sorted(failed)),
+    )
+
+
+def audit(study: optuna.Study, settings: SearchSettings, folder: Path, took_s: float) -> bool:
     """Compare the study with the workers' own log, and print both."""
-    found, counts = ledger.audit(), ledger.counts()
+    found, trials = tally(study, settings.trials), study.get_trials(deepcopy=False)
+    counts = counts_of(trials, settings.trials)
     lines = [line.split() for line in (folder / "evaluations.log").read_text().splitlines()]
     ends = Counter(number for _, number, *what in lines if what == ["end"])
-    trials = ledger.study.get_trials(deepcopy=False)
     complete = [one for one in trials if one.state.name == "COMPLETE" and "same_as" not in one.user_attrs]
-    unexplained = [one.number for one in complete if ends[f"{one.number:05d}"] != 1]
-    dropped = len(ends) - len(complete)
+    trained = {f"{root_of(one):05d}" for one in complete}
+    unexplained = [name for name in trained if not ends[name]]
+    repeated = sum(ends.values()) - len(trained)  # a kill after an evaluation's end, before its result was stored
     right = len(found.once) == settings.trials and not (found.doubled or found.lost or found.failed or unexplained)
+    right &= repeated <= counts.retries
     print(
         f"    {settings.trials} trials in {took_s:.1f} s, {3600 * settings.trials / took_s:,.0f}/h: "
         f"{len(found.once)} completed once, {len(found.doubled)} more than once, {len(found.lost)} lost, "
         f"{len(found.failed)} failed\n"
-        f"    {counts.retries} taken over, {counts.surplus} surplus, {dropped} evaluated and then not counted, "
+        f"    {counts.retries} taken up again, {counts.surplus} surplus, {repeated} evaluated again, "
         f"{len(complete)} trained, {counts.complete - len(complete)} the same network as another; "
-        f"front of {len(result_of(ledger, settings.minimize).front)}: {'right' if right else 'WRONG'}",
+        f"front of {len(result_of(study, settings.trials, settings.minimize).front)}: {'right' if right else 'WRONG'}",
         flush=True,
     )
     return right

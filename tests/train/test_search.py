@@ -9,20 +9,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from nanou_train.errors import ConfigError, DataError, TrainError
 from nanou_train.networks.structure import Block, Level, Structure
+from nanou_train.search.attempts import counts_of, is_over
 from nanou_train.search.halving import dominates
-from nanou_train.search.search import Job, SearchSettings, open_search, work
+from nanou_train.search.search import Job, SearchSettings, open_search, run_search
 from nanou_train.search.search_result import SearchResult, result_of, select
-from nanou_train.search.serve import Stopped
 from nanou_train.search.space import Space
-from nanou_train.search.worker import Worker
-from nanou_train.search.workers import run_search
-from tests.train.search_drill import settings_of
+from tests.train.search_drill import settings_of, tally
 
 PARENT = Structure("nano_u", (48, 64, 3), (Level((Block(8),) * 2, (2, 2), (Block(8),) * 2),) * 2, (Block(16),) * 2)
 
@@ -34,14 +31,21 @@ def _optuna(require_module: Callable[[str], None]) -> None:
 
 @dataclass
 class Invented:
-    """Wider is better and dearer. `wrong` maps a trial's number to what its evaluation raises, once."""
+    """Wider is better and dearer. `wrong` maps a trial's number to what its evaluation raises, once.
+
+    `stopped` has the scores of those that did not go on from a rung.
+    """
 
     wrong: dict[int, BaseException] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
+    stopped: list[float] = field(default_factory=list)
     priced: int = 0
 
     def cost(self, structure: Structure) -> Mapping[str, float]:
         self.priced += 1
+        return self._cost(structure)
+
+    def _cost(self, structure: Structure) -> Mapping[str, float]:
         widths = sum(block.width for level in structure.levels for block in (*level.encoder, *level.decoder))
         return {"instructions": 100.0 * widths, "ram_bytes": 10.0 * structure.input_shape[1]}
 
@@ -49,11 +53,11 @@ class Invented:
         self.jobs.append(job)
         score = 0.0
         for rung, epochs in enumerate(job.rungs):
-            job.check()
-            score = 1.0 - 1.0 / (1 + self.cost(job.structure)["instructions"] * epochs / 1000)
+            score = 1.0 - 1.0 / (1 + self._cost(job.structure)["instructions"] * epochs / 1000)
             if error := self.wrong.pop(int(job.folder.name), None):
                 raise error
             if not job.reached(rung, score):
+                self.stopped += [score] if rung + 1 < len(job.rungs) else []
                 break
         return score
 
@@ -67,13 +71,13 @@ def _settings(folder: Path, **changes: object) -> SearchSettings:
         minimize=("instructions", "ram_bytes"),
         rungs=(1, 2),
         eta=2,
-        beat_s=5.0,
+        heartbeat_s=5,
     )
     return replace(settings, **changes)  # type: ignore[arg-type]
 
 
 def _found(settings: SearchSettings) -> SearchResult:
-    return result_of(open_search(settings, Worker.here(5.0)), settings.minimize)
+    return result_of(open_search(settings), settings.trials, settings.minimize)
 
 
 def test_candidates_beyond_a_limit_are_not_trained(tmp_path: Path) -> None:
@@ -129,46 +133,58 @@ def test_a_candidate_that_fails_is_left_behind_and_data_that_are_wrong_are_not(t
     assert (before.failed, before.waiting > 0) == (1, True)
     found = run_search(settings, evaluator)  # the same command goes on
     assert (found.counts.complete, found.counts.failed) == (9, 1)
-    assert len({job.folder for job in evaluator.jobs}) == len(evaluator.jobs)
+    tried = [job.folder.name for job in evaluator.jobs]
+    assert sorted(name for name in tried if tried.count(name) > 1) == ["00004", "00004"]  # once more, with its data
 
 
-def test_an_interrupted_trial_goes_back_and_its_next_attempt_knows_the_one_before(tmp_path: Path) -> None:
+def test_an_interrupted_trial_goes_back_and_its_next_attempt_goes_on_with_it(tmp_path: Path) -> None:
     settings, evaluator = _settings(tmp_path, trials=4), Invented({2: KeyboardInterrupt()})
     with pytest.raises(KeyboardInterrupt):
         run_search(settings, evaluator)
     found = run_search(settings, evaluator)
     assert found.counts.complete == 4
     assert found.counts.retries == 1
-    (again,) = (job for job in evaluator.jobs if job.previous is not None)
-    assert again.previous == tmp_path / "trials" / "00002"
-    assert again.key == evaluator.jobs[2].key
-    assert evaluator.priced < 20  # its cost was known
+    first, again = (job for job in evaluator.jobs if job.folder == tmp_path / "trials" / "00002")
+    assert first.key == again.key
+    assert sorted(one.number for one in found.candidates) == [0, 1, 2, 3]
+    assert evaluator.priced == len(found.candidates)  # its cost was known
 
 
-def test_a_worker_that_is_asked_to_stop_gives_its_trial_back(tmp_path: Path) -> None:
-    settings, evaluator = _settings(tmp_path, trials=3), Invented({0: Stopped()})
-    answers = iter([False, False, True])
-    assert work(settings, evaluator, should_stop=lambda: next(answers, True)) == 0
-    assert _found(settings).counts.waiting == 3
-    assert work(settings, evaluator) == 3
+def test_a_trial_that_was_stopped_at_a_rung_is_not_taken_up_there_again(tmp_path: Path) -> None:
+    """Its worker dies after the decision, and before the trial has ended."""
+    settings, evaluator = _settings(tmp_path, trials=4), Invented()
+    decided = evaluator.evaluate
+
+    def die(job: Job) -> float:
+        score = decided(job)
+        if len(job.rungs) == 2 and evaluator.stopped and not evaluator.wrong:
+            evaluator.wrong[-1] = KeyboardInterrupt()
+            raise KeyboardInterrupt
+        return score
+
+    evaluator.evaluate = die  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        run_search(settings, evaluator)
+    jobs = len(evaluator.jobs)
+    found = run_search(settings, evaluator)
+    stopped = evaluator.jobs[jobs - 1]
+    assert stopped.folder not in [job.folder for job in evaluator.jobs[jobs:]]
+    (result,) = (one for one in found.candidates if one.key == stopped.key)
+    assert (result.rung, result.miou) == (0, evaluator.stopped[0])
 
 
 def test_a_bug_counts_against_the_trial_and_is_shown(tmp_path: Path) -> None:
     settings, evaluator = _settings(tmp_path, trials=2), Invented({0: ZeroDivisionError()})
     with pytest.raises(ZeroDivisionError):
-        work(settings, evaluator)
-    (attempt,) = (
-        trial.user_attrs["attempt"]
-        for trial in open_search(settings, Worker.here(5.0)).study.get_trials()
-        if "retry_of" in trial.user_attrs
-    )
-    assert attempt == 2
+        run_search(settings, evaluator)
+    waiting = [trial for trial in open_search(settings).get_trials() if trial.state.name == "WAITING"]
+    assert [trial.user_attrs.get("worker_failures") for trial in waiting] == [None, 1]
 
 
 def test_other_settings_are_another_search(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
-    open_search(settings, Worker.here(5.0))
-    open_search(replace(settings, trials=20, seed=1, sampler="tpe", beat_s=1.0), Worker.here(5.0))
+    open_search(settings)
+    open_search(replace(settings, trials=20, seed=1, sampler="tpe", heartbeat_s=1))
     for what, changes in (
         ("rungs", {"rungs": (1, 3)}),
         ("limits", {"limits": {"ram_bytes": 1.0}}),
@@ -176,7 +192,7 @@ def test_other_settings_are_another_search(tmp_path: Path) -> None:
         ("space", {"space": Space(PARENT, vary=("width",))}),
     ):
         with pytest.raises(ConfigError, match=f"was begun with other {what}$"):
-            open_search(replace(settings, **changes), Worker.here(5.0))  # type: ignore[arg-type]
+            open_search(replace(settings, **changes))  # type: ignore[arg-type]
     for wrong in ({"rungs": (2, 2)}, {"rungs": ()}, {"eta": 1}, {"minimize": ()}, {"sampler": "best"}):
         with pytest.raises(ConfigError):
             _settings(tmp_path, **wrong)
@@ -187,7 +203,7 @@ def test_other_settings_are_another_search(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_workers_that_are_asked_to_end_give_their_trials_back(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from nanou_train.search.workers import run_search\n"
+        "import sys; from pathlib import Path; from nanou_train.search.search import run_search\n"
         "from tests.train.search_drill import Synthetic, settings_of\n"
         "if __name__ == '__main__':\n"
         "    folder = Path(sys.argv[1])\n"
@@ -199,20 +215,14 @@ def test_workers_that_are_asked_to_end_give_their_trials_back(tmp_path: Path) ->
     folder.mkdir()
     command, environment = [sys.executable, str(script), str(folder)], os.environ | {"PYTHONPATH": str(Path.cwd())}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    ledger = open_search(settings_of({"trials": 8, "storage": ""}, folder), Worker.here(1.0))
-    while ledger.counts().running < 2:
+    study = open_search(settings_of({"trials": 8, "storage": ""}, folder))
+    while counts_of(study.get_trials(), 8).running < 2:
         assert process.poll() is None
         time.sleep(0.05)
     process.terminate()
     assert process.wait(60) != 0
-    counts = ledger.counts()
-    assert counts.running == 0
-    assert counts.retries == 2
-    assert all(owner_is_gone(trial.user_attrs) for trial in ledger.study.get_trials() if trial.state.name == "FAIL")
+    counts = counts_of(study.get_trials(), 8)
+    assert (counts.running, counts.retries) == (0, 2)
     assert subprocess.run(command, env=environment).returncode == 0
-    assert ledger.is_over()
-    assert len(ledger.audit().once) == 8
-
-
-def owner_is_gone(attributes: Mapping[str, Any]) -> bool:
-    return Worker.here(1.0).knows_gone(attributes["owner"])
+    assert is_over(study.get_trials(), 8)
+    assert len(tally(study, 8).once) == 8

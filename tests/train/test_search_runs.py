@@ -44,9 +44,8 @@ def job(parent: Path, tmp_path: Path) -> Callable[..., Job]:
     space = Space(structure_of(run.load_student(parent)))
     structure = space.structure({**space.parent_values(), "width_encoder1": 3, "skip_1": True, "size": "18x24"})
 
-    def make(name: str, go_on: Callable[[int, float], bool], previous: str = "") -> Job:
-        before = tmp_path / previous if previous else None
-        return Job(structure, structure_key(structure), tmp_path / name, before, (1, 2), go_on, lambda: None)
+    def make(name: str, go_on: Callable[[int, float], bool]) -> Job:
+        return Job(structure, structure_key(structure), tmp_path / name, (1, 2), go_on)
 
     return make
 
@@ -55,9 +54,9 @@ def test_a_candidate_that_was_interrupted_goes_on_to_the_same_end(
     parent: Path, job: Callable[..., Job], tmp_path: Path
 ) -> None:
     from nanou_train.runs import run_folder as run
-    from nanou_train.search.candidate import STATE, CandidateTraining, views_at
+    from nanou_train.search.train_trial import STATE, TrialTraining, views_at
 
-    training = CandidateTraining(parent, None, tmp_path / "cache")
+    training = TrialTraining(parent, None, tmp_path / "cache")
     reached: list[tuple[int, float]] = []
 
     def note(rung: int, miou: float) -> bool:
@@ -68,7 +67,8 @@ def test_a_candidate_that_was_interrupted_goes_on_to_the_same_end(
     assert [rung for rung, _ in reached] == [0, 1]
     assert miou == reached[-1][1]
     assert structure_of(run.load_student(tmp_path / "alone")) == job("alone", note).structure
-    assert not (tmp_path / "alone" / STATE).exists()
+    assert training.evaluate(job("alone", note)) == miou  # its worker died before the result was stored
+    assert len(reached) == 2
 
     def die(rung: int, _miou: float) -> bool:
         if rung == 1:
@@ -78,14 +78,14 @@ def test_a_candidate_that_was_interrupted_goes_on_to_the_same_end(
     with pytest.raises(KeyboardInterrupt):
         training.evaluate(job("killed", die))
     assert (tmp_path / "killed" / STATE).is_file()
-    assert training.evaluate(job("again", note, previous="killed")) == miou
+    assert training.evaluate(job("killed", note)) == miou
     assert [rung for rung, _ in reached] == [0, 1, 1]  # the first rung was not trained again
-    weights = [run.read_manifest(tmp_path / name)["weights"] for name in ("alone", "again")]
+    weights = [run.read_manifest(tmp_path / name)["weights"] for name in ("alone", "killed")]
     assert weights[0] == weights[1]
 
     stopped = training.evaluate(job("stopped", lambda _rung, _miou: False))
     assert stopped == pytest.approx(reached[0][1])
-    assert not (tmp_path / "stopped" / run.MANIFEST).exists()
+    assert list((tmp_path / "stopped").iterdir()) == []
 
     views = views_at(parent, None, (18, 24), tmp_path / "cache")
     assert views is not None
@@ -95,7 +95,7 @@ def test_a_candidate_that_was_interrupted_goes_on_to_the_same_end(
 
 
 def test_decisions_of_another_size_are_compared_by_nearest_neighbour(parent: Path) -> None:
-    from nanou_train.search.candidate import metrics_at, open_parent
+    from nanou_train.search.train_trial import metrics_at, open_parent
 
     dataset = open_parent(parent, None).source.dataset
     assert metrics_at(dataset.val.masks, dataset.val, dataset)["miou"] == 1.0

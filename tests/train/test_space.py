@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import pytest
@@ -61,13 +62,25 @@ def test_only_what_is_asked_for_varies() -> None:
     sizes = Space(PARENT, vary=("size",), sizes=((48, 64),))
     assert [one.values for one in sizes.parameters()] == [("60x80", "48x64")]
     assert sizes.structure({"size": "48x64"}).input_shape == (48, 64, 3)
-    assert sizes.distributions()["size"].choices == ("60x80", "48x64")  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match="50x70 cannot be pooled 3 times") as error:
         Space(PARENT, sizes=((50, 70),))
     assert "48x64" in error.value.hint
     for wrong in ({"vary": ("depht",)}, {"narrowest": 0.0}, {"kernels": (2,)}):
         with pytest.raises(ConfigError):
             Space(PARENT, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_sampler_chooses_all_parameters_within_their_values(require_module: Callable[[str], None]) -> None:
+    require_module("optuna")
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+    from optuna.trial import FixedTrial
+
+    trial = FixedTrial(dict(SPACE.parent_values()))
+    assert SPACE.suggest(trial) == SPACE.parent_values()  # type: ignore[arg-type]
+    assert SPACE.structure(trial.params) == SPACE.parent
+    for one in SPACE.parameters():
+        ordered = IntDistribution(int(one.values[0]), int(one.values[-1])) if one.ordered else None
+        assert trial.distributions[one.name] == (ordered or CategoricalDistribution(one.values))
 
 
 def test_poolings_divide_and_the_parents_come_first() -> None:

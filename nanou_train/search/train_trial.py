@@ -1,4 +1,4 @@
-"""How well a candidate of a search sees: weights from the parent run, a short distillation, mIoU at the parent's size.
+"""Trains the network of a search's trial: weights from the parent run, a short distillation, mIoU at the parent's size.
 
 Candidates are compared on the parent's validation masks: the decisions of one of another size are enlarged or reduced
 to it by nearest neighbour, as whoever uses them on the device would. What does not depend on the candidate (the
@@ -8,7 +8,6 @@ teacher's answers, what was measured for choosing channels) is computed once, an
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,7 +51,7 @@ class Parent:
 
 
 @dataclass(frozen=True)
-class CandidateTraining:
+class TrialTraining:
     """The training half of an `Evaluator` (nanou_train.search.search). `cache` is a folder for the teacher's answers.
 
     Everything but the number of epochs is the parent run's own configuration, from `learning_rate`'s beginning (None:
@@ -77,7 +76,7 @@ class CandidateTraining:
         dataset = dataset_at(self.parent, self.data, size)
         keras.utils.set_random_seed(self.seed)  # filters of a new skip are drawn
         student = inherited(parent, job.structure)
-        _take_up(job)
+        job.folder.mkdir(parents=True, exist_ok=True)
         rungs = {epochs: rung for rung, epochs in enumerate(job.rungs)}
 
         def validate(model: keras.Model, epoch: int) -> float | None:
@@ -96,12 +95,12 @@ class CandidateTraining:
             validate=validate,
             seed=self.seed,
             state_path=job.folder / STATE,
-            progress=lambda _message, _done: job.check(),
         )
         rows = [row for row in result.history if "val_miou" in row]
         if len(result.history) == job.rungs[-1]:
             _leave_run(job.folder, student, config, parent.source, dataset, rows[-1]["val_miou"])
-        (job.folder / STATE).unlink(missing_ok=True)
+        else:
+            (job.folder / STATE).unlink(missing_ok=True)
         return rows[-1]["val_miou"]
 
 
@@ -188,19 +187,12 @@ def metrics_at(decided: npt.NDArray[np.uint8], truth: Split, dataset: Dataset) -
     return segmentation_metrics(truth.masks, decided[:, rows][:, :, columns], dataset.classes)
 
 
-def _take_up(job: Job) -> None:
-    """Begin with what an earlier attempt at the same trial has left; it may still be writing, so take a copy."""
-    job.folder.mkdir(parents=True, exist_ok=True)
-    if job.previous is not None and (job.previous / STATE).is_file():
-        shutil.copyfile(job.previous / STATE, job.folder / STATE)
-
-
 def _leave_run(
     folder: Path, student: keras.Model, config: ExperimentConfig, source: Source, dataset: Dataset, val_miou: float
 ) -> None:
     """Make a completed run of a candidate that came to its end, so that training can start from it."""
     facts = run.describe_run(config, dataset, preprocessing_of(student), source.manifest["seed"])
-    facts |= {"experiment": source.manifest["experiment"], "candidate": {"val_miou": val_miou}}
+    facts |= {"experiment": source.manifest["experiment"], "trial": {"val_miou": val_miou}}
     save_model(student, folder / "student.keras")
     weights = {"student": run.weights_sha256(student)}
     run.write_manifest(folder, {**facts, "status": "completed", "weights": weights, "metrics": {}})
