@@ -36,12 +36,13 @@ class Epilogue:
 
     one_multiply: sum += (sum >> 31) & sign correction, where there is one; high half of sum * multiplier; >> `shift`;
     + `offset`, which makes a byte plus 128 of it where `clamp` is not int8; clamped; stored as `output` is.
+    shift: sum += (sum >> 31) & `correction`, where there is a sign correction; + `offset`; >> `shift`; the rest alike.
     two_roundings: TFLite's own, to the output's zero point and limits as stored.
 
     `clamp`: to `low` .. `high`, which for byte are 0 .. 255 and for int8 -128 .. 127.
     """
 
-    kind: Literal["one_multiply", "two_roundings"]
+    kind: Literal["one_multiply", "shift", "two_roundings"]
     shift: int
     sign_correction: bool
     zero_point: int  # the output's
@@ -50,10 +51,13 @@ class Epilogue:
     low: int
     high: int
     output: Storage
+    correction: int = 0
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Numbers of each channel, behind the start value of its sum."""
+        if self.kind == "shift":
+            return ()
         if self.kind == "two_roundings":
             return "multiplier", "shift"
         return ("multiplier", "sign_correction") if self.sign_correction else ("multiplier",)
@@ -69,7 +73,19 @@ class Epilogue:
         if self.kind == "two_roundings":
             return ("requantize",)
         clamps = {"byte": "clamp_to_byte", "range": "clamp_to_range"}
-        return "high_mul", clamps.get(self.clamp, "clamp_to_biased_byte" if self.output.bias else "clamp_to_int8")
+        clamp = clamps.get(self.clamp, "clamp_to_biased_byte" if self.output.bias else "clamp_to_int8")
+        return (clamp,) if self.kind == "shift" else ("high_mul", clamp)
+
+    def shifted(self, sums: IntArray) -> IntArray:
+        """What the C of the kind "shift" stores for given sums."""
+        corrected = sums + (sums < 0) * self.correction
+        clamped = np.clip((corrected + self.offset) >> self.shift, self.low, self.high)
+        return np.asarray(clamped + self.output.bias - self.raised, np.int64)
+
+    @property
+    def raised(self) -> int:
+        """By how much results exceed int8 when they are clamped."""
+        return 0 if self.clamp == "int8" else 128
 
 
 @dataclass(frozen=True)
@@ -125,7 +141,7 @@ def choose_requantizer(
     ]
     for c, largest in enumerate(largest_weights):
         channels[c] = channels[c][0], replace(channels[c][1], largest_weight=largest)
-    clamp = _clamp(weighted, target)
+    clamp = choose_clamp(scaling.low, scaling.high, target)
     raised = 0 if clamp == "int8" else 128
     # The offset of the first form is free; -1 suits the sign correction best (docs/adr/0006).
     for corrects, offset in ((False, scaling.output_zero_point + raised), (True, -1)):
@@ -138,8 +154,9 @@ def choose_requantizer(
     return _two_roundings(weighted, channels)
 
 
-def _clamp(weighted: WeightedLayer, target: Target) -> Literal["byte", "int8", "range"]:
-    if (weighted.scaling.low, weighted.scaling.high) != (-128, 127):
+def choose_clamp(low: int, high: int, target: Target) -> Literal["byte", "int8", "range"]:
+    """The cheapest one to int8 limits."""
+    if (low, high) != (-128, 127):
         return "range"
     return "int8" if target.signed_clamp else "byte"
 

@@ -6,6 +6,7 @@ Source: CalculateActivationRangeQuantized in tensorflow/lite/kernels/kernel_util
 from __future__ import annotations
 
 import numpy as np
+import tflite
 
 from codegen.arithmetic.requantize import round_half_away
 from codegen.errors import UnsupportedError
@@ -17,6 +18,12 @@ _REAL_RANGES: dict[str, tuple[float | None, float | None]] = {
     "relu6": (0.0, 6.0),
     "relu_n1_to_1": (-1.0, 1.0),
 }
+
+
+def read_activation(code: int) -> str:
+    """The name of a fused activation's code in the schema."""
+    names = {value: name for name, value in vars(tflite.ActivationFunctionType).items() if isinstance(value, int)}
+    return str(names[code]).lower()
 
 
 def verify_activation(operator: Operator) -> None:

@@ -13,6 +13,7 @@ import tflite
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.kernels.fused_activation import read_activation
 from codegen.program.program import RowRead
 
 
@@ -123,12 +124,11 @@ class Window:
 
 def read_window_options(options: Any, kernel: tuple[int, int] | None = None) -> dict[str, int | str]:
     """Strides, padding and activation of a Conv2D / DepthwiseConv2D / Pool2D options table."""
-    activation = {code: name for name, code in vars(tflite.ActivationFunctionType).items() if isinstance(code, int)}
     read: dict[str, int | str] = {
         "padding": "same" if options.Padding() == tflite.Padding.SAME else "valid",
         "stride_height": options.StrideH(),
         "stride_width": options.StrideW(),
-        "activation": activation[options.FusedActivationFunction()].lower(),
+        "activation": read_activation(options.FusedActivationFunction()),
     }
     if kernel is None:
         read |= {"dilation_height": options.DilationHFactor(), "dilation_width": options.DilationWFactor()}

@@ -17,6 +17,7 @@ from tests.ops import contributions
 
 MAX_BYTES = 4096  # of an activation: beyond it, nothing new happens
 KINDS = "conv conv conv depthwise depthwise depthwise pool resize upsample join join pad quantize logistic reshape"
+CONTRIBUTED = contributions("random_layer")  # by operator
 ACTIVATIONS = ("none", "none", "relu", "relu6", "relu_n1_to_1")
 
 
@@ -40,8 +41,7 @@ def random_model(rng: Random, most_operators: int = 7) -> bytes:
 def _operator(rng: Random, b: ModelBuilder, values: list[int]) -> int:
     value = values[-1]
     _, height, width, channels = b.tensors[value]["shape"]
-    contributed = contributions("random_layer")
-    match rng.choice([*KINDS.split(), *contributed]):
+    match rng.choice([*KINDS.split(), *CONTRIBUTED]):
         case "conv":
             return _convolution(rng, b, value, depthwise=False)
         case "depthwise":
@@ -74,7 +74,7 @@ def _operator(rng: Random, b: ModelBuilder, values: list[int]) -> int:
         case "reshape":
             return b.reshape(value, (1, width, height, channels))
         case operator:
-            return int(contributed[operator](rng, b, values))
+            return int(CONTRIBUTED[operator](rng, b, values))
 
 
 def _join(rng: Random, b: ModelBuilder, value: int, other: int) -> int:
