@@ -10,6 +10,7 @@ from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.program.program import Lowering, Stage
 
 _OPERATORS = (
+    "add",
     "average_pool_2d",
     "batch_to_space_nd",
     "concatenation",

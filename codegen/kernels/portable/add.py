@@ -1,0 +1,277 @@
+"""Sum of two values in different scales, element by element, with broadcasting along a row and of constants.
+
+TFLite scales both operands to a common fine scale, adds, and scales the sum to the output's: three roundings, twice
+each. One multiplication for each operand and a shift give the same bytes wherever that can be shown for every pair of
+values, which are 65,536 at most; factors are searched around the real ones. Otherwise the operands' scaled values come
+from tables of 256, and TFLite's own roundings follow. `nanou-deploy bench` counts 19, 10 and 20 instructions for each
+sum on RV32, Cortex-M4 and Xtensa, with tables 36, 33 and 46, and 2 KB of flash.
+
+Source: AddElementwise in tensorflow/lite/kernels/internal/reference/integer_ops/add.h.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from codegen.arithmetic.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multiplier
+from codegen.graph.graph import IntArray
+from codegen.kernels.epilogue import Epilogue, choose_clamp
+from codegen.program.kernel import Accesses, Built, Kernel, Present, Storage, Table, parameters_of
+from codegen.program.target import Target
+
+LEFT_SHIFT = 20
+_NEARBY_FACTORS = 3  # on each side of the real one; 98 of 100 random scales have a solution there
+_INT8 = np.arange(-128, 128)
+
+
+@dataclass(frozen=True)
+class ScaledSum:
+    """TFLite's arithmetic: multiplier and shift for each operand and for the sum; the output's limits."""
+
+    zero_points: tuple[int, int]
+    operands: tuple[tuple[int, int], tuple[int, int]]
+    result: tuple[int, int]
+    output_zero_point: int
+    low: int
+    high: int
+
+    def share(self, operand: int, values: IntArray) -> IntArray:
+        """What int8 values of an operand add to the sum."""
+        multiplier, shift = self.operands[operand]
+        shifted = (values - self.zero_points[operand]) << LEFT_SHIFT
+        return multiply_by_quantized_multiplier(shifted, np.array(multiplier), np.array(shift))
+
+    def round(self, total: IntArray) -> IntArray:
+        multiplier, shift = self.result
+        scaled = multiply_by_quantized_multiplier(total, np.array(multiplier), np.array(shift))
+        return np.clip(scaled + self.output_zero_point, self.low, self.high)
+
+    def apply(self, first: IntArray, second: IntArray) -> IntArray:
+        return self.round(self.share(0, first) + self.share(1, second))
+
+
+def scaled_sum(
+    scales: tuple[float, float, float], zero_points: tuple[int, int, int], limits: tuple[int, int]
+) -> ScaledSum:
+    """Of first operand, second operand and output. `result` has a positive shift where TFLite has no such sum."""
+    common = 2 * max(scales[:2])
+    first, second = (quantize_multiplier(scale / common) for scale in scales[:2])
+    result = quantize_multiplier(common / ((1 << LEFT_SHIFT) * scales[2]))
+    return ScaledSum(zero_points[:2], (first, second), result, zero_points[2], *limits)
+
+
+@dataclass(frozen=True, eq=False)
+class Operand:
+    """`shape`: (height, width, channels), 1 where it is broadcast. `constants`: int8 values, of that shape."""
+
+    shape: tuple[int, int, int]
+    storage: Storage | None  # None for constants
+    scale: float
+    constants: IntArray | None = None
+
+    @property
+    def bias(self) -> int:
+        return self.storage.bias if self.storage else 0
+
+    @property
+    def values(self) -> IntArray:
+        """All int8 values that it can have."""
+        return _INT8 if self.constants is None else np.unique(self.constants)
+
+
+@dataclass(frozen=True)
+class Term:
+    """How one operand is read: which of its elements of a row, and times what.
+
+    `factor`: of the value as stored; None where a table has the value's share. `row`: the number of its pointer; None
+    for a constant.
+    """
+
+    row: int | None
+    bias: int
+    by_pixel: bool
+    by_channel: bool
+    factor: int | None
+
+    def elements(self, width: int, channels: int) -> int:
+        """Of a row."""
+        return (width if self.by_pixel else 1) * (channels if self.by_channel else 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(Kernel):
+    width: int
+    channels: int
+    terms: tuple[Term, Term]
+    start: int
+    exact: ScaledSum
+    epilogue: Epilogue
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        return self.epilogue.requires
+
+    def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
+        sizes = {name: 256 for name in tables if name.startswith("shares")}
+        rows = []
+        for term in self.terms:
+            if term.row is None:
+                sizes["constants"] = term.elements(self.width, self.channels)
+            else:
+                rows.append(term.elements(self.width, self.channels))
+        return Accesses(tuple(rows), self.width * self.channels, required=tuple(range(len(rows))), tables=sizes)
+
+    def differences(self, tables: Mapping[str, Table]) -> tuple[str, ...]:
+        """Compute every pair of values both ways, and the partial sums' range."""
+        constants = np.unique(tables["constants"].values).astype(np.int64) if "constants" in tables else _INT8
+        values = [constants if term.row is None else _INT8 + term.bias for term in self.terms]
+        shares = [
+            value * term.factor if term.factor is not None else tables[f"shares_{i}"].values[value - term.bias + 128]
+            for i, (term, value) in enumerate(zip(self.terms, values, strict=True))
+        ]
+        first = self.start + shares[0].astype(np.int64)[:, None]
+        total = first + shares[1].astype(np.int64)
+        stored = self.epilogue.shifted(total) if self.epilogue.kind == "shift" else self._rounded(total)
+        plain = [value - term.bias for term, value in zip(self.terms, values, strict=True)]
+        expected = self.exact.apply(plain[0][:, None], plain[1]) + self.output.bias
+        wrong = int((stored != expected).sum())
+        most = max(int(np.abs(part).max()) for part in (first, total)) + abs(self.epilogue.offset)
+        found = [f"{wrong} of {expected.size} sums differ from TFLite's"] * (wrong > 0)
+        return (*found, *(["a sum can leave int32"] * (most > INT32_MAX)))
+
+    def _rounded(self, total: IntArray) -> IntArray:
+        return self.exact.round(total) + self.output.bias
+
+
+def build(operands: tuple[Operand, Operand], output: Storage, exact: ScaledSum, scale: float, target: Target) -> Built:
+    """`scale`: the output's. Which rows are read is the schedule's business; constants of many rows are a table of as
+    many phases."""
+    found = next(_exact_factors(operands, exact, scale, output, target), None) or _Factors(
+        (None, None), 0, _two_roundings(exact, output)
+    )
+    shares = [Table(f"shares_{i}", exact.share(i, _INT8).astype(np.int32), 8) for i in range(2)]
+    constants = [
+        Table("constants", operand.constants.reshape(-1).astype(np.int8), 20, phases=operand.shape[0])
+        for operand in operands
+        if operand.constants is not None
+    ]
+    tables = (*constants, *(shares if found.factors == (None, None) else ()))
+    width, channels, extents = _loops(operands)
+    terms = tuple(_terms(operands, extents, found.factors))
+    kernel = Add(
+        inputs=tuple(operand.storage for operand in operands if operand.storage),
+        output=output,
+        shape_name="_and_".join(dict.fromkeys(f"{w}x{c}" if width > 1 else f"{c}" for w, c in extents)),
+        tables=parameters_of(tables),
+        width=width,
+        channels=channels,
+        terms=(terms[0], terms[1]),
+        start=found.start,
+        exact=exact,
+        epilogue=found.epilogue,
+    )
+    return Built(kernel, tables)
+
+
+def _loops(operands: tuple[Operand, Operand]) -> tuple[int, int, list[tuple[int, int]]]:
+    """Width and channels of the output, and of each operand; a row is one loop where no operand tells them apart."""
+    extents = [operand.shape[1:] for operand in operands]
+    width, channels = (max(extent[axis] for extent in extents) for axis in range(2))
+    if all(extent in ((width, channels), (1, 1)) for extent in extents):
+        return 1, width * channels, [(1, math.prod(extent)) for extent in extents]
+    return width, channels, extents
+
+
+def _terms(
+    operands: tuple[Operand, Operand], extents: list[tuple[int, int]], factors: tuple[int | None, int | None]
+) -> Iterator[Term]:
+    rows = iter(range(2))
+    for operand, (width, channels), factor in zip(operands, extents, factors, strict=True):
+        row = next(rows) if operand.storage else None
+        yield Term(row, operand.bias, width > 1, channels > 1, factor)
+
+
+@dataclass(frozen=True)
+class _Factors:
+    factors: tuple[int | None, int | None]
+    start: int
+    epilogue: Epilogue
+
+
+def _two_roundings(exact: ScaledSum, output: Storage) -> Epilogue:
+    low, high = exact.low + output.bias, exact.high + output.bias
+    return Epilogue("two_roundings", 0, False, exact.output_zero_point, 0, "range", low, high, output)
+
+
+def _exact_factors(
+    operands: tuple[Operand, Operand], exact: ScaledSum, scale: float, output: Storage, target: Target
+) -> Iterator[_Factors]:
+    """Factors with which one shift gives TFLite's result for every pair of values, the nearest ones first."""
+    real = [operand.scale / scale for operand in operands]
+    shift = math.floor(math.log2(INT32_MAX / (256 * sum(real) + 1024)))
+    if shift < 1:
+        return
+    expected = exact.apply(operands[0].values[:, None], operands[1].values)
+    real_values = [operand.values - zero for operand, zero in zip(operands, exact.zero_points, strict=True)]
+    zeros = [zero + operand.bias for zero, operand in zip(exact.zero_points, operands, strict=True)]
+    nearest = [round(ratio * 2**shift) for ratio in real]
+    steps = range(-_NEARBY_FACTORS, _NEARBY_FACTORS + 1)
+    for step in sorted(product(steps, steps), key=lambda step: abs(step[0]) + abs(step[1])):
+        factors = nearest[0] + step[0], nearest[1] + step[1]
+        total = factors[0] * real_values[0][:, None] + factors[1] * real_values[1]
+        rounding = _rounding(total, expected, exact, shift)
+        if rounding is not None:
+            start = -factors[0] * zeros[0] - factors[1] * zeros[1]
+            yield _Factors(factors, *_shift_epilogue(start, rounding, shift, exact, output, target))
+
+
+def _rounding(total: IntArray, expected: IntArray, exact: ScaledSum, shift: int) -> tuple[int, int] | None:
+    """What to add to sums from 0 on, and to those below, so that `shift` gives the expected results.
+
+    None where nothing does. The same for both wherever possible; exact halves, which TFLite rounds away from 0, need
+    two.
+    """
+    natural = (exact.output_zero_point << shift) + (1 << shift >> 1)
+    intervals = []
+    for side in (total >= 0, total < 0):
+        # A result inside the limits leaves an interval, one at a limit only an end of it.
+        least = ((expected << shift) - total)[side & (expected > exact.low)].max(initial=natural - (1 << shift))
+        most = (((expected + 1) << shift) - 1 - total)[side & (expected < exact.high)].min(
+            initial=natural + (1 << shift)
+        )
+        intervals.append((int(least), int(most)))
+    if any(least > most for least, most in intervals):
+        return None
+    least, most = max(intervals[0][0], intervals[1][0]), min(intervals[0][1], intervals[1][1])
+    if least <= most:
+        return (min(max(natural, least), most),) * 2
+    from_zero, below = ((least + most) // 2 for least, most in intervals)
+    return from_zero, below
+
+
+def _shift_epilogue(
+    start: int, rounding: tuple[int, int], shift: int, exact: ScaledSum, output: Storage, target: Target
+) -> tuple[int, Epilogue]:
+    """The start value of sums, and what follows them."""
+    clamp, (from_zero, below) = choose_clamp(exact.low, exact.high, target), rounding
+    raised = 0 if clamp == "int8" else 128
+    corrects = from_zero != below
+    offset = from_zero + (raised << shift)
+    epilogue = Epilogue(
+        "shift",
+        shift,
+        corrects,
+        exact.output_zero_point,
+        offset if corrects else 0,
+        clamp,
+        exact.low + raised,
+        exact.high + raised,
+        output,
+        correction=below - from_zero,
+    )
+    return start if corrects else start + offset, epilogue
