@@ -8,6 +8,7 @@ The model is the default one, or `custom_nanou_model = FILE.tflite` of the envir
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,13 +21,15 @@ IS_LOCAL = env.PioPlatform().name == "nanou"
 LIBRARY = Path(env.subst("$BUILD_DIR")) / "nanou_model" if IS_LOCAL else PROJECT / "components" / "nanou_model"
 MANIFEST = LIBRARY / "nanou-manifest.json"
 MODEL = env.GetProjectOption("custom_nanou_model", "")
+# Pythons find this checkout by name, not by being started in its folder.
+CHILDREN = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))}
 
 
 def find_python() -> str | None:
     """PlatformIO's own Python, or the one of the project's .venv, if nanou-deploy is there."""
     for python in (Path(sys.executable), PROJECT / ".venv" / "bin" / "python"):
-        probe = [str(python), "-c", "import click, jinja2, nanou_deploy.cli, numpy"]
-        if python.exists() and subprocess.run(probe, cwd=PROJECT, capture_output=True, check=False).returncode == 0:
+        probe = [str(python), "-P", "-c", "import click, jinja2, nanou_deploy.cli, numpy"]
+        if python.exists() and subprocess.run(probe, env=CHILDREN, capture_output=True, check=False).returncode == 0:
             return str(python)
     return None
 
@@ -34,7 +37,7 @@ def find_python() -> str | None:
 def find_nanou_deploy() -> list[str] | None:
     """The command in one of these Pythons, or on PATH; None if nowhere."""
     if python := find_python():
-        return [python, "-m", "nanou_deploy.cli"]
+        return [python, "-P", "-m", "nanou_deploy.cli"]
     program = shutil.which("nanou-deploy")
     return [program] if program else None
 
@@ -65,7 +68,7 @@ def generate() -> None:
     print(f"Generating {name} from {MODEL or 'the default model'}")
     arguments = ["generate", "--board", env.subst("$BOARD" if IS_LOCAL else "$PIOENV"), "--output", str(LIBRARY)]
     arguments += ["--model", str(PROJECT / MODEL)] if MODEL else []
-    if subprocess.run([*command, *arguments], cwd=PROJECT, check=False).returncode != 0:
+    if subprocess.run([*command, *arguments], cwd=PROJECT, env=CHILDREN, check=False).returncode != 0:
         sys.exit(1)
     MANIFEST.touch()  # unchanged files are not written again
     if IS_LOCAL:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
-import sys
 import textwrap
 import warnings
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.captured_output import captured_output
+from codegen.child_python import python_command
 from codegen.errors import CodegenError
 from codegen.graph.graph import Graph
 from codegen.tflite.load import load_graph
@@ -30,7 +30,6 @@ Int8Array = npt.NDArray[np.int8]
 _ARENA_STEPS_BYTES = (0, *(16 << i for i in range(10)))  # tried on top of what TFLM reports
 _CONFIRM_TIMEOUT_S = 120
 _CONFIRM = """
-import sys
 from tflite_micro.python.tflite_micro import runtime
 model = sys.stdin.buffer.read()
 interpreter = runtime.Interpreter.from_bytes(model, arena_size=int(sys.argv[1]))
@@ -126,7 +125,7 @@ def measure_tflm_arena_bytes(flatbuffer: bytes) -> int:
 
 def _runs_in(flatbuffer: bytes, arena_bytes: int) -> bool:
     """Whether TFLM allocates and invokes in an arena of this size, tried in another process."""
-    command = [sys.executable, "-c", _CONFIRM, str(arena_bytes)]
+    command = python_command("-c", _CONFIRM, str(arena_bytes))
     try:
         done = subprocess.run(command, input=flatbuffer, capture_output=True, timeout=_CONFIRM_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:

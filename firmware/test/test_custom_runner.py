@@ -5,6 +5,7 @@ Nothing is fetched; check.h is all that tests need.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import click
 from platformio.public import TestCase, TestRunnerBase, TestStatus
 
 TIMEOUT_S = 900
+SOURCES = str(Path(__file__).resolve().parents[2])
 STATUS = {"PASS": TestStatus.PASSED, "FAIL": TestStatus.FAILED}
 
 
@@ -24,9 +26,10 @@ class CustomTestRunner(TestRunnerBase):
         environment = self.test_suite.env_name
         folder = Path(self.project_config.get("platformio", "build_dir"), environment)
         python = (folder / "python.txt").read_text(encoding="utf-8")  # the one that built it
-        command = [python, "-m", "nanou_deploy.flash.launch", "test", environment, str(folder / "test.elf")]
+        command = [python, "-P", "-m", "nanou_deploy.flash.launch", "test", environment, str(folder / "test.elf")]
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False, **output)
+        found = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (SOURCES, os.environ.get("PYTHONPATH"))))}
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, env=found, timeout=TIMEOUT_S, check=False, **output)
         for line in done.stdout.splitlines(keepends=True):
             self.on_testing_line_output(line)
         if not self.test_suite.cases:

@@ -53,7 +53,7 @@ def make_flash_image(program: Path, chip: str, image: Path, *, flash_bytes: int)
     Raises ToolMissing without esptool, DeployError with its words where it refuses the program.
     """
     options = ["--flash-mode", FLASH_MODE, "--flash-freq", FLASH_FREQUENCY, "--flash-size", f"{flash_bytes >> 20}MB"]
-    run_esptool(["--chip", chip, "elf2image", *options, "--output", str(image), str(program)])
+    run_esptool(["--chip", chip, "elf2image", *options, "--output", image, program])
     return read_flash_image(image.read_bytes())
 
 

@@ -12,11 +12,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from codegen.child_python import environment_of_foreign_programs, python_command
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.boards.versions import load_versions
 from nanou_deploy.build import elf
@@ -93,7 +94,7 @@ def platform_missing(project: Path, environment: str) -> PlatformMissing:
 
 def lint_project(project: Path) -> Lint:
     """PlatformIO's own check of `project`/platformio.ini. Offline, under a second. Raises ToolMissing, DeployError."""
-    code, output = _run_pio(["project", "config", "--lint", "--json-output", "-d", str(project)], LINT_TIMEOUT_S)
+    code, output = _run_pio(["project", "config", "--lint", "--json-output"], project, LINT_TIMEOUT_S)
     document = next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
     try:
         found = ast.literal_eval(document)  # PlatformIO 6 prints a Python dictionary there, not JSON
@@ -113,7 +114,7 @@ def build_project(project: Path, environment: str, *, timeout_s: float = 3600.0)
     """
     if not platform_installed(version=platform_version(environment)):
         raise platform_missing(project, environment)
-    code, output = _run_pio(["run", "-d", str(project), "-e", environment], timeout_s)
+    code, output = _run_pio(["run", "-e", environment], project, timeout_s)
     program = project / ".pio" / "build" / environment / "firmware.elf"
     if code != 0 or not program.is_file():
         raise DeployError(f"PlatformIO could not build {environment}:\n{_tail(output)}", hint="see the lines above")
@@ -144,32 +145,35 @@ def _internal_ram_bytes(sections: Iterable[elf.Section]) -> int:
     return sum(s.size_bytes for s in sections if re.match(r"\.(dram|iram)0", s.name) and "dummy" not in s.name)
 
 
-def _run_pio(arguments: Sequence[str], timeout_s: float) -> tuple[int, str]:
-    """Exit code and output of PlatformIO. Its children are ended with it, also when time is up."""
+def _run_pio(arguments: Sequence[str], project: Path, timeout_s: float) -> tuple[int, str]:
+    """Exit code and output of PlatformIO, which is not to see the current folder. Its children are ended with it, also
+    when time is up."""
     environment = {
-        **os.environ,
+        **environment_of_foreign_programs(),
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
         "PLATFORMIO_SETTING_CHECK_PLATFORMIO_INTERVAL": "10000",  # days between looks for a newer PlatformIO
         "PLATFORMIO_SETTING_CHECK_PRUNE_SYSTEM_THRESHOLD": "0",
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "platformio", *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        raise DeployError(
-            f"PlatformIO did not finish within {timeout_s:g} s:\n{_tail(output)}", hint="run `pio run` yourself"
-        ) from error
+    with tempfile.TemporaryDirectory(prefix="nanou-") as folder:
+        process = subprocess.Popen(
+            python_command("-m", "platformio", *arguments, "-d", str(project.absolute())),
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            raise DeployError(
+                f"PlatformIO did not finish within {timeout_s:g} s:\n{_tail(output)}", hint="run `pio run` yourself"
+            ) from error
     if "No module named platformio" in output:
         raise ToolMissing("PlatformIO is not installed", hint="install it: `python -m pip install platformio`")
     return process.returncode, output

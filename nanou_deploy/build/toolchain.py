@@ -11,13 +11,13 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from codegen.child_python import python_command
 from nanou_deploy.errors import ToolMissing
 
 HOST_COMPILER_HINT = "install one: `sudo apt-get install gcc`, or without root `python -m pip install ziglang`"
@@ -83,7 +83,7 @@ def _find_program(names: Sequence[str]) -> Tool | None:
 def _find_zig() -> Tool | None:
     if importlib.util.find_spec("ziglang") is None:
         return None
-    return Tool("zig", (sys.executable, "-m", "ziglang", "cc"), f"zig {importlib.metadata.version('ziglang')}")
+    return Tool("zig", (*python_command("-m", "ziglang"), "cc"), f"zig {importlib.metadata.version('ziglang')}")
 
 
 def find_host_compiler(name: str | None = None) -> Tool:

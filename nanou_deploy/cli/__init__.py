@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from codegen import __version__
+from codegen.child_python import keep_current_folder_out
 from nanou_deploy.cli.output import fail
 
 _COMMANDS = {  # in the order of a first project; the value is the module that defines it
@@ -69,6 +70,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every intended error becomes two lines on stderr and a stable exit code."""
+    keep_current_folder_out()
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:

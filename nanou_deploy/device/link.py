@@ -10,13 +10,13 @@ import shlex
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 import tty
 from pathlib import Path
 from typing import Protocol
 
+from codegen.child_python import environment_of_foreign_programs, python_command
 from nanou_deploy.build.build import Build
 from nanou_deploy.device import simulator
 from nanou_deploy.device.errors import DeviceAbsent, LinkLost
@@ -158,7 +158,9 @@ class ProcessLink:
         words += [] if "--stdio" in words else ["--stdio"]
         self._name = words[0]
         try:
-            return subprocess.Popen(words, stdin=terminal, stdout=terminal, stderr=self._complaints)
+            return subprocess.Popen(
+                words, stdin=terminal, stdout=terminal, stderr=self._complaints, env=environment_of_foreign_programs()
+            )
         except OSError as error:
             raise DeviceAbsent(
                 f"{words[0]} cannot be run: {error}", hint="is it the application, built for this computer?"
@@ -232,7 +234,7 @@ class SimulatorLink:
             chip = flash.chip
         else:
             program.write_bytes(image.read_bytes())
-        command = [sys.executable, "-P", simulator.__file__, str(program), chip]
+        command = python_command(simulator.__file__, str(program), chip)
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._name = f"{image.name} on {chip}"
         self._pending = b""

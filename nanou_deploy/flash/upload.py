@@ -35,8 +35,8 @@ def merge_flash(application: Path, chip: str, merged: Path) -> None:
     table = merged.with_name("partitions.bin")
     table.write_bytes(partition_table(partitions))
     places = {TABLE_OFFSET: table, room.offset: application}
-    files = [word for offset in sorted(places) for word in (hex(offset), str(places[offset]))]
-    run_esptool(["--chip", chip, "merge-bin", "--output", str(merged), *files])
+    files = [word for offset in sorted(places) for word in (hex(offset), places[offset])]
+    run_esptool(["--chip", chip, "merge-bin", "--output", merged, *files])
 
 
 def boot_loader_offset(chip: str) -> int:
@@ -49,7 +49,7 @@ def write_flash(chip: str, port: str, places: Mapping[int, Path], *, mock: bool 
 
     Raises DeployError where nothing answers at `port`, or a hash differs.
     """
-    files = [word for offset, path in sorted(places.items()) for word in (hex(offset), str(path))]
+    files = [word for offset, path in sorted(places.items()) for word in (hex(offset), path)]
     said = run_esptool([*_connect(chip, port, mock), "write-flash", *files], timeout_s=600)
     if said.count("Hash of data verified") != len(places):
         raise DeployError(f"esptool wrote to {port} but did not verify it:\n{said[-400:]}", hint="flash it again")

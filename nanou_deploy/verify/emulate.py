@@ -6,7 +6,6 @@ import os
 import re
 import struct
 import subprocess
-import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
+from codegen.child_python import python_command
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build import elf
 from nanou_deploy.build.build import Build, build_plugin
@@ -224,7 +224,7 @@ def _run_simulator(build: Build, stream: bytes, timeout_s: float) -> Finished:
     if build.image is None or cases is None:
         raise DeployError(f"{build.elf.name} was not built for a simulated chip", hint="build it again")
     image = read_flash_image(build.image.read_bytes())
-    command = [sys.executable, "-P", simulate.__file__, "image.elf", image.chip, "input.bin", hex(cases.address)]
+    command = python_command(simulate.__file__, "image.elf", image.chip, "input.bin", hex(cases.address))
     files = {"image.elf": flash_image_elf(image), "input.bin": stream}
     finished = _run_in_folder(command, files, timeout_s)
     return replace(finished, records=_decode_lines(finished.console))

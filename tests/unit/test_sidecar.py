@@ -29,7 +29,8 @@ def flatbuffer(channels: int = 1, scale: float = 1 / 127.5, zero_point: int = 0)
     b = ModelBuilder()
     source = b.activation((1, 6, 8, 3), scale, zero_point)
     weights = np.arange(channels * 3, dtype=np.int8).reshape(channels, 1, 1, 3)
-    output = b.convolution(source, weights, [0.01] * channels, None, scale=0.1, zero_point=0)
+    bias = np.zeros(channels, np.int32)
+    output = b.convolution(source, weights, [0.01] * channels, bias, scale=0.1, zero_point=0)
     return b.finish([source], [output])
 
 

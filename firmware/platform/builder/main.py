@@ -96,7 +96,7 @@ def print_sizes(target: list, source: list, env: object) -> None:
 
 def launch(action: str, *arguments: str, shown: str) -> object:
     """nanou_deploy/flash/launch.py on the program, as a command."""
-    return Action([[PYTHON, "-m", "nanou_deploy.flash.launch", action, board.name, "$SOURCE", *arguments]], shown)
+    return Action([[PYTHON, "-P", "-m", "nanou_deploy.flash.launch", action, board.name, "$SOURCE", *arguments]], shown)
 
 
 try:
@@ -105,6 +105,7 @@ try:
 except DeployError as error:
     sys.stderr.write(f"{error}\n  try: {error.hint}\n")
     env.Exit(1)
+env.PrependENVPath("PYTHONPATH", str(SOURCES))  # for launch
 env.Replace(PROGNAME=planned.program.stem, PROGSUFFIX=".elf")
 made = [program, env.AddPlatformTarget("size", program, Action(print_sizes, "Sizes"), "Program size")]
 if board.kind == "sim" and "__test" not in COMMAND_LINE_TARGETS:
