@@ -30,6 +30,7 @@ Int8Array = npt.NDArray[np.int8]
 _ARENA_STEPS_BYTES = (0, *(16 << i for i in range(10)))  # tried on top of what TFLM reports
 _CONFIRM_TIMEOUT_S = 120
 _CONFIRM = """
+import sys
 from tflite_micro.python.tflite_micro import runtime
 model = sys.stdin.buffer.read()
 interpreter = runtime.Interpreter.from_bytes(model, arena_size=int(sys.argv[1]))
