@@ -20,6 +20,7 @@ from codegen.graph.graph import Graph, image_shape
 from codegen.graph.model import QuantizedModel
 from codegen.library.c_text import number_lines
 from codegen.library.camera_resize import camera_files
+from codegen.library.compile_flags import FLAGS_SET, NO_SCHEDULING, OPTIMIZE
 from codegen.library.golden import GOLDEN_SEED, GoldenLayer, golden_crc32, golden_frame, golden_layers
 from codegen.library.render_aot import aot_files
 from codegen.library.render_tflm import tflm_dependencies, tflm_files
@@ -130,6 +131,7 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
         "headers": ["nanou.h", "nanou_model.h"]
         + (["nanou_classes.h"] if model.preprocessing else [])
         + (["nanou_camera.h"] if "include/nanou_camera.h" in sources else []),
+        "flags": [OPTIMIZE, NO_SCHEDULING, FLAGS_SET] if facts.runtime == "aot" else [OPTIMIZE],
         "languages": "C CXX" if facts.runtime == "tflm" else "C",
         "requires": ["esp-tflite-micro"] if facts.runtime == "tflm" else [],
     }

@@ -71,10 +71,14 @@ class Stage:
         return f"{self.operator_index}{output}{self.part}{' again' if self.is_again else ''}"
 
     @property
+    def prefix(self) -> str:
+        """In C, of what belongs to it: layer_04, and a part's letter or an output's position behind that."""
+        return f"layer_{self.operator_index:02d}{f'_{self.position}' if self.position else ''}{self.part}"
+
+    @property
     def label(self) -> str:
         """In C: layer_04_conv_2d."""
-        output = f"_{self.position}" if self.position else ""
-        return f"layer_{self.operator_index:02d}{output}{self.part}_{self.stem}{'_again' if self.is_again else ''}"
+        return f"{self.prefix}_{self.stem}{'_again' if self.is_again else ''}"
 
     @property
     def gives_operator(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import codegen
 from codegen.graph.model import QuantizedModel
+from codegen.library.compile_flags import FLAGS_SET, NO_SCHEDULING, OPTIMIZE
 from codegen.library.render import MANIFEST, RenderedProject, with_manifest
 from codegen.library.render_tflm import tflm_dependencies
 from codegen.library.resources import render_template
@@ -186,6 +187,7 @@ def _context(
         "boards": hardware,
         "default_board": hardware[0].name,
         "platform": f"{PLATFORM}@{PLATFORM_VERSION}",
+        "flags": [OPTIMIZE, NO_SCHEDULING, FLAGS_SET],
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from codegen.library.compile_flags import FLAGS_SET, NO_SCHEDULING
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.toolchain import (
     Tool,
@@ -30,7 +31,7 @@ _FREESTANDING = ("-ffreestanding", "-fbuiltin")
 _RV32 = ("-march=rv32imc", "-mabi=ilp32", *_FREESTANDING)
 _RV32_ZIG = ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c", "-ffreestanding", "-fno-sanitize=all")
 # LLVM's Xtensa backend allows one code section per file, so no -ffunction-sections.
-_XTENSA = ("-O2", "-fdata-sections", "-fno-vectorize", "-fomit-frame-pointer", *_FREESTANDING)
+_XTENSA = ("-O2", "-fdata-sections", "-fno-vectorize", "-fomit-frame-pointer", *_FREESTANDING, FLAGS_SET)
 # Left to itself, llc turns pointers into base plus index and moves what it reads, for which 16 registers are too few.
 _LLC = ("-march=xtensa", "-mcpu=esp32", "-O2", "-disable-lsr", "-pre-RA-sched=source")
 _BARE_SOURCES = ("harness.c", "bare/trap.c", "bare/memory.c")
@@ -129,7 +130,7 @@ def find_target(board: Board, *, sanitize: bool = False, profile: bool = False, 
         )
     if board.kind == "host":
         tool = find_sanitizing_compiler(compiler) if sanitize else find_host_compiler(compiler)
-        flags = (*_WARNINGS, *(_SANITIZE if sanitize else _OPTIMIZE))
+        flags = (*_WARNINGS, *(_SANITIZE if sanitize else _OPTIMIZE), *model_flags(tool))
         return Target(Driver(tool), flags, ("harness.c", "target_files.c"))
     if not board.runs_here:
         raise DeployError(
@@ -139,6 +140,11 @@ def find_target(board: Board, *, sanitize: bool = False, profile: bool = False, 
     if sanitize:
         raise DeployError("sanitizers need an operating system", hint="use --board host")
     return (_PROFILED if profile else _BARE)[board.name](compiler)
+
+
+def model_flags(compiler: Tool) -> Flags:
+    """What generated C is to be compiled with besides -O2."""
+    return (NO_SCHEDULING, FLAGS_SET) if compiler.is_gcc else (FLAGS_SET,)
 
 
 def _bare(
@@ -157,14 +163,14 @@ def _bare(
 
 def _rv32(compiler: str | None, machine: str, memory: str, *defines: str, count_plugin: bool = False) -> Target:
     tool = find_rv32_compiler(compiler)
-    flags = (*(_RV32_ZIG if tool.is_zig else _RV32), *_OPTIMIZE)
+    flags = (*(_RV32_ZIG if tool.is_zig else _RV32), *_OPTIMIZE, *model_flags(tool))
     return _bare(Driver(tool), flags, ("rv32/start.S", machine), memory, *defines, count_plugin=count_plugin)
 
 
 def _arm(compiler: str | None, cpu: str) -> Target:
-    flags = (f"-mcpu={cpu}", "-mthumb", *_FREESTANDING, *_OPTIMIZE)
-    sources = ("arm/start.S", "bare/semihost.c")
     tool = find_arm_compiler(compiler)
+    flags = (f"-mcpu={cpu}", "-mthumb", *_FREESTANDING, *_OPTIMIZE, *model_flags(tool))
+    sources = ("arm/start.S", "bare/semihost.c")
     return _bare(Driver(tool), flags, sources, "arm/mps2.ld", "-DNANOU_COUNT_MARKS", count_plugin=True)
 
 

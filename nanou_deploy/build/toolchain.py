@@ -50,6 +50,11 @@ class Tool:
     def is_zig(self) -> bool:
         return self.name == "zig"
 
+    @property
+    def is_gcc(self) -> bool:
+        """By what it says of itself: on some computers clang is called gcc."""
+        return not self.is_zig and "clang" not in self.version.lower()
+
 
 @dataclass(frozen=True)
 class XtensaTools:

@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # For compilers without a C library.
 BARE = ("-ffreestanding", "-fbuiltin", f"-I{REPOSITORY / 'firmware' / 'host' / 'bare' / 'include'}")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror", "-O2")
+BUILT_RIGHT = ("-DNANOU_FLAGS_SET",)
 COMPILERS = {
     "gcc": ("x86_64", ("gcc",), ()),
     "clang": ("x86_64", ("clang", "clang-22"), ()),
@@ -43,7 +44,25 @@ def test_compilers_have_nothing_to_say(name: str, which: str, tmp_path: Path, re
     compiler = require_tool(*programs)
     library = write_library(compiled(which, isa), tmp_path)
     for source in sorted((library / "src").glob("*.c")):
-        run([compiler, *STRICT, *flags, f"-I{library / 'include'}", "-c", source, "-o", "/dev/null"])
+        run([compiler, *STRICT, *BUILT_RIGHT, *flags, f"-I{library / 'include'}", "-c", source, "-o", "/dev/null"])
+
+
+@pytest.mark.parametrize("name", ["gcc", "rv32", "cortex-m4"])
+def test_gcc_says_what_missing_flags_cost(name: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    """As a message and not as an error, since Arduino cannot set flags."""
+    isa, programs, flags = COMPILERS[name]
+    library = write_library(compiled("u_net", isa), tmp_path)
+    command = [require_tool(*programs), *STRICT, *flags, f"-I{library / 'include'}"]
+    source = library / "src" / "nanou_model.c"
+    done = subprocess.run([*command, "-c", source, "-o", "/dev/null"], capture_output=True, text=True, check=True)
+    assert "-O2 -fno-schedule-insns -DNANOU_FLAGS_SET" in done.stderr
+    assert "9 % more instructions on RISC-V" in done.stderr
+
+
+def test_clang_needs_no_flags(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    library = write_library(compiled("u_net"), tmp_path)
+    source = library / "src" / "nanou_model.c"
+    run([require_tool("clang", "clang-22"), *STRICT, f"-I{library / 'include'}", "-c", source, "-o", "/dev/null"])
 
 
 @pytest.mark.parametrize("which", MODELS)

@@ -32,6 +32,9 @@ STAND_IN_ARDUINO = Path(__file__).with_name("stand_in_arduino")
 COMMAND = ["nanou-deploy", "export", "--model", "my model"]
 
 
+MISSING_FLAGS = "compile this file with"
+
+
 @pytest.fixture(scope="module")
 def model() -> QuantizedModel:
     return open_model(None)
@@ -102,6 +105,7 @@ def test_plain_gcc(
     strict = "-std=c99 -pedantic -Wall -Wextra -Wconversion -Wshadow -Werror"
     said = output_of("sh", "-c", line.replace("gcc ", f"{gcc} {strict} ", 1), cwd=folder)
     assert f"output CRC-32 {golden}, expected {golden}: equal" in said
+    assert MISSING_FLAGS not in said
 
 
 def test_cmake_builds_tests_installs_and_is_found(
@@ -110,7 +114,7 @@ def test_cmake_builds_tests_installs_and_is_found(
     cmake, folder = require_tool("cmake"), exported("cmake")
     require_tool("gcc", "clang")
     output_of(cmake, "-S", folder, "-B", tmp_path / "build", "-Werror=dev")
-    output_of(cmake, "--build", tmp_path / "build")
+    assert MISSING_FLAGS not in output_of(cmake, "--build", tmp_path / "build")
     assert "100% tests passed" in output_of("ctest", "--test-dir", tmp_path / "build")
     assert f"{golden}: equal" in output_of(tmp_path / "build" / "self_test")
     output_of(cmake, "--install", tmp_path / "build", "--prefix", tmp_path / "installed")
@@ -157,6 +161,7 @@ def test_the_arduino_builder_compiles_the_library(
         *("-warnings", "all", folder / example_path("arduino")),
     )
     assert "warning" not in said.lower().replace("-warnings", "")
+    assert MISSING_FLAGS in said  # which Arduino's libraries have no way to set
     upper = golden.upper().lstrip("0")
     assert f"CRC-32 {upper}, expected {upper}: equal" in output_of(tmp_path / "build" / "SelfTest.ino.elf")
 
@@ -188,12 +193,16 @@ def test_the_component_s_cmake_files(
         "  foreach(file IN LISTS a_SRCS a_INCLUDE_DIRS)\n"
         "    if(NOT EXISTS ${CMAKE_CURRENT_LIST_DIR}/${file})\n      message(FATAL_ERROR ${file})\n    endif()\n"
         "    message(STATUS ${file})\n  endforeach()\nendfunction()\n"
-        "function(target_compile_options)\nendfunction()\n"
+        "function(target_compile_options)\n  message(STATUS ${ARGN})\nendfunction()\n"
+        "function(target_compile_definitions)\n  message(STATUS ${ARGN})\nendfunction()\n"
         f"include({folder}/CMakeLists.txt)\ninclude({folder}/examples/self_test/main/CMakeLists.txt)\n"
     )
     said = output_of(cmake, "-P", script)
     assert "src/nanou_model.c" in said
     assert "self_test.c" in said
+    assert "-O2" in said
+    assert "-fno-schedule-insns" in said
+    assert "NANOU_FLAGS_SET" in said
     project = (folder / "examples" / "self_test" / "CMakeLists.txt").read_text()
     assert (folder / "examples" / "self_test" / "../..").resolve() == folder
     assert '"${CMAKE_CURRENT_LIST_DIR}/../.."' in project
@@ -209,6 +218,8 @@ def test_platformio_s_own_schema(exported: Callable[[Format], Path], monkeypatch
     manifest = ManifestParserFactory.new_from_file(str(folder / "library.json")).as_dict()
     checked = ManifestSchema().load_manifest(manifest)
     assert checked["name"] == "nanou_model"
+    build = json.loads((folder / "library.json").read_text())["build"]
+    assert build["flags"] == ["-O2", "-fno-schedule-insns", "-DNANOU_FLAGS_SET"]
     for example in checked["examples"]:
         assert all((folder / example["base"] / file).is_file() for file in example["files"])
 

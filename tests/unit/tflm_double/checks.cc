@@ -20,7 +20,7 @@ static nanou_status_t init(nanou_t *net, Double with) {
     return nanou_init(net, arena, NANOU_ARENA_BYTES);
 }
 int main() {
-    nanou_t net = {nullptr, nullptr, nullptr, nullptr};
+    nanou_t net = {nullptr, nullptr, nullptr};
     EXPECT(nanou_invoke(nullptr) == NANOU_ERROR_ARGUMENT);
     EXPECT(nanou_invoke(&net) == NANOU_ERROR_NOT_READY);
     EXPECT(nanou_init(nullptr, arena, sizeof arena) == NANOU_ERROR_ARGUMENT);

@@ -18,7 +18,6 @@ nanou_status_t nanou_init(nanou_t *net, void *arena, size_t arena_bytes) {
     net->arena = arena;
     net->input = (int8_t *)arena;
     net->output = (int8_t *)arena + 64;
-    net->interpreter = NULL;
     return NANOU_OK;
 }
 

@@ -1,0 +1,184 @@
+"""What the template needs to know of each layer: which rows it reads, where its row goes, which kernel it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.compile import Compilation
+from codegen.library.c_text import listed, wrap_call
+from codegen.library.golden import traced_stages
+from codegen.plan.plan import Placement
+from codegen.program.kernel import Kernel, Table
+from codegen.program.program import Program, RowRead, Stage
+
+
+@dataclass(frozen=True)
+class RowAccess:
+    """How a layer finds a row for its output row y: row `step` * y + `start`, or that which `table` has for y.
+
+    `is_only`: one row of the tensor is kept at a time, and it is always there. `is_linear`: these are no rows but bytes
+    from the beginning of the whole tensor, of type `c_type`. `frame` is "input" or "output" where the tensor is the
+    model's, `place` the C name of its ring otherwise.
+    """
+
+    place: str
+    frame: str
+    is_only: bool
+    is_linear: bool
+    step: int
+    start: int
+    table: str
+    c_type: str
+
+    @property
+    def follows_y(self) -> bool:
+        return not self.is_only and bool(self.step or self.table)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One function of nanou_model.c, and its case in `run`. `golden`: its place in nanou_golden.c, None if untraced."""
+
+    case: int
+    name: str
+    number: str
+    title: str
+    notes: tuple[str, ...]
+    operator_index: int
+    uses_frames: bool
+    uses_y: bool
+    input_type: str
+    output_type: str
+    reads: tuple[RowAccess, ...]
+    output: RowAccess
+    row_bytes: int
+    call: str
+    golden: int | None
+    is_biased: bool
+
+
+@dataclass(frozen=True)
+class ProgramTable:
+    """A constant array of a layer; `title` says of which, for its first one."""
+
+    name: str
+    table: Table
+    title: str
+
+
+def make_layers(compiled: Compilation, kernels: Mapping[Kernel, str]) -> tuple[Layer, ...]:
+    """One for each stage, in order. `kernels`: their C names."""
+    program, traced = compiled.program, traced_stages(compiled.program)
+    places = {place.tensor: place for place in compiled.plan.placements}
+    return tuple(_layer(program, i, traced, places, kernels[stage.kernel]) for i, stage in enumerate(program.stages))
+
+
+def _layer(program: Program, case: int, traced: Sequence[Stage], places: Mapping[int, Placement], kernel: str) -> Layer:
+    stage = program.stages[case]
+    reads = tuple(_read(program, stage, read, places) for read in stage.reads)
+    every_row = RowRead(0, tuple(range(program.rows[stage.output].count)))
+    output = _access(program, places[stage.output], every_row, "", stage.kernel.output.c_type)
+    arguments = ["rows", "out", *(_argument(stage, table) for table in stage.tables)]
+    return Layer(
+        case=case,
+        name=stage.label,
+        number=stage.number,
+        title=_title(stage),
+        notes=tuple(_notes(program, stage)),
+        operator_index=stage.operator_index,
+        uses_frames=any(access.frame for access in (*reads, output)),
+        uses_y=any(access.follows_y for access in (*reads, output)) or any(t.phases > 1 for t in stage.tables),
+        input_type=stage.kernel.row_type,
+        output_type=stage.kernel.output.c_type,
+        reads=reads,
+        output=output,
+        row_bytes=program.rows[stage.output].size_bytes,
+        call=wrap_call(kernel, arguments, indent="    "),
+        golden=traced.index(stage) if stage in traced else None,
+        is_biased=stage.kernel.output.bias != 0,
+    )
+
+
+def _notes(program: Program, stage: Stage) -> list[str]:
+    notes = [f"{stage.macs:,} MACs"] if stage.macs else []
+    alike = [s for s in program.stages if s.operator_index == stage.operator_index and s.is_again == stage.is_again]
+    parts = [] if stage.part else [other.number for other in alike if other.part]
+    if parts:
+        notes.append(f"joins layers {listed(parts)}, into which the operator of the file was split")
+    if stage.is_again:
+        notes.append("computes rows a second time, because keeping them takes more memory")
+    if stage.accumulator:
+        notes.append(f"sums within {stage.accumulator.low:,} .. {stage.accumulator.high:,}")
+    return notes or ["no arithmetic"]
+
+
+def _read(program: Program, stage: Stage, read: RowRead, places: Mapping[int, Placement]) -> RowAccess:
+    place = places[stage.inputs[read.input]]
+    table = _table_name(stage, _row_table(stage, read)) if _needs_table(read, place) else ""
+    return _access(program, place, read, table, stage.kernel.inputs[read.input].c_type)
+
+
+def _access(program: Program, place: Placement, read: RowRead, table: str, c_type: str) -> RowAccess:
+    producer = next((stage for stage in program.stages if stage.output == place.tensor), None)
+    name = output_name(producer) if place.region == "work" and producer else ""
+    is_only, (step, start) = _is_only(place, read), read.affine or (0, 0)
+    return RowAccess(
+        place=name.upper() if is_only else name,
+        frame="" if place.region == "work" else place.region,
+        is_only=is_only,
+        is_linear=read.is_linear,
+        step=step,
+        start=start,
+        table=table,
+        c_type=c_type,
+    )
+
+
+def _is_only(place: Placement, read: RowRead) -> bool:
+    """Whether the one row that is kept is always the one to be read."""
+    inside = all(0 <= row < place.rows for row in read.rows)
+    return place.region == "work" and place.depth_rows == 1 and inside and not read.is_linear
+
+
+def _needs_table(read: RowRead, place: Placement) -> bool:
+    return read.affine is None and not _is_only(place, read)
+
+
+def output_name(stage: Stage) -> str:
+    """In C, of what holds rows of the layer's output: layer_04_output."""
+    return f"{stage.prefix}{'_again' if stage.is_again else ''}_output"
+
+
+def make_tables(compiled: Compilation) -> tuple[ProgramTable, ...]:
+    """All constant arrays, each once, even if two pointers follow it or its layer is computed again."""
+    places = {place.tensor: place for place in compiled.plan.placements}
+    found: dict[str, ProgramTable] = {}
+    for stage in compiled.program.stages:
+        followed = [read for read in stage.reads if _needs_table(read, places[stage.inputs[read.input]])]
+        tables = (*stage.tables, *(_row_table(stage, read) for read in followed))
+        for table in tables:
+            name, is_first = _table_name(stage, table), table is tables[0] and not stage.is_again
+            found.setdefault(name, ProgramTable(name, table, f"{stage.number}: {_title(stage)}" if is_first else ""))
+    return tuple(found.values())
+
+
+def _row_table(stage: Stage, read: RowRead) -> Table:
+    """Rows that follow no straight line, as a table; two pointers to the same rows have one."""
+    smallest = next(kind for kind in (np.int8, np.int16, np.int32) if max(read.rows) <= np.iinfo(kind).max)
+    return Table(f"source_row_{stage.reads.index(read)}", np.array(read.rows, smallest), 20)
+
+
+def _argument(stage: Stage, table: Table) -> str:
+    name = _table_name(stage, table)
+    return name if table.phases == 1 else f"{name} + (y % {table.phases}) * {table.values.size // table.phases}"
+
+
+def _table_name(stage: Stage, table: Table) -> str:
+    return f"nanou_{stage.prefix}_{table.name}"
+
+
+def _title(stage: Stage) -> str:
+    return f"{stage.stem.upper()}  {stage.summary}"
