@@ -1,4 +1,4 @@
-"""Loops in blocks: so many whole blocks as fit, then one of what is left."""
+"""Divide loops into blocks: as many whole ones as fit, then one of what is left."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Blocks:
 
 
 def blocks_of(total: int, size: int) -> tuple[Blocks, ...]:
-    """As many whole blocks as fit, then one smaller."""
+    """Divide `total` elements into as many whole blocks as fit, then one smaller."""
     whole, rest = divmod(total, size)
     found = (Blocks(size, whole), Blocks(rest, 1, whole * size))
     return tuple(blocks for blocks in found if blocks.size and blocks.count)
 
 
 def even_size(count: int, limit: int) -> int:
-    """The block size, at most `limit`, with which the last block overlaps the one before least; 0 for nothing."""
+    """Choose the block size, at most `limit`, with which the last one overlaps the one before least; 0 for nothing."""
     return -(-count // -(-count // limit)) if count else 0
 
 
 def split(span: range, size: int) -> tuple[range, ...]:
-    """Parts of `size`, the last one perhaps smaller."""
+    """Split a range into parts of `size`, the last one perhaps smaller."""
     return tuple(range(x, min(x + size, span.stop)) for x in span[::size])

@@ -17,7 +17,7 @@ from codegen.program.program import Lowering, Stage
 
 
 def verify_convolution(graph: Graph, operator: Operator, channel_axis: int) -> None:
-    """Types, bias and quantization of filter and bias, as PopulateConvolutionQuantizationParams requires."""
+    """Verify types and quantization of filter and bias, as PopulateConvolutionQuantizationParams requires."""
     weights = graph.tensor(operator.inputs[1])
     channels = graph.tensor(operator.outputs[0]).shape[-1]
     if weights.data is None or weights.dtype != "int8" or len(weights.shape) != 4:
@@ -50,7 +50,7 @@ def requantization(graph: Graph, operator: Operator) -> Requantization:
 
 
 def convolution_window(graph: Graph, operator: Operator) -> Window:
-    """Filters are (out, height, width, in), or (1, height, width, out) when depthwise."""
+    """Read the window off the filters: (out, height, width, in), or (1, height, width, out) when depthwise."""
     _, height, width, _ = graph.tensor(operator.inputs[1]).shape
     return make_window(graph, operator, (height, width))
 

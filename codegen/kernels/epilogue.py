@@ -32,7 +32,7 @@ Channel = tuple[Rescale, WeightedSum]
 
 @dataclass(frozen=True)
 class Epilogue:
-    """From a sum to the stored byte; templates/aot/kernels/epilogue.c.j2 prints it.
+    """How a sum becomes the stored byte, which templates/aot/kernels/epilogue.c.j2 prints.
 
     one_multiply: sum += (sum >> 31) & sign correction, where there is one; high half of sum * multiplier; >> `shift`;
     + `offset`, which makes a byte plus 128 of it where `clamp` is not int8; clamped; stored as `output` is.
@@ -122,7 +122,7 @@ def choose_requantizer(
     largest_weights: Sequence[int] = (),
     max_weights: Iterable[int] = (INT16_MAX, INT32_MAX),
 ) -> Requantizer:
-    """The cheapest exact form: one multiply (and a shift), the same with a sign correction, 64-bit double rounding.
+    """Find the cheapest exact form: one multiply (and a shift), that with a sign correction, 64-bit double rounding.
 
     `largest_weights` by channel, where the kernel's weights are sums of taps; `max_weights` by preference.
     `accumulator_bound` covers the last form too, although it adds stored values to a folded start: 0 is a value that
@@ -155,7 +155,7 @@ def choose_requantizer(
 
 
 def choose_clamp(low: int, high: int, target: Target) -> Literal["byte", "int8", "range"]:
-    """The cheapest one to int8 limits."""
+    """Choose the cheapest clamp to int8 limits."""
     if (low, high) != (-128, 127):
         return "range"
     return "int8" if target.signed_clamp else "byte"

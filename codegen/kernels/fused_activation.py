@@ -1,4 +1,4 @@
-"""Fused activations as int8 clamps.
+"""Read fused activations, and compute the int8 limits that they set.
 
 Source: CalculateActivationRangeQuantized in tensorflow/lite/kernels/kernel_util.cc.
 """
@@ -21,7 +21,7 @@ _REAL_RANGES: dict[str, tuple[float | None, float | None]] = {
 
 
 def read_activation(code: int) -> str:
-    """The name of a fused activation's code in the schema."""
+    """Name a fused activation by its code in the schema."""
     names = {value: name for name, value in vars(tflite.ActivationFunctionType).items() if isinstance(value, int)}
     return str(names[code]).lower()
 
@@ -32,7 +32,7 @@ def verify_activation(operator: Operator) -> None:
 
 
 def activation_range(operator: Operator, output: Tensor) -> tuple[int, int]:
-    """Lowest and highest int8 value that the operator can write."""
+    """Compute the lowest and highest int8 value that the operator can write."""
 
     def quantize(real: float) -> int:
         # float32, as the reference kernels divide.

@@ -1,4 +1,4 @@
-"""The layer that pooling kernels are chosen for."""
+"""Describe a pooling layer, to choose its kernel by."""
 
 from __future__ import annotations
 

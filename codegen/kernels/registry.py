@@ -1,4 +1,4 @@
-"""Which kernels can compute a layer, best first: the one place where a faster kernel is made known.
+"""List the kernels that can compute a layer, best first, and build the first that applies.
 
 A layer of which there is but one kernel needs no entry: its operator builds that one.
 """
@@ -53,7 +53,7 @@ AnyLayer = TypeVar("AnyLayer")
 
 
 def find(kernels: tuple[KernelModule[AnyLayer], ...], layer: AnyLayer, target: Target) -> KernelModule[AnyLayer] | None:
-    """The first kernel that applies."""
+    """Find the first kernel that applies; None where none does."""
     return next((kernel for kernel in kernels if kernel.applies(layer, target)), None)
 
 

@@ -1,4 +1,4 @@
-"""Layers that add up weights times values, whatever their geometry: scaling, accumulator bounds, weight tables."""
+"""Describe layers that add up weights times values: scaling, accumulator bounds, weight tables."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def accumulator_bound(layer: WeightedLayer, label: str) -> AccumulatorBound:
 
 
 def weights_table(weights: IntArray, per_line: int, phases: int = 1) -> Table:
-    """int16 where all weights fit."""
+    """Make the table of a kernel's weights: int16 where all of them fit."""
     flat = weights.reshape(-1)
     narrow = np.abs(flat).max(initial=0) <= INT16_MAX
     return Table("weights", flat.astype(np.int16) if narrow else flat.astype(np.int32), per_line, phases)

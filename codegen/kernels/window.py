@@ -1,4 +1,4 @@
-"""Sliding windows: the geometry that convolutions and pooling share.
+"""Describe sliding windows, the geometry that convolutions and pooling share.
 
 Source of the padding rule: ComputePaddingHeightWidth in tensorflow/lite/kernels/padding.h.
 """
@@ -123,7 +123,7 @@ class Window:
 
 
 def read_window_options(options: Any, kernel: tuple[int, int] | None = None) -> dict[str, int | str]:
-    """Strides, padding and activation of a Conv2D / DepthwiseConv2D / Pool2D options table."""
+    """Read strides, padding and activation of a Conv2D / DepthwiseConv2D / Pool2D options table."""
     read: dict[str, int | str] = {
         "padding": "same" if options.Padding() == tflite.Padding.SAME else "valid",
         "stride_height": options.StrideH(),
@@ -138,7 +138,7 @@ def read_window_options(options: Any, kernel: tuple[int, int] | None = None) -> 
 
 
 def _padding(size: int, kernel: int, stride: int, dilation: int, same: bool) -> tuple[int, int]:
-    """(output size, padding before the first pixel)."""
+    """Compute (output size, padding before the first pixel)."""
     extent = (kernel - 1) * dilation + 1
     if not same:
         return (size - extent + stride) // stride, 0
@@ -147,7 +147,7 @@ def _padding(size: int, kernel: int, stride: int, dilation: int, same: bool) -> 
 
 
 def make_window(graph: Graph, operator: Operator, kernel: tuple[int, int]) -> Window:
-    """The window of a verified operator. Raises ModelError where the stated output shape differs."""
+    """Make the window of a verified operator. Raises ModelError where the stated output shape differs."""
     image, out = graph.tensor(operator.inputs[0]).shape, graph.tensor(operator.outputs[0]).shape
     if len(image) != 4 or len(out) != 4 or image[0] != 1 or out[0] != 1:
         raise UnsupportedError(f"{operator.label} works on {image}, not (1, height, width, channels)")

@@ -1,4 +1,4 @@
-"""Text of C: numbers in columns, lists of arguments wrapped to the width of a line."""
+"""Format C: numbers in columns, lists of arguments wrapped to the width of a line."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Folded:
 
 
 def fold_upsampling(graph: Graph, context: Lowering) -> Mapping[int, Folded]:
-    """By output of the depthwise operator: every pair that can be folded."""
+    """Fold every pair that can be folded; by output of the depthwise operator."""
     producer = {op.outputs[0]: op for op in graph.operators}
     folded: dict[int, Folded] = {}
     for operator in graph.operators:

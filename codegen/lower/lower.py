@@ -1,4 +1,4 @@
-"""Graph -> Program: every operator becomes a stage of integer constants and tables."""
+"""Lower a graph to a program: every operator becomes a stage of integer constants and tables."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _stages(lowered: Stage | tuple[Stage, ...] | Folded) -> tuple[Stage, ...]:
 
 
 def assign_storage(graph: Graph) -> Mapping[int, Storage]:
-    """uint8 for every tensor of zero point -128, except frames and what operators that move bytes connect with them."""
+    """Store tensors of zero point -128 as uint8, except frames and what operators that move bytes join with them."""
     tensors = [*graph.inputs, *(tensor for op in graph.operators for tensor in op.outputs)]
     group = {tensor: tensor for tensor in tensors}
     for operator in graph.operators:

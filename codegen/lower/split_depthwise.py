@@ -1,4 +1,4 @@
-"""Graph -> Graph: a depthwise convolution of joined tensors becomes one convolution of each, joined behind it.
+"""Split a depthwise convolution of joined tensors into one of each, joined behind it.
 
 Depthwise means that no channel depends on another, so both are the same function. But the joined tensor, of which a
 3x3 window would keep three rows, is gone, and where one of the parts was upsampled, that can now be folded
@@ -45,7 +45,7 @@ def _can_split(graph: Graph, operator: Operator, producer: dict[int, Operator]) 
 
 
 def _split(tensors: list[Tensor], operator: Operator, join: Operator) -> Iterator[Operator]:
-    """The operators that take the place of `join` and `operator`; their new tensors are appended to `tensors`."""
+    """Make the operators that take the place of `join` and `operator`; their new tensors are appended to `tensors`."""
 
     def slice_of(index: int, channels: slice) -> int:
         """The same tensor with some of its channels, which are its last dimension."""

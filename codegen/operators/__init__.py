@@ -1,4 +1,4 @@
-"""One module per TFLite operator. Each implements the protocol below; its name is the operator's, in lower case."""
+"""List the operators that the compiler supports, one module each, named as TFLite's in lower case."""
 
 from __future__ import annotations
 

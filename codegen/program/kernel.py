@@ -1,4 +1,4 @@
-"""What code is generated from: how activations are stored, kernels, and the tables that they read."""
+"""Define what code is generated from: storage of activations, kernels, constant tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to spend less of: the wish that planning and the choice of kernels follow."""
+"""State what to spend less of, which planning and the choice of kernels follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lowered form: what is computed, with every constant an integer. The plan decides where and when."""
+"""Hold the lowered model: stages that compute rows, with every constant an integer. The plan decides where and when."""
 
 from __future__ import annotations
 

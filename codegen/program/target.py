@@ -1,4 +1,4 @@
-"""What the compiler knows of a processor: how many values an inner loop can keep in registers.
+"""Describe a processor to the compiler: how many values an inner loop can keep in registers.
 
 Block sizes were chosen by counting instructions of the public Nano-U model (`nanou-deploy bench`).
 """
@@ -71,7 +71,10 @@ VARIANTS: Mapping[str, Mapping[Variant, Target]] = {
 
 
 def find_target(isa: str, variant: Variant = "balanced") -> Target:
-    """RISC-V has 32 general registers; Arm, x86-64 and Xtensa (its window) have 16. Armv7E-M has SMLAD."""
+    """Find the target of an instruction set.
+
+    RISC-V has 32 general registers; Arm, x86-64 and Xtensa (its window) have 16. Armv7E-M has SMLAD.
+    """
     if isa == "armv7e-m":
         base = ARMV7E_M
     elif isa.startswith("xtensa"):
@@ -82,6 +85,6 @@ def find_target(isa: str, variant: Variant = "balanced") -> Target:
 
 
 def find_targets(isa: str, optimize: Optimize) -> tuple[Target, ...]:
-    """What to try for an objective: first what suits it best, then what takes less flash."""
+    """List what to try for an objective: first what suits it best, then what takes less flash."""
     variants: tuple[Variant, ...] = ("fast", "balanced", "compact") if optimize == "time" else ("balanced", "compact")
     return tuple(find_target(isa, variant) for variant in variants)

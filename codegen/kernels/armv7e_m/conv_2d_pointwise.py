@@ -1,4 +1,4 @@
-"""1x1 convolution of at least two input channels with dual 16-bit multiply-accumulate.
+"""Compute a 1x1 convolution of two input channels or more with dual 16-bit multiply-accumulate.
 
 Two output channels of at most four inputs keep their weights in registers and go pixel by pixel; otherwise weights are
 loaded once for a block of pixels.
@@ -101,7 +101,7 @@ def build(layer: Convolution, target: Target) -> Built:
 
 
 def _words(weights: IntArray) -> npt.NDArray[np.uint32]:
-    """(inputs, outputs) -> (words, outputs): of each four inputs 0 and 2, 1 and 3; then what is left in order."""
+    """Pack (inputs, outputs) into (words, outputs): of each four inputs 0 and 2, 1 and 3; then the rest in order."""
     whole = len(weights) // 4 * 4
     fours = weights[:whole].reshape(-1, 4, weights.shape[1])
     rest = np.pad(weights[whole:], ((0, len(weights) % 2), (0, 0)))

@@ -1,4 +1,4 @@
-"""Depthwise 3x3 of the same size with dual multiply-accumulate: two window rows to a word, two columns of the third."""
+"""Compute a depthwise 3x3 with dual multiply-accumulate: two window rows to a word, two columns of the third."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upsampling and depthwise 3x3 in one, with dual multiply-accumulate: upper and lower source row in one word."""
+"""Upsample and compute a depthwise 3x3 with dual multiply-accumulate: two source rows to a word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights two to a word, for kernels that multiply two pairs of 16-bit numbers at once (Arm's SMLAD).
+"""Pack weights two to a word, for kernels that multiply two pairs of 16-bit numbers at once (Arm's SMLAD).
 
 Inputs are multiplied as bytes: int8 values have their sign bit flipped on the way, which the start values account for.
 The search for each channel's factor is confined to weights that fit int16; where it finds none, the layer ends in two
@@ -22,7 +22,7 @@ from codegen.program.target import Target
 
 
 def pack_pairs(low: IntArray, high: IntArray) -> npt.NDArray[np.uint32]:
-    """Two int16 numbers in each word. Raises OverflowError where one does not fit."""
+    """Pack two int16 numbers into each word. Raises OverflowError where one does not fit."""
     halves = np.stack(np.broadcast_arrays(low, high))
     if np.abs(halves).max(initial=0) > INT16_MAX:
         raise OverflowError(f"{int(np.abs(halves).max())} is no int16 weight")
@@ -31,7 +31,7 @@ def pack_pairs(low: IntArray, high: IntArray) -> npt.NDArray[np.uint32]:
 
 
 def of_bytes(convolution: Convolution) -> Convolution:
-    """The same of an input stored as uint8, which is what the kernels multiply."""
+    """Return the same of an input stored as uint8, which is what the kernels multiply."""
     return replace(convolution, input=Storage(128))
 
 

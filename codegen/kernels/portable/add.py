@@ -1,4 +1,4 @@
-"""Sum of two values in different scales, element by element, with broadcasting along a row and of constants.
+"""Add two values of different scales, element by element, with broadcasting along a row and of constants.
 
 TFLite scales both operands to a common fine scale, adds, and scales the sum to the output's: three roundings, twice
 each. One multiplication for each operand and a shift give the same bytes wherever that can be shown for every pair of
@@ -58,7 +58,10 @@ class ScaledSum:
 def scaled_sum(
     scales: tuple[float, float, float], zero_points: tuple[int, int, int], limits: tuple[int, int]
 ) -> ScaledSum:
-    """Of first operand, second operand and output. `result` has a positive shift where TFLite has no such sum."""
+    """Compute TFLite's multipliers, for first operand, second operand and output.
+
+    `result` has a positive shift where TFLite has no such sum.
+    """
     common = 2 * max(scales[:2])
     first, second = (quantize_multiplier(scale / common) for scale in scales[:2])
     result = quantize_multiplier(common / ((1 << LEFT_SHIFT) * scales[2]))
@@ -149,8 +152,10 @@ class Add(Kernel):
 
 
 def build(operands: tuple[Operand, Operand], output: Storage, exact: ScaledSum, scale: float, target: Target) -> Built:
-    """`scale`: the output's. Which rows are read is the schedule's business; constants of many rows are a table of as
-    many phases."""
+    """Build the kernel. `scale`: the output's.
+
+    Which rows are read is the schedule's business; constants of many rows are a table of as many phases.
+    """
     found = next(_exact_factors(operands, exact, scale, output, target), None) or _Factors(
         (None, None), 0, _two_roundings(exact, output)
     )
@@ -179,7 +184,7 @@ def build(operands: tuple[Operand, Operand], output: Storage, exact: ScaledSum, 
 
 
 def _loops(operands: tuple[Operand, Operand]) -> tuple[int, int, list[tuple[int, int]]]:
-    """Width and channels of the output, and of each operand; a row is one loop where no operand tells them apart."""
+    """Find width and channels of the output, and of each operand; one loop where no operand tells them apart."""
     extents = [operand.shape[1:] for operand in operands]
     width, channels = (max(extent[axis] for extent in extents) for axis in range(2))
     if all(extent in ((width, channels), (1, 1)) for extent in extents):
@@ -211,7 +216,7 @@ def _two_roundings(exact: ScaledSum, output: Storage) -> Epilogue:
 def _exact_factors(
     operands: tuple[Operand, Operand], exact: ScaledSum, scale: float, output: Storage, target: Target
 ) -> Iterator[_Factors]:
-    """Factors with which one shift gives TFLite's result for every pair of values, the nearest ones first."""
+    """Yield factors with which one shift gives TFLite's result for every pair of values, the nearest ones first."""
     real = [operand.scale / scale for operand in operands]
     shift = math.floor(math.log2(INT32_MAX / (256 * sum(real) + 1024)))
     if shift < 1:
@@ -231,7 +236,7 @@ def _exact_factors(
 
 
 def _rounding(total: IntArray, expected: IntArray, exact: ScaledSum, shift: int) -> tuple[int, int] | None:
-    """What to add to sums from 0 on, and to those below, so that `shift` gives the expected results.
+    """Find what to add to sums from 0 on, and to those below, so that `shift` gives the expected results.
 
     None where nothing does. The same for both wherever possible; exact halves, which TFLite rounds away from 0, need
     two.
@@ -257,7 +262,7 @@ def _rounding(total: IntArray, expected: IntArray, exact: ScaledSum, shift: int)
 def _shift_epilogue(
     start: int, rounding: tuple[int, int], shift: int, exact: ScaledSum, output: Storage, target: Target
 ) -> tuple[int, Epilogue]:
-    """The start value of sums, and what follows them."""
+    """Make the start value of sums, and the epilogue."""
     clamp, (from_zero, below) = choose_clamp(exact.low, exact.high, target), rounding
     raised = 0 if clamp == "int8" else 128
     corrects = from_zero != below

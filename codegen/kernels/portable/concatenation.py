@@ -1,4 +1,4 @@
-"""Blocks of each input, one behind the other: rows joined by column or channel, or taken from one input each."""
+"""Join rows by column or channel, or take each from one input: copy blocks of the inputs, one behind the other."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Concatenation(Kernel):
 
 
 def build_within_rows(blocks: int, block_bytes: tuple[int, ...], storage: Storage) -> Built:
-    """Every output row takes a part of the same row of every input."""
+    """Build the kernel whose every output row takes a part of the same row of every input."""
     name = f"{blocks}_blocks_of_{'_'.join(map(str, block_bytes))}"
     return _build(blocks, block_bytes, storage, name, is_by_rows=False)
 
 
 def build_by_rows(row_bytes: int, inputs: int, storage: Storage) -> Built:
-    """Every output row is a row of one of the inputs."""
+    """Build the kernel whose every output row is a row of one of the inputs."""
     return _build(1, (row_bytes,) * inputs, storage, f"rows_of_{row_bytes}_from_{inputs}", is_by_rows=True)
 
 

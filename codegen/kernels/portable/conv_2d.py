@@ -1,4 +1,4 @@
-"""Convolution with any window: any size, stride, dilation and padding, in blocks of pixels times output channels.
+"""Compute a convolution with any window, stride, dilation and padding, in blocks of pixels times output channels.
 
 Interior columns, whose windows lie inside the image's width, are a loop over blocks of pixels; those at the two borders
 are computed one by one. What lies outside the image has the value of the stored zero. The start value of each sum takes

@@ -1,4 +1,4 @@
-"""1x1 convolution in blocks of pixels times output channels: each weight is loaded once for a block."""
+"""Compute a 1x1 convolution in blocks of pixels times output channels: each weight is loaded once for a block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same bytes: RESHAPE."""
+"""Copy a row, for RESHAPE."""
 
 from __future__ import annotations
 

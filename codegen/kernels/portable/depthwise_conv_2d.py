@@ -1,4 +1,4 @@
-"""Depthwise convolution with any window, channel by channel: a window row's weights stay in registers.
+"""Compute a depthwise convolution with any window by channel: a window row's weights stay in registers.
 
 Each value is loaded once for a block of output columns. Interior columns, whose windows lie inside the image's width,
 are a loop over such blocks; those at the two borders have code of their own, in which taps beside the image are the

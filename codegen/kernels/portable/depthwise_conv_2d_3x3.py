@@ -1,4 +1,4 @@
-"""Depthwise 3x3 of the same size in running sums: weights stay in registers, each value is loaded once for a row."""
+"""Compute a depthwise 3x3 in running sums: weights stay in registers, each value is loaded once for a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nearest-neighbour upsampling and the depthwise 3x3 behind it in one: 2x2 sums of taps instead of 3x3 products."""
+"""Upsample by nearest neighbour and compute a depthwise 3x3 in one: 2x2 sums of taps instead of 3x3 products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any function of one byte, as a table of its 256 values: QUANTIZE, LOGISTIC and all that work element by element."""
+"""Look up any function of one byte in a table of 256, for QUANTIZE, LOGISTIC and all that map each value by itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Lookup(Kernel):
 
 
 def build(outputs: IntArray, size: int, before: Storage, after: Storage) -> Built:
-    """`outputs`: the int8 results for -128, -127, ..., 127; `size`: bytes of a row."""
+    """Build the kernel. `outputs`: the int8 results for -128, -127, ..., 127; `size`: bytes of a row."""
     stored = (outputs + after.bias).astype(np.uint8 if after.bias else np.int8)
     tables = (Table("lookup", stored, 16),)
     kernel = Lookup(inputs=(before,), output=after, shape_name=f"{size}", tables=parameters_of(tables), size=size)

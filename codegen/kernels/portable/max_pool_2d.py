@@ -1,4 +1,4 @@
-"""Max pooling with any window; taps outside the image are skipped."""
+"""Pool maxima with any window; taps outside the image are skipped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Max pooling with small windows that never overhang the image: all taps are written out."""
+"""Pool maxima with small windows that never overhang the image: all taps are written out."""
 
 from __future__ import annotations
 

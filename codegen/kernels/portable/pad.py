@@ -1,4 +1,4 @@
-"""A constant around a copy of the row."""
+"""Copy a row into a row of the stored zero."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Pad(Kernel):
 def build(
     before: tuple[int, int], after: tuple[int, int], *, left: int, front: int, zero_point: int, storage: Storage
 ) -> Built:
-    """`before` and `after`: width and channels."""
+    """Build the kernel. `before` and `after`: width and channels."""
     kernel = Pad(
         inputs=(storage,),
         output=storage,

@@ -1,4 +1,4 @@
-"""Each column is a copy of a source column, which a table names."""
+"""Copy each output column from the source column that a table names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ResizeNearestNeighbor(Kernel):
 
 
 def build(columns: IntArray, in_width: int, channels: int, storage: Storage) -> Built:
-    """`columns`: the source column of each output column."""
+    """Build the kernel. `columns`: the source column of each output column."""
     tables = (Table("source_column", columns.astype(np.uint8 if in_width <= 256 else np.uint16), 20),)
     kernel = ResizeNearestNeighbor(
         inputs=(storage,),
