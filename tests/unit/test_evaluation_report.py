@@ -174,7 +174,9 @@ def test_a_bgr_model_is_shown_in_rgb() -> None:
 
 def test_the_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     result, split = make_result()
-    written = write_evaluation(tmp_path / "out", result, split, CONTRACT, open_model(None), ("nanou-deploy evaluate",))
+    watched = replace(result, redundancy=tuple(REDUNDANCY))
+    written = write_evaluation(tmp_path / "out", watched, split, CONTRACT, open_model(None), ("nanou-deploy evaluate",))
+    assert "redundancy.svg" in {path.name for path in written}
     assert {path.name for path in written} == {path.name for path in (tmp_path / "out").iterdir()}
     without = write_evaluation(tmp_path / "out", result, split, CONTRACT, None, ())
     assert "report.html" not in {path.name for path in without}
