@@ -1,4 +1,4 @@
-"""The whole path once, on data that is rendered on the spot: train, quantize, compile, verify, build, report."""
+"""Run the whole path once, on data that is rendered on the spot: train, quantize, compile, verify, build, report."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PANELS = 3
 
 @dataclass(frozen=True, eq=False)
 class DemoResult:
-    """What the demo ends with. `not_linked` is empty, or why the esp32s3 firmware was not linked."""
+    """Results of the demo. `not_linked` is empty, or why the esp32s3 firmware was not linked."""
 
     model: QuantizedModel
     compiled: Compilation
@@ -70,7 +70,7 @@ def run_demo(
     progress: Callable[[str], None],
     training_progress: Callable[[str, float], None],
 ) -> DemoResult:
-    """Everything under `folder`: run/, aot/, tflm/, esp32s3/, report.html, panel.png. Raises the stages' own errors."""
+    """Make run/, aot/, tflm/, esp32s3/, report.html and panel.png in `folder`. Raises the stages' own errors."""
     heading("1/6  Train: BU-Net teacher, Nano-U student, on rendered terrain")
     dataset = _render_and_train(folder, seed, training_progress)
 

@@ -1,4 +1,4 @@
-"""What ships with nanou-deploy besides Python: beside the package in a checkout, inside it in the wheel."""
+"""Find what ships with nanou-deploy besides Python: beside the package in a checkout, inside it in the wheel."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def _find(installed: str, checkout: str, witness: str) -> Path:
 
 @cache
 def firmware_folder() -> Path:
-    """C sources: include/, src/, host/, boards/. Raises DeployError if the installation is damaged."""
+    """Find the C sources: include/, src/, host/, boards/. Raises DeployError if the installation is damaged."""
     return _find("_firmware", "firmware", "include/nanou.h")
 
 
 @cache
 def models_folder() -> Path:
-    """The trained models that come with nanou-deploy. Raises DeployError where there are none."""
+    """Find the trained models that come with nanou-deploy. Raises DeployError where there are none."""
     return _find("_models", "models", ".")
 
 
 @cache
 def docs_folder() -> Path:
-    """The figures of others that benchmarks quote. Raises DeployError if the installation is damaged."""
+    """Find the figures of others that benchmarks quote. Raises DeployError if the installation is damaged."""
     return _find("_docs", "docs", "published_figures.toml")
 
 
 @cache
 def licence_text() -> str:
-    """The licence of generated code. Raises DeployError if the installation is damaged."""
+    """Read the licence of generated code. Raises DeployError if the installation is damaged."""
     return (_find("_licence", ".", "LICENSE") / "LICENSE").read_text(encoding="utf-8")

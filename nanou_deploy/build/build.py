@@ -132,7 +132,7 @@ def build_device(
 
 
 def library_size(library: Path, board: Board, work_dir: Path) -> LibrarySize:
-    """What `build_harness` would say, of the objects that count alone: nothing else is compiled, nothing linked.
+    """Measure a library's code and tables as `build_harness` would: only its objects are compiled, nothing is linked.
 
     Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
     """
@@ -171,7 +171,7 @@ def _size(steps: Sequence[CompileStep]) -> LibrarySize:
 
 
 def build_plugin(name: str, qemu: Tool, folder: Path) -> Path:
-    """firmware/host/plugin/NAME.c for this QEMU, compiled for this machine if `folder` lacks it."""
+    """Compile firmware/host/plugin/NAME.c for this QEMU and this machine, if `folder` lacks it."""
     plugin = folder / f"{name}.so"
     if not plugin.exists():
         version = re.search(r"version (\d+)", qemu.version)

@@ -23,19 +23,21 @@ if TYPE_CHECKING:
 
 
 def verification_board(board: Board) -> Board:
-    """Where code for `board` is run here: itself, or for hardware the emulator with the nearest instruction set."""
+    """Choose where code for `board` runs here: itself, or the emulator of the nearest instruction set."""
     return board if board.runs_here else find_board(board.emulated_as or "host")
 
 
 def measurement_board(board: Board) -> Board:
-    """Where instructions and flash of `board` are measured here: itself, or for hardware the emulator with its own
-    instruction set. Code for Xtensa is verified elsewhere too, so that this needs no compiler for it."""
+    """Choose where instructions and flash of `board` are measured here: itself, or the emulator of its instruction set.
+
+    Code for Xtensa is verified elsewhere too, so that this needs no compiler for it.
+    """
     is_xtensa = board.isa.startswith("xtensa") and not board.runs_here
     return find_board("xtensa-qemu") if is_xtensa else verification_board(board)
 
 
 def compile_for(model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> Compilation:
-    """The fastest kernels that `objective` allows. Under a flash limit each choice is built and measured.
+    """Compile with the fastest kernels that `objective` allows. Under a flash limit each choice is built and measured.
 
     Raises CodegenError; BudgetError where a limit cannot be met, ToolMissing where there is no compiler to measure
     flash with.
@@ -73,19 +75,19 @@ def compile_each(
 
 
 def measure_flash_bytes(compiled: Compilation, board: Board) -> int:
-    """Code and tables of the generated library, as the compiler of the board, or of its emulator, makes them."""
+    """Measure code and tables of the generated library as the compiler of the board or of its emulator makes them."""
     size = measure_size(compiled, board)
     return size.code_bytes + size.table_bytes
 
 
 def measure_size(compiled: Compilation, board: Board) -> LibrarySize:
-    """The same apart. Raises ToolMissing where there is no compiler."""
+    """Measure code and tables apart, as `measure_flash_bytes`. Raises ToolMissing where there is no compiler."""
     with TemporaryDirectory(prefix="nanou-") as scratch:
         return _compile_library(compiled, board, Path(scratch))
 
 
 def measure_stack(compiled: Compilation, board: Board) -> StackUsage | None:
-    """Stack frames as the compiler of the board, or of its emulator, states them; None where it states none.
+    """Measure stack frames as the compiler of the board, or of its emulator, states them; None where it states none.
 
     Raises ToolMissing where there is no compiler.
     """

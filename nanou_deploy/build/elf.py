@@ -31,14 +31,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Symbol:
-    """Where something lies in the target's memory."""
+    """A symbol of an ELF file: its place in the target's memory."""
 
     address: int
     size_bytes: int
 
 
 def read_sections(path: Path) -> tuple[Section, ...]:
-    """The allocated sections of an ELF object or executable. Raises DeployError if it is not one."""
+    """Read the allocated sections of an ELF object or executable. Raises DeployError if it is not one."""
     with _opened(path) as file:
         return tuple(
             Section(
@@ -54,7 +54,7 @@ def read_sections(path: Path) -> tuple[Section, ...]:
 
 
 def find_symbol(path: Path, name: str) -> Symbol | None:
-    """The first symbol called `name`, None where there is none. Raises DeployError if `path` is no ELF file."""
+    """Find the first symbol called `name`, None where there is none. Raises DeployError if `path` is no ELF file."""
     with _opened(path) as file:
         tables = (table for table in file.iter_sections() if isinstance(table, SymbolTableSection))
         found = (symbol for table in tables for symbol in table.get_symbol_by_name(name) or ())
@@ -62,7 +62,7 @@ def find_symbol(path: Path, name: str) -> Symbol | None:
 
 
 def assemble_elf(machine: int, entry: int, segments: Sequence[tuple[int, bytes]]) -> bytes:
-    """A 32-bit executable of nothing but `segments`, address and bytes; `machine` as ELF numbers processors."""
+    """Write a 32-bit executable of nothing but `segments`, address and bytes; `machine` as ELF numbers processors."""
     header_bytes, entry_bytes = 52, 32
     offset = header_bytes + entry_bytes * len(segments)
     headers, contents = b"", b""
@@ -86,12 +86,12 @@ def _opened(path: Path) -> Iterator[ELFFile]:
 
 
 def code_bytes(sections: Iterable[Section]) -> int:
-    """Machine code."""
+    """Sum the bytes of machine code."""
     return sum(s.size_bytes for s in sections if s.is_code)
 
 
 def table_bytes(sections: Iterable[Section]) -> int:
-    """Constants. Unwind tables (.eh_frame) are no part of the program and are left out."""
+    """Sum the bytes of constants. Unwind tables (.eh_frame) are no part of the program and are left out."""
     return sum(
         s.size_bytes
         for s in sections
@@ -100,10 +100,10 @@ def table_bytes(sections: Iterable[Section]) -> int:
 
 
 def flash_bytes(sections: Iterable[Section]) -> int:
-    """What the image takes up in flash: everything with contents."""
+    """Sum the bytes that the image takes up in flash: everything with contents."""
     return sum(s.size_bytes for s in sections if s.in_file)
 
 
 def ram_bytes(sections: Iterable[Section]) -> int:
-    """Static RAM: everything writable."""
+    """Sum the bytes of static RAM: everything writable."""
     return sum(s.size_bytes for s in sections if s.is_writable)

@@ -1,4 +1,4 @@
-"""Espressif's flasher, as a process: its Python interface changes between versions, its command line does not."""
+"""Run Espressif's flasher as a process: its Python interface changes between versions, its command line does not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ESPTOOL_HINT = "install it: `python -m pip install 'esptool>=5.1,<6'`"
 
 
 def run_esptool(arguments: Sequence[str | Path], *, timeout_s: float = 120.0) -> str:
-    """What esptool prints. Raises ToolMissing where it is not installed, DeployError with its words where it fails.
+    """Run esptool and return what it prints. Raises ToolMissing without it, DeployError with its words where it fails.
 
     It runs in an empty folder, because it takes its configuration from files of the current one.
     """

@@ -1,4 +1,4 @@
-"""A generated library as a folder for somebody else's build: README, licence, provenance and one example with it.
+"""Export a generated library as a folder for another build system, with README, licence, provenance and an example.
 
 Pure text, as rendering is; `codegen.library.write.write_project` puts it on disk. Layouts follow PlatformIO's
 library.json (docs.platformio.org/en/latest/manifests/library-json), Espressif's idf_component.yml
@@ -36,7 +36,7 @@ _VERSION = re.compile(r"((0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*))(-[0-9A-Za-z.-
 
 @dataclass(frozen=True)
 class Package:
-    """What a package manager wants to know. `version` is a semantic version; `url` may be empty."""
+    """Name, version and addresses for a package manager. `version` is a semantic version; `url` may be empty."""
 
     name: str
     version: str
@@ -56,21 +56,21 @@ class Package:
 
     @property
     def release(self) -> str:
-        """The version's three numbers: all that CMake takes."""
+        """Return the version's three numbers: all that CMake takes."""
         found = _VERSION.fullmatch(self.version)
         assert found is not None
         return found[1]
 
 
 def default_package(model: QuantizedModel) -> Package:
-    """This project's version, and of which model: 0.1.0+96b40296700e."""
+    """Name the package by this project's version and the model: 0.1.0+96b40296700e."""
     return Package("nanou_model", f"{codegen.__version__}+{model.sha256[:12]}")
 
 
 def render_export(
     library: RenderedProject, model: QuantizedModel, package: Package, form: Format, *, command: Sequence[str]
 ) -> RenderedProject:
-    """The folder for one build system. `command` is what makes it again, word by word.
+    """Render the folder for one build system. `command` is what makes it again, word by word.
 
     Raises DeployError where the runtime's sources cannot travel in that format.
     """
@@ -91,7 +91,7 @@ def render_export(
 
 
 def example_path(form: Format) -> str:
-    """Where the example's source lies in the exported folder."""
+    """Return where the example's source lies in the exported folder."""
     return {
         "cmake": "example/self_test.c",
         "platformio": "examples/self_test/src/self_test.c",

@@ -1,4 +1,4 @@
-"""The firmware as a project for PlatformIO and ESP-IDF: its text, for one board or for this repository."""
+"""Render the firmware as a project for PlatformIO and ESP-IDF, for one board or for this repository."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _PSRAM_SETTINGS: Mapping[str, Sequence[str]] = {
 
 
 def render_firmware_project(board: Board, library: RenderedProject) -> RenderedProject:
-    """The complete PlatformIO and ESP-IDF project for one hardware board around a generated model library.
+    """Render the PlatformIO and ESP-IDF project for one hardware board around a generated model library.
 
     Raises DeployError where the board is none, or the model's arena does not fit its memory.
     """
@@ -61,7 +61,7 @@ def render_firmware_project(board: Board, library: RenderedProject) -> RenderedP
 
 
 def application_files() -> tuple[str, ...]:
-    """What is compiled for a board besides the model, relative to firmware/ as to the rendered project."""
+    """List what is compiled for a board besides the model, relative to firmware/ as to the rendered project."""
     root = firmware_folder()
     folders = [root / name for name in APPLICATION_FOLDERS if (root / name).is_dir()]
     files = [path.relative_to(root).as_posix() for folder in folders for path in folder.iterdir() if path.is_file()]
@@ -69,7 +69,7 @@ def application_files() -> tuple[str, ...]:
 
 
 def render_repository_project() -> Mapping[str, str]:
-    """The same settings for the repository itself: all boards, sources where they are, the model made on demand."""
+    """Render the repository's own project: all boards, sources where they are, the model made on demand."""
     boards = [board for board in BOARDS.values() if board.kind == "hardware"]
     files = _render_settings(
         boards,
@@ -162,13 +162,13 @@ def _environment(board: Board, root: str, arena_in_psram: bool) -> dict[str, obj
 
 
 def platform_spec(platform: str) -> str:
-    """What stands behind `platform =`, pinned."""
+    """Return the pinned value of `platform =`."""
     version = load_versions().platformio[platform]
     return _PIOARDUINO.format(version) if platform == "pioarduino" else f"{platform}@{version}"
 
 
 def internal_arena_bytes(board: Board) -> int:
-    """The largest arena that goes into internal RAM, as firmware/src/arena.h has it."""
+    """Return the largest arena that goes into internal RAM, as firmware/src/arena.h has it."""
     header = (firmware_folder() / "src" / "arena.h").read_text(encoding="utf-8")
     esp32, others = re.findall(r"NANOU_ARENA_INTERNAL_BYTES \((\d+) \* 1024\)", header)
     return int(esp32 if board.idf_target == "esp32" else others) * 1024

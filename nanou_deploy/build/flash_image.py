@@ -1,4 +1,4 @@
-"""Application images as Espressif's chips read them from flash: made by esptool, read back by code of our own.
+"""Make application images for Espressif's chips by esptool, and read them back as the chips do.
 
 A simulated chip loads what comes out of `flash_image_elf`, so what is verified there is what would be flashed.
 Format: ESP-IDF Programming Guide, "App Image Format" (esp_app_format.h): a header of 8 bytes, an extended one of 16,
@@ -30,7 +30,7 @@ _MACHINES = {"esp32": _EM_XTENSA, "esp32s3": _EM_XTENSA}
 
 @dataclass(frozen=True)
 class Segment:
-    """Bytes and the address at which the program sees them: RAM that is loaded, or flash through the cache."""
+    """A segment of an image: bytes and the address at which the program sees them, in RAM or through the cache."""
 
     address: int
     data: bytes
@@ -38,7 +38,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class FlashImage:
-    """What the boot loader gets out of an image. `size_bytes` is the image's own, without what follows it in flash."""
+    """The contents of an image. `size_bytes` is its own, without what follows it in flash."""
 
     chip: str
     entry: int
@@ -48,7 +48,7 @@ class FlashImage:
 
 
 def make_flash_image(program: Path, chip: str, image: Path, *, flash_bytes: int) -> FlashImage:
-    """`program`, an ELF file linked at the chip's addresses, as an image; written to `image` and read back.
+    """Make an image of `program`, an ELF file linked at the chip's addresses; written to `image` and read back.
 
     Raises ToolMissing without esptool, DeployError with its words where it refuses the program.
     """
@@ -88,7 +88,7 @@ def read_flash_image(data: bytes) -> FlashImage:
 
 
 def flash_image_elf(image: FlashImage) -> bytes:
-    """The image as an ELF file, which simulators load: a program header for each segment, no sections, no symbols."""
+    """Write the image as an ELF file, which simulators load: a program header a segment, no sections, no symbols."""
     segments = [(segment.address, segment.data) for segment in image.segments]
     return assemble_elf(_MACHINES.get(image.chip, _EM_RISCV), image.entry, segments)
 

@@ -43,7 +43,7 @@ def open_model(path: Path | None, camera: CameraSize | None = None) -> Quantized
 def render_library(
     model: QuantizedModel, runtime: Runtime, board: Board, objective: Objective = DEFAULT_OBJECTIVE
 ) -> RenderedProject:
-    """The library's text for one board; `objective` is for the aot runtime.
+    """Render the library for one board; `objective` is for the aot runtime.
 
     Raises CodegenError where the runtime cannot take the model, or not within the objective's limits.
     """

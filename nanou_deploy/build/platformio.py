@@ -1,4 +1,4 @@
-"""The firmware as a PlatformIO project: lint it, build it where Espressif's platform is installed.
+"""Lint PlatformIO projects, and build them where Espressif's platform is installed.
 
 PlatformIO asks its registry for whatever is missing, and takes a minute to fail without a network. So nothing here
 calls `pio run` before a look into PlatformIO's own folders says that all of it is there.
@@ -41,7 +41,7 @@ class PlatformMissing(DeployError):  # noqa: N818 (says what is wrong, as ToolMi
 
 @dataclass(frozen=True)
 class Lint:
-    """What PlatformIO says about a platformio.ini; clean when both are empty."""
+    """PlatformIO's errors and warnings about a platformio.ini; clean when both are empty."""
 
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -55,13 +55,13 @@ class Lint:
 
 
 def core_folder() -> Path:
-    """Where PlatformIO keeps platforms and packages."""
+    """Return where PlatformIO keeps platforms and packages."""
     configured = os.environ.get("PLATFORMIO_CORE_DIR")
     return Path(configured).expanduser() if configured else Path.home() / ".platformio"
 
 
 def platform_installed(name: str = PLATFORM, version: str = PLATFORM_VERSION) -> bool:
-    """Whether exactly this platform and what builds with it are on disk. Looks at files only."""
+    """Check whether exactly this platform and what builds with it are on disk. Looks at files only."""
     core = core_folder()
     platforms = Path(os.environ.get("PLATFORMIO_PLATFORMS_DIR") or core / "platforms")
     packages = Path(os.environ.get("PLATFORMIO_PACKAGES_DIR") or core / "packages")
@@ -78,12 +78,12 @@ def _states(manifest: Path, name: str, version: str) -> bool:
 
 
 def platform_version(board: str) -> str:
-    """The pinned version of the platform that builds for this board."""
+    """Return the pinned version of the platform that builds for this board."""
     return load_versions().platformio[find_board(board).platform]
 
 
 def platform_missing(project: Path, environment: str) -> PlatformMissing:
-    """The error that says what was not linked and how to get it."""
+    """Make the error that says what was not linked and how to get it."""
     platform = find_board(environment).platform
     spec = platform_spec("espressif32") if platform == "espressif32" else f"{platform} {platform_version(environment)}"
     return PlatformMissing(
@@ -93,7 +93,7 @@ def platform_missing(project: Path, environment: str) -> PlatformMissing:
 
 
 def lint_project(project: Path) -> Lint:
-    """PlatformIO's own check of `project`/platformio.ini. Offline, under a second. Raises ToolMissing, DeployError."""
+    """Run PlatformIO's check of `project`/platformio.ini. Offline, under a second. Raises ToolMissing, DeployError."""
     code, output = _run_pio(["project", "config", "--lint", "--json-output"], project, LINT_TIMEOUT_S)
     document = next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
     try:

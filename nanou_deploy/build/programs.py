@@ -1,4 +1,4 @@
-"""What a program is made of: sources, each with its commands, and how they are linked. Nothing is run here.
+"""Plan how a program is compiled and linked: its sources, each with its commands. Nothing is run here.
 
 `build.py` runs these commands itself, PlatformIO's builder (firmware/platform/builder/main.py) hands them to SCons.
 Imports no package from outside, since PlatformIO may run with a Python that has none.
@@ -55,7 +55,7 @@ def plan_program(
     includes: Sequence[Path] = (),
     name: str = "harness.elf",
 ) -> ProgramPlan:
-    """A program of the generated `library` and other `sources`, as `folder`/`name`.
+    """Plan a program of the generated `library` and other `sources`, as `folder`/`name`.
 
     `flags` are in addition to the target's, `includes` for the other sources only.
     """
@@ -81,23 +81,23 @@ def plan_program(
 
 
 def harness_sources(target: Target) -> list[Path]:
-    """The harness with what it needs from the target's machine."""
+    """List the sources of the harness with what it needs from the target's machine."""
     return [firmware_folder() / "host" / name for name in target.harness_sources]
 
 
 def machine_sources(target: Target) -> list[Path]:
-    """The same without the harness: for programs with a main of their own."""
+    """List the same sources without the harness: for programs with a main of their own."""
     return [path for path in harness_sources(target) if path.name != "harness.c"]
 
 
 def picture_harness_sources(target: Target) -> list[Path]:
-    """The harness that takes pictures of a camera and gives masks, with what it needs from the target's machine."""
+    """List the sources of the harness that takes pictures of a camera and gives masks."""
     host, vision = firmware_folder() / "host", firmware_folder() / "app" / "vision"
     return [host / "picture_harness.c", vision / "vision.c", vision / "packed_mask.c", *machine_sources(target)]
 
 
 def plan_device(target: Target, board: Board, library: Path, folder: Path, *, flags: Flags = ()) -> ProgramPlan:
-    """The application (firmware/app) as a program: for this computer, or for a simulated chip with a UART.
+    """Plan the application (firmware/app) as a program, for this computer or for a simulated chip with a UART.
 
     Raises DeployError for other boards: QEMU's have no line to a host here.
     """

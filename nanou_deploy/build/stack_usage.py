@@ -31,12 +31,12 @@ class StackUsage:
 
     @property
     def total_bytes(self) -> int:
-        """The most that a call of the library takes, row callbacks and interrupts not counted."""
+        """Sum the most that a call of the library takes, row callbacks and interrupts not counted."""
         return sum(vars(self).values())
 
 
 def read_stack_usage(objects: Path, layers: Collection[str], kernels: Collection[str]) -> StackUsage | None:
-    """Of the library compiled into the folder `objects`, with the C names of its layers and kernels.
+    """Read the frames of the library compiled into the folder `objects`, with the C names of its layers and kernels.
 
     None where the compiler stated nothing. Raises DeployError for a frame whose size is not constant.
     """

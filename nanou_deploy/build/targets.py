@@ -1,4 +1,4 @@
-"""How code is compiled and linked for each board that runs here: flags, the harness's sources, the memory map."""
+"""Choose how code is compiled and linked for each board that runs here: flags, harness sources, memory map."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class XtensaCompiler:
 
 @dataclass(frozen=True)
 class Target:
-    """How to build for one board.
+    """Compiler, flags and sources for one board.
 
     `flags` are for everything, `harness_flags` in addition for the harness. Its sources and `link_script` (parts, in
     order; none where there is an operating system) are relative to firmware/host. `count_plugin`: instructions are
@@ -119,7 +119,7 @@ class Target:
 
 
 def find_target(board: Board, *, sanitize: bool = False, profile: bool = False, compiler: str | None = None) -> Target:
-    """Raises ToolMissing where there is no compiler, DeployError where the harness cannot run on `board`.
+    """Find how to build for `board`. Raises ToolMissing without a compiler, DeployError where the harness cannot run.
 
     `profile`: instructions are to be counted one by one, by a plugin even where the program could count them all.
     """

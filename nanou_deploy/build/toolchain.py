@@ -68,7 +68,7 @@ class XtensaTools:
 
 @lru_cache(maxsize=32)
 def program_version(command: tuple[str, ...]) -> str:
-    """First line of `command --version`; empty if it cannot be run."""
+    """Return the first line of `command --version`; empty if it cannot be run."""
     try:
         done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -92,7 +92,7 @@ def _find_zig() -> Tool | None:
 
 
 def find_host_compiler(name: str | None = None) -> Tool:
-    """A C compiler for this machine: `name`, else $CC, else the first that works. Raises ToolMissing."""
+    """Find a C compiler for this machine: `name`, else $CC, else the first that works. Raises ToolMissing."""
     wanted = name or os.environ.get("CC")
     if wanted == "zig":
         tool = _find_zig()
@@ -109,7 +109,7 @@ def find_host_compiler(name: str | None = None) -> Tool:
 
 
 def find_rv32_compiler(name: str | None = None) -> Tool:
-    """A compiler for bare-metal RV32IMC; no C library is needed. Raises ToolMissing."""
+    """Find a compiler for bare-metal RV32IMC; no C library is needed. Raises ToolMissing."""
     if name == "zig":
         tool = _find_zig()
     else:
@@ -120,7 +120,7 @@ def find_rv32_compiler(name: str | None = None) -> Tool:
 
 
 def find_arm_compiler(name: str | None = None) -> Tool:
-    """A compiler for bare-metal Cortex-M; no C library is needed. Raises ToolMissing."""
+    """Find a compiler for bare-metal Cortex-M; no C library is needed. Raises ToolMissing."""
     tool = _find_program((name or "arm-none-eabi-gcc",))
     if tool is None:
         raise ToolMissing("no compiler for Cortex-M (arm-none-eabi-gcc)", hint=ARM_COMPILER_HINT)
@@ -128,7 +128,7 @@ def find_arm_compiler(name: str | None = None) -> Tool:
 
 
 def find_xtensa_tools() -> XtensaTools:
-    """LLVM 22 or later with its Xtensa backend, and a linker. Raises ToolMissing."""
+    """Find LLVM 22 or later with its Xtensa backend, and a linker. Raises ToolMissing."""
     linker = _find_program(("xtensa-lx106-elf-ld", "xtensa-esp-elf-ld", "xtensa-esp32-elf-ld"))
     for version in XTENSA_LLVM_VERSIONS:
         clang, llc, assembler = (_find_program((f"{part}-{version}",)) for part in ("clang", "llc", "llvm-mc"))
@@ -140,7 +140,7 @@ def find_xtensa_tools() -> XtensaTools:
 
 
 def find_disassembler(isa: str) -> Tool:
-    """The objdump that belongs to the compiler for this instruction set. Raises ToolMissing."""
+    """Find the objdump that belongs to the compiler for this instruction set. Raises ToolMissing."""
     llvm = tuple(f"llvm-objdump-{version}" for version in XTENSA_LLVM_VERSIONS)
     names, package = {
         "rv": (("riscv64-unknown-elf-objdump", "riscv32-esp-elf-objdump", *llvm), "binutils-riscv64-unknown-elf"),
@@ -161,22 +161,22 @@ def _find_qemu(architecture: str, hint: str) -> Tool:
 
 
 def find_qemu_riscv32() -> Tool:
-    """QEMU's system emulator for RV32. Raises ToolMissing."""
+    """Find QEMU's system emulator for RV32. Raises ToolMissing."""
     return _find_qemu("riscv32", QEMU_HINT)
 
 
 def find_qemu_arm() -> Tool:
-    """QEMU's system emulator for Arm. Raises ToolMissing."""
+    """Find QEMU's system emulator for Arm. Raises ToolMissing."""
     return _find_qemu("arm", QEMU_ARM_HINT)
 
 
 def find_qemu_xtensa() -> Tool:
-    """QEMU's system emulator for little-endian Xtensa. Raises ToolMissing."""
+    """Find QEMU's system emulator for little-endian Xtensa. Raises ToolMissing."""
     return _find_qemu("xtensa", QEMU_XTENSA_HINT)
 
 
 def find_labwired() -> Tool:
-    """The labwired simulator, a Python package. Raises ToolMissing."""
+    """Find the labwired simulator, a Python package. Raises ToolMissing."""
     if importlib.util.find_spec("labwired") is None:
         raise ToolMissing("the labwired simulator is not installed", hint=LABWIRED_HINT)
     return Tool("labwired", (), f"labwired {importlib.metadata.version('labwired')}")
@@ -184,7 +184,7 @@ def find_labwired() -> Tool:
 
 @lru_cache(maxsize=8)
 def sanitizers_work(compiler: tuple[str, ...]) -> bool:
-    """Whether this compiler builds and runs a program with AddressSanitizer and UBSan (their runtimes are extra)."""
+    """Check whether this compiler makes programs that run with ASan and UBSan, whose runtimes are extra."""
     with TemporaryDirectory() as folder:
         source, program = Path(folder, "probe.c"), Path(folder, "probe")
         source.write_text("int main(void) { return 0; }\n")
@@ -198,7 +198,7 @@ def sanitizers_work(compiler: tuple[str, ...]) -> bool:
 
 
 def find_sanitizing_compiler(name: str | None = None) -> Tool:
-    """A host compiler whose sanitizers work: the default one or another. Raises ToolMissing."""
+    """Find a host compiler whose sanitizers work: the default one or another. Raises ToolMissing."""
     for candidate in (name,) if name else (None, "gcc", "clang"):
         try:
             tool = find_host_compiler(candidate)

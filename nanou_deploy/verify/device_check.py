@@ -1,4 +1,4 @@
-"""Devices on the other end of a line: do they compute what TFLite Micro computes, and how long does it take them?"""
+"""Verify devices over their line against TFLite Micro, and time their inferences."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def verify_devices(
 
 @dataclass(frozen=True)
 class DeviceTimes:
-    """One device's measurements, and which model they are of."""
+    """One device's measurements, and the model that it ran."""
 
     address: str
     info: DeviceInfo
@@ -74,12 +74,12 @@ class DeviceTimes:
 
     @property
     def fps(self) -> float:
-        """Inferences per second, nothing else being done."""
+        """Return inferences per second, nothing else being done."""
         return 1e6 / self.bench.mean_us if self.bench.mean_us else 0.0
 
     @property
     def cycles_per_mac(self) -> float | None:
-        """None where cycles are not counted."""
+        """Return cycles per multiply-accumulate; None where cycles are not counted."""
         counted = self.info.counts_cycles and self.info.macs and self.bench.best_cycles
         return round(self.bench.best_cycles / self.info.macs, 3) if counted else None
 

@@ -1,4 +1,4 @@
-"""Golden comparison: does everything that can run this model give the same bytes?
+"""Compare executors of a model with the truth, byte for byte, on the same cases.
 
 TFLM is the truth, because it is what a device runs. Compared with it, byte for byte: TFLite's BUILTIN_REF, the NumPy
 oracle, and the compiled C on each board. A difference is traced to the first operator whose output differs.
@@ -42,7 +42,7 @@ class Cases:
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where an executor first departs from the oracle."""
+    """The first operator whose output differs from the oracle's."""
 
     case: int
     case_label: str
@@ -55,7 +55,7 @@ class Divergence:
 
 @dataclass(frozen=True)
 class ExecutorResult:
-    """One executor against the truth. `first_divergence` is set where it differs and could be traced."""
+    """The comparison of one executor with the truth. `first_divergence` is set where it differs and could be traced."""
 
     name: str
     status: Status
@@ -109,7 +109,7 @@ def make_cases(
     seed: int,
     images: Sequence[npt.NDArray[np.uint8]] = (),
 ) -> Cases:
-    """`count` frames: extremes and ramps first, then random and real ones in turn.
+    """Make `count` frames: extremes and ramps first, then random and real ones in turn.
 
     Of few cases, the first are one random frame, one real image and the extremes. `images` are uint8 (H, W, C) of the
     model's size; they pass through the preprocessing contract, without which there are none.

@@ -20,7 +20,7 @@ _SLICE = "1ms"  # of the simulated chip's time, between looks at the UART
 
 
 def simulate(program: Path, chip: str, stream: bytes, cases: int, console: TextIO) -> int:
-    """The program's exit code, or EXIT_FAULT after a line "fault: ..."."""
+    """Run the program; returns its exit code, or EXIT_FAULT after a line "fault: ..."."""
     from labwired import Sim  # a native extension of 28 MB
 
     last = ""

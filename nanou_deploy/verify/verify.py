@@ -44,7 +44,7 @@ def _silent(_message: str) -> None:
 
 
 def reference_executors(model: QuantizedModel, graph: Graph) -> list[Executor]:
-    """BUILTIN_REF, where TensorFlow is installed, and the NumPy oracle, where it knows all operators of `graph`.
+    """List BUILTIN_REF, where TensorFlow is installed, and the NumPy oracle, where it knows all operators of `graph`.
 
     The oracle says which operator differs, so without it no executor is traced.
     """
@@ -64,7 +64,7 @@ def reference_executors(model: QuantizedModel, graph: Graph) -> list[Executor]:
 
 
 def board_executors(library: Path, board: Board, count: int, work_dir: Path) -> list[Executor]:
-    """The generated library on one board, on its first `count` cases; on the host also under sanitizers."""
+    """Run the generated library on one board, on its first `count` cases; on the host also under sanitizers."""
     trace = _tracer(library, board, work_dir)
 
     def executor(name: str, sanitize: bool) -> Executor:
@@ -103,7 +103,7 @@ def application_executors(library: Path, board: Board, sha256: str, count: int, 
 
 
 def golden_images(model: QuantizedModel, count: int, seed: int) -> Sequence[npt.NDArray[np.uint8]]:
-    """Rendered terrain of the model's size: "real" inputs where no data set is given. Empty unless RGB."""
+    """Render terrain of the model's size: "real" inputs where no data set is given. Empty unless RGB."""
     if model.preprocessing is None or model.preprocessing.channels != 3 or count < 1:
         return ()
     from nanou_train.data.terrain import generate

@@ -1,4 +1,4 @@
-"""Handles requests to end: SIGTERM like Ctrl-C, both held back where needed, and the end of a parent process."""
+"""Handle requests to end: SIGTERM like Ctrl-C, both held back where needed, and the end of a parent process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Interrupted = Callable[[], bool]
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM as KeyboardInterrupt. Off the main thread, where there are no signals, nothing changes."""
+    """Raise KeyboardInterrupt at SIGTERM. Off the main thread, where there are no signals, nothing changes."""
     with _handled(_interrupt, signal.SIGTERM):
         yield
 

@@ -1,4 +1,4 @@
-"""From a completed training run to an int8 model that says where it comes from."""
+"""Quantize the student of a completed run into an int8 model that says where it comes from."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def quantize_run(
 
 
 def logit_agreement(student: keras.Model, model: QuantizedModel, split: Split) -> dict[str, dict[str, float]]:
-    """How often the logits of a quantization-aware student are those of its int8 model (BUILTIN_REF).
+    """Measure how often the logits of a quantization-aware student are those of its int8 model (BUILTIN_REF).
 
     For the graph `as_trained` and with the device's integer arithmetic (`matched`): the fraction `equal`, the fraction
     `within_1` step, and the `largest` difference in steps.
@@ -110,7 +110,7 @@ def _evaluate_unrounded(student: keras.Model, split: Split, threshold: float, cl
 
 
 def evaluate_quantized(model: QuantizedModel, split: Split) -> Metrics:
-    """Metrics of the int8 model on BUILTIN_REF, pixels entering through the contract's lookup table."""
+    """Score the int8 model on BUILTIN_REF, pixels entering through the contract's lookup table."""
     graph = load_graph(model.flatbuffer)
     outputs = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[split.images])
     decided = decide_classes(outputs, decision_threshold(model, graph))

@@ -10,7 +10,7 @@ LOG_SCHEMA = 1
 
 
 def redundancy_log(folder: Path) -> tuple[dict[str, Any], ...]:
-    """The records of FOLDER/nas_log.json in order; none where there is no log, or another version's."""
+    """Read the records of FOLDER/nas_log.json in order; none where there is no log, or another version's."""
     try:
         log = json.loads((folder / "nas_log.json").read_text(encoding="utf-8"))
         return tuple(log["records"]) if log["schema"] == LOG_SCHEMA else ()

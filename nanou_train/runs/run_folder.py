@@ -145,7 +145,7 @@ def versions() -> dict[str, str]:
 
 
 def weights_sha256(model: keras.Model) -> str:
-    """Hash of all weights in order (a .keras file's own bytes hold the time of saving)."""
+    """Hash all weights in order (a .keras file's own bytes hold the time of saving)."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(str(weight.shape).encode() + weight.tobytes())

@@ -1,4 +1,4 @@
-"""The decision threshold of an int8 model: given, or chosen on validation data. The firmware's constant follows it."""
+"""Set the decision threshold of an int8 model: a given one, or the best on validation data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nanou_train.runs.quantize_run import evaluate_quantized
 def with_threshold(
     model: QuantizedModel, dataset: Dataset, *, threshold: float | None = None, objective: str = ""
 ) -> QuantizedModel:
-    """The model with `threshold`, or with the best one for `objective` on the validation part.
+    """Return the model with `threshold`, or with the best one for `objective` on the validation part.
 
     `provenance` says which it was, and its test metrics of `int8` are measured anew. Raises TrainError for an unknown
     objective, and for a model of several output channels, which has no threshold.
@@ -38,7 +38,7 @@ def with_threshold(
 
 
 def choose_threshold(model: QuantizedModel, split: Split, objective: str) -> float:
-    """The probability threshold with the best `objective` of the int8 model, on BUILTIN_REF, on a split."""
+    """Find the probability threshold with the best `objective` of the int8 model, on BUILTIN_REF, on a split."""
     if objective not in OBJECTIVES:
         raise TrainError(f"{objective} is no objective for a threshold", hint=f"use one of {', '.join(OBJECTIVES)}")
     predictor = int8_predictor("int8", model, lambda frames: run_builtin_ref(model.flatbuffer, frames))
