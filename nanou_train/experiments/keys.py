@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -45,7 +46,7 @@ ALIASES: Mapping[str, str] = {
     "freeze_epochs": "student.quantization.freeze_epochs",
     "threshold": "student.threshold",
     "teacher_name": "teacher.preset",
-    "teacher": "teacher.network",  # beside the section of this name: see `_path`
+    "teacher": "teacher.network",  # beside the section of this name: see `_teacher`
     "teacher_weights": "teacher.weights",
     "teacher_epochs": "teacher.epochs",
     "teacher_learning_rate": "teacher.learning_rate",
@@ -201,8 +202,8 @@ def _leaves(
 def _path(inside: str, key: Any, value: Any, place: str) -> str:
     """Resolve one key to its path. Raises ConfigError for an unknown one."""
     path = f"{inside}{key}"
-    if not inside and (key != "teacher" or _is_network(value)):
-        path = ALIASES.get(key, path)
+    if not inside:
+        path = _teacher(value) if key == "teacher" else ALIASES.get(key, path)
     if path in KEYS or path in SECTIONS:
         return path
     known = [*SECTIONS[inside.rstrip(".")].model_fields, *(() if inside else ALIASES)]
@@ -211,9 +212,12 @@ def _path(inside: str, key: Any, value: Any, place: str) -> str:
     raise ConfigError(f'{place}: unknown key "{path}"', hint=hint)
 
 
-def _is_network(teacher: Any) -> bool:
-    """Tell the flat key `teacher`, or a sweep's values for it, from the section of that name."""
-    return not isinstance(teacher, Mapping) or "architecture" in teacher
+def _teacher(value: Any) -> str:
+    """Resolve the key `teacher`: a section, or a path, or the network of a flat file; a sweep lists these."""
+    one = value[0] if isinstance(value, list | tuple) and value else value
+    if isinstance(one, str | Path):
+        return "teacher.weights"
+    return "teacher" if isinstance(one, Mapping) and "architecture" not in one else "teacher.network"
 
 
 def _sweep(one: Given) -> dict[str, tuple[Any, ...]] | tuple[dict[str, Any], ...]:

@@ -25,7 +25,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One run of a sweep: its folder's name, the keys it changed, its scores (None where it failed, with `error`)."""
+    """One run of a sweep: its folder's name, what it changed, its scores (None where it failed, with `error`)."""
 
     name: str
     overrides: Mapping[str, Any]
@@ -53,15 +53,15 @@ def run_sweep(
     _write(folder, rows)
     teacher: Path | None = None
     for index, overrides in enumerate(points):
-        place = folder / point_name(index, overrides)
+        place, changed = folder / point_name(index, overrides), short_names(overrides)
         chosen = derived(config, "sweep point", **overrides)
         if teacher is not None and chosen.trains_teacher:
             chosen = derived(chosen, "sweep point", teacher_weights=teacher)
         try:
             train_point(chosen, place, index, len(points))
-            rows.append(_row(place, overrides))
+            rows.append(_row(place, changed))
         except TrainError as error:
-            rows.append(SweepRow(place.name, overrides, None, None, str(error)))
+            rows.append(SweepRow(place.name, changed, None, None, str(error)))
         if teacher is None and one_teacher and (place / "teacher.keras").is_file():
             teacher = place / "teacher.keras"
         _write(folder, rows)

@@ -173,7 +173,8 @@ def test_overrides_and_sweeps_take_every_spelling(tmp_path: Path) -> None:
         ("student: {learning_rate: .nan}", "line 3: nan is no number"),
         ("student: {start_from: 2020-01-01}", "line 3: 2020-01-01 is a date"),
         ('run: {output_dir: "a\\0b"}', r"line 3, .*run\.output_dir = .*no file"),
-        ("teacher: bu_net", "line 3, .*teacher = 'bu_net'"),
+        ("teacher: 3", "line 3, .*teacher = 3"),
+        ("teacher: a.keras\n    teacher_weights: b.keras", "line 4, .*teacher and teacher_weights are the same key"),
         ("sweep: {run: {restarts: 2}}", "line 3, .*sweep = .*no values to try"),
     ],
 )
@@ -181,6 +182,19 @@ def test_mistakes_in_sections_have_their_line(tmp_path: Path, keys: str, says: s
     with pytest.raises(ConfigError, match=says) as caught:
         load_experiment(_write(tmp_path, f"experiments:\n  demo:\n    {keys}\n"), "demo")
     assert caught.value.hint
+
+
+def test_a_teacher_is_a_section_a_path_or_a_network(tmp_path: Path) -> None:
+    network = "{architecture: bu_net, filters: [4], bottleneck: 4}"
+    for text, same in (
+        ("a.keras", {"teacher_weights": "a.keras"}),
+        ("{weights: a.keras, epochs: 3}", {"teacher_weights": "a.keras", "teacher_epochs": 3}),
+        (network, {"teacher.network": {"architecture": "bu_net", "filters": [4], "bottleneck": 4}}),
+    ):
+        path = _write(tmp_path, f"experiments: {{demo: {{teacher: {text}}}}}")
+        assert load_experiment(path, "demo") == as_config(same)
+    swept = load_experiment(_write(tmp_path, "experiments: {demo: {sweep: {teacher: [a.keras, b.keras]}}}"), "demo")
+    assert [*swept.sweep] == ["teacher.weights"]
 
 
 def test_a_sweep_of_billions_is_refused_by_its_count(tmp_path: Path) -> None:
