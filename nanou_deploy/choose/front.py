@@ -25,7 +25,7 @@ from nanou_train.networks.architectures import count_parameters
 from nanou_train.networks.structure import structure_of
 from nanou_train.runs import run_folder as run
 from nanou_train.search.pareto import FRONT, Front, MadeBy, Point, read_front, write_front
-from nanou_train.training.fit import FitResult
+from nanou_train.training.train_network import History
 
 PAGE = "pareto.html"
 _PRUNED = "pruning.json"  # what `prune` leaves beside a run's other files
@@ -134,7 +134,7 @@ def _miou(scores: dict[str, Any], role: str) -> float | None:
 def _val_miou(folder: Path, scores: dict[str, Any]) -> float:
     """Of the epoch that was kept. Raises TrainError where a run had no validation part."""
     try:
-        return float(FitResult.of_run(folder).val_miou)
+        return float(History.of_run(folder).val_miou)
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise TrainError(
             f"{folder} has no validation mIoU to rank it by", hint="train it on data with a validation part"

@@ -30,9 +30,9 @@ from nanou_train.pruning.evidence import Evidence, absorb, effective_ranks, gath
 from nanou_train.pruning.importance import channel_importance
 from nanou_train.pruning.prune import prune_channels
 from nanou_train.runs import run_folder as run
-from nanou_train.training.fit import FitResult, Progress
 from nanou_train.training.teacher_views import teacher_logits
 from nanou_train.training.train import train_experiment
+from nanou_train.training.train_network import History, Progress
 
 if TYPE_CHECKING:
     import keras
@@ -256,4 +256,4 @@ def round_of(values: Mapping[str, Any]) -> Round:
 
 def _finished(cut: Round, folder: Path) -> Round:
     """A round with the validation mIoU of the weights that its training kept."""
-    return replace(cut, miou_trained=FitResult.of_run(folder).val_miou)
+    return replace(cut, miou_trained=History.of_run(folder).val_miou)

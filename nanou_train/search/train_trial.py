@@ -31,8 +31,8 @@ from nanou_train.pruning.inherit import inherit
 from nanou_train.pruning.prune_run import DEFAULT_CRITERION, Source, open_source
 from nanou_train.runs import run_folder as run
 from nanou_train.search.search import Job
-from nanou_train.training.fit import train_with_distillation
 from nanou_train.training.teacher_views import Views, make_views
+from nanou_train.training.train_network import train_with_distillation
 
 if TYPE_CHECKING:
     import keras

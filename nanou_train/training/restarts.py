@@ -25,9 +25,9 @@ from nanou_train.networks.saving import save_model
 from nanou_train.runs import run_folder as run
 from nanou_train.runs.interrupts import end_with_parent
 from nanou_train.training.benchmark import available_cores
-from nanou_train.training.fit import FitResult, Progress
 from nanou_train.training.teacher_and_student import RunInputs
 from nanou_train.training.teacher_views import CACHE, make_views
+from nanou_train.training.train_network import History, Progress
 
 if TYPE_CHECKING:
     import keras
@@ -55,12 +55,12 @@ class Ended(NamedTuple):
     """A completed restart."""
 
     folder: Path
-    fit: FitResult
+    history: History
 
 
 def train_student_from_seeds(
     train: TrainRun, inputs: RunInputs, student: keras.Model, teacher: keras.Model | None, progress: Progress
-) -> FitResult:
+) -> History:
     """Train the student from `config.run.restarts` seeds, each by `train`, and give it the weights of the best.
 
     What the teacher answers is computed once for all.
@@ -78,7 +78,7 @@ def train_student_from_seeds(
     )
     student.set_weights(run.load_student(best.folder).get_weights())
     progress(_summary(best, others), 1.0)
-    return best.fit
+    return best.history
 
 
 def restarts_of(inputs: RunInputs, teacher: Path | None) -> tuple[Restart, ...]:
@@ -125,8 +125,8 @@ def train_restarts(train: TrainRun, restarts: Sequence[Restart], progress: Progr
                 raise TrainError("a restart's process has died", hint="run the same command again to go on") from error
             raise
     tell()
-    found = (Ended(one.folder, FitResult.of_run(one.folder)) for one in restarts)
-    return tuple(sorted(found, key=lambda one: -one.fit.val_miou))
+    found = (Ended(one.folder, History.of_run(one.folder)) for one in restarts)
+    return tuple(sorted(found, key=lambda one: -one.history.val_miou))
 
 
 def _news(told: Queue[Told]) -> Iterator[Told]:
@@ -163,6 +163,6 @@ _told: Queue[Told]
 
 
 def _summary(best: Ended, others: Sequence[Ended]) -> str:
-    """Which one is kept, and what the others had."""
-    had = ", ".join(f"{one.fit.val_miou:.3f}" for one in others)
-    return f"kept restart {best.folder.name}: validation mIoU {best.fit.val_miou:.3f}, others {had}"
+    """Say which restart is kept, and what the others had."""
+    had = ", ".join(f"{one.history.val_miou:.3f}" for one in others)
+    return f"kept restart {best.folder.name}: validation mIoU {best.history.val_miou:.3f}, others {had}"

@@ -18,7 +18,7 @@ from nanou_train.experiments.config import ExperimentConfig
 from nanou_train.experiments.derived import derived
 from nanou_train.experiments.keys import short_names, sweep_points
 from nanou_train.runs import run_folder as run
-from nanou_train.training.fit import FitResult
+from nanou_train.training.train_network import History
 
 SCHEMA = 1
 
@@ -86,7 +86,7 @@ def point_name(index: int, overrides: Mapping[str, Any]) -> str:
 
 def _row(folder: Path, overrides: Mapping[str, Any]) -> SweepRow:
     test = run.read_manifest(folder)["metrics"]["student"]
-    return SweepRow(folder.name, overrides, FitResult.of_run(folder).val_miou, test["miou"])
+    return SweepRow(folder.name, overrides, History.of_run(folder).val_miou, test["miou"])
 
 
 def _ranked(rows: Sequence[SweepRow]) -> list[SweepRow]:

@@ -13,8 +13,8 @@ from nanou_train.experiments.derived import derived
 from nanou_train.networks.architectures import create_model_from_config, preprocessing_of
 from nanou_train.networks.distribution import find_strategy, is_chief
 from nanou_train.runs.constraints import check_before
-from nanou_train.training.fit import FitResult, Progress, train_single_model, train_with_distillation
 from nanou_train.training.start import given_teacher, initial_student
+from nanou_train.training.train_network import History, Progress, train_single_model, train_with_distillation
 
 if TYPE_CHECKING:
     import keras
@@ -36,12 +36,12 @@ class RunInputs:
         return self.config.run.checkpoint_path or self.folder
 
 
-TrainStudent = Callable[[RunInputs, "keras.Model", "keras.Model | None", Progress], FitResult]
+TrainStudent = Callable[[RunInputs, "keras.Model", "keras.Model | None", Progress], History]
 
 
 def train_teacher_and_student(
     inputs: RunInputs, train: TrainStudent, progress: Progress
-) -> tuple[dict[str, keras.Model], dict[str, FitResult]]:
+) -> tuple[dict[str, keras.Model], dict[str, History]]:
     """Train both; returns models and their histories by role. Progress runs from 0 to 1 over both.
 
     `train` trains the student in place (`train_student`). Raises TrainError.
@@ -50,7 +50,7 @@ def train_teacher_and_student(
 
     config, classes = inputs.config, len(inputs.dataset.classes)
     models: dict[str, keras.Model] = {}
-    histories: dict[str, FitResult] = {}
+    histories: dict[str, History] = {}
     student = initial_student(config, classes)
     if config.run.constraints is not None:
         check_before(config.run.constraints, student)
@@ -73,7 +73,7 @@ def train_teacher_and_student(
     return models, histories
 
 
-def _train_teacher(inputs: RunInputs, progress: Progress) -> tuple[keras.Model, FitResult]:
+def _train_teacher(inputs: RunInputs, progress: Progress) -> tuple[keras.Model, History]:
     config, data = inputs.config, inputs.dataset
     teacher = create_model_from_config(config.network("teacher", len(data.classes)), name=config.teacher.preset)
     return teacher, train_single_model(
@@ -89,9 +89,7 @@ def _train_teacher(inputs: RunInputs, progress: Progress) -> tuple[keras.Model, 
     )
 
 
-def train_student(
-    inputs: RunInputs, student: keras.Model, teacher: keras.Model | None, progress: Progress
-) -> FitResult:
+def train_student(inputs: RunInputs, student: keras.Model, teacher: keras.Model | None, progress: Progress) -> History:
     """Train the student in place, on the teacher's answers if there is one."""
     return train_with_distillation(
         student,

@@ -27,12 +27,12 @@ from nanou_train.networks.saving import save_model
 from nanou_train.runs import run_folder as run
 from nanou_train.runs.constraints import check_run, violation
 from nanou_train.training.distillation import train_step
-from nanou_train.training.fit import FitResult, Progress, train_single_model, train_with_distillation
 from nanou_train.training.restarts import train_student_from_seeds
 from nanou_train.training.start import grow_gpu_memory, load_training_data
 from nanou_train.training.sweep import run_sweep
 from nanou_train.training.teacher_and_student import RunInputs, train_student, train_teacher_and_student
 from nanou_train.training.teacher_views import teacher_logits
+from nanou_train.training.train_network import History, Progress, train_single_model, train_with_distillation
 
 if TYPE_CHECKING:
     import keras
@@ -192,7 +192,7 @@ def _finish(
     facts: Mapping[str, Any],
     config: ExperimentConfig,
     models: Mapping[str, keras.Model],
-    histories: Mapping[str, FitResult],
+    histories: Mapping[str, History],
     metrics: Mapping[str, Metrics],
 ) -> None:
     """Write models, metrics and, last, the manifest, which declares the run complete."""

@@ -18,8 +18,8 @@ from nanou_train.evaluation.evaluate import evaluate_model
 from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, load_experiment
 from nanou_train.networks.architectures import create_model_from_config, preprocessing_of
 from nanou_train.networks.saving import load_model
-from nanou_train.training.fit import train_with_distillation
 from nanou_train.training.start import load_training_data
+from nanou_train.training.train_network import train_with_distillation
 
 
 def everything(dataset: Dataset) -> Split:

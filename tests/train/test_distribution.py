@@ -27,7 +27,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 import keras
 import numpy as np
 from pathlib import Path
-from nanou_train.training import fit
+from nanou_train.training.train_network import train_with_distillation
 from nanou_train.training import loop
 from nanou_train.experiments.keys import as_config
 from nanou_train.data.dataset import terrain_dataset
@@ -55,7 +55,7 @@ def train(strategy, *, rounding, state=None, stop_after=0):
         return original(*arguments)
     loop.augment_with_logits = counted
     try:
-        result = fit.train_with_distillation(student, teacher, config, data.train, data.val, seed=5, state_path=state)
+        result = train_with_distillation(student, teacher, config, data.train, data.val, seed=5, state_path=state)
     except KeyboardInterrupt:
         return None
     finally:

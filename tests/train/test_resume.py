@@ -58,7 +58,7 @@ def _fit(data: Dataset, state_path: Path | None, *, interrupt_at: int = 0, **cha
     import keras
 
     from nanou_train.networks.architectures import create_bu_net
-    from nanou_train.training import fit, loop
+    from nanou_train.training import loop, train_network
 
     keras.utils.set_random_seed(3)
     model = create_bu_net((24, 32, 3), (4,), 4)
@@ -73,7 +73,7 @@ def _fit(data: Dataset, state_path: Path | None, *, interrupt_at: int = 0, **cha
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "augment_with_logits", counted)
-        result = fit.train_single_model(model, config, data.train, data.val, seed=5, state_path=state_path)
+        result = train_network.train_single_model(model, config, data.train, data.val, seed=5, state_path=state_path)
     return model.get_weights(), result
 
 

@@ -84,7 +84,7 @@ def test_more_beta_finds_more(require_module: Callable[[str], None]) -> None:
     import keras
 
     from nanou_train.networks.architectures import create_bu_net, preprocessing_of
-    from nanou_train.training.fit import train_single_model
+    from nanou_train.training.train_network import train_single_model
 
     data = terrain_dataset({"train": 24, "val": 4, "test": 4}, seed=0, height_px=12, width_px=16)
     shares = []

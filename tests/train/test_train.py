@@ -182,7 +182,7 @@ def test_the_model_learns_and_keeps_its_best_epoch(small: Dataset) -> None:
 
 def test_early_stopping_stops(small: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.5, 0.7, 0.6, 0.7, 0.9])  # the second epoch is the best, and two without a better one follow
-    monkeypatch.setattr("nanou_train.training.fit.evaluate_model", lambda *_, **__: {"miou": next(scores)})
+    monkeypatch.setattr("nanou_train.training.train_network.evaluate_model", lambda *_, **__: {"miou": next(scores)})
     _, result = _fit(small, epochs=5, early_stopping=True, patience=2)
     assert [row["val_miou"] for row in result.history] == [0.5, 0.7, 0.6, 0.7]
     assert result.best_epoch == 2

@@ -11,9 +11,9 @@ from nanou_train.data.dataset import Split, terrain_dataset
 from nanou_train.experiments.keys import as_config
 from nanou_train.networks.architectures import create_bu_net
 from nanou_train.runs.run_folder import read_manifest
-from nanou_train.training.fit import train_with_distillation
 from nanou_train.training.teacher_views import Views, make_views, teacher_logits
 from nanou_train.training.train import train_model
+from nanou_train.training.train_network import train_with_distillation
 
 SHAPE = (24, 32, 3)
 KEYS = {

@@ -40,14 +40,14 @@ Data = Split | tuple[Any, Any] | Iterable[tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
-class FitResult:
-    """History of a training, one row an epoch, and the epoch (from 1) whose weights the model now has."""
+class History:
+    """History of a training as Keras's, one row an epoch, and the epoch (from 1) whose weights the model now has."""
 
     history: tuple[dict[str, float], ...]
     best_epoch: int
 
     @classmethod
-    def of_run(cls, folder: Path) -> FitResult:
+    def of_run(cls, folder: Path) -> History:
         """Read the student's history of a completed run. Raises OSError, ValueError or KeyError for another folder."""
         metrics = json.loads((folder / "metrics.json").read_text())
         rows = (dict(row) for row in metrics["history"])
@@ -70,7 +70,7 @@ def train_single_model(
     state_path: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
-) -> FitResult:
+) -> History:
     """Train on masks alone, in place; the model ends with the weights that `config.student.keep` names.
 
     `config` is a configuration or a mapping of its keys. Data are a Split, arrays (x, y) or batches of them, as
@@ -107,7 +107,7 @@ def train_with_distillation(
     state_path: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
-) -> FitResult:
+) -> History:
     """Train the student on masks and the teacher's logits, in place; else as `train_single_model`.
 
     With `teacher_cache` the teacher may have another size, or be its answers to views of `train_data`.
@@ -157,7 +157,7 @@ def train_with_distillation(
             progress(_progress_line(student.name, row, recipe.epochs, left_s), epoch / recipe.epochs)
     watchers.on_train_end()
     student.set_weights(best_weights)
-    return FitResult(tuple(history), best_epoch)
+    return History(tuple(history), best_epoch)
 
 
 def _watchers(
