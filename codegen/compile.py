@@ -1,4 +1,4 @@
-"""The compiler from end to end: QuantizedModel -> Graph -> Program -> Plan -> Proofs."""
+"""Compile a model from end to end: QuantizedModel -> Graph -> Program -> Plan -> Proofs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from codegen.tflite.verify import verify_graph
 
 @dataclass(frozen=True, eq=False)
 class Compilation:
-    """A model compiled for one target: what each stage made of it. Rendering, reports and benchmarks take this value.
+    """Holds a model compiled for one target: what each stage made of it. Rendering, reports, benchmarks take it.
 
     `proofs` are of this `program` and `plan`. They may have failures, which `inspect --proofs` shows; such a
     compilation is not rendered.

@@ -14,7 +14,7 @@ LINE_COLUMNS = 110
 
 
 def number_lines(values: npt.NDArray[np.integer], per_line: int) -> Sequence[str]:
-    """Numbers right-aligned in columns, `per_line` of them on a line; words that hold two numbers in hexadecimal."""
+    """Align numbers in columns, `per_line` of them on a line; words that hold two numbers in hexadecimal."""
     numbers = [f"{v:#010x}u" if values.dtype == np.uint32 else str(int(v)) for v in values]
     width = max(map(len, numbers))
     padded = [number.rjust(width) for number in numbers]
@@ -22,14 +22,14 @@ def number_lines(values: npt.NDArray[np.integer], per_line: int) -> Sequence[str
 
 
 def wrap_items(items: Sequence[str], indent: str) -> Rendered:
-    """Items separated by commas over lines of at most LINE_COLUMNS, never broken inside an item."""
+    """Wrap items, separated by commas, into lines of at most LINE_COLUMNS, never broken inside an item."""
     whole = ", ".join(item.replace(" ", "\0") for item in items)
     lines = textwrap.wrap(whole, LINE_COLUMNS - len(indent), break_long_words=False, break_on_hyphens=False)
     return Rendered("\n".join(indent + line for line in lines).replace("\0", " "))
 
 
 def wrap_call(name: str, arguments: Sequence[str], indent: str = "") -> Rendered:
-    """`name(arguments)`, wrapped under the opening bracket as clang-format would; no indent on the first line."""
+    """Wrap `name(arguments)` under the opening bracket as clang-format would; no indent on the first line."""
     lead = f"{indent}{name}("
     return Rendered(name + "(" + wrap_items(arguments, " " * len(lead)).lstrip() + ")")
 

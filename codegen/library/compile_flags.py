@@ -1,4 +1,4 @@
-"""What a generated library is to be compiled with. Imports nothing, for builders that have no other packages."""
+"""State the flags of a generated library. Imports nothing, for builders that have no other packages."""
 
 OPTIMIZE = "-O2"
 # gcc's first scheduling pass would move reads of the kernels to where their sums no longer fit into registers.

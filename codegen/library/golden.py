@@ -1,4 +1,4 @@
-"""The self-test of a library: an input made from a seed, and what each layer and the whole model compute from it."""
+"""Make a library's self-test: an input from a seed, and checksums of what each layer computes from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GOLDEN_SEED = 0x6E616E6F  # "nano"
 
 @dataclass(frozen=True)
 class GoldenLayer:
-    """What one layer computes for the golden input: CRC-32 of its operator's output as the arena stores it."""
+    """States the CRC-32 of one operator's output for the golden input, as the arena stores it."""
 
     name: str
     operator_index: int
@@ -24,7 +24,7 @@ class GoldenLayer:
 
 
 def golden_frame(size_bytes: int, seed: int = GOLDEN_SEED) -> npt.NDArray[np.int8]:
-    """int8 (size_bytes,): the self-test input, the top bytes of a 32-bit LCG (Numerical Recipes constants)."""
+    """Make the self-test's input, int8 (size_bytes,): top bytes of a 32-bit LCG (Numerical Recipes constants)."""
     state, values = seed, np.empty(size_bytes, np.uint8)
     for i in range(size_bytes):
         state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
@@ -33,20 +33,20 @@ def golden_frame(size_bytes: int, seed: int = GOLDEN_SEED) -> npt.NDArray[np.int
 
 
 def golden_crc32(output: npt.NDArray[np.int8]) -> int:
-    """IEEE CRC-32 of the output frame for `golden_frame`."""
+    """Compute the IEEE CRC-32 of the output frame for `golden_frame`."""
     return zlib.crc32(output.tobytes())
 
 
 def traced_stages(program: Program) -> tuple[Stage, ...]:
-    """Stages that give an operator's whole output for the first time, in the file's order: what diagnostic builds show.
+    """List stages that give an operator's whole output for the first time, in the file's order.
 
-    Left out are parts of operators that were split, and rows that are computed again.
+    Diagnostic builds show these. Left out are parts of operators that were split, and rows that are computed again.
     """
     return tuple(sorted((s for s in program.stages if s.gives_operator), key=lambda stage: stage.operator_index))
 
 
 def golden_layers(program: Program, values: Mapping[int, npt.NDArray[np.int8]]) -> tuple[GoldenLayer, ...]:
-    """One for each of `traced_stages`. `values`: the oracle's, by tensor."""
+    """Make the checksum of each of `traced_stages`. `values`: the oracle's, by tensor."""
     stages = traced_stages(program)
     stored = [(values[s.output].astype(np.int16) + s.kernel.output.bias).astype(np.uint8).tobytes() for s in stages]
     return tuple(

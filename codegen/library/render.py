@@ -1,4 +1,4 @@
-"""Compiled model -> text of a library folder. No file I/O beyond templates; the same input gives the same bytes.
+"""Render a library folder from a compilation. No file I/O beyond templates; the same input gives the same bytes.
 
 The folder is at once a PlatformIO library, an ESP-IDF component and a plain CMake target.
 """
@@ -45,14 +45,14 @@ NEVER = 128  # a threshold that no int8 reaches
 
 @dataclass(frozen=True)
 class RenderedProject:
-    """Relative POSIX path -> text, in sorted order. `nanou-manifest.json` states the hash of every other file."""
+    """Holds texts by relative POSIX path, sorted. `nanou-manifest.json` states the hash of every other file."""
 
     files: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class LibraryFacts:
-    """What the generated header states, whichever runtime computes it."""
+    """Holds what the generated header states, whichever runtime computes it."""
 
     runtime: Runtime
     arena_bytes: int
@@ -97,7 +97,7 @@ def _golden_file(compiled: Compilation, layers: Sequence[GoldenLayer]) -> str:
 
 
 def render_tflm(model: QuantizedModel, graph: Graph, budget: ArenaBudget, *, macs: int, crc32: int) -> RenderedProject:
-    """The interpreter: TensorFlow Lite Micro behind the same header. `crc32` is of TFLM's own golden output."""
+    """Render the interpreter, TensorFlow Lite Micro, behind the same header. `crc32` is of its own golden output."""
     frames = graph.input.size_bytes + graph.output.size_bytes
     facts = LibraryFacts("tflm", budget.total_bytes, budget.total_bytes, budget.total_bytes - frames, macs, crc32)
     sources = {**tflm_files(graph, model, budget), "idf_component.yml": _component_manifest()}

@@ -18,7 +18,7 @@ from codegen.plan.plan import Placement
 
 @dataclass(frozen=True)
 class Ring:
-    """The last `depth` rows of a tensor of `rows` rows, from `offset_bytes` of the arena on."""
+    """Places the last `depth` rows of a tensor of `rows` rows, from `offset_bytes` of the arena on."""
 
     name: str
     offset_bytes: int
@@ -29,7 +29,7 @@ class Ring:
 
 @dataclass(frozen=True)
 class Frames:
-    """Where the model's input and output lie, as whole frames or as rows that come and go."""
+    """Places the model's input and output, as whole frames or as rows that come and go."""
 
     name: str
     input: Ring
@@ -38,7 +38,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class MapLine:
-    """One line of the arena's map in the head of nanou_model.c: where rows lie, and in which steps."""
+    """Describes a line of the arena's map in the head of nanou_model.c: where rows lie, and in which steps."""
 
     place: Placement
     name: str
@@ -46,7 +46,7 @@ class MapLine:
 
 
 def aot_files(compiled: Compilation) -> dict[str, str]:
-    """Sources of the library: relative path -> text."""
+    """Render the sources of the library: relative path -> text."""
     program, plan = compiled.program, compiled.plan
     kernels = render_kernels(program)
     layers = make_layers(compiled, kernels.names)
@@ -92,13 +92,13 @@ def _ring(name: str, place: Placement | None) -> Ring:
 
 
 def _rings(compiled: Compilation, layers: Sequence[Layer]) -> tuple[Ring, ...]:
-    """Those that layers refer to by a row's number."""
+    """List the rings in which layers look up rows by number."""
     used = {access.place for layer in layers for access in (*layer.reads, layer.output) if not access.is_only}
     return tuple(ring for ring in _work_rings(compiled) if ring.name in used)
 
 
 def _only_rows(compiled: Compilation, layers: Sequence[Layer]) -> tuple[Ring, ...]:
-    """Those of which there is one row at a time."""
+    """List the rings that hold one row at a time."""
     used = {access.place for layer in layers for access in (*layer.reads, layer.output) if access.is_only}
     return tuple(ring for ring in _work_rings(compiled) if ring.name.upper() in used)
 
@@ -110,7 +110,7 @@ def _work_rings(compiled: Compilation) -> list[Ring]:
 
 
 def _memory_map(compiled: Compilation) -> Sequence[MapLine]:
-    """One line for each activation, in the order in which they come to be."""
+    """Describe each activation, in the order in which they come to be."""
     maker = {stage.output: stage for stage in compiled.program.stages}
     lines = []
     for place in compiled.plan.placements:

@@ -15,8 +15,7 @@ from codegen.program.program import Program
 
 @dataclass(frozen=True)
 class RenderedKernels:
-    """`names`: the C function of each distinct kernel; `functions`: their text, in the same order; `shared`: the text
-    of what they call."""
+    """Holds the names and the texts of all distinct kernels, in the same order; `shared` is what they call."""
 
     names: Mapping[Kernel, str]
     functions: Sequence[str]
@@ -30,7 +29,7 @@ def render_kernels(program: Program) -> RenderedKernels:
 
 
 def kernel_names(program: Program) -> dict[Kernel, str]:
-    """A unique C name for each distinct kernel, in order of first use."""
+    """Give each distinct kernel a unique C name, in order of first use."""
     names: dict[Kernel, str] = {}
     for kernel in (stage.kernel for stage in program.stages):
         base = f"{kernel.name}_{kernel.shape_name}"
@@ -43,7 +42,7 @@ def kernel_names(program: Program) -> dict[Kernel, str]:
 
 
 def _users(program: Program, kernel: Kernel) -> str:
-    """ "Layer 4" or "Layers 10, 12 and 15"."""
+    """Say which layers use a kernel: "Layer 4" or "Layers 10, 12 and 15"."""
     numbers = [stage.number for stage in program.stages if stage.kernel == kernel]
     return f"Layer{'s' * (len(numbers) > 1)} {listed(numbers)}"
 
@@ -62,13 +61,13 @@ def _kernel_text(kernel: Kernel, name: str, used_by: str) -> str:
 
 
 def _shared_functions(kernels: Mapping[Kernel, str]) -> list[str]:
-    """What the kernels require, each once."""
+    """Render what the kernels require, each once."""
     names = dict.fromkeys(name for kernel in kernels for name in kernel.requires)
     return [render_template(f"aot/arithmetic/{name}.c.j2") for name in names]
 
 
 def _padding_rows(program: Program) -> list[str]:
-    """For each stored zero that kernels read outside the image, a row as long as the longest that wants it."""
+    """Render a row for each stored zero that kernels read outside the image, as long as the longest that wants it."""
     sizes: dict[int, int] = {}
     for stage in program.stages:
         zero = stage.kernel.padding_value

@@ -1,4 +1,4 @@
-"""What the template needs to know of each layer: which rows it reads, where its row goes, which kernel it calls."""
+"""Describe each layer for the template: which rows it reads, where its row goes, which kernel it calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from codegen.program.program import Program, RowRead, Stage
 
 @dataclass(frozen=True)
 class RowAccess:
-    """How a layer finds a row for its output row y: row `step` * y + `start`, or that which `table` has for y.
+    """Says how a layer finds a row for its output row y: row `step` * y + `start`, or that which `table` has for y.
 
     `is_only`: one row of the tensor is kept at a time, and it is always there. `is_linear`: these are no rows but bytes
     from the beginning of the whole tensor, of type `c_type`. `frame` is "input" or "output" where the tensor is the
@@ -40,7 +40,7 @@ class RowAccess:
 
 @dataclass(frozen=True)
 class Layer:
-    """One function of nanou_model.c, and its case in `run`. `golden`: its place in nanou_golden.c, None if untraced."""
+    """Describes one function of nanou_model.c. `golden`: its place in nanou_golden.c, None if untraced."""
 
     case: int
     name: str
@@ -62,7 +62,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class ProgramTable:
-    """A constant array of a layer; `title` says of which, for its first one."""
+    """Names a constant array of a layer; `title` says of which, for its first one."""
 
     name: str
     table: Table
@@ -70,7 +70,7 @@ class ProgramTable:
 
 
 def make_layers(compiled: Compilation, kernels: Mapping[Kernel, str]) -> tuple[Layer, ...]:
-    """One for each stage, in order. `kernels`: their C names."""
+    """Describe every stage, in order. `kernels`: their C names."""
     program, traced = compiled.program, traced_stages(compiled.program)
     places = {place.tensor: place for place in compiled.plan.placements}
     return tuple(_layer(program, i, traced, places, kernels[stage.kernel]) for i, stage in enumerate(program.stages))
@@ -138,7 +138,7 @@ def _access(program: Program, place: Placement, read: RowRead, table: str, c_typ
 
 
 def _is_only(place: Placement, read: RowRead) -> bool:
-    """Whether the one row that is kept is always the one to be read."""
+    """Tell whether the one row that is kept is always the one to be read."""
     inside = all(0 <= row < place.rows for row in read.rows)
     return place.region == "work" and place.depth_rows == 1 and inside and not read.is_linear
 
@@ -148,12 +148,12 @@ def _needs_table(read: RowRead, place: Placement) -> bool:
 
 
 def output_name(stage: Stage) -> str:
-    """In C, of what holds rows of the layer's output: layer_04_output."""
+    """Name, in C, what holds rows of the layer's output: layer_04_output."""
     return f"{stage.prefix}{'_again' if stage.is_again else ''}_output"
 
 
 def make_tables(compiled: Compilation) -> tuple[ProgramTable, ...]:
-    """All constant arrays, each once, even if two pointers follow it or its layer is computed again."""
+    """List all constant arrays, each once, even if two pointers follow it or its layer is computed again."""
     places = {place.tensor: place for place in compiled.plan.placements}
     found: dict[str, ProgramTable] = {}
     for stage in compiled.program.stages:
@@ -166,7 +166,7 @@ def make_tables(compiled: Compilation) -> tuple[ProgramTable, ...]:
 
 
 def _row_table(stage: Stage, read: RowRead) -> Table:
-    """Rows that follow no straight line, as a table; two pointers to the same rows have one."""
+    """Make a table of rows that follow no straight line; two pointers to the same rows have one."""
     smallest = next(kind for kind in (np.int8, np.int16, np.int32) if max(read.rows) <= np.iinfo(kind).max)
     return Table(f"source_row_{stage.reads.index(read)}", np.array(read.rows, smallest), 20)
 

@@ -1,4 +1,4 @@
-"""The tflm runtime: the model as a C array, and TensorFlow Lite Micro behind nanou.h. Pure text, no file I/O.
+"""Render the tflm runtime: the model as a C array, and TensorFlow Lite Micro behind nanou.h. No file I/O.
 
 Registration methods follow tensorflow/lite/micro/micro_mutable_op_resolver.h of tflite-micro 90b983c.
 """
@@ -38,7 +38,7 @@ _REGISTERED_STEMS = frozenset(
 
 
 def registration_methods(graph: Graph) -> tuple[str, ...]:
-    """MicroMutableOpResolver's method for each kind of operator in `graph`, once each, in alphabetical order.
+    """List MicroMutableOpResolver's method for each kind of operator in `graph`, once each, in alphabetical order.
 
     Raises UnsupportedError for an operator that TFLM does not register.
     """
@@ -56,17 +56,17 @@ def _method(stem: str) -> str:
 
 
 def tflm_arena_bytes(graph: Graph, measured_bytes: int, idf_target: str | None = None) -> int:
-    """NANOU_ARENA_BYTES: arena_budget(...).total_bytes."""
+    """Compute NANOU_ARENA_BYTES: arena_budget(...).total_bytes."""
     return arena_budget(graph, measured_bytes, idf_target).total_bytes
 
 
 def tflm_dependencies() -> Mapping[str, str]:
-    """Component -> version for idf_component.yml. esp-nn is pinned because the arena follows its scratch sizes."""
+    """List components with versions for idf_component.yml. esp-nn is pinned: the arena follows its scratch sizes."""
     return {"espressif/esp-nn": ESP_NN_VERSION, "espressif/esp-tflite-micro": ">=1.4.0,<1.5.0"}
 
 
 def tflm_files(graph: Graph, model: QuantizedModel, budget: ArenaBudget) -> dict[str, str]:
-    """Sources of the library: relative path -> text. Raises UnsupportedError for an operator that TFLM lacks."""
+    """Render the library's sources: relative path -> text. Raises UnsupportedError for an operator that TFLM lacks."""
     context: dict[str, Any] = {
         "generator": f"nanou-deploy {codegen.__version__}",
         "model": model,
@@ -108,7 +108,7 @@ def _arena_rows(budget: ArenaBudget) -> Sequence[str]:
 
 
 def _larger_targets(graph: Graph, budget: ArenaBudget) -> Sequence[Mapping[str, object]]:
-    """Chips on which this library's arena would be too small, so that their build can stop at once."""
+    """Find chips on which this library's arena would be too small, so that their build can stop at once."""
     others = (arena_budget(graph, budget.measured_bytes, target) for target in TARGETS)
     return [
         {"name": other.idf_target, "macro": str(other.idf_target).upper(), "total_bytes": other.total_bytes}

@@ -1,4 +1,4 @@
-"""Where templates and the public header live: beside the packages in a checkout, inside them once installed."""
+"""Find templates and the public header: beside the packages in a checkout, inside them once installed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def _find(installed: str, checkout: str) -> Path:
 
 
 def template_folder(part: str) -> Path:
-    """templates/PART."""
+    """Find templates/PART."""
     return _find("_templates", "templates") / part
 
 
 def render_template(name: str, /, **values: Any) -> Rendered:
-    """The text of templates/NAME with these values, which escaping.py holds to the template's language."""
+    """Render templates/NAME with these values, which escaping.py holds to the template's language."""
     return Rendered(_environment().get_template(name).render(values))
 
 
 @cache
 def _environment() -> jinja2.Environment:
-    """Templates substitute and loop only; an undefined name is an error."""
+    """Set up templates that substitute and loop only; an undefined name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_find("_templates", "templates")),
         undefined=jinja2.StrictUndefined,
@@ -43,5 +43,5 @@ def _environment() -> jinja2.Environment:
 
 
 def api_header() -> str:
-    """The text of nanou.h, copied into every generated library."""
+    """Read nanou.h, which is copied into every generated library."""
     return _find("_include", "firmware/include").joinpath("nanou.h").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from codegen.program.program import Program
 
 @dataclass(frozen=True)
 class StackEstimate:
-    """Bytes of stack of nanou_invoke on one processor, without row callbacks and interrupts."""
+    """Estimates the stack of nanou_invoke on one processor, without row callbacks and interrupts."""
 
     processor: str
     condition: str  # of the C preprocessor
@@ -40,7 +40,7 @@ _ALIGNMENT_BYTES = 16
 
 
 def estimate_stack(program: Program) -> tuple[StackEstimate, ...]:
-    """For each processor that was measured; nothing is stated for others."""
+    """Estimate for each processor that was measured; nothing is stated for others."""
     next_row_bytes = 2 * (len(program.stages) + 1)
     pointers = max(len(stage.reads) for stage in program.stages)
     return tuple(

@@ -1,4 +1,4 @@
-"""The tflm runtime's arena, term by term: what TFLite Micro needs, and what Espressif's kernels add to it.
+"""Size the tflm runtime's arena, term by term: what TFLite Micro needs, and what Espressif's kernels add to it.
 
 TFLM's own figure is measured (codegen.tflite.interpreters.measure_tflm_arena_bytes) with portable kernels. ESP-NN's
 kernels request scratch buffers besides, whose sizes depend on the chip; TFLM plans them together with the activations.
@@ -35,7 +35,7 @@ def round_up(size: int, multiple: int) -> int:
 
 @dataclass(frozen=True)
 class ArenaBudget:
-    """NANOU_ARENA_BYTES of the tflm runtime and the terms that it is the sum of, in bytes."""
+    """Divides NANOU_ARENA_BYTES of the tflm runtime into the terms that it is the sum of, in bytes."""
 
     idf_target: str | None  # None: a chip or host whose kernels request what ESP-NN's generic ones do
     runtime_bytes: int  # interpreter and operator resolver objects, at the head of the arena
@@ -53,7 +53,7 @@ class ArenaBudget:
 
 
 def arena_budget(graph: Graph, measured_bytes: int, idf_target: str | None = None) -> ArenaBudget:
-    """The arena for `graph` on an ESP-IDF target ("esp32s3", ...; None for anything without special kernels).
+    """Size the arena for `graph` on an ESP-IDF target ("esp32s3", ...; None for anything without special kernels).
 
     `measured_bytes` is measure_tflm_arena_bytes of the same model. Raises UnsupportedError for a target whose scratch
     formulas are not known here.
@@ -74,7 +74,7 @@ def arena_budget(graph: Graph, measured_bytes: int, idf_target: str | None = Non
 
 
 def runtime_bytes(registrations: int) -> int:
-    """Room for tflite::MicroInterpreter and a MicroMutableOpResolver<registrations>.
+    """Give room to tflite::MicroInterpreter and a MicroMutableOpResolver<registrations>.
 
     Measured with tflite-micro 90b983c: at most 408 + 16 + 72 N bytes on a 64-bit host, 212 + 12 + 36 N on a 32-bit one.
     The generated code asserts at compile time that the objects fit, so that a growth upstream is noticed.
@@ -83,7 +83,7 @@ def runtime_bytes(registrations: int) -> int:
 
 
 def scratch_bytes(graph: Graph, idf_target: str | None) -> Mapping[int, int]:
-    """Operator index -> scratch that the chip's kernel requests, in bytes; operators without any are left out."""
+    """Compute the bytes of scratch that the chip's kernels request, by operator index, where they request any."""
     if idf_target is not None and idf_target not in TARGETS:
         raise UnsupportedError(
             f"ESP-NN's scratch sizes on {idf_target} are not known here", hint=f"known: {', '.join(TARGETS)}"
@@ -107,7 +107,7 @@ def _scratch(graph: Graph, operator: Operator, idf_target: str | None) -> int:
 
 
 def conv_scratch_bytes_esp32s3(window: Window, in_channels: int, out_channels: int) -> int:
-    """esp_nn_get_conv_scratch_size_esp32s3 of esp-nn 1.2.3."""
+    """Compute esp_nn_get_conv_scratch_size_esp32s3 of esp-nn 1.2.3."""
     margin = 64
     in_pixels = window.in_height * window.in_width
     taps = window.kernel_height * window.kernel_width
@@ -131,7 +131,7 @@ def conv_scratch_bytes_esp32s3(window: Window, in_channels: int, out_channels: i
 
 
 def depthwise_scratch_bytes_esp32s3(window: Window, in_channels: int, out_channels: int) -> int:
-    """esp_nn_get_depthwise_conv_scratch_size_esp32s3 of esp-nn 1.2.3."""
+    """Compute esp_nn_get_depthwise_conv_scratch_size_esp32s3 of esp-nn 1.2.3."""
     multiplier = out_channels // in_channels
     taps, in_pixels = window.kernel_height * window.kernel_width, window.in_height * window.in_width
     filter_bytes = taps * out_channels
@@ -170,14 +170,14 @@ def _depthwise_3x3_scratch(window: Window, channels: int, widened: int) -> int:
 
 
 def _overhang(window: Window) -> tuple[int, int]:
-    """Columns and rows beyond the image that ESP-NN provides for, counting from its first pixel."""
+    """Count columns and rows beyond the image that ESP-NN provides for, from its first pixel on."""
     right = window.out_width * window.stride_width + window.kernel_width - 1 - window.in_width
     bottom = window.out_height * window.stride_height + window.kernel_height - 1 - window.in_height
     return max(0, right), max(0, bottom)
 
 
 def planned_bytes(graph: Graph, scratch: Mapping[int, int]) -> int:
-    """Size of TFLM's memory plan for the activations and `scratch` (operator index -> bytes).
+    """Compute the size of TFLM's memory plan for the activations and `scratch` (operator index -> bytes).
 
     GreedyMemoryPlanner: largest buffer first, the later one first among equals, each in the lowest gap between
     buffers that live at the same time. The input lives from step 0, the outputs of operator i from step i + 1.

@@ -30,7 +30,7 @@ _BUILD_PRODUCTS = (".pio", ".vscode", "managed_components", "dependencies.lock",
 
 
 def write_project(project: RenderedProject, target: Path, *, force: bool = False) -> bool:
-    """Make `target` hold exactly the project's files. True where anything changed.
+    """Make `target` hold exactly the project's files, and tell whether anything changed.
 
     Raises WriteError where the target holds files that are not ours or were edited; `force` overrides that.
     """
@@ -53,7 +53,7 @@ def write_project(project: RenderedProject, target: Path, *, force: bool = False
 
 @contextlib.contextmanager
 def staged_folder(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target` that takes its place at the end of the block, and vanishes on an exception."""
+    """Make an empty folder that takes the place of `target` at the end of the block, and vanishes on an exception."""
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target)
@@ -68,7 +68,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 
 def edited_files(target: Path) -> tuple[str, ...]:
-    """Files in `target` that differ from its manifest, are missing, or are not listed there."""
+    """List files in `target` that differ from its manifest, are missing, or are not listed there."""
     manifest = target / MANIFEST
     try:
         stated: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))["files"]

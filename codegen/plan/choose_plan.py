@@ -1,4 +1,4 @@
-"""Program and objective -> the plan to use: which tensors to complete first, and which to compute twice.
+"""Choose the plan for an objective: which tensors to complete first, and which to compute twice.
 
 Both are searched greedily. Schedules are compared by the bytes that hold wanted rows at their worst step, which is
 quick to tell and a lower bound of what any placement needs; only promising ones are placed.
@@ -19,7 +19,7 @@ from codegen.program.program import Program
 
 @dataclass(frozen=True)
 class _Effort:
-    """How many single cuts are paired with every other one, and how many candidates of each kind are placed."""
+    """Limits the search: single cuts that are paired with every other one, candidates of each kind that are placed."""
 
     first_cuts: int
     placed: int
@@ -39,7 +39,7 @@ class _Schedule:
 
 
 def best_plan(program: Program, objective: Objective) -> tuple[Program, Plan]:
-    """The program, possibly with stages that compute something again, and its plan.
+    """Find the best plan, and the program that it is for, which may compute rows a second time.
 
     Raises BudgetError where `max_ram_bytes` cannot be met; it names the least that can be.
     """
@@ -66,13 +66,13 @@ def best_plan(program: Program, objective: Objective) -> tuple[Program, Plan]:
 
 
 def layer_plan(program: Program) -> Plan:
-    """Layer by layer: every tensor is computed whole before the next one starts. Only to compare with."""
+    """Plan layer by layer, every tensor whole before the next one starts. Only to compare with."""
     schedule = _scheduled(program, (), tuple(s.output for s in program.stages if s.output not in program.kept))
     return _planned(schedule)
 
 
 def _with_one_more(program: Program, base: _Schedule) -> Iterator[tuple[_Schedule, Plan]]:
-    """Compute one more tensor again."""
+    """Yield the best plans that compute one more tensor a second time."""
     for tensor in forks(program):
         if tensor not in base.recomputed:
             recomputed = (*base.recomputed, tensor)
@@ -80,7 +80,7 @@ def _with_one_more(program: Program, base: _Schedule) -> Iterator[tuple[_Schedul
 
 
 def _best_cuts(start: _Schedule, effort: _Effort) -> tuple[_Schedule, Plan]:
-    """At most two cuts. Fewer win where more save nothing."""
+    """Find the best of at most two cuts. Fewer win where more save nothing."""
     program = start.program
     produced = [stage.output for stage in program.stages if stage.output not in program.kept]
     # A cut holds its whole tensor, so one that is not smaller than the peak cannot lower it.

@@ -1,4 +1,4 @@
-"""Where every row lives: rings of slots in one arena, which share bytes wherever no two wanted rows meet.
+"""Place ring buffers in the arena by live range: they share bytes wherever no two live rows meet.
 
 Greedy placement in several orders, of which the best is kept: Pisarchyk and Lee, "Efficient Memory Management for Deep
 Neural Net Inference", arXiv 2001.03288. There whole tensors meet; here it is slots, so that a tensor which fills row by
@@ -22,7 +22,7 @@ Span = tuple[int, int]  # first and last step
 
 @dataclass(frozen=True)
 class Ring:
-    """A tensor's slots. Row r lies in slot r % depth; `slots[k]` are the spans in which slot k holds a wanted row."""
+    """Divides a tensor into slots, row r in slot r % depth; `slots[k]` are the live ranges of slot k."""
 
     tensor: int
     row_bytes: int
@@ -38,7 +38,7 @@ class Ring:
 
 
 def make_ring(tensor: int, row_bytes: int, life: Lifetimes) -> Ring:
-    """The smallest ring for these rows."""
+    """Make the smallest ring for these rows."""
     spans = list(zip(life.made.tolist(), life.wanted.tolist(), strict=True))
     depth = life.depth_rows
     return Ring(tensor, row_bytes, tuple(tuple(spans[slot::depth]) for slot in range(depth)))
@@ -49,7 +49,7 @@ def aligned(size_bytes: int) -> int:
 
 
 def place_rings(rings: Sequence[Ring], steps: int) -> Mapping[int, int]:
-    """Tensor -> offset in bytes, all within `steps` steps."""
+    """Find an offset in bytes for each tensor's ring, all within `steps` steps."""
     if not rings:
         return {}
     slots = _Slots(rings, steps)
@@ -69,7 +69,7 @@ def place_rings(rings: Sequence[Ring], steps: int) -> Mapping[int, int]:
 
 
 class _Slots:
-    """All slots of all rings in one list, and which of them hold something at the same step."""
+    """Lists all slots of all rings, and which of them are live at the same step."""
 
     def __init__(self, rings: Sequence[Ring], steps: int) -> None:
         self.rings = rings
@@ -82,7 +82,7 @@ class _Slots:
         self.meet: npt.NDArray[np.bool_] = (busy @ busy.T) > 0
 
     def place(self, order: Iterable[int]) -> list[int]:
-        """Each ring at the lowest offset where none of its slots meets a slot that was placed before."""
+        """Put each ring at the lowest offset where none of its slots meets a slot that was placed before."""
         offsets = [0] * len(self.rings)
         starts = np.full(len(self.row_bytes), -1)
         for i in order:
@@ -98,7 +98,7 @@ class _Slots:
 
 
 def _lowest_outside(low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> int:
-    """The lowest aligned offset >= 0 in none of the open intervals (low, high)."""
+    """Find the lowest aligned offset >= 0 in none of the open intervals (low, high)."""
     offset = 0
     sequence = np.argsort(low, kind="stable")
     for start, end in zip(low[sequence].tolist(), high[sequence].tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Program -> Plan: every row's place in one arena, under the order in which rows are computed.
+"""Plan the arena: a place for every row, under the order in which rows are computed.
 
 Row streaming: a tensor exists only as the few rows that somebody still needs, in a ring buffer (row r lies in slot
 r % depth). Everything is exact, because it is read off the one order that will be executed: each row's lifetime, each
@@ -20,7 +20,7 @@ Region = Literal["work", "input", "output", "state"]
 
 @dataclass(frozen=True)
 class Placement:
-    """One activation: a ring of slots of `row_bytes` from `offset_bytes` on.
+    """Places one activation: a ring of slots of `row_bytes` from `offset_bytes` on.
 
     Step s is the s-th row computed. In the steps of `slots[k]`, pairs of first and last, slot k holds a row that is
     wanted; in between, others may use its bytes. Input frames and states exist from step -1. `position` is that among
@@ -55,8 +55,10 @@ class Placement:
 
 @dataclass(frozen=True)
 class Plan:
-    """Arena with whole frames: [states | working memory | input frames | output frames]; or with rows that come and
-    go, where the model has one input and one output: [states | working memory | `row_input` ring | `row_output` ring].
+    """Orders all rows and places all activations.
+
+    The arena with whole frames is [states | working memory | input frames | output frames]; with rows that come and go,
+    where the model has one input and one output, [states | working memory | `row_input` ring | `row_output` ring].
 
     `schedule[s]` is the stage of which step s computes the next row, or a number of `Program.arrival` or
     `Program.commit`. `step_names` says so in words, by these numbers.
@@ -79,7 +81,7 @@ class Plan:
         return next(p for p in self.placements if p.tensor == tensor)
 
     def at(self, region: Region) -> tuple[Placement, ...]:
-        """Of one region, by position."""
+        """Return the placements of one region, by position."""
         return tuple(sorted((p for p in self.placements if p.region == region), key=lambda p: p.position))
 
 
@@ -133,7 +135,7 @@ def _whole(
     last_step: int,
     lives: Mapping[int, Lifetimes] | None = None,
 ) -> tuple[list[Placement], int]:
-    """Tensors that exist whole, one behind the other, and where they end; since step -1, or since they are made."""
+    """Place tensors that exist whole, one behind the other; they exist since step -1, or since they are made."""
     places = []
     for position, tensor in enumerate(tensors):
         rows, first = program.rows[tensor], int(lives[tensor].made[0]) if lives else -1

@@ -17,7 +17,7 @@ MAX_FORKS = 8
 
 
 def forks(program: Program) -> tuple[int, ...]:
-    """Tensors that several stages read, largest first: what may be worth computing again."""
+    """Find tensors that several stages read, largest first: what may be worth computing again."""
     sizes = {t: program.rows[t].count * program.rows[t].size_bytes for t in program.rows}
     readers = {t: [stage for stage in program.stages if t in stage.inputs] for t in program.rows}
     found = [t for t in program.rows if len(readers[t]) > 1 and t not in program.kept]
@@ -25,7 +25,7 @@ def forks(program: Program) -> tuple[int, ...]:
 
 
 def recompute(program: Program, tensors: Iterable[int]) -> Program:
-    """The same function, where all but the first reader of each of `tensors` (from `forks`) read a twin of it.
+    """Rewrite the program so that all but the first reader of each of `tensors` (from `forks`) read a twin of it.
 
     Twins share kernels and tables with their originals, so flash grows by little more than a call for each.
     """
@@ -51,7 +51,7 @@ def recompute(program: Program, tensors: Iterable[int]) -> Program:
 
 
 def _leading_to(program: Program, tensors: set[int]) -> list[Stage]:
-    """All stages on the way from the input to `tensors`, in order."""
+    """List all stages on the way from the input to `tensors`, in order."""
     needed, found = set(tensors), []
     for stage in reversed(program.stages):
         if stage.output in needed:

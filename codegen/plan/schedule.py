@@ -1,4 +1,4 @@
-"""In which order rows are computed, and what that means for every row: when it is written, and last wanted.
+"""Order the rows of all tensors by demand, and derive each row's live range from the order.
 
 The order is demand-driven: to produce an output row, first produce the input rows it needs. That works for any graph
 of row-wise operators; a skip connection simply becomes a longer ring. A *cut* computes one tensor completely before
@@ -22,27 +22,27 @@ _Demands = Mapping[int, Sequence[Sequence[tuple[int, int]]]]
 
 @dataclass(frozen=True, eq=False)
 class Lifetimes:
-    """Of one tensor's rows, in order: the step that writes each, and the last step that reads it."""
+    """Gives the live range of each row of one tensor: the step that writes it, and the last step that reads it."""
 
     made: IntArray
     wanted: IntArray
 
     @property
     def depth_rows(self) -> int:
-        """Slots of the smallest ring in which no row is overwritten before its last reader: row r in slot r % depth."""
+        """Count the slots of the smallest ring in which no row is overwritten before its last reader."""
         alive = np.searchsorted(self.made, self.wanted, side="right") - np.arange(len(self.made))
         return int(alive.max())
 
 
 def needed_rows(read: RowRead, row: int, input_rows: int) -> range:
-    """Input rows that one pointer makes necessary for output row `row`."""
+    """Find the input rows that one pointer makes necessary for output row `row`."""
     if read.is_linear:
         return range(input_rows)
     return range(read.rows[row], read.rows[row] + 1) if 0 <= read.rows[row] < input_rows else range(0)
 
 
 def demand_order(program: Program, cuts: Sequence[int]) -> tuple[int, ...]:
-    """Stage indices, one for each row, such that every row is computed before it is read.
+    """List stage indices, one for each row, such that every row is computed before it is read.
 
     `Program.arrival` numbers stand for the next row of an input, `Program.commit` numbers, at the end, for setting a
     state to its source.
@@ -84,7 +84,7 @@ def _row_demands(program: Program) -> _Demands:
 
 
 def lifetimes(program: Program, order: Sequence[int]) -> dict[int, Lifetimes]:
-    """By tensor, for every tensor that the order produces. A row that nobody reads lives in its own step."""
+    """Derive live ranges for every tensor that the order produces. A row that nobody reads lives in its own step."""
     steps = np.array(order)
     made = {stage.output: np.flatnonzero(steps == index) for index, stage in enumerate(program.stages)}
     made |= {tensor: np.flatnonzero(steps == program.arrival(i)) for i, tensor in enumerate(program.inputs)}
@@ -108,7 +108,7 @@ def lifetimes(program: Program, order: Sequence[int]) -> dict[int, Lifetimes]:
 
 
 def live_bytes(program: Program, lives: Mapping[int, Lifetimes]) -> IntArray:
-    """Bytes of working memory that hold a wanted row, by step: no placement can do with less than the largest."""
+    """Count the bytes of live rows by step: no placement can do with less working memory than the largest."""
     steps = 1 + max(int(life.wanted.max()) for life in lives.values())
     change = np.zeros(steps + 1, np.int64)
     for tensor, life in lives.items():

@@ -23,7 +23,7 @@ _Memory = npt.NDArray[np.int64]  # a tag for each byte of the arena
 
 @dataclass(frozen=True)
 class MemoryProof:
-    """`steps` of the schedule were executed on tags, and `rows_read` rows compared with what was meant.
+    """Says what the execution found: `steps` of the schedule, in which `rows_read` rows were as meant.
 
     At `peak_step` most bytes are wanted at once; `peak_tensors` are what they hold.
     """
@@ -66,7 +66,7 @@ def prove_memory(program: Program, plan: Plan) -> MemoryProof:
 
 
 def _execute_both_ways(program: Program, plan: Plan) -> int:
-    """How many rows were read. Raises _OverwrittenError at the first that is not what was meant."""
+    """Count the rows that are read. Raises _OverwrittenError at the first that is not what was meant."""
     frames = {place.tensor: place for place in plan.placements}
     rows_read = _execute(program, plan, frames, plan.arena_bytes)
     if plan.row_input and plan.row_output:
@@ -102,7 +102,7 @@ def _execute(program: Program, plan: Plan, places: Mapping[int, Placement], aren
 
 
 def _check_commit(memory: _Memory, places: Mapping[int, Placement], state: State) -> int:
-    """Set a state to its source, all of whose rows must still be there; how many rows that were."""
+    """Set a state to its source, all of whose rows must still be there, and count them."""
     source, place = places[state.source], places[state.tensor]
     if not source.depth_rows == source.rows == place.rows:
         raise _OverwrittenError(f"state {place.tensor} takes tensor {source.tensor}, which is not kept whole")
@@ -114,7 +114,7 @@ def _check_commit(memory: _Memory, places: Mapping[int, Placement], state: State
 
 
 def _check_reads(memory: _Memory, places: Mapping[int, Placement], stage: Stage, row: int) -> int:
-    """How many rows the kernel reads for its output row `row`."""
+    """Check the rows that the kernel reads for its output row `row`, and count them."""
     rows_read = 0
     for read in stage.reads:
         held = places[stage.inputs[read.input]]

@@ -18,7 +18,7 @@ from codegen.proof.memory import MemoryProof, prove_memory
 
 @dataclass(frozen=True)
 class ArrayProof:
-    """Of one array that a kernel gets: elements from its start that any call touches, elements that are there."""
+    """Compares, of one array that a kernel gets, the elements that any call touches with those that are there."""
 
     name: str
     touched: int
@@ -27,8 +27,9 @@ class ArrayProof:
 
 @dataclass(frozen=True)
 class LayerProof:
-    """`values`: what the int32 sums of the kernel can hold, at any point; `accumulator`: the same without the factors.
+    """Says what was proven of one layer.
 
+    `values`: what the int32 sums of its kernel can hold, at any point; `accumulator`: the same without the factors.
     `calls` is the number of kernel calls in one inference, which `arrays` covers.
     """
 
@@ -77,7 +78,7 @@ class Proofs:
 
     @property
     def values(self) -> AccumulatorBound:
-        """Over all layers that add."""
+        """Bound the sums of all layers that add."""
         known = [layer.values for layer in self.layers if layer.values]
         return AccumulatorBound(min((v.low for v in known), default=0), max((v.high for v in known), default=0))
 
@@ -123,7 +124,7 @@ def _fits(array: ArrayProof) -> bool:
 
 
 def _arrays(program: Program, stage: Stage) -> tuple[tuple[ArrayProof, ...], list[str]]:
-    """Accesses of all calls together, and what is wrong besides."""
+    """Bound the accesses of all calls together, and say what is wrong besides."""
     output = program.rows[stage.output]
     inputs = [program.rows[stage.inputs[read.input]] for read in stage.reads]
     available = {f"rows[{i}]": rows.size_bytes for i, rows in enumerate(inputs)}

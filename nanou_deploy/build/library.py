@@ -26,8 +26,10 @@ DEFAULT_MODEL = "nano_u_terrain.tflite"
 
 
 def open_model(path: Path | None, camera: CameraSize | None = None) -> QuantizedModel:
-    """The model at `path` (a .tflite file or a run folder), or the one that ships with nanou-deploy; for pictures of
-    `camera` instead of what its sidecar states."""
+    """Load the model at `path` (a .tflite file or a run folder), or the one that ships with nanou-deploy.
+
+    `camera` takes the place of what its sidecar states.
+    """
     if path is None:
         path = models_folder() / DEFAULT_MODEL
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""`bench`: what does an inference cost, and what do its instructions do?"""
+"""`bench`: measure what an inference costs, and what its instructions do."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def show_proofs(compiled: Compilation, board: Board, as_json: bool) -> int:
 
 
 def _measured_stack(compiled: Compilation, board: Board) -> tuple[StackUsage | None, str]:
-    """What the board's compiler states, and the same in words."""
+    """Read what the board's compiler states of the stack, and say it in words."""
     from nanou_deploy.build.compilation import measure_stack, measurement_board
     from nanou_deploy.errors import ToolMissing
 

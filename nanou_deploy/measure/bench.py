@@ -33,7 +33,9 @@ def _silent(_message: str) -> None:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """One inference on one board. Bytes; `ram_bytes` is working memory without the two frames (`io_bytes`).
+    """States what one inference takes on one board.
+
+    Bytes; `ram_bytes` is working memory without the two frames (`io_bytes`).
 
     `instructions` is the mean over fixed frames, None where the board cannot count. `exact`: equal to TFLM on them.
     `stack_bytes` is what was written to below the call; `stack_usage_bytes` is what the compiler says of the functions
@@ -66,7 +68,7 @@ def bench(
 
 
 def bench_compiled(compiled: Compilation, board: Board, *, progress: Progress = _silent) -> BenchResult:
-    """As `bench`, for a model that has been compiled, perhaps with another schedule."""
+    """Measure a model that has been compiled, perhaps with another schedule."""
     model, plan = compiled.model, compiled.plan
     target = measurement_board(board)
     frames = 1 if target.kind == "sim" else BENCH_FRAMES
@@ -100,7 +102,7 @@ def bench_compiled(compiled: Compilation, board: Board, *, progress: Progress = 
 
 
 def bench_layers(compiled: Compilation, board: Board, *, progress: Progress = _silent) -> tuple[LayerCost, ...]:
-    """Instructions by operator and class, on one fixed frame. Raises DeployError where the board cannot tell."""
+    """Count instructions by operator and class, on one fixed frame. Raises DeployError where the board cannot tell."""
     target = measurement_board(board)
     cases = make_cases(compiled.graph, compiled.model.preprocessing, 1, seed=0)
     with TemporaryDirectory(prefix="nanou-") as scratch:

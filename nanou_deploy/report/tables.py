@@ -90,7 +90,8 @@ def executors_table(data: ReportData) -> Table:
 def cost_table(data: ReportData) -> Table:
     def row(bench: BenchResult) -> tuple[Cell, ...]:
         per_mac = bench.instructions_per_mac
-        sizes = (bench.ram_bytes, bench.io_bytes, bench.stack_bytes, bench.code_bytes, bench.table_bytes)
+        stack = bench.stack_bytes, bench.stack_usage_bytes
+        sizes = (bench.ram_bytes, bench.io_bytes, *stack, bench.code_bytes, bench.table_bytes)
         return (
             Cell(bench.board),
             Cell(bench.runtime),
@@ -100,12 +101,22 @@ def cost_table(data: ReportData) -> Table:
         )
 
     compilers = dict.fromkeys(f"Compiled by {b.compiler} {' '.join(b.flags)}." for b in data.bench)
-    numeric = ("instructions", "per MAC", "working B", "frames B", "stack B", "code B", "tables B")
+    numeric = (
+        "instructions",
+        "per MAC",
+        "working B",
+        "frames B",
+        "stack used B",
+        "stack stated B",
+        "code B",
+        "tables B",
+    )
     return Table(
         "cost",
         "Cost of one inference",
         f"{data.plan.macs:,} multiply-accumulates. Counted under emulation, never estimated; bytes of the model's own "
-        f"code and tables, without the C library. {' '.join(compilers)}",
+        f"code and tables, without the C library; stack as used in the emulator, and as the compiler states it of the "
+        f"functions that can be active at once. {' '.join(compilers)}",
         (Cell("board"), Cell("runtime"), *(Cell(title, "n") for title in numeric)),
         tuple(row(bench) for bench in data.bench),
     )
