@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from nanou_deploy.boards.boards import Board
@@ -20,6 +23,7 @@ from nanou_deploy.build.programs import (
     harness_sources,
     picture_harness_sources,
     plan_device,
+    plan_machine,
     plan_program,
 )
 from nanou_deploy.build.targets import Flags, Target, find_target
@@ -101,8 +105,15 @@ def build_harness(
     target = find_target(board, sanitize=sanitize, profile=profile, compiler=compiler)
     work_dir.mkdir(parents=True, exist_ok=True)
     trace_flags = ("-DNANOU_TRACE",) if trace else ()
-    sources = picture_harness_sources(target) if camera else harness_sources(target)
-    plan = plan_program(target, library.resolve(), sources, work_dir, flags=trace_flags)
+    plan = plan_program(
+        target,
+        library.resolve(),
+        picture_harness_sources() if camera else harness_sources(),
+        work_dir,
+        flags=trace_flags,
+        objects=_machine_objects(target),
+        without=() if camera else _BESIDE_INFERENCE,
+    )
     run_plan(plan)
     program = plan.program
     image = program.with_suffix(".bin") if board.kind == "sim" else None
@@ -136,10 +147,9 @@ def library_size(library: Path, board: Board, work_dir: Path) -> LibrarySize:
 
     Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
     """
-    plan = plan_program(find_target(board), library.resolve(), (), work_dir)
-    steps = _inference_steps(plan)
-    _compile(steps)
-    return _size(steps)
+    plan = plan_program(find_target(board), library.resolve(), (), work_dir, without=_BESIDE_INFERENCE)
+    _compile(plan.model)
+    return _size(plan.model)
 
 
 def _build(board: Board, target: Target, plan: ProgramPlan, flags: Flags, image: Path | None, **how: bool) -> Build:
@@ -161,6 +171,21 @@ def _build(board: Board, target: Target, plan: ProgramPlan, flags: Flags, image:
     )
 
 
+@lru_cache(maxsize=32)
+def _machine_objects(target: Target) -> tuple[Path, ...]:
+    """What every harness for `target` is linked with, compiled once in this process."""
+    steps = plan_machine(target, _kept_folder())
+    _compile(steps)
+    return tuple(step.target for step in steps)
+
+
+def _kept_folder() -> Path:
+    """A new folder that is there until this process ends."""
+    folder = tempfile.mkdtemp(prefix="nanou-kept-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def _inference_steps(plan: ProgramPlan) -> list[CompileStep]:
     return [step for step in plan.model if step.source.name not in _BESIDE_INFERENCE]
 
@@ -170,15 +195,15 @@ def _size(steps: Sequence[CompileStep]) -> LibrarySize:
     return LibrarySize(elf.code_bytes(sections), elf.table_bytes(sections))
 
 
-def build_plugin(name: str, qemu: Tool, folder: Path) -> Path:
-    """Compile firmware/host/plugin/NAME.c for this QEMU and this machine, if `folder` lacks it."""
-    plugin = folder / f"{name}.so"
-    if not plugin.exists():
-        version = re.search(r"version (\d+)", qemu.version)
-        interface = 1 if version and int(version[1]) < 9 else 2  # qemu_plugin.h says why
-        source = firmware_folder() / "host" / "plugin" / f"{name}.c"
-        flags = [*_PLUGIN_FLAGS, f"-DPLUGIN_VERSION={interface}"]
-        _run_compiler([*find_host_compiler().command, *flags, source, "-o", plugin])
+@lru_cache(maxsize=8)
+def build_plugin(name: str, qemu: Tool) -> Path:
+    """Compile firmware/host/plugin/NAME.c for this QEMU and this machine, once in this process."""
+    plugin = _kept_folder() / f"{name}.so"
+    version = re.search(r"version (\d+)", qemu.version)
+    interface = 1 if version and int(version[1]) < 9 else 2  # qemu_plugin.h says why
+    source = firmware_folder() / "host" / "plugin" / f"{name}.c"
+    flags = [*_PLUGIN_FLAGS, f"-DPLUGIN_VERSION={interface}"]
+    _run_compiler([*find_host_compiler().command, *flags, source, "-o", plugin])
     return plugin
 
 

@@ -53,47 +53,59 @@ def plan_program(
     *,
     flags: Flags = (),
     includes: Sequence[Path] = (),
+    objects: Sequence[Path] = (),
+    without: Sequence[str] = (),
     name: str = "harness.elf",
 ) -> ProgramPlan:
     """Plan a program of the generated `library` and other `sources`, as `folder`/`name`.
 
-    `flags` are in addition to the target's, `includes` for the other sources only.
+    `flags` are in addition to the target's, `includes` for the other sources only. `objects` are linked as they are,
+    the library's files called `without` left out.
     """
     host = firmware_folder() / "host"
     common = [library / "include", *([host / "bare" / "include"] if target.link_script else [])]
     model_flags = (*target.flags, *flags)
-    model = _steps(target.compiler, model_flags, common, sorted((library / "src").glob("*.c")), folder / "model")
+    model_sources = sorted(path for path in (library / "src").glob("*.c") if path.name not in without)
+    model = _steps(target.compiler, model_flags, common, model_sources, folder / "model")
     rest_flags = (*model_flags, *target.harness_flags)
     rest = _steps(
         target.compiler, rest_flags, [*common, host, host.parent / "app", *includes], sources, folder / "harness"
     )
     script = folder / "link.ld" if target.link_script else None
-    objects = [step.target for step in (*rest, *model)]
+    linked = [*objects, *(step.target for step in (*rest, *model))]
     return ProgramPlan(
         model=model,
         rest=rest,
         program=folder / name,
-        link_command=target.compiler.link_command(model_flags, objects, script, folder / name),
+        link_command=target.compiler.link_command(model_flags, linked, script, folder / name),
         script=script,
         # The machine's memory map and the sections, in one file: not every linker knows where to look for a second.
         link_script="\n".join((host / part).read_text() for part in target.link_script) if script else None,
     )
 
 
-def harness_sources(target: Target) -> list[Path]:
-    """List the sources of the harness with what it needs from the target's machine."""
-    return [firmware_folder() / "host" / name for name in target.harness_sources]
+def plan_machine(target: Target, folder: Path) -> tuple[CompileStep, ...]:
+    """Plan what a program needs from the target's machine, the same for every model."""
+    host = firmware_folder() / "host"
+    includes = [host, *([host / "bare" / "include"] if target.link_script else [])]
+    flags = (*target.flags, *target.harness_flags)
+    return _steps(target.compiler, flags, includes, machine_sources(target), folder)
 
 
 def machine_sources(target: Target) -> list[Path]:
-    """List the same sources without the harness: for programs with a main of their own."""
-    return [path for path in harness_sources(target) if path.name != "harness.c"]
+    """List start-up code, memory functions and input and output of the target's machine."""
+    return [firmware_folder() / "host" / name for name in target.machine_sources]
 
 
-def picture_harness_sources(target: Target) -> list[Path]:
-    """List the sources of the harness that takes pictures of a camera and gives masks."""
+def harness_sources() -> list[Path]:
+    """List the main program that runs frames through a model."""
+    return [firmware_folder() / "host" / "harness.c"]
+
+
+def picture_harness_sources() -> list[Path]:
+    """List the main program that turns pictures of a camera into masks."""
     host, vision = firmware_folder() / "host", firmware_folder() / "app" / "vision"
-    return [host / "picture_harness.c", vision / "vision.c", vision / "packed_mask.c", *machine_sources(target)]
+    return [host / "picture_harness.c", vision / "vision.c", vision / "packed_mask.c"]
 
 
 def plan_device(target: Target, board: Board, library: Path, folder: Path, *, flags: Flags = ()) -> ProgramPlan:

@@ -34,7 +34,7 @@ _RV32_ZIG = ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c", "
 _XTENSA = ("-O2", "-fdata-sections", "-fno-vectorize", "-fomit-frame-pointer", *_FREESTANDING, FLAGS_SET)
 # Left to itself, llc turns pointers into base plus index and moves what it reads, for which 16 registers are too few.
 _LLC = ("-march=xtensa", "-mcpu=esp32", "-O2", "-disable-lsr", "-pre-RA-sched=source")
-_BARE_SOURCES = ("harness.c", "bare/trap.c", "bare/memory.c")
+_BARE_SOURCES = ("bare/trap.c", "bare/memory.c")
 
 
 class Compiler(Protocol):
@@ -105,14 +105,14 @@ class XtensaCompiler:
 class Target:
     """Compiler, flags and sources for one board.
 
-    `flags` are for everything, `harness_flags` in addition for the harness. Its sources and `link_script` (parts, in
-    order; none where there is an operating system) are relative to firmware/host. `count_plugin`: instructions are
+    `flags` are for everything, `harness_flags` in addition for the harness. `machine_sources` and `link_script` (parts,
+    in order; none where there is an operating system) are relative to firmware/host. `count_plugin`: instructions are
     counted by firmware/host/plugin in QEMU, for want of a counter that the program could read.
     """
 
     compiler: Compiler
     flags: Flags
-    harness_sources: Flags
+    machine_sources: Flags
     harness_flags: Flags = ()
     link_script: Flags = ()
     count_plugin: bool = False
@@ -131,7 +131,7 @@ def find_target(board: Board, *, sanitize: bool = False, profile: bool = False, 
     if board.kind == "host":
         tool = find_sanitizing_compiler(compiler) if sanitize else find_host_compiler(compiler)
         flags = (*_WARNINGS, *(_SANITIZE if sanitize else _OPTIMIZE), *model_flags(tool))
-        return Target(Driver(tool), flags, ("harness.c", "target_files.c"))
+        return Target(Driver(tool), flags, ("target_files.c",))
     if not board.runs_here:
         raise DeployError(
             f"{board.name} is hardware: the harness does not run there",
@@ -153,7 +153,7 @@ def _bare(
     return Target(
         compiler=compiler,
         flags=(*_WARNINGS, *flags),
-        harness_sources=(*_BARE_SOURCES, *sources),
+        machine_sources=(*_BARE_SOURCES, *sources),
         # memory.c defines memcpy; without -fno-builtin its loops would be compiled into calls of itself.
         harness_flags=("-fno-builtin", *defines),
         link_script=(memory, "bare/sections.ld"),

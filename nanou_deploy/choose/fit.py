@@ -1,7 +1,7 @@
-"""Which network of a front fits a board and a goal, and what would be needed where none does.
+"""Choose the network of a front that fits a board and a goal, or say what would be needed.
 
 Time is counted in instructions. Milliseconds are only told of a board of which somebody measured how long its
-instructions take (`bench --port --calibrate`); else a frame rate becomes a number of cycles, and how many of them an
+instructions take (`bench --port --save-timing`); else a frame rate becomes a number of cycles, and how many of them an
 instruction takes is an assumption that the user makes, or the stated default.
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codegen.cost import Cost, Limits
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.errors import DeployError
-from nanou_deploy.measure.timing import Calibration
+from nanou_deploy.measure.timing import InstructionTiming
+from nanou_train.networks.cost import Cost, Limits
 from nanou_train.search.pareto import Front, Point
 
 # An assumption, not a measurement: flash that stalls and loads that wait, on chips that do one instruction per cycle.
@@ -52,8 +52,8 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A point of the front, what it breaks, and what it would take."""
+class Verdict:
+    """A point of the front held against a budget: what it breaks, and what it would take."""
 
     point: Point
     cost: Cost
@@ -64,29 +64,29 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Fit:
-    """`candidates` are all points, best first. `needed`: what would have to change, where none fits."""
+    """`verdicts` are on all points, best first. `needed`: what would have to change, where none fits."""
 
     budget: Budget
-    candidates: tuple[Candidate, ...]
+    verdicts: tuple[Verdict, ...]
     needed: tuple[str, ...]
 
     @property
-    def chosen(self) -> Candidate | None:
-        return next((candidate for candidate in self.candidates if not candidate.violations), None)
+    def chosen(self) -> Verdict | None:
+        return next((verdict for verdict in self.verdicts if not verdict.violations), None)
 
     @property
-    def runner_up(self) -> Candidate | None:
-        fitting = [candidate for candidate in self.candidates if not candidate.violations]
+    def runner_up(self) -> Verdict | None:
+        fitting = [verdict for verdict in self.verdicts if not verdict.violations]
         return fitting[1] if len(fitting) > 1 else None
 
 
 def find_fit(
-    front: Front, board: Board, goal: Goal, calibration: Calibration | None = None, *, folder: Path = Path()
+    front: Front, board: Board, goal: Goal, timing: InstructionTiming | None = None, *, folder: Path = Path()
 ) -> Fit:
     """Rank the points by validation mIoU and take the first that meets the goal. `folder` is where the front lies.
 
     Raises DeployError where the front has no costs for the board, the board states no clock for a frame rate, or the
-    calibration is another board's.
+    timing is another board's.
     """
     if not front.points or any(board.name not in point.costs for point in front.points):
         raise DeployError(
@@ -94,11 +94,11 @@ def find_fit(
             hint=f"it has {', '.join(front.boards) or 'none'}; `nanou-deploy pareto RUN... --board {board.name}` "
             "makes one that does",
         )
-    budget = make_budget(board, goal, calibration)
+    budget = make_budget(board, goal, timing)
     ranked = sorted(front.points, key=lambda point: point.miou, reverse=True)
-    candidates = tuple(_candidate(point, budget, goal) for point in ranked)
-    needed = () if any(not one.violations for one in candidates) else tuple(_needed(candidates, budget, goal, folder))
-    return Fit(budget, candidates, needed)
+    verdicts = tuple(_verdict(point, budget, goal) for point in ranked)
+    needed = () if any(not one.violations for one in verdicts) else tuple(_needed(verdicts, budget, goal, folder))
+    return Fit(budget, verdicts, needed)
 
 
 def run_folder(folder: Path, point: Point) -> Path:
@@ -113,7 +113,7 @@ def score(point: Point) -> tuple[float, str]:
     return point.val_miou, "mIoU on the validation part"
 
 
-def make_budget(board: Board, goal: Goal, calibration: Calibration | None) -> Budget:
+def make_budget(board: Board, goal: Goal, timing: InstructionTiming | None) -> Budget:
     """Raises DeployError, see `find_fit`."""
     reasons: list[str] = []
     total = flash = None
@@ -131,21 +131,21 @@ def make_budget(board: Board, goal: Goal, calibration: Calibration | None) -> Bu
     elif board.flash_bytes:
         flash = int(board.flash_bytes * FLASH_SHARE)
         reasons.append(f"code and tables {flash:,} bytes: {FLASH_SHARE:.0%} of the chip's {board.flash_bytes:,}")
-    instructions, cycles, us = _instruction_limit(board, goal, calibration, reasons)
+    instructions, cycles, us = _instruction_limit(board, goal, timing, reasons)
     limits = Limits(goal.max_ram_bytes, instructions, flash)
     return Budget(board.name, limits, total, tuple(reasons), cycles, us)
 
 
 def _instruction_limit(
-    board: Board, goal: Goal, calibration: Calibration | None, reasons: list[str]
+    board: Board, goal: Goal, timing: InstructionTiming | None, reasons: list[str]
 ) -> tuple[int | None, float | None, float | None]:
     """Most instructions, cycles of a frame, and measured microseconds of an instruction."""
-    if calibration is not None and calibration.board != board.name:
+    if timing is not None and timing.board != board.name:
         raise DeployError(
-            f"the calibration was measured on {calibration.board}, not on {board.name}",
-            hint=f"measure one with `nanou-deploy bench --port PORT --calibrate FILE` on a {board.name}",
+            f"the timing was measured on {timing.board}, not on {board.name}",
+            hint=f"measure one with `nanou-deploy bench --port PORT --save-timing FILE` on a {board.name}",
         )
-    us = calibration.us_per_instruction if calibration else None
+    us = timing.us_per_instruction if timing else None
     limits, cycles = [], None
     if goal.max_instructions is not None:
         limits.append(goal.max_instructions)
@@ -175,7 +175,7 @@ def _cycles(board: Board, fps: float) -> float:
     return board.cpu_mhz * 1e6 / fps
 
 
-def _candidate(point: Point, budget: Budget, goal: Goal) -> Candidate:
+def _verdict(point: Point, budget: Budget, goal: Goal) -> Verdict:
     cost = point.costs[budget.board]
     violations = list(budget.limits.violations(cost))
     total, most = cost.ram_bytes + cost.io_bytes, budget.max_total_ram_bytes
@@ -186,12 +186,12 @@ def _candidate(point: Point, budget: Budget, goal: Goal) -> Candidate:
         violations.append(f"{name} {100 * found:.1f} %, less than {100 * goal.min_miou:.1f} %")
     affordable = budget.cycles / cost.instructions if budget.cycles and cost.instructions else None
     ms = cost.instructions * budget.us_per_instruction / 1000 if budget.us_per_instruction else None
-    return Candidate(point, cost, tuple(violations), affordable, ms)
+    return Verdict(point, cost, tuple(violations), affordable, ms)
 
 
-def _needed(candidates: Sequence[Candidate], budget: Budget, goal: Goal, folder: Path) -> list[str]:
+def _needed(verdicts: Sequence[Verdict], budget: Budget, goal: Goal, folder: Path) -> list[str]:
     """For the point that comes nearest: which limit to raise to what; else how small a network to look for."""
-    nearest = min(candidates, key=lambda one: (len(one.violations), _excess(one, budget, goal)))
+    nearest = min(verdicts, key=lambda one: (len(one.violations), _excess(one, budget, goal)))
     words = [f"the nearest is {nearest.point.name}: {'; '.join(nearest.violations)}"]
     limits, cost = budget.limits, nearest.cost
     raised = []
@@ -209,7 +209,7 @@ def _needed(candidates: Sequence[Candidate], budget: Budget, goal: Goal, folder:
     if raised:
         words.append(f"it would fit with {' and '.join(raised)}")
     if limits.max_instructions is not None:
-        least = min(candidates, key=lambda one: one.cost.instructions)
+        least = min(verdicts, key=lambda one: one.cost.instructions)
         ratio = limits.max_instructions / least.cost.instructions
         run = run_folder(folder, least.point).as_posix()
         if ratio < 1:
@@ -221,9 +221,9 @@ def _needed(candidates: Sequence[Candidate], budget: Budget, goal: Goal, folder:
     return words
 
 
-def _excess(candidate: Candidate, budget: Budget, goal: Goal) -> float:
+def _excess(verdict: Verdict, budget: Budget, goal: Goal) -> float:
     """How far off in all, each limit as a fraction of itself."""
-    limits, cost = budget.limits, candidate.cost
+    limits, cost = budget.limits, verdict.cost
     total = cost.ram_bytes + cost.io_bytes
     pairs = (
         (cost.ram_bytes, limits.max_ram_bytes),
@@ -232,7 +232,7 @@ def _excess(candidate: Candidate, budget: Budget, goal: Goal) -> float:
         (total, budget.max_total_ram_bytes),
     )
     excess = sum(max(0.0, found / limit - 1) for found, limit in pairs if limit)
-    return excess + (max(0.0, goal.min_miou / score(candidate.point)[0] - 1) if goal.min_miou else 0.0)
+    return excess + (max(0.0, goal.min_miou / score(verdict.point)[0] - 1) if goal.min_miou else 0.0)
 
 
 def _floor(value: float, digits: int = 2) -> float:

@@ -1,10 +1,10 @@
-"""Run folders -> a front: each run's scores and costs; of a network trained with several seeds the means."""
+"""Gather run folders into a front: each run's scores and costs, and means over seeds of the same network."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -17,11 +17,12 @@ from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.library import open_model
 from nanou_deploy.choose.fit import run_folder
 from nanou_deploy.errors import DeployError
-from nanou_deploy.measure.costing import cost_of
+from nanou_deploy.measure.costing import costs_of
 from nanou_deploy.report.pareto import render_front
 from nanou_deploy.verify.verify import Progress
 from nanou_train.errors import TrainError
 from nanou_train.networks.architectures import count_parameters
+from nanou_train.networks.cost import Cost
 from nanou_train.networks.structure import structure_of
 from nanou_train.runs import run_folder as run
 from nanou_train.search.pareto import FRONT, Front, MadeBy, Point, read_front, write_front
@@ -49,9 +50,11 @@ def gather_front(
     if not runs:
         raise DeployError("a front needs at least one run", hint="name run folders that `nanou-deploy train` made")
     alike: dict[str, list[Point]] = defaultdict(list)
-    for folder in runs:
+    models = [quantized_model(folder, data_root) for folder in runs]
+    counted = costs_of((model, board) for model in models for board in boards)
+    for folder, model in zip(runs, models, strict=True):
         progress(f"{folder}: scores and costs")
-        point = point_of(folder, boards, output, data_root=data_root)
+        point = point_of(folder, model, [next(counted) for _ in boards], output)
         alike[_recipe(folder, point)].append(point)
     points = [_mean(same) for same in alike.values()]
     points.sort(key=lambda point: point.macs)
@@ -67,27 +70,44 @@ def save_front(folder: Path, points: Sequence[Point], *, name: str = "") -> Fron
 
 
 def with_costs(front: Front, board: Board, folder: Path, *, progress: Progress = lambda _message: None) -> Front:
-    """The front in `folder` with costs on `board` for every point, found from its run's model where there are none.
+    """The front in `folder` with costs on `board` for every point, counted of its run's model where there are none.
 
-    Raises DeployError, CodegenError or ToolMissing where one cannot be found.
+    Raises DeployError, CodegenError or ToolMissing where one cannot be counted.
     """
+    without = [point for point in front.points if board.name not in point.costs]
+    if without:
+        progress(f"counting {len(without)} networks on {board.name}")
+    counted = costs_of((open_model(run_folder(folder, point)), board) for point in without)
+    points = tuple(
+        point if board.name in point.costs else replace(point, costs={**point.costs, board.name: next(counted)})
+        for point in front.points
+    )
+    return replace(front, points=points)
 
-    def costed(point: Point) -> Point:
-        if board.name in point.costs:
-            return point
-        progress(f"{point.name}: cost on {board.name}")
-        cost = cost_of(open_model(run_folder(folder, point)), board)
-        return replace(point, costs={**point.costs, board.name: cost})
 
-    return replace(front, points=tuple(costed(point) for point in front.points))
+def open_models(path: Path | None) -> Iterator[tuple[str, QuantizedModel]]:
+    """Names and models: of one file or run folder, or of every point of a front. Raises DeployError or TrainError."""
+    if path is None or not (path.name == FRONT or (path / FRONT).is_file()):
+        model = open_model(path)
+        yield _name(path) if path is not None else model.name, model
+        return
+    folder = path if path.is_dir() else path.parent
+    points = read_front(path).points
+    if not points:
+        raise DeployError(f"{path} is a front without points", hint="make one with `nanou-deploy pareto`")
+    for point in points:
+        yield point.name, open_model(folder / point.run)
 
 
-def point_of(folder: Path, boards: Sequence[Board], base: Path, *, data_root: Path | None = None) -> Point:
-    """A completed run as a point of a front in the folder `base`; quantized if it is not yet. Raises as above."""
+def _name(path: Path) -> str:
+    """A run's model is called like the run."""
+    return path.resolve().parent.name if path.name == "model.tflite" else path.name
+
+
+def point_of(folder: Path, model: QuantizedModel, costs: Sequence[Cost], base: Path) -> Point:
+    """A completed run, whose model costs `costs`, as a point of a front in the folder `base`. Raises TrainError."""
     manifest = run.read_manifest(folder)
     student = run.load_student(folder)
-    model = _quantized(folder, data_root)
-    costs = {board.name: cost_of(model, board) for board in boards}
     scores: dict[str, Any] = dict(model.provenance.get("metrics", {}))
     made_by = manifest.get("made_by", "prune" if (folder / _PRUNED).is_file() else "train")
     return Point(
@@ -98,8 +118,8 @@ def point_of(folder: Path, boards: Sequence[Board], base: Path, *, data_root: Pa
         _val_miou(folder, scores),
         _miou(scores, "int8"),
         _miou(scores, "float"),
-        next(iter(costs.values())).macs if costs else 0,
-        costs,
+        costs[0].macs if costs else 0,
+        {cost.board: cost for cost in costs},
         cast(MadeBy, made_by if made_by in get_args(MadeBy) else "train"),
         (int(manifest["seed"]),),
     )
@@ -113,7 +133,8 @@ def _recipe(folder: Path, point: Point) -> str:
     return json.dumps([point.structure.to_json(), point.made_by, configuration], sort_keys=True)
 
 
-def _quantized(folder: Path, data_root: Path | None) -> QuantizedModel:
+def quantized_model(folder: Path, data_root: Path | None = None) -> QuantizedModel:
+    """The model of a completed run, quantized now if it is not yet. Raises TrainError or CodegenError."""
     if not (folder / "model.tflite").is_file():
         from nanou_train.runs.quantize_run import quantize_run
 

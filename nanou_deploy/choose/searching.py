@@ -1,4 +1,4 @@
-"""A search with costs by the compiler, and its end: a front of runs that are built, measured and within limits."""
+"""Search networks by costs counted on a board, and end with a front of runs that were built and keep all limits."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codegen.cost import Cost, Limits
 from codegen.errors import CodegenError
 from codegen.graph.contract import decide_classes, decision_threshold, input_lookup
-from codegen.graph.model import QuantizedModel
 from codegen.tflite.interpreters import run_builtin_ref
 from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import Board, find_board
 from nanou_deploy.build.library import open_model
-from nanou_deploy.choose.front import point_of, save_front
+from nanou_deploy.choose.front import point_of, quantized_model, save_front
 from nanou_deploy.errors import DeployError
-from nanou_deploy.measure.bench import bench
-from nanou_deploy.measure.costing import cost_of_structure
+from nanou_deploy.measure.costing import check_counting, cost_of_structure, costs_of
 from nanou_deploy.verify.verify import Progress
 from nanou_train.errors import TrainError
 from nanou_train.evaluation.evaluate import decide
+from nanou_train.networks.cost import Limits
 from nanou_train.networks.structure import Structure
 from nanou_train.runs import run_folder as run
 from nanou_train.search.pareto import Point
@@ -35,7 +33,7 @@ COSTS = ("instructions", "ram_bytes", "flash_bytes")
 
 @dataclass(frozen=True)
 class CompiledCandidates(TrialTraining):
-    """Candidates that are trained, and whose costs are those of compiling them for `board`, with invented weights."""
+    """Candidates that are trained, and whose costs are counted on `board`, with random weights."""
 
     board: str = "rv32-qemu"
 
@@ -57,14 +55,10 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search ended with: the study's result, the points within limits, cheapest first, and the others.
-
-    `measured` are the costs of the points as built, by name, instructions counted on the board or its emulator.
-    """
+    """What a search ended with: the study's result, the points within limits, cheapest first, and the others."""
 
     result: SearchResult
     points: tuple[Point, ...]
-    measured: Mapping[str, Cost]
     dropped: tuple[Dropped, ...]
 
 
@@ -90,8 +84,8 @@ def search_with_costs(
 
     Raises TrainError, DeployError and CodegenError; ToolMissing where the board's compiler or emulator is absent.
     """
+    check_counting(find_board(candidates.board))  # a missing compiler is found before any trial
     parent = open_parent(candidates.parent, candidates.data)
-    cost_of_structure(parent.structure, find_board(candidates.board))  # a missing compiler is found before any trial
     settings = replace(settings, facts={**settings.facts, **parent_facts(parent), "board": candidates.board})
     result = run_search(settings, candidates, workers=workers, progress=progress)
     if not result.front:
@@ -104,60 +98,35 @@ def search_with_costs(
         )
     chosen = select(result, settings.minimize, finish)
     if not chosen:
-        return Searched(result, (), {}, ())
+        return Searched(result, (), ())
     epochs = finish_epochs or max(1, parent.source.config.student.epochs // 2)
     front = FrontTraining(settings, chosen, candidates.parent, candidates.data, epochs)
     train_front(front, workers=workers, progress=progress)
-    points, measured, dropped = _built(front, find_board(candidates.board), limits, told)
+    points, dropped = _built(front, find_board(candidates.board), limits, told)
     save_front(settings.output, points, name=settings.name)
-    return Searched(result, points, measured, dropped)
+    return Searched(result, points, dropped)
 
 
 def _built(
     settings: FrontTraining, board: Board, limits: Limits, told: Progress
-) -> tuple[tuple[Point, ...], dict[str, Cost], tuple[Dropped, ...]]:
-    """Every point built and measured: those within limits, their measured costs by name, and the others."""
-    points, measured, dropped = [], {}, []
-    for index in range(len(settings.chosen)):
-        folder = settings.folder(index)
-        if (error := _failure(folder)) is not None:
-            dropped.append(Dropped(folder, (error,)))
-            continue
-        told(f"{folder}: quantizing, building and measuring")
-        point = _at_parents_size(point_of(folder, [board], settings.search.output), folder, settings)
-        cost = measured_cost(open_model(folder), board, point.costs[board.name])
+) -> tuple[tuple[Point, ...], tuple[Dropped, ...]]:
+    """Every point built and counted: those within limits, and the others."""
+    points, dropped, trained = [], [], []
+    for folder in map(settings.folder, range(len(settings.chosen))):
+        try:
+            run.read_manifest(folder)
+            trained.append(folder)
+        except TrainError as error:
+            dropped.append(Dropped(folder, (str(error),)))
+    told(f"quantizing, building and counting {len(trained)} points")
+    models = [quantized_model(folder) for folder in trained]
+    for folder, model, cost in zip(trained, models, costs_of((model, board) for model in models), strict=True):
         if reasons := limits.violations(cost):
             dropped.append(Dropped(folder, reasons))
         else:
-            points.append(point)
-            measured[point.name] = cost
-    return tuple(sorted(points, key=lambda point: point.macs)), measured, tuple(dropped)
-
-
-def _failure(folder: Path) -> str | None:
-    """Why a point's training did not end; None where it did."""
-    try:
-        run.read_manifest(folder)
-    except TrainError as error:
-        return str(error)
-    return None
-
-
-def measured_cost(model: QuantizedModel, board: Board, predicted: Cost) -> Cost:
-    """The cost of a model as built, its instructions counted by running it on the board or the board's emulator.
-
-    Raises DeployError where what it computes is not what TFLM does.
-    """
-    found = bench(model, board)
-    if not found.exact:
-        raise DeployError(f"{model.name} computes something else on {found.board} than TFLM", hint="run `verify` on it")
-    return replace(
-        predicted,
-        instructions=predicted.instructions if found.instructions is None else found.instructions,
-        ram_bytes=found.ram_bytes,
-        code_bytes=found.code_bytes,
-        table_bytes=found.table_bytes,
-    )
+            point = point_of(folder, model, [cost], settings.search.output)
+            points.append(_at_parents_size(point, folder, settings))
+    return tuple(sorted(points, key=lambda point: point.macs)), tuple(dropped)
 
 
 def _at_parents_size(point: Point, folder: Path, settings: FrontTraining) -> Point:

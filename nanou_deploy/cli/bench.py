@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 )
 @port_option
 @click.option(
-    "--calibrate",
+    "--save-timing",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="With one --port: write how long its instructions take, for `fit --calibration`; --model is what it runs.",
+    help="With one --port: write how long its instructions take, for `fit --timing`; --model is what it runs.",
 )
 @click.option("--inferences", type=click.IntRange(1), default=20, show_default=True, help="With --port: how many.")
 @timeout_option
@@ -60,7 +60,7 @@ def bench(
     boards: str | None,
     markdown: Path | None,
     ports: tuple[str, ...],
-    calibrate: Path | None,
+    save_timing: Path | None,
     inferences: int,
     timeout_s: float,
     as_json: bool,
@@ -73,14 +73,16 @@ def bench(
     """
     from nanou_deploy.build.library import open_model
 
-    if calibrate is not None and (len(ports) != 1 or len(models) > 1):
-        raise click.UsageError("--calibrate takes one --port, and one --model at most")
+    if save_timing is not None and (len(ports) != 1 or len(models) > 1):
+        raise click.UsageError("--save-timing takes one --port, and one --model at most")
     if ports:
-        if is_comparison or breakdown or (models and calibrate is None) or markdown is not None:
-            raise click.UsageError("with --port go --inferences, --per-layer, --timeout, --calibrate and --json alone")
+        if is_comparison or breakdown or (models and save_timing is None) or markdown is not None:
+            raise click.UsageError(
+                "with --port go --inferences, --per-layer, --timeout, --save-timing and --json alone"
+            )
         times = _time_devices(ports, inferences, per_layer, timeout_s, as_json)
-        if calibrate is not None:
-            _calibrate(times[0], open_model(models[0] if models else None), calibrate)
+        if save_timing is not None:
+            _save_timing(times[0], open_model(models[0] if models else None), save_timing)
         return EXIT_OK
     _check_usage(models, per_layer, is_comparison, boards, markdown)
     opened = [open_model(path) for path in models or (None,)]
@@ -126,11 +128,11 @@ def _measure(
     return EXIT_OK if result.exact else EXIT_MISMATCH
 
 
-def _calibrate(times: DeviceTimes, model: QuantizedModel, path: Path) -> None:
-    from nanou_deploy.measure.timing import calibrate, save_calibration
+def _save_timing(times: DeviceTimes, model: QuantizedModel, path: Path) -> None:
+    from nanou_deploy.measure.timing import save_timing, time_instructions
 
-    found = calibrate(times, model, progress=progress)
-    save_calibration(found, path)
+    found = time_instructions(times, model, progress=progress)
+    save_timing(found, path)
     progress(f"{path}: {found.us_per_instruction:.5f} us per instruction on {found.board}")
 
 

@@ -1,7 +1,8 @@
-"""`cost`: what would an inference cost, said without running it?"""
+"""`cost`: instructions, RAM and flash of any number of networks and boards."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,63 +10,70 @@ import click
 
 from nanou_deploy.cli.options import json_option, objective_options
 from nanou_deploy.cli.output import emit_json, emit_table, progress
-from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
     from codegen.program.objective import Objective
-    from nanou_deploy.measure.cost_check import CostCheck
+    from nanou_train.networks.cost import Cost
 
 
-@click.command(short_help="Predict instructions, RAM and flash; with --measure, compare.")
+@click.command(short_help="Count instructions, RAM and flash of networks on boards.")
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--board", "boards", multiple=True, default=("rv32-qemu",), show_default=True, help="Again for more.")
 @objective_options
-@click.option("--measure", is_flag=True, help="Also build and emulate, and compare.")
 @json_option
-def cost(models: tuple[Path, ...], boards: tuple[str, ...], objective: Objective, measure: bool, as_json: bool) -> int:
-    """Predict what one inference costs on a board.
+def cost(models: tuple[Path, ...], boards: tuple[str, ...], objective: Objective, as_json: bool) -> None:
+    """Count what one inference costs on a board.
 
-    MODELS are .tflite files, run folders, or fronts (pareto.json), of which every point is taken. RAM and flash are
-    exact, instructions an estimate by coefficients fitted to emulated counts. Exit code 1 where --measure finds RAM or
-    flash that differ, or instructions off by more than 5 %.
+    MODELS are .tflite files, run folders, or fronts (pareto.json), of which every point is taken. Each is compiled and
+    run in the board's emulator, as by `bench`, several at once; what was counted before is remembered.
     """
     from nanou_deploy.boards.boards import find_board
-    from nanou_deploy.measure.cost_check import check_cost, open_models
+    from nanou_deploy.choose.front import open_models
+    from nanou_deploy.measure.costing import costs_of
 
     chosen = [find_board(name) for name in dict.fromkeys(boards)]
-    opened = [one for path in models or (None,) for one in open_models(path)]
-    checks = [
-        check_cost(name, model, board, objective, measure=measure, progress=progress)
-        for name, model in opened
-        for board in chosen
-    ]
-    differences = [difference for check in checks for difference in check.differences]
+    opened = [(*one, board) for path in models or (None,) for one in open_models(path) for board in chosen]
+    counted = costs_of(((model, board) for _, model, board in opened), objective)
+    found = []
+    for number, ((name, _, _), one) in enumerate(zip(opened, counted, strict=True), start=1):
+        found.append((name, one))
+        progress(f"{number} of {len(opened)} counted")
     if as_json:
-        emit_json("cost/1", {"costs": [check.to_json() for check in checks], "differences": differences})
+        costs = [{"name": name, **one.to_json(), "flash_bytes": one.flash_bytes} for name, one in found]
+        emit_json("cost/2", {"costs": costs})
     else:
-        _print(checks, measure)
-        for difference in differences:
-            click.secho(f"not as predicted: {difference}", fg="red")
-    return EXIT_ERROR if differences else EXIT_OK
+        _print(found)
 
 
-def _print(checks: list[CostCheck], measure: bool) -> None:
-    columns = ["Model", "Board", "MACs", "Instructions", "per MAC", "RAM", "Frames", "Rows, all RAM", "Code", "Tables"]
-    measured = ["measured", "error"] if measure else []
-    emit_table((*columns[:4], *measured, *columns[4:]), map(_row, checks), right=range(2, 12))
-    if measure:
-        worst = max((abs(check.error_percent) for check in checks if check.error_percent is not None), default=None)
-        if worst is not None:
-            click.echo(f"Instructions are predicted within {worst:.2f} %; RAM and flash of {len(checks)} compared.")
+def _print(found: Sequence[tuple[str, Cost]]) -> None:
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.build.compilation import measurement_board
 
-
-def _row(check: CostCheck) -> list[str]:
-    found = check.predicted
-    measured = []
-    if check.measured is not None:
-        counted, error = check.measured.instructions, check.error_percent
-        measured = [f"{counted:,}" if counted else "not counted", "" if error is None else f"{error:+.2f} %"]
-    per_mac = f"{found.instructions / found.macs:.2f}" if found.macs else ""
-    rest = (found.ram_bytes, found.io_bytes, found.rows_bytes, found.code_bytes, found.table_bytes)
-    first = (check.name, found.board, f"{found.macs:,}", f"{found.instructions:,}")
-    return [*first, *measured, per_mac, *(f"{value:,}" for value in rest)]
+    emit_table(
+        (
+            "Model",
+            "Board",
+            "counted on",
+            "MACs",
+            "Instructions",
+            "per MAC",
+            "RAM",
+            "Frames",
+            "Rows, all RAM",
+            "Code",
+            "Tables",
+        ),
+        (
+            (
+                name,
+                one.board,
+                measurement_board(find_board(one.board)).name,
+                f"{one.macs:,}",
+                f"{one.instructions:,}",
+                f"{one.instructions / one.macs:.2f}" if one.macs else "",
+                *(f"{n:,}" for n in (one.ram_bytes, one.io_bytes, one.rows_bytes, one.code_bytes, one.table_bytes)),
+            )
+            for name, one in found
+        ),
+        right=range(3, 11),
+    )

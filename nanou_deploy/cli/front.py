@@ -12,7 +12,7 @@ from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
-    from nanou_deploy.choose.fit import Candidate, Fit
+    from nanou_deploy.choose.fit import Fit, Verdict
     from nanou_train.search.pareto import Front
 
 
@@ -26,7 +26,7 @@ def pareto(runs: tuple[Path, ...], boards: tuple[str, ...], output: Path, data: 
     """Make a front of run folders: scores and costs of each, and a page that shows them.
 
     RUNS are completed runs of `train`, `prune` or `search`; one without model.tflite is quantized first. Runs that
-    differ in their seed alone count as one network. Costs are predicted as by `cost`.
+    differ in their seed alone count as one network. Costs are counted as by `cost`.
     """
     from nanou_deploy.boards.boards import find_board
     from nanou_deploy.choose.front import PAGE, gather_front
@@ -79,17 +79,17 @@ def print_front(front: Front) -> None:
 @click.option("--max-flash", type=Size(), help="Most code and tables. Default: half of the chip's flash.")
 @click.option("--max-instructions", type=Count(), help="Most instructions of one inference: 4000000 or 4M.")
 @click.option("--min-miou", type=click.FloatRange(0, 1), help="Least mIoU, of int8 on the test part where measured.")
-@click.option("--calibration", type=click.Path(path_type=Path), help="File of `bench --port --calibrate`, for ms.")
+@click.option("--timing", type=click.Path(path_type=Path), help="File of `bench --port --save-timing`, for ms.")
 @click.option(
     "--cycles-per-instruction",
     type=click.FloatRange(0, min_open=True),
-    help="Without --calibration: what --fps is turned into instructions by. Default: 2, an assumption.",
+    help="Without --timing: what --fps is turned into instructions by. Default: 2, an assumption.",
 )
 @json_option
 def fit(
     front: Path,
     board: str,
-    calibration: Path | None,
+    timing: Path | None,
     max_ram: int | None,
     max_flash: int | None,
     as_json: bool,
@@ -98,15 +98,15 @@ def fit(
     """Pick the best network of FRONT, a pareto.json or its folder, that a board can run within a goal.
 
     Best is the highest validation mIoU. Says why, what comes next, and the command that builds it. Exit code 1 where
-    none fits, with what would be needed. Milliseconds are told only by a calibration measured on the board itself.
+    none fits, with what would be needed. Milliseconds are told only by a timing measured on the board itself.
     """
     from nanou_deploy.boards.boards import find_board
     from nanou_deploy.choose.fit import Goal, find_fit
     from nanou_deploy.choose.front import with_costs
-    from nanou_deploy.measure.timing import load_calibration
+    from nanou_deploy.measure.timing import load_timing
     from nanou_train.search.pareto import read_front
 
-    measured = load_calibration(calibration) if calibration else None
+    measured = load_timing(timing) if timing else None
     wanted = Goal(max_ram_bytes=max_ram, max_flash_bytes=max_flash, **goal)
     folder = front if front.is_dir() else front.parent
     place = find_board(board)
@@ -120,10 +120,10 @@ def fit(
 
 
 def _as_json(found: Fit, folder: Path) -> dict[str, Any]:
-    def plain(candidate: Candidate | None) -> dict[str, Any] | None:
-        if candidate is None:
+    def plain(verdict: Verdict | None) -> dict[str, Any] | None:
+        if verdict is None:
             return None
-        return {**as_dict(candidate), "point": candidate.point.to_json(), "command": _command(found, folder, candidate)}
+        return {**as_dict(verdict), "point": verdict.point.to_json(), "command": _command(found, folder, verdict)}
 
     return {
         "budget": found.budget,
@@ -131,7 +131,7 @@ def _as_json(found: Fit, folder: Path) -> dict[str, Any]:
         "runner_up": plain(found.runner_up),
         "needed": found.needed,
         "candidates": [
-            {"name": one.point.name, "cost": one.cost, "violations": one.violations} for one in found.candidates
+            {"name": one.point.name, "cost": one.cost, "violations": one.violations} for one in found.verdicts
         ],
     }
 
@@ -145,7 +145,7 @@ def _print(found: Fit, folder: Path) -> None:
         columns.append("may take, cycles each")
     if found.budget.us_per_instruction:
         columns.append("ms")
-    emit_table((*columns, "Verdict"), (_row(one, found) for one in found.candidates), right=range(1, len(columns)))
+    emit_table((*columns, "Verdict"), (_row(one, found) for one in found.verdicts), right=range(1, len(columns)))
     if chosen := found.chosen:
         click.echo(f"chosen: {chosen.point.name}, the highest validation mIoU of those that fit")
         if other := found.runner_up:
@@ -161,7 +161,7 @@ def _print(found: Fit, folder: Path) -> None:
             click.echo(f"  {words}")
 
 
-def _row(one: Candidate, found: Fit) -> list[str]:
+def _row(one: Verdict, found: Fit) -> list[str]:
     cells = [one.point.name, _percent(one.point.val_miou), _percent(one.point.int8_miou)]
     cells += [f"{number:,}" for number in (one.cost.instructions, one.cost.ram_bytes, one.cost.flash_bytes)]
     if found.budget.cycles:
@@ -172,11 +172,11 @@ def _row(one: Candidate, found: Fit) -> list[str]:
     return [*cells, verdict]
 
 
-def _command(found: Fit, folder: Path, candidate: Candidate) -> str:
+def _command(found: Fit, folder: Path, verdict: Verdict) -> str:
     from nanou_deploy.boards.boards import find_board
     from nanou_deploy.choose.fit import run_folder
 
-    run = run_folder(folder, candidate.point).as_posix()
+    run = run_folder(folder, verdict.point).as_posix()
     verb = "generate" if find_board(found.budget.board).kind == "library" else "build"
     return f"nanou-deploy {verb} --board {found.budget.board} --model {run}"
 

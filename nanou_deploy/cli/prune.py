@@ -40,7 +40,7 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
     type=click.Choice(["macs", "instructions"]),
     default="macs",
     show_default=True,
-    help="What --to is a share of. Instructions are the compiler's estimate for --board: minutes instead of seconds.",
+    help="What --to is a share of. Instructions are counted on --board, some ten times for each cut.",
 )
 @board_option("esp32c3")
 @click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
@@ -102,15 +102,16 @@ def prune(
 
 
 def cost_function(measure: str, board: str) -> CostFunction:
-    """What a structure costs: multiply-accumulates, or estimated instructions on a board. Raises DeployError."""
+    """What a structure costs: multiply-accumulates, or instructions on a board. Raises DeployError or ToolMissing."""
     from nanou_deploy.boards.boards import find_board
-    from nanou_deploy.measure.costing import structure_instructions
+    from nanou_deploy.measure.costing import check_counting, cost_of_structure
     from nanou_train.networks.channel_graph import structure_macs
 
     if measure == "macs":
         return structure_macs
-    target = find_board(board)
-    return lambda structure: float(structure_instructions(structure, target))
+    counted_on = find_board(board)
+    check_counting(counted_on)
+    return lambda structure: float(cost_of_structure(structure, counted_on).instructions)
 
 
 def _simplify(run_folder: Path, output: Path | None, data: Path | None, as_json: bool) -> None:

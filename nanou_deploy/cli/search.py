@@ -61,9 +61,9 @@ class Rungs(click.ParamType):  # type: ignore[type-arg] # generic in newer click
 def search(as_json: bool, **options: Any) -> None:
     """Vary a run's network in width, depth, kernel, picture size, pooling and skip connections.
 
-    What a candidate costs on the board is found by compiling it; one that breaks a limit is not trained. The others
-    get the run's weights and a short distillation, and only the best go on from rung to rung. The best of the front are
-    then trained to the end, built and measured: OUTPUT/points/NN are runs, OUTPUT/pareto.json and .html the front.
+    What a candidate costs on the board is counted by compiling and running it; one that breaks a limit is not trained.
+    The others get the run's weights and a short distillation, and only the best go on from rung to rung. The best of
+    the front are then trained to the end and built: OUTPUT/points/NN are runs, OUTPUT/pareto.json and .html the front.
 
     What no option says is the run's experiment's, in its section `search`, or what the options' descriptions end with.
 
@@ -103,9 +103,9 @@ def _search(
     import os
 
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # workers are what runs in parallel
-    from codegen.cost import Limits
     from nanou_deploy.boards.boards import find_board
     from nanou_deploy.choose.searching import CompiledCandidates, limits_of, search_with_costs
+    from nanou_train.networks.cost import Limits
     from nanou_train.networks.structure import structure_of
     from nanou_train.runs import run_folder as run
     from nanou_train.search.search import SearchSettings
@@ -145,7 +145,6 @@ def _as_json(found: Searched, output: Path) -> dict[str, Any]:
         "candidates": [{**as_dict(one), "structure": one.structure.to_json()} for one in found.result.candidates],
         "front": [one.number for one in found.result.front],
         "points": [point.to_json() for point in found.points],
-        "measured": {name: cost.to_json() for name, cost in found.measured.items()},
         "dropped": [as_dict(one) for one in found.dropped],
     }
 
@@ -178,20 +177,20 @@ def _print(found: Searched, output: Path) -> None:
 
 
 def _print_points(found: Searched) -> None:
-    """The trained points with what was measured; in brackets what had been predicted for them as built."""
+    """The trained points, and what they cost as built."""
     emit_table(
-        ("Point", "mIoU val", "int8 test", "Instructions", "(predicted)", "RAM", "Flash"),
+        ("Point", "mIoU val", "int8 test", "Instructions", "RAM", "Flash"),
         (
             (
                 point.run,
                 f"{100 * point.val_miou:.1f}",
                 "-" if point.int8_miou is None else f"{100 * point.int8_miou:.1f}",
-                f"{found.measured[point.name].instructions:,}",
-                f"{next(iter(point.costs.values())).instructions:,}",
-                f"{found.measured[point.name].ram_bytes:,}",
-                f"{found.measured[point.name].flash_bytes:,}",
+                f"{cost.instructions:,}",
+                f"{cost.ram_bytes:,}",
+                f"{cost.flash_bytes:,}",
             )
             for point in found.points
+            for cost in point.costs.values()
         ),
-        right=range(1, 7),
+        right=range(1, 6),
     )

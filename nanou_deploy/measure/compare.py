@@ -1,4 +1,4 @@
-"""One table of runtimes, boards and schedules, all measured in one run, so that the figures belong together."""
+"""Measure one model by every schedule on several boards, in one run, so that the figures belong together."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a model, or a network that nobody has trained, costs on a board: planned, compiled, estimated; and remembered.
+"""Count what one inference of a network costs on a board, trained or not, and remember it.
 
-Working memory comes from the plan and flash from the board's compiler, so both are what `bench` reports. Instructions
-are estimated (codegen.estimate). Costs are kept in a folder, under a hash of everything that they follow from.
+A cost is what `bench` measures: the model is compiled, linked with the harness and run in the board's emulator. Costs
+are kept in a folder, under a hash of everything that they follow from.
 """
 
 from __future__ import annotations
@@ -9,21 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codegen.compile import Compilation
-from codegen.cost import Cost, Limits
-from codegen.estimate import Estimate, estimate, instruction_costs
+import codegen
+import nanou_deploy
+from codegen.atomic_files import write_text
 from codegen.graph.model import QuantizedModel
 from codegen.library import resources
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
-from nanou_deploy.boards.boards import BOARDS, Board
-from nanou_deploy.build.compilation import compile_for, measure_size, measurement_board
-from nanou_deploy.build.targets import find_target
+from nanou_deploy.boards.boards import Board
+from nanou_deploy.build.compilation import compile_for, measurement_board
+from nanou_deploy.build.targets import Target, find_target
 from nanou_deploy.errors import DeployError
+from nanou_deploy.measure.bench import bench_compiled
+from nanou_deploy.resources import firmware_folder
+from nanou_deploy.verify.emulate import find_emulator
+from nanou_train.networks.cost import Cost
 
 if TYPE_CHECKING:
     from nanou_train.networks.structure import Structure
@@ -32,20 +39,35 @@ CACHE_VARIABLE = "NANOU_CACHE"  # a folder, or "off"
 
 
 def cost_of(model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> Cost:
-    """Raises CodegenError where the model cannot be compiled or its kernels were never measured, ToolMissing where the
-    board's compiler is absent, DeployError for a board whose instructions are not estimated."""
+    """Compile, build and run, unless the cost is remembered.
+
+    Raises CodegenError where the model cannot be compiled; ToolMissing where the board's compiler or emulator is
+    absent; DeployError where nothing counts instructions, or where the code does not compute what TFLM does.
+    """
+    key = _key(model, board, objective, check_counting(board))
     folder = cache_folder()
-    file = folder / f"{_key(model, board, objective)}.json" if folder else None
+    file = folder / f"{key}.json" if folder else None
     found = _read(file) if file else None
     if found is None:
-        found = cost_of_compiled(compile_for(model, board, objective), board)
+        found = _count(model, board, objective)
         if file:
-            _write(file, found)
+            with suppress(OSError):  # a folder that cannot be written costs time only
+                write_text(file, json.dumps(found.to_json()))
     return found
 
 
+def costs_of(asked: Iterable[tuple[QuantizedModel, Board]], objective: Objective = DEFAULT_OBJECTIVE) -> Iterator[Cost]:
+    """`cost_of` for many, in their order, as many at once as there are cores. Raises as `cost_of`."""
+    pool = ThreadPoolExecutor(os.cpu_count())  # threads, since compilers and emulators are processes of their own
+    try:
+        futures = [pool.submit(cost_of, model, board, objective) for model, board in asked]
+        yield from (future.result() for future in futures)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def cost_of_structure(structure: Structure, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> Cost:
-    """Cost an untrained network, with random weights (nanou_train.networks.random_weights). Raises as `cost_of`.
+    """The cost of an untrained network, with random weights (nanou_train.networks.random_weights). Raises as `cost_of`.
 
     Working memory, frames and multiply-accumulates are those of the trained network. Which exact form requantizes a
     layer follows from its weights, and with it some of code, tables and instructions: docs/COST.md has how much.
@@ -55,67 +77,33 @@ def cost_of_structure(structure: Structure, board: Board, objective: Objective =
     return cost_of(stand_in_model(structure), board, objective)
 
 
-def structure_instructions(structure: Structure, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> int:
-    """Estimated for one inference of an untrained network; the board's compiler is not called. Raises as `cost_of`."""
-    from nanou_train.networks.random_weights import stand_in_model
+def check_counting(board: Board) -> Target:
+    """How code is built where `board`'s instructions are counted.
 
-    return estimate_for(compile_for(stand_in_model(structure), board, objective), board).instructions
-
-
-def structure_violations(
-    structure: Structure, board: Board, limits: Limits, objective: Objective = DEFAULT_OBJECTIVE
-) -> tuple[str, ...]:
-    """Which limits an untrained network breaks, in words. Raises as `cost_of`.
-
-    The board's compiler is called only where working memory and instructions leave it a chance, and flash is limited.
+    Raises DeployError where nothing counts them, ToolMissing where the compiler or the emulator is absent.
     """
-    from nanou_train.networks.random_weights import stand_in_model
+    place = measurement_board(board)
+    if place.kind == "host":
+        raise DeployError(f"no emulator counts the instructions of {board.name}", hint="use for example rv32-qemu")
+    find_emulator(place)
+    return find_target(place)
 
-    model = stand_in_model(structure)
+
+def _count(model: QuantizedModel, board: Board, objective: Objective) -> Cost:
     compiled = compile_for(model, board, objective)
-    plan, instructions = compiled.plan, estimate_for(compiled, board).instructions
-    planned = Cost(board.name, plan.macs, instructions, plan.working_bytes, plan.io_bytes, plan.rows_arena_bytes, 0, 0)
-    broken = replace(limits, max_flash_bytes=None).violations(planned)
-    return broken if broken or limits.max_flash_bytes is None else limits.violations(cost_of(model, board, objective))
-
-
-def cost_of_compiled(compiled: Compilation, board: Board) -> Cost:
-    """Of what has been compiled for `board`; nothing is remembered. Raises as `cost_of`."""
-    plan = compiled.plan
-    instructions, size = estimate_for(compiled, board).instructions, measure_size(compiled, board)
+    found, plan = bench_compiled(compiled, board), compiled.plan
+    if not found.exact or found.instructions is None:
+        raise DeployError(f"{model.name} computes something else on {found.board} than TFLM", hint="run `verify` on it")
     return Cost(
         board.name,
-        plan.macs,
-        instructions,
-        plan.working_bytes,
-        plan.io_bytes,
+        found.macs,
+        found.instructions,
+        found.ram_bytes,
+        found.io_bytes,
         plan.rows_arena_bytes,
-        size.code_bytes,
-        size.table_bytes,
+        found.code_bytes,
+        found.table_bytes,
     )
-
-
-def estimate_for(compiled: Compilation, board: Board) -> Estimate:
-    """Instructions by stage. Raises as `cost_of`."""
-    return estimate(compiled.program, estimation_board(board).name)
-
-
-def estimation_board(board: Board) -> Board:
-    """The board whose calibrated costs are those of `board`: of the same instruction set. Raises DeployError."""
-    measured, known = measurement_board(board), instruction_costs()
-    if measured.name in known:
-        return measured
-    alike = [BOARDS[name] for name in known if _family(BOARDS[name].isa) == _family(measured.isa)]
-    if not alike:
-        raise DeployError(
-            f"instructions are not estimated for {board.name}",
-            hint=f"use another board, for example one of {', '.join(known)}",
-        )
-    return alike[0]
-
-
-def _family(isa: str) -> str:
-    return isa if isa.startswith("arm") else isa[:2]
 
 
 # ---- Memory --------------------------------------------------------------------------------------------------------
@@ -129,27 +117,21 @@ def cache_folder() -> Path | None:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanou-deploy" / "costs"
 
 
-def _key(model: QuantizedModel, board: Board, objective: Objective) -> str:
+def _key(model: QuantizedModel, board: Board, objective: Objective, target: Target) -> str:
     """Of all that a cost follows from: what is compiled, for what, by which compilers, this one among them."""
-    target = find_target(measurement_board(board))
-    parts = (
-        model.sha256,
-        board.name,
-        board.isa,
-        asdict(objective),
-        target.compiler.version,
-        target.flags,
-        _own_sources(),
-    )
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    about = (model.sha256, board.name, board.isa, asdict(objective), target.compiler.version, target.flags)
+    return hashlib.sha256(json.dumps((*about, _own_sources())).encode()).hexdigest()
 
 
 @cache
 def _own_sources() -> str:
-    """Hash of the compiler's modules, templates and instruction costs."""
+    """Hash of our own compiler and of what builds and runs its code."""
     digest = hashlib.sha256()
-    package = Path(resources.__file__).parents[1]
-    files = [*package.rglob("*.py"), *package.glob("*.json"), *resources.template_folder("aot").rglob("*.j2")]
+    packages = [Path(package.__file__ or "").parent for package in (codegen, nanou_deploy)]
+    files = [file for package in packages for file in package.rglob("*.py")]
+    templates = [resources.template_folder(part) for part in ("aot", "common")]
+    for folder in (*templates, firmware_folder() / "host", firmware_folder() / "include"):
+        files += [file for file in folder.rglob("*") if file.is_file()]
     for file in sorted(files):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
@@ -161,14 +143,3 @@ def _read(file: Path) -> Cost | None:
         return Cost.from_json(json.loads(file.read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _write(file: Path, cost: Cost) -> None:
-    """In one step, since several processes may have the same wish. A folder that cannot be written costs time only."""
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(cost.to_json()))
-        partial.replace(file)
-    except OSError:
-        return

@@ -1,4 +1,4 @@
-"""What kind of work an instruction does, by its mnemonic: the classes of `bench --breakdown`.
+"""Classify instructions by mnemonic, for `bench --breakdown`.
 
 The mnemonic alone decides, so every executed instruction is in exactly one class:
 

@@ -1,4 +1,4 @@
-"""What the instructions of one inference are: by operator, and by class of instruction.
+"""Count the instructions of one inference by operator and by class of instruction.
 
 A plugin in QEMU counts how often each instruction is executed in each step of the schedule (firmware/host/plugin/
 profile.c); the disassembly says what it is. The code is that which `bench` measures, without a hook in it, so the sum

@@ -1,4 +1,4 @@
-"""How long instructions take on a board, as somebody measured it: the only source of milliseconds."""
+"""Measure how long instructions take on a device: the only source of milliseconds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nanou_deploy.verify.device_check import DeviceTimes
 from nanou_deploy.verify.verify import Progress
 from nanou_train.runs.run_folder import write_json
 
-CALIBRATION_SCHEMA = 1
+TIMING_SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Calibration:
+class InstructionTiming:
     """One device that ran one model. `instructions` were counted in emulation for the same board, `mean_us` measured
     by the device's clock, `best_cycles` by its counter (0 where it has none)."""
 
@@ -38,7 +38,7 @@ class Calibration:
         return self.best_cycles / self.instructions if self.best_cycles else None
 
 
-def calibrate(times: DeviceTimes, model: QuantizedModel, *, progress: Progress) -> Calibration:
+def time_instructions(times: DeviceTimes, model: QuantizedModel, *, progress: Progress) -> InstructionTiming:
     """Count in emulation what the device has timed. Raises DeployError where it ran another model, or its board's
     instructions are not counted."""
     if times.info.model_sha256 != model.sha256:
@@ -49,32 +49,32 @@ def calibrate(times: DeviceTimes, model: QuantizedModel, *, progress: Progress) 
     board = find_board(times.info.board)
     counted = bench(model, board, progress=progress).instructions
     if not counted or not times.bench.mean_us:
-        raise DeployError(f"{board.name} gives no time or no instruction count", hint="calibrate on a chip")
+        raise DeployError(f"{board.name} gives no time or no instruction count", hint="time a chip")
     cycles = times.bench.best_cycles if times.info.counts_cycles else 0
-    return Calibration(board.name, model.sha256, counted, times.bench.mean_us, cycles, times.info.build)
+    return InstructionTiming(board.name, model.sha256, counted, times.bench.mean_us, cycles, times.info.build)
 
 
-def save_calibration(calibration: Calibration, path: Path) -> None:
+def save_timing(timing: InstructionTiming, path: Path) -> None:
     """In one step. Raises DeployError where the file cannot be written."""
     derived = {
-        "us_per_instruction": calibration.us_per_instruction,
-        "cycles_per_instruction": calibration.cycles_per_instruction,
+        "us_per_instruction": timing.us_per_instruction,
+        "cycles_per_instruction": timing.cycles_per_instruction,
     }
     try:
-        write_json(path, {"schema": CALIBRATION_SCHEMA, **asdict(calibration), **derived})
+        write_json(path, {"schema": TIMING_SCHEMA, **asdict(timing), **derived})
     except OSError as error:
         raise DeployError(
             f"cannot write {path}: {error.strerror}", hint="name a file in a folder that exists"
         ) from error
 
 
-def load_calibration(path: Path) -> Calibration:
+def load_timing(path: Path) -> InstructionTiming:
     """Raises DeployError where the file is missing or is none."""
     try:
         stated = json.loads(path.read_text())
-        if stated["schema"] != CALIBRATION_SCHEMA:
+        if stated["schema"] != TIMING_SCHEMA:
             raise ValueError(f"schema {stated['schema']}")
-        found = Calibration(
+        found = InstructionTiming(
             str(stated["board"]),
             str(stated["model_sha256"]),
             int(stated["instructions"]),
@@ -86,8 +86,8 @@ def load_calibration(path: Path) -> Calibration:
             raise ValueError("instructions and time must be positive")
     except OSError as error:
         raise DeployError(
-            f"cannot read {path}: {error.strerror}", hint="`nanou-deploy bench --port PORT --calibrate FILE` makes it"
+            f"cannot read {path}: {error.strerror}", hint="`nanou-deploy bench --port PORT --save-timing FILE` makes it"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DeployError(f"{path} is no calibration: {error!r}", hint="measure it again") from error
+        raise DeployError(f"{path} is no timing: {error!r}", hint="measure it again") from error
     return found

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import codegen
-from codegen.cost import Cost
 from codegen.library.escaping import Rendered
 from codegen.library.resources import render_template
 from nanou_deploy.report.drawing import COLORS, svg_element
 from nanou_deploy.report.page import Figure
 from nanou_deploy.report.scatter import Dot, scatter_svg, short
 from nanou_deploy.report.tables import MISSING, Cell, Table
+from nanou_train.networks.cost import Cost
 from nanou_train.networks.structure import Block, Structure
 from nanou_train.search.pareto import Front, Point, non_dominated
 
@@ -119,9 +119,9 @@ def _table(front: Front) -> Table:
         Cell("structure"),
     )
     note = (
-        "mIoU in percent; RAM is working memory without the two frames, flash is code and tables, both in bytes and "
-        "exact; instructions are estimates. Structure: widths of blocks, k5 for a 5x5 window, ↓ pools, ↑ upsamples, "
-        "+ joins the skip connection. Click on a column to sort by it."
+        "mIoU in percent; RAM is working memory without the two frames, flash is code and tables, both in bytes; "
+        "instructions are counted in emulation. Structure: widths of blocks, k5 for a 5x5 window, ↓ pools, ↑ "
+        "upsamples, + joins the skip connection. Click on a column to sort by it."
     )
     return Table("networks", "Networks", note, columns, tuple(_row(point, front.boards) for point in front.points))
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.child_python import python_command
-from nanou_deploy.boards.boards import find_board
+from nanou_deploy.boards.boards import Board, find_board
 from nanou_deploy.build import elf
 from nanou_deploy.build.build import Build, build_plugin
 from nanou_deploy.build.flash_image import flash_image_elf, read_flash_image
@@ -132,6 +132,11 @@ def run_harness(build: Build, inputs: Int8Array, *, timeout_s: float = 600.0) ->
     )
 
 
+def find_emulator(board: Board) -> Tool:
+    """What runs programs for an emulated board. Raises ToolMissing where it is not installed."""
+    return find_labwired() if board.kind == "sim" else _QEMU[board.name][0]()
+
+
 def run_program(build: Build, stream: bytes = b"", *, timeout_s: float = 600.0) -> Finished:
     """Run any program that uses firmware/host/target.h, whatever its exit code; `stream` is what it can read."""
     run = {"host": _run_process, "qemu": _run_qemu, "sim": _run_simulator}[find_board(build.board).kind]
@@ -184,7 +189,7 @@ def run_with_plugin(
     program = build.elf.resolve()
     options = [*machine.split(), "-nographic", "-monitor", "none", "-serial", "none"]
     if plugin:
-        library = str(build_plugin(plugin, qemu, program.parent)).replace(",", ",,")  # QEMU's way to escape
+        library = str(build_plugin(plugin, qemu)).replace(",", ",,")  # QEMU's way to escape
         options += ["-plugin", ",".join((library, "out=plugin.bin", *arguments))]
     return _run_in_folder([*qemu.command, *options, "-kernel", str(program)], files, timeout_s)
 

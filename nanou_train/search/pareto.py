@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from codegen.cost import Cost
 from nanou_train.errors import TrainError
+from nanou_train.networks.cost import Cost
 from nanou_train.networks.structure import Structure
 from nanou_train.runs.run_folder import write_json
 
-FRONT_SCHEMA = 1
+FRONT_SCHEMA = 2  # costs of 1 were estimates
 FRONT = "pareto.json"
 MadeBy = Literal["prune", "search", "train"]
 

@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from codegen.compile import compile_model
-from codegen.cost import Cost
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.choose import front as fronts
 from nanou_deploy.cli.front import pareto
 from nanou_deploy.errors import DeployError
 from nanou_train.errors import TrainError
+from nanou_train.networks.cost import Cost
 from nanou_train.networks.random_weights import stand_in_model
 from nanou_train.networks.structure import Block, Level, Structure, build_model
 from nanou_train.search.pareto import read_front
@@ -71,9 +71,12 @@ def runs(tmp_path: Path, tiny_presets: None) -> list[Path]:
 
 
 def test_runs_are_gathered(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fronts, "cost_of", lambda model, board: Cost(board.name, 7, 100, 3, 4, 5, 6, 7))
+    def costs_of(asked: Any) -> Any:
+        return (Cost(board.name, 7, 100, 3, 4, 5, 6, 7) for _, board in asked)
+
+    monkeypatch.setattr(fronts, "costs_of", costs_of)
     boards = ("rv32-qemu", "esp32c3")
-    apart = fronts.point_of(runs[0], [find_board("rv32-qemu")], tmp_path / "front")
+    apart = fronts.point_of(runs[0], fronts.quantized_model(runs[0]), [], tmp_path / "front")
     assert apart.run == "../run0"
     assert (runs[0] / "model.tflite").is_file()  # was quantized
     for name in ("model.tflite", "model.json"):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codegen.cost import Cost, Limits
 from nanou_train.errors import TrainError
+from nanou_train.networks.cost import Cost, Limits
 from nanou_train.networks.structure import Block, Level, Structure
 from nanou_train.search.pareto import Front, Point, non_dominated, objectives_of, read_front, write_front
 

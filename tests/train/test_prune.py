@@ -140,23 +140,31 @@ def test_a_cut_meets_its_target_where_least_is_lost() -> None:
     assert len(plan_cut(structure, scores, 0.6 * base).keep["bottleneck_a"]) == 2
     with pytest.raises(TrainError, match="no channel is left"):
         plan_cut(structure, scores, 0.01 * base)
-    with pytest.raises(TrainError, match="no share"):
+    with pytest.raises(TrainError, match="no channel is left"):
         uniform_cut(structure, scores, 0.01 * base)
 
 
-def test_a_cost_that_steps_makes_widths_step() -> None:
-    """Where the compiler computes pairs of channels, an odd width saves nothing."""
+@pytest.mark.parametrize("plan", [plan_cut, uniform_cut])
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.35])
+def test_a_cost_that_takes_long_is_asked_few_times_and_kept_exactly(plan: Any, share: float) -> None:
+    """Here one that steps, as that of code which computes pairs of channels."""
     structure = small_structure(skips=False)
+    asked: set[Structure] = set()
 
     def paired(one: Structure) -> float:
+        asked.add(one)
         even = {x.name: x.width + x.width % 2 for x in readers(one) if x.name != LOGITS}
         return float(structure_macs(with_widths(one, even)))
 
-    scores = {producer_layer(structure, one.name): np.ones(one.width) for one in readers(structure)}
-    cut = plan_cut(structure, scores, 0.5 * paired(structure), paired)
-    changed = [len(kept) for name, kept in cut.keep.items() if len(kept) < len(scores[f"{name}_pw"])]
-    assert changed
-    assert all(width % 2 == 0 for width in changed)
+    rng = np.random.default_rng(1)
+    scores = {producer_layer(structure, one.name): rng.uniform(1, 2, one.width) for one in readers(structure)}
+    target = share * paired(structure)
+    cut = plan(structure, scores, target, paired)
+    assert cut.cost_after == paired(cut.structure) <= target
+    assert len(asked) <= 9
+    assert plan(structure, scores, cut.cost_after, paired).structure == cut.structure
+    with pytest.raises(TrainError, match="no channel is left"):
+        plan(structure, scores, 0.01 * target, paired)
 
 
 def test_effective_ranks_count_independent_channels() -> None:

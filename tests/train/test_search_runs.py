@@ -109,8 +109,11 @@ def test_decisions_of_another_size_are_compared_by_nearest_neighbour(parent: Pat
 def test_the_command_ends_with_points_within_limits_and_the_same_command_again_only_tells(
     parent: Path, tmp_path: Path, require_tool: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.build.library import open_model
     from nanou_deploy.cli import cli
     from nanou_deploy.errors import DeployError
+    from nanou_deploy.measure.bench import bench
     from nanou_train.search.pareto import Point, read_front
 
     require_tool("riscv64-unknown-elf-gcc")
@@ -129,9 +132,10 @@ def test_the_command_ends_with_points_within_limits_and_the_same_command_again_o
     found = json.loads(result.stdout)
     assert found["counts"]["complete"] == 2
     (point,) = found["points"]
-    (measured,) = found["measured"].values()
-    assert measured["ram_bytes"] == point["costs"]["rv32-qemu"]["ram_bytes"] <= 1248
-    assert measured["instructions"] != point["costs"]["rv32-qemu"]["instructions"]  # counted, not estimated
+    built = bench(open_model(output / point["run"]), find_board("rv32-qemu"))
+    counted = point["costs"]["rv32-qemu"]
+    assert (counted["ram_bytes"], counted["instructions"]) == (built.ram_bytes, built.instructions)
+    assert counted["ram_bytes"] <= 1248
     assert read_front(output).points == (Point.from_json(point),)
     assert (output / point["run"] / "model.tflite").is_file()
     manifest = json.loads((output / point["run"] / "manifest.json").read_text())

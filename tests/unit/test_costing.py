@@ -1,39 +1,34 @@
-"""Costs: RAM and flash as `bench` measures them, kept on disk, and the same structure trained or not."""
+"""Costs are the counts that `bench` reports, remembered on disk, and found for many networks at once."""
 
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from codegen.cost import Cost, Limits
-from codegen.errors import UnsupportedError
+from codegen.errors import CodegenError
+from codegen.graph.model import QuantizedModel
 from codegen.program.objective import Objective
-from nanou_deploy.boards.boards import BOARDS, find_board
-from nanou_deploy.build.build import LibrarySize
+from nanou_deploy.boards.boards import Board, find_board
+from nanou_deploy.build.compilation import measurement_board
 from nanou_deploy.build.library import open_model
-from nanou_deploy.errors import DeployError
+from nanou_deploy.choose.front import open_models
+from nanou_deploy.cli import cli
+from nanou_deploy.errors import DeployError, ToolMissing
 from nanou_deploy.measure import costing
-from nanou_deploy.measure.bench import BenchResult
-from nanou_deploy.measure.cost_check import CostCheck, check_cost, open_models
-from nanou_deploy.measure.costing import (
-    cache_folder,
-    cost_of,
-    cost_of_structure,
-    estimation_board,
-    structure_violations,
-)
+from nanou_deploy.measure.bench import bench
+from nanou_deploy.measure.costing import cache_folder, check_counting, cost_of, cost_of_structure, costs_of
+from nanou_train.networks.cost import Cost
 from nanou_train.networks.random_weights import stand_in_model
 from nanou_train.networks.structure import Block, Level, Structure
 
 SMALL = Structure("nano_u", (12, 16, 3), (Level((Block(4),), (2, 2), (Block(5),), True),), (Block(6),))
-
-
-def silent(_message: str) -> None:
-    pass
 
 
 @pytest.fixture(autouse=True)
@@ -51,39 +46,29 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("esp32s3", ("gcc", "llc-22", "xtensa-lx106-elf-ld", "qemu-system-xtensa")),
     ],
 )
-def test_bytes_are_those_that_bench_measures(
-    board: str, tools: tuple[str, ...], require_tool: Callable[..., str]
+@pytest.mark.parametrize("optimize", ["balanced", "time"])
+def test_a_cost_is_what_bench_reports(
+    board: str, tools: tuple[str, ...], optimize: str, require_tool: Callable[..., str]
 ) -> None:
     for tool in tools:
         require_tool(tool)
-    check = check_cost("small", stand_in_model(SMALL), find_board(board), Objective(), measure=True, progress=silent)
-    assert check.measured is not None
-    assert check.measured.instructions
-    assert check.measured.board == costing.measurement_board(find_board(board)).name
-    assert check.differences == ()
-    assert check.predicted.board == board
+    model, place, objective = stand_in_model(SMALL), find_board(board), Objective(optimize)  # type: ignore[arg-type]
+    counted, measured = cost_of(model, place, objective), bench(model, place, objective)
+    assert counted.board == board
+    assert measured.board == measurement_board(place).name
+    for name in ("macs", "instructions", "ram_bytes", "io_bytes", "code_bytes", "table_bytes"):
+        assert getattr(counted, name) == getattr(measured, name), name
 
 
-def test_differences_are_said_in_words() -> None:
-    predicted = Cost("rv32-qemu", 100, 1050, 800, 400, 600, 3000, 2000)
-    measured = BenchResult("rv32-qemu", "aot", "ab", 100, 1000, 10.0, 800, 400, 200, 3000, 2000, True, "gcc", ())
-    close = CostCheck("small", predicted, measured)
-    assert (close.error_percent, close.differences) == (5.0, ())
-    wrong = replace(predicted, ram_bytes=1, instructions=1051)
-    assert CostCheck("small", wrong, measured).differences == (
-        "small on rv32-qemu: working RAM: 1 bytes predicted, 800 measured",
-        "small on rv32-qemu: instructions: +5.10 %, more than 5 %",
-    )
-
-
-def test_a_cost_is_found_once(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
+def test_a_cost_is_counted_once(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
     calls = []
 
-    def once(compiled: object, board: object) -> Cost:
-        calls.append(board)
+    def once(model: QuantizedModel, board: Board, objective: Objective) -> Cost:
+        calls.append(objective)
         return Cost("rv32-qemu", 1, 2, 3, 4, 5, 6, 7)
 
-    monkeypatch.setattr(costing, "cost_of_compiled", once)
+    monkeypatch.setattr(costing, "_count", once)
+    monkeypatch.setattr(costing, "find_emulator", lambda board: None)
     board = find_board("rv32-qemu")
     first = cost_of_structure(SMALL, board)
     assert cost_of(stand_in_model(SMALL), board) == first
@@ -101,42 +86,65 @@ def test_a_cost_is_found_once(monkeypatch: pytest.MonkeyPatch, own_cache: Path) 
     assert len(calls) == 5
 
 
-def test_limits_that_are_broken_without_the_compiler_spare_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    board, calls = find_board("rv32-qemu"), []
+def test_many_are_counted_at_once_and_come_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    boards = [find_board(name) for name in ("rv32-qemu", "cortex-m4-qemu", "cortex-m7-qemu")]
+    meeting = threading.Barrier(2, timeout=60)
 
-    def measured(compiled: object, board: object) -> LibrarySize:
+    def count(model: QuantizedModel, board: Board, objective: Objective) -> Cost:
+        if board.name != "cortex-m7-qemu":
+            meeting.wait()  # the first alone would wait for ever
+        return Cost(board.name, 1, 2, 3, 4, 5, 6, 7)
+
+    monkeypatch.setattr(costing, "cost_of", count)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    model = stand_in_model(SMALL)
+    assert [one.board for one in costs_of((model, board) for board in boards)] == [board.name for board in boards]
+
+
+def test_the_first_error_ends_what_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def fail(model: QuantizedModel, board: Board, objective: Objective) -> Cost:
         calls.append(board)
-        return LibrarySize(6000, 4000)
+        raise CodegenError("refused", hint="")
 
-    monkeypatch.setattr(costing, "measure_size", measured)
-    assert "working RAM" in structure_violations(SMALL, board, Limits(10, None, 10))[0]
-    assert "instructions" in structure_violations(SMALL, board, Limits(None, 10, 10))[0]
-    assert structure_violations(SMALL, board, Limits(1 << 20, 1 << 30, None)) == ()
-    assert calls == []
-    assert "code and tables 10,000 bytes" in structure_violations(SMALL, board, Limits(None, None, 9999))[0]
-    assert structure_violations(SMALL, board, Limits(None, None, 10_000)) == ()
-    assert len(calls) == 1  # the second time it is remembered
+    monkeypatch.setattr(costing, "cost_of", fail)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    with pytest.raises(CodegenError, match="refused"):
+        list(costs_of([(stand_in_model(SMALL), find_board("rv32-qemu"))] * 1000))
+    assert len(calls) < 1000
 
 
-def test_kernels_that_were_never_measured_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="never measured"):
-        cost_of_structure(SMALL, find_board("rv32-qemu"), Objective("time"))
+@pytest.mark.parametrize(("tool", "board"), [("qemu-system-riscv32", "esp32c3"), ("arm-none-eabi-gcc", "rp2040")])
+def test_what_is_missing_is_named_also_where_the_cost_is_remembered(
+    tool: str, board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require_tool: Callable[..., str]
+) -> None:
+    """A search must not end in the middle, at the first network that is not remembered."""
+    monkeypatch.setattr(costing, "_read", lambda file: Cost(board, 1, 2, 3, 4, 5, 6, 7))
+    for other in ("riscv64-unknown-elf-gcc", "qemu-system-riscv32", "arm-none-eabi-gcc", "qemu-system-arm"):
+        if other != tool:
+            (tmp_path / other).symlink_to(require_tool(other))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolMissing, match=tool) as caught:
+        cost_of_structure(SMALL, find_board(board))
+    assert "apt-get install" in caught.value.hint
 
 
-def test_every_board_but_this_computer_has_estimates() -> None:
-    for board in BOARDS.values():
-        if board.kind == "host":
-            with pytest.raises(DeployError, match="not estimated"):
-                estimation_board(board)
-        else:
-            assert estimation_board(board).kind == "qemu"
-    assert estimation_board(find_board("esp32s3")).name == "xtensa-qemu"
-    assert estimation_board(find_board("esp32p4")).name == "rv32-qemu"
-    assert estimation_board(find_board("esp32-sim")).name == "xtensa-qemu"
-    assert estimation_board(find_board("rp2040")).name == "cortex-m0-qemu"
+def test_this_computer_counts_nothing() -> None:
+    with pytest.raises(DeployError, match="no emulator counts the instructions of host"):
+        check_counting(find_board("host"))
 
 
-def test_models_are_files_runs_and_points_of_fronts(tmp_path: Path) -> None:
+def test_wrong_code_has_no_cost(monkeypatch: pytest.MonkeyPatch, require_tool: Callable[..., str]) -> None:
+    for tool in ("riscv64-unknown-elf-gcc", "qemu-system-riscv32"):
+        require_tool(tool)
+    found = bench(stand_in_model(SMALL), find_board("rv32-qemu"))
+    monkeypatch.setattr(costing, "bench_compiled", lambda compiled, board: replace(found, exact=False))
+    with pytest.raises(DeployError, match="computes something else on rv32-qemu than TFLM"):
+        cost_of_structure(SMALL, find_board("rv32-qemu"))
+
+
+def test_the_command_counts_every_model_on_every_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nanou_train.search.pareto import Point, write_front
 
     model = open_model(None)
@@ -153,10 +161,14 @@ def test_models_are_files_runs_and_points_of_fronts(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="without points"):
         list(open_models(tmp_path / "empty"))
 
-
-def test_json_holds_everything() -> None:
-    cost = Cost("rv32-qemu", 1, 2, 3, 4, 5, 6, 7)
-    document = json.loads(json.dumps(CostCheck("a", cost).to_json()))
-    assert Cost.from_json(document["predicted"]) == cost
-    assert document["predicted"]["flash_bytes"] == 13
-    assert (document["measured"], document["error_percent"], document["differences"]) == (None, None, [])
+    monkeypatch.setattr(costing, "cost_of", lambda model, board, objective: replace(cost, board=board.name))
+    arguments = ["cost", str(run), str(tmp_path / "front"), "--board", "esp32s3", "--board", "rp2040"]
+    shown = CliRunner().invoke(cli, [*arguments, "--json"])
+    assert shown.exit_code == 0, shown.output
+    costs = json.loads(shown.stdout)["costs"]
+    assert [(one["name"], one["board"]) for one in costs] == [("a", "esp32s3"), ("a", "rp2040")] * 2
+    assert Cost.from_json(costs[0]) == replace(cost, board="esp32s3")
+    assert costs[0]["flash_bytes"] == 13
+    table = CliRunner().invoke(cli, arguments).stdout
+    assert "xtensa-qemu" in table
+    assert "cortex-m0-qemu" in table

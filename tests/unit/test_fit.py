@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from codegen.cost import Cost
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.library import open_model
 from nanou_deploy.choose.fit import ASSUMED_CYCLES_PER_INSTRUCTION, Goal, find_fit, make_budget
@@ -20,8 +19,9 @@ from nanou_deploy.device.messages import DeviceBench, DeviceInfo, TensorInfo
 from nanou_deploy.errors import DeployError
 from nanou_deploy.measure import timing
 from nanou_deploy.measure.bench import BenchResult
-from nanou_deploy.measure.timing import Calibration, load_calibration, save_calibration
+from nanou_deploy.measure.timing import InstructionTiming, load_timing, save_timing
 from nanou_deploy.verify.device_check import DeviceTimes
+from nanou_train.networks.cost import Cost
 from nanou_train.networks.structure import Block, Level, Structure
 from nanou_train.search.pareto import Front, Point, write_front
 
@@ -46,7 +46,7 @@ def test_the_best_that_fits_is_chosen_and_the_next_named() -> None:
     assert limited.chosen is not None
     assert limited.runner_up is not None
     assert (limited.chosen.point.name, limited.runner_up.point.name) == ("half", "small")
-    assert limited.candidates[0].violations == ("instructions 7,000,000 on esp32c3, 3,000,000 more than 4,000,000",)
+    assert limited.verdicts[0].violations == ("instructions 7,000,000 on esp32c3, 3,000,000 more than 4,000,000",)
 
 
 def test_a_frame_rate_becomes_cycles_by_a_stated_assumption() -> None:
@@ -63,8 +63,8 @@ def test_a_frame_rate_becomes_cycles_by_a_stated_assumption() -> None:
     assert any("--cycles-per-instruction" in reason for reason in own.reasons)
 
 
-def test_milliseconds_come_from_a_calibration_of_that_board_alone() -> None:
-    measured = Calibration("esp32c3", "ab", 7_000_000, 70_000.0, 11_200_000, "build")
+def test_milliseconds_come_from_a_timing_of_that_board_alone() -> None:
+    measured = InstructionTiming("esp32c3", "ab", 7_000_000, 70_000.0, 11_200_000, "build")
     found = find_fit(FRONT, C3, Goal(fps=25), measured)
     assert found.budget.limits.max_instructions == pytest.approx(4_000_000, abs=1)
     assert found.budget.cycles is None
@@ -96,14 +96,14 @@ def test_a_slower_frame_rate_that_is_proposed_is_enough() -> None:
 
 def test_the_frames_have_to_fit_as_well() -> None:
     big = Front("big", (point("big", 0.8, 1000, ram_bytes=190_000),))
-    (candidate,) = find_fit(big, C3, Goal()).candidates
-    assert candidate.violations == ("working RAM and frames 209,200 bytes, 4,400 more than 204,800",)
+    (verdict,) = find_fit(big, C3, Goal()).verdicts
+    assert verdict.violations == ("working RAM and frames 209,200 bytes, 4,400 more than 204,800",)
 
 
 def test_least_miou_is_of_the_int8_model_where_it_was_measured() -> None:
     found = find_fit(FRONT, C3, Goal(min_miou=0.785))
     assert found.chosen is not None
-    assert [bool(one.violations) for one in found.candidates] == [False, True, True]
+    assert [bool(one.violations) for one in found.verdicts] == [False, True, True]
     unmeasured = Front("x", (replace(FRONT.points[1], int8_miou=None),))
     assert find_fit(unmeasured, C3, Goal(min_miou=0.785)).chosen is not None
     words = " ".join(find_fit(FRONT, C3, Goal(min_miou=0.9)).needed)
@@ -119,20 +119,20 @@ def test_questions_without_an_answer(board: str, goal: Goal, said: str) -> None:
         find_fit(FRONT, find_board(board), goal)
 
 
-def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
-    measured = Calibration("esp32c3", "ab", 7_000_000, 70_000.0, 0, "build")
-    save_calibration(measured, tmp_path / "c3.json")
-    assert load_calibration(tmp_path / "c3.json") == measured
+def test_a_timing_is_read_as_it_was_written(tmp_path: Path) -> None:
+    measured = InstructionTiming("esp32c3", "ab", 7_000_000, 70_000.0, 0, "build")
+    save_timing(measured, tmp_path / "c3.json")
+    assert load_timing(tmp_path / "c3.json") == measured
     assert measured.cycles_per_instruction is None
     assert json.loads((tmp_path / "c3.json").read_text())["us_per_instruction"] == pytest.approx(0.01)
     for damage in ("{}", "[]", '{"schema": 2}', "x"):
         (tmp_path / "bad.json").write_text(damage)
-        with pytest.raises(DeployError, match="no calibration"):
-            load_calibration(tmp_path / "bad.json")
+        with pytest.raises(DeployError, match="no timing"):
+            load_timing(tmp_path / "bad.json")
     with pytest.raises(DeployError, match="cannot read"):
-        load_calibration(tmp_path / "absent.json")
+        load_timing(tmp_path / "absent.json")
     with pytest.raises(DeployError, match="cannot write"):
-        save_calibration(measured, tmp_path / "absent" / "c3.json")
+        save_timing(measured, tmp_path / "c3.json" / "other.json")
 
 
 def device_times(model_sha256: str) -> DeviceTimes:
@@ -144,15 +144,15 @@ def device_times(model_sha256: str) -> DeviceTimes:
     return DeviceTimes("port", info, DeviceBench(20, 69_000, 70_000.0, 71_000, 11_200_000, 11_300_000.0))
 
 
-def test_a_device_calibrates_with_the_model_that_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_is_timed_with_the_model_that_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     model, said = open_model(None), list[str]()
     counted = BenchResult("rv32-qemu", "aot", model.sha256, 1, 7_000_000, 1.0, 1, 1, 1, 1, 1, True, "gcc", ())
     monkeypatch.setattr(timing, "bench", lambda model, board, progress: counted)
-    found = timing.calibrate(device_times(model.sha256), model, progress=said.append)
-    assert found == Calibration("esp32c3", model.sha256, 7_000_000, 70_000.0, 11_200_000, "build")
+    found = timing.time_instructions(device_times(model.sha256), model, progress=said.append)
+    assert found == InstructionTiming("esp32c3", model.sha256, 7_000_000, 70_000.0, 11_200_000, "build")
     assert found.cycles_per_instruction == pytest.approx(1.6)
     with pytest.raises(DeployError, match="the device runs the model abab"):
-        timing.calibrate(device_times("ab" * 32), model, progress=said.append)
+        timing.time_instructions(device_times("ab" * 32), model, progress=said.append)
 
 
 @pytest.fixture

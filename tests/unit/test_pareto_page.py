@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from codegen.cost import Cost
 from nanou_deploy.report.drawing import COLORS, SURFACE
 from nanou_deploy.report.pareto import describe_structure, render_front
 from nanou_deploy.report.scatter import Dot, scatter_svg, short
+from nanou_train.networks.cost import Cost
 from nanou_train.networks.structure import Block, Level, Structure
 from nanou_train.search.pareto import Front, Point
 

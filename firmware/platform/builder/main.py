@@ -47,7 +47,7 @@ def plan() -> ProgramPlan:
     flags = tuple(shlex.split(" ".join(env.GetProjectOption("build_flags", []))))
     if "__test" not in COMMAND_LINE_TARGETS:
         if board.kind == "qemu":
-            return plan_program(target, LIBRARY, harness_sources(target), BUILD, flags=flags)
+            return plan_program(target, LIBRARY, [*harness_sources(), *machine_sources(target)], BUILD, flags=flags)
         return plan_device(target, board, LIBRARY, BUILD, flags=flags)
     test = Path(env.subst("$PROJECT_TEST_DIR")) / env["PIOTEST_RUNNING_NAME"]
     sources = [*with_included(sorted(test.glob("*.c"))), *machine_sources(target)]

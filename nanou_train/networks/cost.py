@@ -1,4 +1,4 @@
-"""State what one inference costs on a board, and limits on it; `nanou_deploy.measure` counts it."""
+"""State what one inference of a network costs on a board, and limits on it; nanou_deploy.measure.costing counts it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Cost:
 
     `ram_bytes` is working memory, the two frames (`io_bytes`) not counted; `rows_bytes` is all RAM with row callbacks
     in place of frames. `code_bytes` and `table_bytes` are what the board's compiler, or that of its emulator, makes of
-    the generated library. `instructions` is an estimate (codegen.estimate), everything else exact.
+    the generated library; `instructions` are counted in the emulator.
     """
 
     board: str
