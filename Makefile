@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` and `make test`. Both prepare .venv first when needed.
-.PHONY: help setup demo test check model clean
+.PHONY: help setup demo test soak check model clean
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -7,6 +7,7 @@ help:
 	@echo "make setup   prepare .venv and the cross tools"
 	@echo "make demo    train, compile, verify and report, in about three minutes"
 	@echo "make test    static checks and all tests"
+	@echo "make soak    what takes hours: random models, killed trainings and searches"
 	@echo "make check   static checks alone"
 	@echo "make model   train the default model in models/ again, about 10 minutes"
 	@echo "make clean   remove build products (not .venv, not runs/)"
@@ -20,6 +21,9 @@ demo: setup
 
 test: setup
 	@scripts/test
+
+soak: setup
+	@scripts/soak
 
 check: setup
 	@scripts/check

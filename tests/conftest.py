@@ -1,4 +1,4 @@
-"""What all tests share: deterministic Hypothesis, and what happens where a tool or a file is missing."""
+"""What all tests share: deterministic Hypothesis, what waits for the soak, and what a missing tool or file means."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ settings.register_profile(
     "nanou", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("nanou")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run what is marked soak, and nothing else")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    soak: bool = config.getoption("--soak")
+    left_out = [item for item in items if (item.get_closest_marker("soak") is not None) != soak]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def missing(what: str) -> NoReturn:

@@ -72,18 +72,21 @@ def assert_exact(
     folder: Path,
     *,
     board: str = "host",
-    sanitize: bool = True,
     builtin_ref: bool = True,
     target: Target = REGISTERS_32,
     objective: Objective = DEFAULT_OBJECTIVE,
 ) -> Compilation:
-    """All of the above, and the C compiled for `target`, on `board`."""
+    """All of the above, and the C for `target`: on this computer under sanitizers, else in the harness on `board`."""
     compiled = compile_bytes(flatbuffer, target=target, objective=objective)
     frames = frames_for(compiled)
     truth = assert_interpreters_agree(compiled, frames, builtin_ref=builtin_ref)
+    project = render_aot(compiled)
+    if board == "host":
+        _assert_equal_every_way(project.files, SANITIZE, folder / "every_way", frames, truth, str(target))
+        return compiled
     library = folder / "nanou_model"
-    write_project(render_aot(compiled), library)
-    build = build_harness(library, find_board(board), folder / "work", sanitize=sanitize)
+    write_project(project, library)
+    build = build_harness(library, find_board(board), folder / "work")
     outputs = run_harness(build, frames.reshape(len(frames), -1)).outputs
     np.testing.assert_array_equal(outputs.reshape(truth.shape), truth, f"compiled C on {board} and TFLM")
     return compiled
@@ -123,13 +126,25 @@ def assert_exact_every_way(
         for number in range(turn, turn + len(TARGETS), len(TARGETS) // 4):
             target, flags = TARGETS[number % len(TARGETS)], SANITIZE if number == turn else []
             files = render_aot(compile_bytes(flatbuffer, target=target, objective=objective)).files
-            outputs = _run_every_way(files, flags, folder / f"target_{number - turn}", frames, truth[0].size)
-            for how, values in zip(("whole frames", "rows"), outputs, strict=True):
-                differing = f"C for {target}, {objective}, from {how}, and TFLM"
-                np.testing.assert_array_equal(values.reshape(truth.shape), truth, differing)
+            library, what = folder / f"target_{number - turn}", f"{target}, {objective}"
+            _assert_equal_every_way(files, flags, library, frames, truth, what)
     for found, exact, sums in channels:
         certify(found, exact, sums, samples=100, exhaustive=CERTIFIED_SUMS)
     return len(channels)
+
+
+def _assert_equal_every_way(
+    files: Mapping[str, str],
+    flags: Sequence[str],
+    library: Path,
+    frames: npt.NDArray[np.int8],
+    truth: npt.NDArray[np.int8],
+    what: str,
+) -> None:
+    """Write and compile the files, and compare what they give with `truth`: from whole frames, and row by row."""
+    outputs = _run_every_way(files, flags, library, frames, truth[0].size)
+    for how, values in zip(("whole frames", "rows"), outputs, strict=True):
+        np.testing.assert_array_equal(values.reshape(truth.shape), truth, f"C for {what}, from {how}, and TFLM")
 
 
 def _run_every_way(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from codegen.compile import Compilation, compile_model
+from codegen.graph.model import Preprocessing, QuantizedModel
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
 from codegen.program.target import find_target
@@ -80,6 +82,11 @@ _GRAPHS = {"u_net": u_net, "every_kernel": every_kernel}
 MODELS = ("default", *_GRAPHS)
 
 
+def small_model() -> QuantizedModel:
+    """`u_net` as a whole model, where what is tested does not depend on the network: in a tenth of the time."""
+    return QuantizedModel("u_net", u_net(), Preprocessing(16, 24))
+
+
 @cache
 def compiled(which: str, isa: str = "x86_64") -> Compilation:
     """ "default", "u_net", "every_kernel" or the sample of an operator's test, for a processor."""
@@ -91,3 +98,12 @@ def compiled(which: str, isa: str = "x86_64") -> Compilation:
 def write_library(model: Compilation, folder: Path) -> Path:
     write_project(render_aot(model), folder / "library")
     return folder / "library"
+
+
+def flip_weight(library: Path, layer: int) -> None:
+    """Change one weight of one layer in the generated C, as a bit flip in flash would."""
+    path = library / "src" / "nanou_weights.c"
+    pattern = re.compile(rf"(nanou_layer_{layer:02d}_weights\[\d+\] = \{{\s*)(-?\d+)")
+    text, changed = pattern.subn(lambda m: f"{m[1]}{int(m[2]) ^ 0x40}", path.read_text())
+    assert changed == 1
+    path.write_text(text)

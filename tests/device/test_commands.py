@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import re
@@ -11,7 +10,6 @@ import sys
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,23 +26,13 @@ from nanou_deploy.flash.upload import mock_board
 from nanou_deploy.resources import models_folder
 from nanou_train.data.terrain import generate
 from tests.camera_masks import camera_masks
+from tests.command_line import run, run_json
 from tests.flash import read_flash
 from tests.generated import compiled, write_library
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT = ("--timeout", "20")
 SIZE = CameraSize()
-
-
-def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nanou_deploy.cli", *map(str, arguments)]
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, check=False, timeout=300)
-
-
-def run_json(*arguments: str | Path, cwd: Path) -> tuple[int, dict[str, Any]]:
-    done = run(*arguments, "--json", cwd=cwd)
-    return done.returncode, json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from codegen import __version__
 from nanou_deploy.cli import cli
+from tests.generated import compiled
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
@@ -134,11 +135,8 @@ def test_readme_names_the_two_commands_and_every_board() -> None:
 
 
 def test_readme_states_the_memory_of_the_default_model() -> None:
-    from codegen.compile import compile_model
-    from nanou_deploy.build.library import open_model
-
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    plan = compile_model(open_model(None)).plan
+    plan = compiled("default", "rv32imc").plan
     assert f"{plan.macs:,} multiply-accumulates" in readme
     assert f"\n| working RAM | {plan.working_bytes:,} bytes |" in readme
     assert f"\n| input and output frame, beside it | {plan.io_bytes:,} bytes |" in readme
@@ -156,13 +154,12 @@ def test_every_decision_record_is_listed_and_names_its_successor() -> None:
 
 
 def test_the_c_example_compiles(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    from codegen.library.render import render_aot
     from codegen.library.write import write_project
-    from nanou_deploy.boards.boards import find_board
-    from nanou_deploy.build.library import open_model, render_library
 
     (example,) = re.findall(r"^```c\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     (tmp_path / "example.c").write_text(example)
-    write_project(render_library(open_model(None), "aot", find_board("host")), tmp_path / "nanou_model")
+    write_project(render_aot(compiled("default")), tmp_path / "nanou_model")
     command = [require_tool("gcc", "clang", "cc"), "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
     done = subprocess.run(
         [*command, "-Inanou_model/include", "example.c"], cwd=tmp_path, capture_output=True, text=True, check=False

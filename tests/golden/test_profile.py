@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.compile import Compilation, compile_model
+from codegen.compile import Compilation
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
-from codegen.program.target import find_target
 from nanou_deploy.boards.boards import BOARDS, find_board
 from nanou_deploy.build.build import build_harness
-from nanou_deploy.build.library import open_model
 from nanou_deploy.errors import DeployError
 from nanou_deploy.measure.instruction_classes import CLASSES
 from nanou_deploy.measure.profile import REST, LayerCost, profile
 from nanou_deploy.verify.emulate import run_harness
 from nanou_deploy.verify.golden import make_cases
+from tests import generated
 from tests.unit.invert_model import INPUT_BYTES, make_library
 
 TOOLS = {
@@ -42,7 +41,7 @@ def need_board(require_tool: Callable[..., str]) -> NeedBoard:
 
 
 def _compile(board: str) -> Compilation:
-    return compile_model(open_model(None), find_target(find_board(board).isa))
+    return generated.compiled("default", find_board(board).isa)
 
 
 def _frame(compiled: Compilation) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
@@ -90,13 +89,13 @@ def test_sums_equal_the_instruction_count(board: str, need_board: NeedBoard, tmp
 
 def test_instructions_are_charged_to_the_layer_that_spends_them(need_board: NeedBoard, tmp_path: Path) -> None:
     need_board("rv32-qemu")
-    compiled = _compile("rv32-qemu")
+    compiled = generated.compiled("u_net", "rv32imc")
     write_project(render_aot(compiled), tmp_path / "library")
     plain = _by_class(_profile(compiled, tmp_path / "library", "rv32-qemu", tmp_path / "plain"))
     source = tmp_path / "library" / "src" / "nanou_model.c"
-    layer = next(s for s in compiled.program.stages if s.operator_index == 5)
+    layer = next(s for s in compiled.program.stages if s.operator_index == 4)
     text, found = re.subn(
-        rf"(static void layer_05_{layer.stem}\([^)]*\) {{)",
+        rf"(static void layer_04_{layer.stem}\([^)]*\) {{)",
         r'\1 __asm__ volatile("nop; nop; nop");',
         source.read_text(),
     )
@@ -104,7 +103,7 @@ def test_instructions_are_charged_to_the_layer_that_spends_them(need_board: Need
     source.write_text(text)
     longer = _by_class(_profile(compiled, tmp_path / "library", "rv32-qemu", tmp_path / "longer"))
     added = {key: count - plain[key] for key, count in longer.items() if count != plain[key]}
-    assert added == {(5, "arithmetic"): 3 * compiled.program.rows[layer.output].count}
+    assert added == {(4, "arithmetic"): 3 * compiled.program.rows[layer.output].count}
 
 
 def _by_class(costs: tuple[LayerCost, ...]) -> Mapping[tuple[int, str], int]:

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.compile import Compilation, compile_model
+from codegen.compile import Compilation
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
 from codegen.program.objective import Objective
 from codegen.tflite import interpreters as reference
-from nanou_deploy.build.library import open_model
 from tests.exactness import compile_bytes, frames_for
-from tests.golden.test_golden import u_net
+from tests.generated import compiled, u_net
 from tests.separable_u_net import separable_u_net
 
 PROGRAM = """
@@ -74,7 +73,7 @@ def build(compiled: Compilation, folder: Path, compiler: str) -> Path:
 
 
 COMPILED: dict[str, Callable[[], Compilation]] = {
-    "default": lambda: compile_model(open_model(None)),
+    "default": lambda: compiled("default"),
     "u_net": lambda: compile_bytes(u_net()),
     "computed_again": lambda: compile_bytes(separable_u_net(), objective=Objective("ram")),
 }
@@ -82,10 +81,10 @@ COMPILED: dict[str, Callable[[], Compilation]] = {
 
 @pytest.mark.parametrize("which", COMPILED)
 def test_rows_are_exact(which: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    compiled = COMPILED[which]()
-    program = build(compiled, tmp_path, require_tool("gcc", "clang"))
-    frames = frames_for(compiled, count=3)
-    truth = reference.run_tflm(compiled.model.flatbuffer, frames)
+    model = COMPILED[which]()
+    program = build(model, tmp_path, require_tool("gcc", "clang"))
+    frames = frames_for(model, count=3)
+    truth = reference.run_tflm(model.model.flatbuffer, frames)
     for frame, wanted in zip(frames, truth, strict=True):
         (tmp_path / "frame").write_bytes(frame.tobytes())
         with (tmp_path / "frame").open("rb") as stream:
@@ -97,7 +96,7 @@ def test_rows_are_exact(which: str, tmp_path: Path, require_tool: Callable[..., 
 
 
 def test_memory_without_frames() -> None:
-    plan = compile_model(open_model(None)).plan
+    plan = compiled("default").plan
     assert plan.rows_arena_bytes < 7500 < plan.arena_bytes
     assert plan.row_input.depth_rows < 5
     assert plan.row_output.depth_rows == 1

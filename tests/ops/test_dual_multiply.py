@@ -126,7 +126,7 @@ def test_exact(flatbuffer: bytes, tmp_path: Path) -> None:
 def test_exact_with_the_instructions(flatbuffer: bytes, tmp_path: Path, require_tool: Callable[..., str]) -> None:
     require_tool("qemu-system-arm")
     require_tool("arm-none-eabi-gcc")
-    assert_exact(flatbuffer, tmp_path, board="cortex-m4-qemu", sanitize=False, target=ARMV7E_M)
+    assert_exact(flatbuffer, tmp_path, board="cortex-m4-qemu", target=ARMV7E_M)
 
 
 def _last(flatbuffer: bytes, target: Any = ARMV7E_M) -> Any:

@@ -83,7 +83,7 @@ def test_xtensa_clamps_exactly(
     for tool in ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "qemu-system-xtensa", "gcc"):
         require_tool(tool)
     flatbuffer = build(7, zero_point, activation)
-    assert_exact(flatbuffer, tmp_path, board="xtensa-qemu", sanitize=False, target=XTENSA)
+    assert_exact(flatbuffer, tmp_path, board="xtensa-qemu", target=XTENSA)
 
 
 def test_isas_find_their_target() -> None:

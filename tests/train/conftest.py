@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from nanou_train.data.dataset import Dataset, terrain_dataset
 from nanou_train.networks.architectures import PRESETS, ModelConfig
+
+
+@pytest.fixture(autouse=True)
+def _graphs_as_traced() -> None:
+    """TensorFlow does not optimize what runs a few times: that would be a quarter of these tests.
+
+    Those that train in processes of their own, and documents' commands, have the optimized graphs.
+    """
+    if tensorflow := sys.modules.get("tensorflow"):
+        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture

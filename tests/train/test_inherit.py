@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,10 +37,21 @@ def with_kernels(structure: Structure, side: int) -> Structure:
     return replace(structure, levels=levels, bottleneck=chain(structure.bottleneck))
 
 
+@cache
+def parent_of(structure: Structure, *, rounds: bool = False) -> Any:
+    """A lively model that nothing here changes."""
+    return lively_model(structure, rounds=rounds)
+
+
+def assert_nearly_all_close(found: Any, expected: Any, *, share: float) -> None:
+    """Graphs of other shapes add in another order, and where they round a last bit may become a whole step."""
+    assert np.isclose(found, expected, rtol=0, atol=1e-4).mean() >= share
+
+
 @pytest.mark.parametrize(("architecture", "rounds"), [("nano_u", False), ("nano_u", True), ("bu_net", False)])
 def test_what_adds_nothing_changes_nothing(architecture, rounds) -> None:  # noqa: ANN001
     structure = small_structure(architecture, skips=False)
-    parent, images = lively_model(structure, rounds=rounds), some_images(structure)
+    parent, images = parent_of(structure, rounds=rounds), some_images(structure)
     before = logits_of(parent, images)
     assert before.std() > 0.01
     first, second = structure.levels
@@ -50,10 +63,16 @@ def test_what_adds_nothing_changes_nothing(architecture, rounds) -> None:  # noq
         ),
         bottleneck=(*structure.bottleneck, Block(7)),
     )
+    share = 0.9 if rounds else 1.0
     for same in (structure, with_kernels(structure, 5), deeper):
         child = inherit(parent, same, {})
         assert structure_of(child) == same
-        assert np.array_equal(logits_of(child, images), before)
+        assert_nearly_all_close(logits_of(child, images), before, share=share)
+        for layer in parent.layers:
+            for old, new in zip(layer.get_weights(), child.get_layer(layer.name).get_weights(), strict=True):
+                inner = new if new.shape == old.shape else new[1:-1, 1:-1]
+                assert np.array_equal(inner, old)
+                assert np.count_nonzero(new) == np.count_nonzero(old)  # around 3x3, zeros
     wider = with_widths(structure, {one.name: one.width + 3 for one in readers(structure) if one.name != LOGITS})
     np.testing.assert_allclose(logits_of(inherit(parent, wider, {}), images), before, atol=1e-4)
     if not rounds:  # else the tensors that a skip joins must share one range, which moves their steps
@@ -63,7 +82,7 @@ def test_what_adds_nothing_changes_nothing(architecture, rounds) -> None:  # noq
 
 def test_another_size_and_pooling_keep_all_weights() -> None:
     structure = small_structure()
-    parent = lively_model(structure, rounds=True)
+    parent = parent_of(structure, rounds=True)
     other = replace(structure, input_shape=(24, 48, 3))
     other = replace(other, levels=(replace(other.levels[0], pool=(3, 4)), other.levels[1]))
     child = inherit(parent, other, {})
@@ -74,7 +93,7 @@ def test_another_size_and_pooling_keep_all_weights() -> None:
 
 def test_fewer_blocks_go_on_with_the_weights_of_the_others() -> None:
     structure = small_structure()
-    parent = lively_model(structure)
+    parent = parent_of(structure)
     first, second = structure.levels
     short = replace(
         structure,
@@ -128,7 +147,7 @@ def test_narrower_is_pruning_by_importance(structure: Structure, data: st.DataOb
 
 
 def test_any_structure_inherits_from_any_other_with_as_many_levels() -> None:
-    parent = lively_model(small_structure(), rounds=True)
+    parent = parent_of(small_structure(), rounds=True)
     other = Structure(
         "nano_u",
         (12, 24, 3),
@@ -152,4 +171,4 @@ def test_any_structure_inherits_from_any_other_with_as_many_levels() -> None:
 def test_what_has_no_counterpart_is_refused(change, said) -> None:  # noqa: ANN001
     structure = small_structure()
     with pytest.raises(TrainError, match=said):
-        inherit(lively_model(structure), replace(structure, **change), {})
+        inherit(parent_of(structure), replace(structure, **change), {})

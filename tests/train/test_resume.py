@@ -28,6 +28,9 @@ OVERRIDES: dict[str, Any] = {
     "quantization_aware": True,
     "weight_average": 0.9,
     "terrain": {"train": 8, "val": 4, "test": 4},
+    "input_size": (12, 16),
+    "model": {"architecture": "nano_u", "filters": [4], "bottleneck": 4, "skips": False},
+    "teacher": {"architecture": "bu_net", "filters": [4], "bottleneck": 4, "skips": True},
 }
 KILLED_RUN = f"""
 import os, signal, sys

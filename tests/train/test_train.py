@@ -19,7 +19,12 @@ from nanou_train.errors import TrainError
 from nanou_train.experiments.keys import as_config
 from nanou_train.runs.run_folder import load_student, read_manifest, run_dataset, start_run, weights_sha256
 
-TINY = {"epochs": 1, "teacher_epochs": 1, "batch_size": 4, "terrain": {"train": 8, "val": 4, "test": 4}}
+TINY = {
+    "epochs": 1, "teacher_epochs": 1, "batch_size": 4, "terrain": {"train": 8, "val": 4, "test": 4},
+    "input_size": (12, 16),
+    "model": {"architecture": "nano_u", "filters": [4], "bottleneck": 4, "skips": False},
+    "teacher": {"architecture": "bu_net", "filters": [4], "bottleneck": 4, "skips": True},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +107,8 @@ def test_a_student_can_go_on_with_its_encoder_frozen(
     assert float(new.get_layer("encoder1a_dw_relu6_range").high) == 6.0
     assert float(new.get_layer("logits_range").high) < 8.0
 
-    wrong = train_model(experiment_name="quick_test", output_dir=tmp_path, **changes, model_name="nano_u_skips")
+    other = {key: value for key, value in changes.items() if key not in ("model", "teacher", "input_size")}
+    wrong = train_model(experiment_name="quick_test", output_dir=tmp_path, **other, model_name="nano_u_skips")
     assert "nano_u_skips takes" in wrong["error"]
 
 
@@ -251,10 +257,9 @@ def test_grey_pictures_of_another_size(tmp_path: Path) -> None:
     from nanou_train.training.train import train_model
 
     network = {"architecture": "nano_u", "filters": [4, 4], "bottleneck": 4, "skips": False}
-    settings: dict[str, Any] = {**TINY, "model": network, "use_distillation": False, "input_channels": 1}
-    result = train_model(
-        experiment_name="quick_test", output_dir=tmp_path, augment="full", input_size=(20, 28), **settings
-    )
+    changes = {"model": network, "use_distillation": False, "input_channels": 1, "input_size": (20, 28)}
+    settings: dict[str, Any] = {**TINY, **changes}
+    result = train_model(experiment_name="quick_test", output_dir=tmp_path, augment="full", **settings)
     assert result["error"] == ""
     model = quantize_run(result["experiment_dir"])
     graph = load_graph(model.flatbuffer)
@@ -265,7 +270,7 @@ def test_grey_pictures_of_another_size(tmp_path: Path) -> None:
 def test_a_size_that_needs_padding_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     from nanou_train.training.train import train_model
 
-    result = train_model(experiment_name="quick_test", output_dir=tmp_path, input_size=(50, 70), **TINY)
+    result = train_model(experiment_name="quick_test", output_dir=tmp_path, input_size=(50, 70))
     assert result["status"] == "failed"
     assert "the student pools 3 times by 2 or 3, and height 50 and width 70 cannot" in result["error"]
     assert result["error"].endswith("use 48x64 or 54x72, or fewer stages")

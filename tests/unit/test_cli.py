@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from codegen.tflite.files import save_model
+from tests.command_line import run, run_json
+from tests.generated import flip_weight, small_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
+def run_process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nanou_deploy.cli", *arguments]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, check=False)
 
 
-def run_json(*arguments: str, cwd: Path, **environment: str) -> tuple[int, dict[str, Any]]:
-    done = run(*arguments, "--json", cwd=cwd, **environment)
-    document = json.loads(done.stdout)
-    assert document["schema"].startswith("nanou-deploy/"), done.stderr
-    return done.returncode, document
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A folder with small.tflite, for commands that do the same with any model."""
+    save_model(small_model(), tmp_path / "small.tflite")
+    return tmp_path
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -65,6 +67,13 @@ def test_wrong_input_is_an_error_in_words(arguments: list[str], said: str, tmp_p
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.tflite", "empty", "garbage.tflite"]
 
 
+def test_the_process_says_the_same(tmp_path: Path) -> None:
+    for arguments in (["inspect", "--model", "absent.tflite", "--json"], ["verify", "--cases", "0"], ["boards"]):
+        process, here = run_process(*arguments, cwd=tmp_path), run(*arguments, cwd=tmp_path)
+        assert (process.returncode, process.stdout) == (here.returncode, here.stdout)
+        assert process.stderr.splitlines()[-1:] == here.stderr.splitlines()[-1:]  # usage names the program
+
+
 def test_an_error_as_json(tmp_path: Path) -> None:
     code, document = run_json("inspect", "--model", "absent.tflite", cwd=tmp_path)
     assert (code, document["exit_code"]) == (1, 1)
@@ -101,12 +110,12 @@ def test_inspect_proofs(tmp_path: Path) -> None:
     assert "NOT proven" not in shown.stdout
 
 
-def test_generate_is_repeatable(tmp_path: Path) -> None:
-    code, first = run_json("generate", "--output", "lib", cwd=tmp_path)
-    _, second = run_json("generate", "--output", "lib", cwd=tmp_path)
+def test_generate_is_repeatable(small: Path) -> None:
+    code, first = run_json("generate", "--model", "small.tflite", "--output", "lib", cwd=small)
+    _, second = run_json("generate", "--model", "small.tflite", "--output", "lib", cwd=small)
     assert (code, first["changed"], second["changed"]) == (0, True, False)
     assert sorted(first["files"]) == sorted(
-        p.relative_to(tmp_path / "lib").as_posix() for p in (tmp_path / "lib").rglob("*") if p.is_file()
+        p.relative_to(small / "lib").as_posix() for p in (small / "lib").rglob("*") if p.is_file()
     )
 
 
@@ -123,47 +132,46 @@ def test_build_without_the_platform_is_4(tmp_path: Path, require_tool: Callable[
         assert (project / path).is_file()
 
 
-def test_build_for_an_emulated_board(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+def test_build_for_an_emulated_board(small: Path, require_tool: Callable[..., str]) -> None:
     require_tool("qemu-system-riscv32")
-    code, document = run_json("build", "--board", "rv32-qemu", "--cases", "2", cwd=tmp_path)
+    code, document = run_json("build", "--model", "small.tflite", "--board", "rv32-qemu", "--cases", "2", cwd=small)
     assert code == 0
-    assert Path(tmp_path, document["build"]["elf"]).is_file()
+    assert Path(small, document["build"]["elf"]).is_file()
 
 
-def test_verify_of_an_edited_library_is_3(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+def test_verify_of_an_edited_library_is_3(small: Path, require_tool: Callable[..., str]) -> None:
     require_tool("gcc", "clang")
-    run("generate", "--output", "lib", cwd=tmp_path)
-    weights = tmp_path / "lib" / "src" / "nanou_weights.c"
-    weights.write_text(
-        weights.read_text().replace("nanou_layer_05_weights[36] = {\n    ", "nanou_layer_05_weights[36] = {\n    9")
-    )
-    code, document = run_json("verify", "--library", "lib", "--cases", "2", cwd=tmp_path)
+    run("generate", "--model", "small.tflite", "--output", "lib", cwd=small)
+    flip_weight(small / "lib", 4)
+    code, document = run_json("verify", "--model", "small.tflite", "--library", "lib", "--cases", "2", cwd=small)
     assert (code, document["passed"]) == (3, False)
     broken = next(e for e in document["executors"] if e["name"] == "aot host")
-    assert broken["first_divergence"]["operator_index"] == 5
+    assert broken["first_divergence"]["operator_index"] == 4
 
 
-def test_verify_on_several_boards(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+def test_verify_on_several_boards(small: Path, require_tool: Callable[..., str]) -> None:
     require_tool("gcc", "clang")
     require_tool("qemu-system-riscv32")
-    code, document = run_json("verify", "--board", "host:3", "--board", "rv32-qemu", "--cases", "2", cwd=tmp_path)
+    code, document = run_json(
+        "verify", "--model", "small.tflite", "--board", "host:3", "--board", "rv32-qemu", "--cases", "2", cwd=small
+    )
     assert (code, document["boards"], document["cases"]) == (0, ["host", "rv32-qemu"], 3)
     counts = {executor["name"]: executor["equal_cases"] for executor in document["executors"]}
     assert (counts["TFLM"], counts["aot host"], counts["aot rv32-qemu"]) == (3, 3, 2)
 
 
-def test_clean_keeps_edited_work(tmp_path: Path) -> None:
+def test_clean_keeps_edited_work(small: Path) -> None:
     for name in ("a", "b"):
-        run("generate", "--output", f"build/{name}", cwd=tmp_path)
-    (tmp_path / "build" / "b" / "src" / "mine.c").write_text("int mine;\n")
-    (tmp_path / "build" / "notes.txt").write_text("mine too")
-    said = run("clean", cwd=tmp_path).stdout
+        run("generate", "--model", "small.tflite", "--output", f"build/{name}", cwd=small)
+    (small / "build" / "b" / "src" / "mine.c").write_text("int mine;\n")
+    (small / "build" / "notes.txt").write_text("mine too")
+    said = run("clean", cwd=small).stdout
     assert "removed build/a" in said
     assert "kept build/b" in said
-    assert not (tmp_path / "build" / "a").exists()
-    assert (tmp_path / "build" / "b" / "src" / "mine.c").exists()
-    run("clean", "--force", cwd=tmp_path)
-    assert [p.name for p in (tmp_path / "build").iterdir()] == ["notes.txt"]
+    assert not (small / "build" / "a").exists()
+    assert (small / "build" / "b" / "src" / "mine.c").exists()
+    run("clean", "--force", cwd=small)
+    assert [p.name for p in (small / "build").iterdir()] == ["notes.txt"]
 
 
 def test_boards_and_doctor(tmp_path: Path) -> None:

@@ -23,12 +23,13 @@ from nanou_deploy.measure.compare import SCHEDULES, Schedule, compare, compile_s
 from nanou_deploy.measure.profile import LayerCost
 from nanou_deploy.report.benchmarks import compare_table, kernels_table, layers_table, markdown, render_benchmarks
 from nanou_deploy.verify.verify import Progress
+from tests.generated import small_model
 
 
 @cache
 def compile_default(schedule: Schedule, *boards: Board) -> Mapping[Board, Compilation]:
     """Compiling takes most of these tests, so it is done once for all of them."""
-    return compile_schedule(schedule, open_model(None), boards)
+    return compile_schedule(schedule, small_model(), boards)
 
 
 RV32, M4 = find_board("rv32-qemu"), find_board("cortex-m4-qemu")
@@ -71,7 +72,7 @@ def test_boards_are_selected() -> None:
 
 @pytest.mark.usefixtures("measured")
 def test_rows_are_schedules_on_boards_and_then_the_interpreter() -> None:
-    comparison = compare(open_model(None), (RV32, M4), breakdown=True)
+    comparison = compare(small_model(), (RV32, M4), breakdown=True)
     names = [(row.runtime, row.board, row.schedule) for row in comparison.rows]
     schedules = [schedule.name for schedule in SCHEDULES if not schedule.isas]
     assert names == [
@@ -83,7 +84,7 @@ def test_rows_are_schedules_on_boards_and_then_the_interpreter() -> None:
     tflm = comparison.rows[-1]
     assert tflm.instructions is None
     assert tflm.ram_bytes is not None
-    assert tflm.ram_bytes > 60 * 80 * 8  # the largest layer's input and output
+    assert tflm.ram_bytes > 16 * 24 * 12  # the largest layer's input and output
     assert "not measured here" in tflm.note
     cells = compare_table(comparison).rows
     assert cells[0][:6] == ("aot", "rv32-qemu", schedules[0], "1,000", "0.50", "1.00")
@@ -92,7 +93,8 @@ def test_rows_are_schedules_on_boards_and_then_the_interpreter() -> None:
 
 def test_layer_by_layer_holds_every_tensor_whole() -> None:
     schedule = next(schedule for schedule in SCHEDULES if schedule.name == "layers")
-    compiled, streamed = compile_default(schedule, RV32, M4)[RV32], compile_model(open_model(None))
+    model = open_model(None)
+    compiled, streamed = compile_schedule(schedule, model, [RV32])[RV32], compile_model(model)
     assert compiled.proofs.failures == ()
     assert all(place.depth_rows == place.rows for place in compiled.plan.placements)
     stages = [index for index in compiled.plan.schedule if index < len(compiled.program.stages)]
@@ -109,12 +111,12 @@ def test_portable_is_c_without_dual_multiplication() -> None:
 
 
 def test_the_first_schedule_is_what_build_does() -> None:
-    assert compile_default(SCHEDULES[0], RV32, M4)[RV32].plan == compile_for(open_model(None), RV32).plan
+    assert compile_default(SCHEDULES[0], RV32, M4)[RV32].plan == compile_for(small_model(), RV32).plan
 
 
 def test_missing_tools_are_lines_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    comparison = compare(open_model(None), (M4, find_board("xtensa-qemu")), breakdown=True)
+    comparison = compare(small_model(), (M4, find_board("xtensa-qemu")), breakdown=True)
     rows = [row for row in comparison.rows if row.runtime == "aot"]
     assert {row.instructions for row in rows} == {None}
     assert all(row.ram_bytes for row in rows)  # the compiler knows that without any tool
@@ -128,9 +130,9 @@ def test_a_refused_model_is_a_line_of_the_table(monkeypatch: pytest.MonkeyPatch)
         raise UnsupportedError("operator 3 (SOFTMAX) is not supported")
 
     monkeypatch.setattr(module, "compile_each", refuse)
-    comparison = compare(open_model(None), (RV32,), breakdown=True)
+    comparison = compare(small_model(), (RV32,), breakdown=True)
     assert [row.runtime for row in comparison.rows] == ["aot", "tflm"]
-    assert comparison.macs == compile_model(open_model(None)).plan.macs  # counted from the file
+    assert comparison.macs == compile_model(small_model()).plan.macs  # counted from the file
     assert "aot rv32-qemu: refused: operator 3 (SOFTMAX)" in compare_table(comparison).notes[0]
 
 
@@ -164,7 +166,7 @@ def test_options_that_do_not_go_together_are_refused(arguments: list[str]) -> No
 
 @pytest.mark.usefixtures("measured")
 def test_tables_add_up() -> None:
-    comparison = compare(open_model(None), (RV32,), breakdown=True)
+    comparison = compare(small_model(), (RV32,), breakdown=True)
     layers = layers_table(comparison.breakdowns[0].layers, by_class=True).rows
     assert layers[-1] == ("", "all", "3,000", "2,010", "0.67", "600", "200", "800", "100", "298", "12")
     kernels = kernels_table(comparison).rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from nanou_deploy.boards.boards import BOARDS, find_board
 from nanou_deploy.build.build import Build, build_harness
 from nanou_deploy.errors import DeployError
-from nanou_deploy.verify.emulate import run_harness
+from nanou_deploy.verify.emulate import HarnessRun, run_harness
 from tests.unit.invert_model import INPUT_BYTES, Int8Array, expected_outputs, inverted, make_library
 
 BOARD_NAMES = [board.name for board in BOARDS.values() if board.runs_here]
@@ -63,59 +64,70 @@ def need_board(require_tool: Callable[..., str], require_module: Callable[[str],
     return need
 
 
-def _build(tmp_path: Path, board: str, fault: str = "", **options: bool) -> Build:
-    return build_harness(make_library(tmp_path / "lib", fault), find_board(board), tmp_path / board, **options)
+Built = Callable[..., Build]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """built(board, fault="", trace=False, sanitize=False) -> the harness of that library, built once."""
+
+    @cache
+    def build(board: str, fault: str = "", **options: bool) -> Build:
+        folder = tmp_path_factory.mktemp(board)
+        return build_harness(make_library(folder / "lib", fault), find_board(board), folder / "work", **options)
+
+    return build
 
 
 @pytest.mark.parametrize("board", BOARD_NAMES)
-def test_outputs_are_exact(board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
+def test_outputs_are_exact(board: str, need_board: Callable[[str], None], built: Built, inputs: Int8Array) -> None:
     need_board(board)
-    run = run_harness(_build(tmp_path, board), inputs)
+    run = run_harness(built(board), inputs)
     np.testing.assert_array_equal(run.outputs, expected_outputs(inputs))
     assert run.traces == ()
 
 
 @pytest.mark.parametrize("board", BOARD_NAMES)
 def test_traces_hold_every_operator(
-    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+    board: str, need_board: Callable[[str], None], built: Built, inputs: Int8Array
 ) -> None:
     need_board(board)
-    run = run_harness(_build(tmp_path, board, trace=True), inputs)
+    run = run_harness(built(board, trace=True), inputs)
     assert run.instructions is None  # writing the traces would be counted
     for frame, trace in zip(inputs, run.traces, strict=True):
         assert trace == {0: inverted(frame).tobytes(), 1: expected_outputs(frame[None]).tobytes()}
 
 
-def test_sanitized_build_runs(need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
+def test_sanitized_build_runs(need_board: Callable[[str], None], built: Built, inputs: Int8Array) -> None:
     need_board("host")
-    run = run_harness(_build(tmp_path, "host", sanitize=True), inputs)
+    run = run_harness(built("host", sanitize=True), inputs)
     np.testing.assert_array_equal(run.outputs, expected_outputs(inputs))
 
 
 def test_sanitizers_catch_a_write_behind_the_arena(
-    need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+    need_board: Callable[[str], None], built: Built, inputs: Int8Array
 ) -> None:
     need_board("host")
-    build = _build(tmp_path, "host", "net->arena[NANOU_ARENA_BYTES + net->input[0] * 0] = 1;", sanitize=True)
+    build = built("host", "net->arena[NANOU_ARENA_BYTES + net->input[0] * 0] = 1;", sanitize=True)
     with pytest.raises(DeployError, match="global-buffer-overflow"):
         run_harness(build, inputs)
 
 
 def test_sanitizers_catch_undefined_arithmetic(
-    need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+    need_board: Callable[[str], None], built: Built, inputs: Int8Array
 ) -> None:
     need_board("host")
-    build = _build(tmp_path, "host", "volatile int32_t top = INT32_MAX; top = top + 1;", sanitize=True)
+    build = built("host", "volatile int32_t top = INT32_MAX; top = top + 1;", sanitize=True)
     with pytest.raises(DeployError, match="signed integer overflow"):
         run_harness(build, inputs)
 
 
 @pytest.mark.parametrize("board", EMULATED)
 def test_counts_are_reproducible(
-    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+    board: str, need_board: Callable[[str], None], built: Built, inputs: Int8Array
 ) -> None:
     need_board(board)
-    build = _build(tmp_path, board)
+    build = built(board)
     first, second = (run_harness(build, inputs).instructions for _ in range(2))
     assert first is not None
     assert INPUT_BYTES < first[0] < 50 * INPUT_BYTES  # at least one for each byte
@@ -124,79 +136,106 @@ def test_counts_are_reproducible(
 
 @pytest.mark.parametrize(("one", "other"), TWINS)
 def test_two_emulators_count_the_same(
-    one: str, other: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+    one: str, other: str, need_board: Callable[[str], None], built: Built, inputs: Int8Array
 ) -> None:
     need_board(one)
     need_board(other)
-    counts = [run_harness(_build(tmp_path, board), inputs).instructions for board in (one, other)]
+    counts = [run_harness(built(board), inputs).instructions for board in (one, other)]
     assert counts[0] is not None
     assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("board", EMULATED)
 def test_instructions_are_those_that_the_code_spends(
-    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
+    board: str, need_board: Callable[[str], None], built: Built, inputs: Int8Array
 ) -> None:
     need_board(board)
-    plain = run_harness(_build(tmp_path, board), inputs).instructions
-    extra = run_harness(_build(tmp_path, board, '__asm__ volatile("nop; nop; nop");'), inputs).instructions
+    plain = run_harness(built(board), inputs).instructions
+    extra = run_harness(built(board, '__asm__ volatile("nop; nop; nop");'), inputs).instructions
     assert plain is not None
     assert extra == tuple(count + 3 for count in plain)
 
 
+JUMP = "((void (*)(void))(uintptr_t){:#x}u)(); break;"
+FAULTS = {  # what goes wrong, by the first byte of a frame: so that a board needs one program for all of them
+    1: "return NANOU_ERROR_RUNTIME;",
+    2: "*(volatile int32_t *)(uintptr_t)0xF0000000u = 1; break;",
+    3: "for (volatile int i = 0;; i++) { } break;",
+    4: "{ volatile uint8_t *deep = __builtin_alloca(1000); for (int i = 0; i < 1000; i++) { deep[i] = 0; } } break;",
+}
+ARM_FAULTS = {
+    5: '__asm__ volatile("udf #1"); break;',
+    6: JUMP.format(0x40000001),
+    7: JUMP.format(0x1000),
+    8: '__asm__ volatile("mov sp, %0; udf #1" : : "r"(0x30000000)); break;',
+}
+XTENSA_FAULTS = {
+    5: '__asm__ volatile(".byte 0, 0, 0"); break;',
+    6: "*(volatile int32_t *)(uintptr_t)2u = 1; break;",
+    7: JUMP.format(0x90000000),
+}
+
+
+@pytest.fixture
+def run_fault(need_board: Callable[[str], None], built: Built) -> Callable[..., HarnessRun]:
+    """run_fault(board, number) -> a run of one frame that meets that fault."""
+
+    def run(board: str, number: int, timeout_s: float = 20.0) -> HarnessRun:
+        need_board(board)
+        family = {"arm": ARM_FAULTS, "xte": XTENSA_FAULTS}.get(find_board(board).isa[:3], {})
+        cases = " ".join(f"case {key}: {code}" for key, code in {**FAULTS, **family}.items())
+        frame = np.full((1, INPUT_BYTES), number, np.int8)
+        return run_harness(
+            built(board, f"switch (net->input[0]) {{ {cases} default: break; }}"), frame, timeout_s=timeout_s
+        )
+
+    return run
+
+
 @pytest.mark.parametrize("board", EMULATED)
-def test_stack_is_measured(board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
-    need_board(board)
-    fault = "volatile uint8_t deep[1000]; for (int i = 0; i < 1000; i++) { deep[i] = 0; }"
-    stack_bytes = run_harness(_build(tmp_path, board, fault), inputs).stack_bytes
+def test_stack_is_measured(board: str, run_fault: Callable[..., HarnessRun]) -> None:
+    stack_bytes = run_fault(board, 4).stack_bytes
     assert stack_bytes is not None
     assert 1000 <= stack_bytes <= 1100
 
 
 @pytest.mark.parametrize("board", BOARD_NAMES)
-def test_errors_of_the_model_are_named(
-    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
-) -> None:
-    need_board(board)
+def test_errors_of_the_model_are_named(board: str, run_fault: Callable[..., HarnessRun]) -> None:
     with pytest.raises(DeployError, match=r"code 11\n[^#]*error invoke: error"):
-        run_harness(_build(tmp_path, board, "return NANOU_ERROR_RUNTIME;"), inputs)
+        run_fault(board, 1)
 
 
 @pytest.mark.parametrize("board", EMULATED)
-def test_crashes_are_located(board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
-    need_board(board)
-    build = _build(tmp_path, board, "*(volatile int32_t *)(uintptr_t)0xF0000000u = 1;")
+def test_crashes_are_located(board: str, run_fault: Callable[..., HarnessRun]) -> None:
     fault = rf"{STORE_FAULTS[board]}, address 0x" if board in STORE_FAULTS else ".* violation at 0x"
     with pytest.raises(DeployError, match=rf"on {board} crashed: {fault}f0000000\s.*frame 0"):
-        run_harness(build, inputs, timeout_s=20)
+        run_fault(board, 2)
 
 
-JUMP = "((void (*)(void))(uintptr_t){:#x}u)();"
-FAULTS = [
-    *((board, '__asm__ volatile("udf #1");', "undefined instruction") for board in ARM),
-    *((board, JUMP.format(0x40000001), "instruction access fault") for board in ARM),
-    *((board, JUMP.format(0x1000), "jump out of Thumb code") for board in ARM),
-    *((board, '__asm__ volatile("mov sp, %0; udf #1" : : "r"(0x30000000));', "stack access fault") for board in ARM),
-    ("xtensa-qemu", '__asm__ volatile(".byte 0, 0, 0");', "illegal instruction"),
-    ("xtensa-qemu", "*(volatile int32_t *)(uintptr_t)2u = 1;", "misaligned access"),
-    ("xtensa-qemu", JUMP.format(0x90000000), "jump to an address where nothing is"),
-]
-
-
-@pytest.mark.parametrize(("board", "fault", "words"), FAULTS)
-def test_faults_are_named(
-    board: str, fault: str, words: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
-) -> None:
-    need_board(board)
+@pytest.mark.parametrize(
+    ("board", "number", "words"),
+    [
+        *((board, 5, "undefined instruction") for board in ARM),
+        *((board, 6, "instruction access fault") for board in ARM),
+        *((board, 7, "jump out of Thumb code") for board in ARM),
+        *((board, 8, "stack access fault") for board in ARM),
+        ("xtensa-qemu", 5, "illegal instruction"),
+        ("xtensa-qemu", 6, "misaligned access"),
+        ("xtensa-qemu", 7, "jump to an address where nothing is"),
+    ],
+)
+def test_faults_are_named(board: str, number: int, words: str, run_fault: Callable[..., HarnessRun]) -> None:
     with pytest.raises(DeployError, match=f"crashed: {words} at pc 0x"):
-        run_harness(_build(tmp_path, board, fault), inputs, timeout_s=20)
+        run_fault(board, number)
 
 
 def test_folders_may_have_commas_and_spaces(
     need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
 ) -> None:
     need_board("cortex-m4-qemu")
-    run = run_harness(_build(tmp_path / "one, two", "cortex-m4-qemu"), inputs)
+    folder = tmp_path / "one, two"
+    build = build_harness(make_library(folder / "lib"), find_board("cortex-m4-qemu"), folder / "work")
+    run = run_harness(build, inputs)
     np.testing.assert_array_equal(run.outputs, expected_outputs(inputs))
 
 
@@ -260,27 +299,24 @@ def test_the_high_half_of_products_is_exact_on_xtensa(
     assert b"mulsh" in b"".join(path.read_bytes() for path in (tmp_path / board / "model").glob("*.s"))
 
 
-def test_a_killed_process_is_reported(need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array) -> None:
+def test_a_killed_process_is_reported(need_board: Callable[[str], None], built: Built, inputs: Int8Array) -> None:
     need_board("host")
     with pytest.raises(DeployError, match=r"killed by signal \d+\nframe 0"):
-        run_harness(_build(tmp_path, "host", "__builtin_trap();"), inputs)
+        run_harness(built("host", "__builtin_trap();"), inputs)
 
 
-@pytest.mark.parametrize("board", BOARD_NAMES)
-def test_endless_loops_are_stopped(
-    board: str, need_board: Callable[[str], None], tmp_path: Path, inputs: Int8Array
-) -> None:
-    need_board(board)
-    build = _build(tmp_path, board, "for (volatile int i = 0;; i++) { }")
+@pytest.mark.parametrize("board", ["host", "rv32-qemu", "cortex-m4-qemu", "xtensa-qemu", "esp32c3-sim"])
+def test_endless_loops_are_stopped(board: str, run_fault: Callable[..., HarnessRun]) -> None:
+    """Every program that runs a harness; boards differ only in what they tell it."""
     seconds = 3 if board in SIMULATED else 1
     with pytest.raises(DeployError, match=rf"did not finish within {seconds} s\nframe 0"):
-        run_harness(build, inputs, timeout_s=seconds)
+        run_fault(board, 3, timeout_s=seconds)
 
 
-def test_a_frame_of_the_wrong_size_is_noticed(need_board: Callable[[str], None], tmp_path: Path) -> None:
+def test_a_frame_of_the_wrong_size_is_noticed(need_board: Callable[[str], None], built: Built) -> None:
     need_board("host")
     with pytest.raises(DeployError, match="the stream ends within a frame"):
-        run_harness(_build(tmp_path, "host"), np.zeros((1, INPUT_BYTES + 1), dtype=np.int8))
+        run_harness(built("host"), np.zeros((1, INPUT_BYTES + 1), dtype=np.int8))
 
 
 @pytest.mark.parametrize("shape", [(0, INPUT_BYTES), (INPUT_BYTES,)])
