@@ -1,7 +1,7 @@
-"""Compute exp, log, tanh, logistic and reciprocals in 32-bit fixed point, exactly as gemmlowp and TFLM do.
+"""Compute exp, tanh, logistic and reciprocals in 32-bit fixed point, exactly as gemmlowp and TFLM do.
 
 All functions take and give int64 arrays that hold int32 values; a name Qn has n integer bits and 31 - n fractional
-ones. Sources: gemmlowp fixedpoint/fixedpoint.h; tensorflow/lite/kernels/internal/common.h for log and reciprocal.
+ones. Sources: gemmlowp fixedpoint/fixedpoint.h; tensorflow/lite/kernels/internal/common.h for the reciprocal.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ _EXP_FACTORS = (
     (3, 720401),
     (4, 242),
 )
-_LOG_2, _SQRT_SQRT_HALF, _SQRT_HALF = 1488522236, 1805811301, 1518500250
 
 
 def multiply(a: IntArray | int, b: IntArray | int) -> IntArray:
@@ -38,13 +37,6 @@ def shift_left(value: IntArray, bits: IntArray | int) -> IntArray:
     """Saturating multiplication by 2**bits, bits >= 0."""
     shifted: IntArray = np.clip(np.asarray(value, np.int64) << bits, INT32_MIN, INT32_MAX)
     return shifted
-
-
-def rescale(value: IntArray | int, integer_bits: int, to_integer_bits: int) -> IntArray:
-    """From Qm to Qn: rounded where bits are lost, saturated where they are gained."""
-    if to_integer_bits >= integer_bits:
-        return rounding_divide_by_pot(np.asarray(value, np.int64), to_integer_bits - integer_bits)
-    return shift_left(np.asarray(value, np.int64), integer_bits - to_integer_bits)
 
 
 def exp_of_negative(a: IntArray, integer_bits: int) -> IntArray:
@@ -120,37 +112,3 @@ def reciprocal(value: IntArray, integer_bits: int) -> tuple[IntArray, IntArray]:
     """(1 / value scaled into Q0, how many bits the value lies above 1) for value >= 1/2 in Q`integer_bits`."""
     headroom = leading_zeros(value)
     return one_over_one_plus((value << headroom) - (1 << 31)), integer_bits - headroom
-
-
-def log(value: IntArray, integer_bits: int, to_integer_bits: int) -> IntArray:
-    """ln(value) in Q`to_integer_bits` for value >= 1 in Q`integer_bits`: a Pade approximant around sqrt(sqrt(1/2)).
-
-    The value is scaled by a power of two both directly and times sqrt(1/2); the smaller mantissa is taken.
-    """
-    accumulator_bits = to_integer_bits + 1
-    quarter = rescale(1 << 29, 0, accumulator_bits)
-    headroom = leading_zeros(value)
-    direct = shift_left(multiply(_power_of_two(value, headroom - 1), _SQRT_HALF), 1)
-    direct_log2 = np.clip(_power_of_two(integer_bits - headroom, 31 - accumulator_bits) + quarter, INT32_MIN, INT32_MAX)
-    scaled_headroom = leading_zeros(multiply(value, _SQRT_HALF)) - 1
-    scaled = _power_of_two(value, scaled_headroom)
-    scaled_log2 = np.clip(
-        _power_of_two(integer_bits - scaled_headroom, 31 - accumulator_bits) - quarter, INT32_MIN, INT32_MAX
-    )
-    r, log2 = np.minimum(direct, scaled), np.maximum(direct_log2, scaled_log2)
-    p, q = half_sum(r, _SQRT_SQRT_HALF), 2 * (r - _SQRT_SQRT_HALF)
-    squared = multiply(q, q)
-    numerator = multiply(q, r) + multiply(multiply(q, squared), 117049297)
-    denominator = multiply(p, 1057819769 + q + multiply(squared, 127690142)) + multiply(q, 638450708)
-    fraction = multiply(rescale(numerator, 0, accumulator_bits), one_over_one_plus(denominator))
-    return rescale(multiply(log2, _LOG_2) + fraction, accumulator_bits, to_integer_bits)
-
-
-def _power_of_two(value: IntArray, exponent: IntArray | int) -> IntArray:
-    """value * 2**exponent, saturated, or rounded where the exponent is negative."""
-    value, exponent = np.broadcast_arrays(np.asarray(value, np.int64), np.asarray(exponent, np.int64))
-    return np.where(
-        exponent >= 0,
-        shift_left(value, np.maximum(exponent, 0)),
-        rounding_divide_by_pot(value, np.maximum(-exponent, 0)),
-    )
