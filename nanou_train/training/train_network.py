@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,40 +125,58 @@ def train_with_distillation(
     identity = _identity(student, teacher, config, train_data, val_data, seed)
     state = load_state(state_path, identity) if state_path is not None else None
     loop = TrainingLoop(student, teacher, config, train_data, seed, state, _reporter(progress))
-    chief = is_chief(loop.strategy)
+    if not is_chief(loop.strategy):
+        checkpoint = state_path = None
     history = list(state.history) if state else []
-    best_epoch, best_score = (state.best_epoch, state.best_score) if state else (0, -1.0)
-    best_weights = list(state.arrays["best"]) if state else student.get_weights()
+    best = _Best(0, -1.0, student.get_weights())
+    if state is not None:
+        best = _Best(state.best_epoch, state.best_score, state.arrays["best"])
     started, first = time.monotonic(), len(history)
     validated = ValidationCallbacks(recipe, loop.optimizer.inner, history, validated=val_data is not None)
     watchers = _watchers(callbacks, loop.student, epochs=recipe.epochs, steps=loop.steps, initial_epoch=first)
     for epoch in range(first + 1, recipe.epochs + 1):
         if validated.stop or loop.student.stop_training:
             break
+        began = time.monotonic()
         watchers.on_epoch_begin(epoch - 1)
-        row = {"epoch": float(epoch)} | loop.run_epoch(epoch, watchers if callbacks else None)
+        row = {"epoch": float(epoch), **loop.run_epoch(epoch, watchers if callbacks else None)}
         weights = loop.kept_weights()
-        miou = _validated(student, weights, epoch, validate)
-        if miou is not None:
-            row["val_miou"] = miou
-        row["seconds"] = round(time.monotonic() - started - sum(r["seconds"] for r in history[first:]), 2)
+        if validate is not None:
+            with _holding(student, weights) as kept:
+                miou = validate(kept, epoch)
+            row |= {} if miou is None else {"val_miou": miou}
+        row["seconds"] = round(time.monotonic() - began, 2)
         history.append(row)
         watchers.on_epoch_end(epoch - 1, row)  # before the state: what a resumed run has not done, it logs again
         validated.end_epoch(row)
-        score = row.get("val_miou", float(epoch)) if recipe.keep == "best" else float(epoch)
-        if score > best_score:
-            best_epoch, best_score, best_weights = epoch, score, weights
-            if checkpoint is not None and chief:
-                _save(student, weights, checkpoint)
-        if state_path is not None and chief:
-            arrays = {"best": best_weights, **loop.state_arrays()}
-            save_state(TrainingState(epoch, best_epoch, best_score, tuple(history), arrays), state_path, identity)
+        if best.offer(epoch, row.get("val_miou", epoch) if recipe.keep == "best" else epoch, weights) and checkpoint:
+            with _holding(student, weights) as kept:
+                save_model(kept, checkpoint)
+        if state_path is not None:
+            arrays = {"best": best.weights, **loop.state_arrays()}
+            save_state(TrainingState(epoch, best.epoch, best.score, tuple(history), arrays), state_path, identity)
         if progress is not None:
             left_s = (time.monotonic() - started) / (epoch - first) * (recipe.epochs - epoch)
             progress(_progress_line(student.name, row, recipe.epochs, left_s), epoch / recipe.epochs)
     watchers.on_train_end()
-    student.set_weights(best_weights)
-    return History(tuple(history), best_epoch)
+    student.set_weights(best.weights)
+    return History(tuple(history), best.epoch)
+
+
+@dataclass
+class _Best:
+    """Best epoch so far (0: none), its score, and the weights that a training would end with."""
+
+    epoch: int
+    score: float
+    weights: Sequence[Any]
+
+    def offer(self, epoch: int, score: float, weights: list[Any]) -> bool:
+        """Take an epoch that is better; returns whether it is."""
+        if score > self.score:
+            self.epoch, self.score, self.weights = epoch, score, weights
+            return True
+        return False
 
 
 def _watchers(
@@ -172,15 +191,15 @@ def _watchers(
     return watchers
 
 
-def _validated(model: keras.Model, weights: list[Any], epoch: int, validate: Validate | None) -> float | None:
-    """Validate with `weights`, leaving the model's own in place."""
-    if validate is None:
-        return None
+@contextmanager
+def _holding(model: keras.Model, weights: list[Any]) -> Iterator[keras.Model]:
+    """Give a model other weights for a while, and its own back."""
     own = model.get_weights()
     model.set_weights(weights)
-    miou = validate(model, epoch)
-    model.set_weights(own)
-    return miou
+    try:
+        yield model
+    finally:
+        model.set_weights(own)
 
 
 def _validate_on(data: Split, config: ExperimentConfig) -> Validate:
@@ -192,13 +211,6 @@ def _validate_on(data: Split, config: ExperimentConfig) -> Validate:
         return float(metrics["miou"])
 
     return validate
-
-
-def _save(model: keras.Model, weights: list[Any], path: Path) -> None:
-    own = model.get_weights()
-    model.set_weights(weights)
-    save_model(model, path)
-    model.set_weights(own)
 
 
 def _identity(
