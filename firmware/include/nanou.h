@@ -62,8 +62,9 @@ typedef struct nanou_info {
 
 /* A prepared model. Fields are private; the struct is public so that the caller can place it. */
 typedef struct nanou {
-    uint8_t *arena; /* caller's memory, NULL until nanou_init succeeded; tflm's interpreter lies first in it */
-    int8_t *input;  /* input frame inside the arena; NULL where that has no room for frames */
+    uint8_t
+        *arena;    /* caller's memory, NULL until nanou_init succeeded; tflm's interpreter lies first in it */
+    int8_t *input; /* input frame inside the arena; NULL where that has no room for frames */
     int8_t *output; /* output frame inside the arena, likewise */
 } nanou_t;
 
