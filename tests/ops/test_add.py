@@ -163,7 +163,7 @@ def test_exact_on_emulated_cores(
     for tool in tools:
         require_tool(tool)
     flatbuffer = sample() if which == "sample" else two_rows((0.05, 0.05, 0.1), (5, -128, -128), shape=(1, 16, 16, 8))
-    assert_exact(flatbuffer, tmp_path, board=board, sanitize=False)
+    assert_exact(flatbuffer, tmp_path, board=board)
 
 
 @settings(max_examples=60)

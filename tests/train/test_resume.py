@@ -34,6 +34,9 @@ OVERRIDES: dict[str, Any] = {
 }
 KILLED_RUN = f"""
 import os, signal, sys
+from codegen.start_tensorflow import import_tensorflow
+options = {{"disable_meta_optimizer": True}}  # as conftest.py has it: other graphs add in another order
+import_tensorflow().config.optimizer.set_experimental_options(options)
 from nanou_train.training.loop import TrainingLoop
 from nanou_train.training.train import train_model
 original, calls = TrainingLoop.placed, []
