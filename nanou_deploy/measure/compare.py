@@ -47,9 +47,9 @@ class Schedule:
 # The first one is what `generate` and `build` do.
 SCHEDULES = (
     Schedule("balanced", "row by row, cut where that saves RAM"),
-    Schedule("time", "the same with larger, faster kernels: `--optimize time`", Objective("time")),
+    Schedule("time", "the same with larger, faster kernels: --optimize time", Objective("time")),
     Schedule(
-        "ram", "the same, computing skip connections twice where that saves RAM: `--optimize ram`", Objective("ram")
+        "ram", "the same, computing skip connections twice where that saves RAM: --optimize ram", Objective("ram")
     ),
     Schedule("layers", "layer by layer, every tensor whole; not offered, here to compare with", whole_tensors=True),
     Schedule(
