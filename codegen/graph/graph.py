@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
 
+MAX_ACTIVATION_BYTES = 16 << 20  # of one tensor: more than any chip that these models are for has
+
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
@@ -30,7 +32,7 @@ class Tensor:
 
     @property
     def size_bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
     def scale(self) -> float:

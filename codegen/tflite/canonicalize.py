@@ -15,18 +15,33 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen import operators as ops
-from codegen.errors import UnsupportedError
-from codegen.graph.graph import Graph, Operator, State, Tensor
+from codegen.errors import ModelError, UnsupportedError
+from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, State, Tensor
 
 _FOLDABLE_BYTES = 1 << 16  # constants made by folding; shapes are a few numbers
 _RESHAPES = frozenset({"reshape", "squeeze", "expand_dims"})
 
 
 def canonicalize(graph: Graph) -> Graph:
-    """The same function of int8 inputs. Raises UnsupportedError where a file's variables cannot be resolved."""
+    """The same function of int8 inputs.
+
+    Raises ModelError where operators lack operands, UnsupportedError where a file's variables cannot be resolved.
+    """
+    _check_operands(graph)
     for rule in (_fold_constants, _resolve_variables, _take_off_borders, _recognize_upsampling, _drop_unused):
         graph = rule(graph)
     return graph
+
+
+def _check_operands(graph: Graph) -> None:
+    """Every operator has what the rules below look at; `verify` checks the rest."""
+    needed = {"var_handle": 0, "call_once": 0, "assign_variable": 2}
+    for operator in graph.operators:
+        count = needed.get(operator.stem, 1)
+        if len(operator.inputs) < count or min(operator.inputs[:count], default=0) < 0:
+            raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {count}")
+        if not operator.outputs and operator.stem not in ("assign_variable", "call_once"):
+            raise ModelError(f"{operator.label} has no output")
 
 
 # ---- Constants -------------------------------------------------------------------------------------------------
@@ -58,7 +73,7 @@ def _folded(graph: Graph, operator: Operator) -> tuple[npt.NDArray[np.generic], 
     values = tuple(np.asarray(graph.tensor(i).data) if i >= 0 else np.zeros(0) for i in operator.inputs)
     try:
         moved = move(graph, operator, values)
-    except (ValueError, IndexError, ZeroDivisionError):
+    except (ValueError, IndexError, ZeroDivisionError, TypeError, OverflowError):
         return None  # `verify` will say what is wrong with it
     return tuple(np.asarray(value) for value in moved)
 
@@ -183,14 +198,15 @@ def _is_exit(graph: Graph, operator: Operator) -> bool:
 def _recognize_upsampling(graph: Graph) -> Graph:
     """RESHAPE, TILE, RESHAPE, as Keras' UpSampling2D is written, becomes RESIZE_NEAREST_NEIGHBOR."""
     readers = Counter(i for operator in graph.operators for i in operator.inputs)
-    producers = {operator.outputs[0]: operator for operator in graph.operators}
+    producers = {output: operator for operator in graph.operators for output in operator.outputs}
     found: dict[int, Operator] = {}
     tensors, gone = list(graph.tensors), set()
     for last in graph.operators:
         chain = _chain_to(producers, readers, last)
-        source = graph.tensor(chain[0].inputs[0]) if chain else None
-        output = graph.tensor(last.outputs[0])
-        if source is None or not _repeats_pixels(graph, chain, source, output):
+        if not chain:
+            continue
+        source, output = graph.tensor(chain[0].inputs[0]), graph.tensor(last.outputs[0])
+        if not _repeats_pixels(graph, chain, source, output):
             continue
         size = np.array(output.shape[1:3], np.int32)
         tensors.append(Tensor(len(tensors), f"{output.name}/size", (2,), "int32", data=size))
@@ -215,6 +231,8 @@ def _repeats_pixels(graph: Graph, chain: tuple[Operator, ...], source: Tensor, o
     """Whether the chain gives every pixel of a (1, height, width, channels) image as a block of equal ones."""
     if len(source.shape) != 4 or len(output.shape) != 4 or source.shape[0] != 1 or output.shape[0] != 1:
         return False
+    if min(source.shape) < 1 or max(source.size_bytes, output.size_bytes) > MAX_ACTIVATION_BYTES:
+        return False
     down, right = (n // max(m, 1) for n, m in zip(output.shape[1:3], source.shape[1:3], strict=True))
     positions = np.arange(np.prod(source.shape, dtype=np.int64)).reshape(source.shape)
     repeated = positions.repeat(down, 1).repeat(right, 2)
@@ -222,7 +240,7 @@ def _repeats_pixels(graph: Graph, chain: tuple[Operator, ...], source: Tensor, o
         move: Callable[..., Any] = getattr(ops.IMPLEMENTATIONS[operator.stem], "move", _unmoved)
         try:
             (positions,) = move(graph, operator, (positions,))
-        except ValueError:
+        except (ValueError, IndexError, AssertionError):
             return False
     return repeated.shape == output.shape and np.array_equal(positions, repeated)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from codegen import operators as ops
 from codegen.errors import ModelError, UnsupportedError
-from codegen.graph.graph import Graph, Operator, Tensor
+from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, Tensor
 
 MAX_OPERATORS = 65000  # the generated schedule names each by two bytes
 SCALES = 2.0**-64, 2.0**64  # of activations; float32 quotients of these and of activation limits are finite
@@ -105,6 +105,8 @@ def _verify_tensor(tensor: Tensor, where: str) -> None:
     label = f"tensor {tensor.index} '{tensor.name}' of {where}"
     if tensor.data is None and any(n <= 0 for n in tensor.shape):
         raise UnsupportedError(f"{label} has dynamic shape {tensor.shape}", hint="export with batch size 1")
+    if tensor.data is None and tensor.size_bytes > MAX_ACTIVATION_BYTES:
+        raise UnsupportedError(f"{label} has {tensor.size_bytes:,} bytes, more than {MAX_ACTIVATION_BYTES:,}")
     if tensor.dtype == "int8" and not tensor.scales:
         raise UnsupportedError(f"{label} is int8 without quantization parameters", hint="quantize to full int8")
     # A dead channel's weights may carry scale 0; an activation's scale is divided by.
