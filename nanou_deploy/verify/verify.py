@@ -9,11 +9,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
+from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
 from codegen.library.render import Runtime
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.tflite import interpreters as reference
+from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.load import load_graph
 from codegen.tflite.oracle import run_oracle
 from codegen.tflite.verify import can_compile, verify_interface
@@ -113,6 +115,16 @@ def golden_images(model: QuantizedModel, count: int, seed: int) -> Sequence[npt.
     return list(images)
 
 
+def _load(model: QuantizedModel) -> Graph:
+    """Load the graph as the compiler sees it, or as the file has it where only the interpreter can take it."""
+    graph = load_graph(model.flatbuffer)
+    verify_interface(graph)
+    try:
+        return canonicalize(graph)
+    except UnsupportedError:
+        return graph
+
+
 def verify(
     model: QuantizedModel,
     targets: Sequence[tuple[Board, int]],
@@ -130,8 +142,7 @@ def verify(
     uint8 (H, W, C) of the model's size. `library` verifies that generated folder instead of fresh ones; those are
     compiled once for all boards that get the same kernels. The compiler is not needed for the interpreter (`tflm`).
     """
-    graph = load_graph(model.flatbuffer)
-    verify_interface(graph)
+    graph = _load(model)
     boards = [board for board, _ in targets] if runtime == "aot" else []
     compiled = compile_each(model, boards if library is None else (), objective)
     count = max(cases for _, cases in targets)
