@@ -63,7 +63,7 @@ def place_rings(rings: Sequence[Ring], steps: int) -> Mapping[int, int]:
         sorted(range(len(rings)), key=lambda i: (-rings[i].row_bytes, -duration[i])),
         sorted(range(len(rings)), key=lambda i: (begin[i], i)),
     )
-    placed = [slots.place(order) for order in orders]
+    placed = [slots.place(order) for order in dict.fromkeys(map(tuple, orders))]
     best = min(placed, key=lambda offsets: max(o + r.size_bytes for o, r in zip(offsets, rings, strict=True)))
     return {ring.tensor: offset for ring, offset in zip(rings, best, strict=True)}
 
@@ -99,11 +99,11 @@ class _Slots:
 
 def _lowest_outside(low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> int:
     """Find the lowest aligned offset >= 0 in none of the open intervals (low, high)."""
-    offset = 0
+    if not low.size:
+        return 0
     sequence = np.argsort(low, kind="stable")
-    for start, end in zip(low[sequence].tolist(), high[sequence].tolist(), strict=True):
-        if start >= offset:
-            break
-        if end > offset:
-            offset = aligned(end)
-    return offset
+    ends = np.maximum.accumulate(np.maximum(high[sequence], 0))
+    # Behind all intervals that begin before each one: the first such offset that it does not begin before will do.
+    free = np.concatenate([[0], -(-ends // ALIGNMENT_BYTES) * ALIGNMENT_BYTES])
+    is_free = low[sequence] >= free[:-1]
+    return int(free[is_free.argmax() if is_free.any() else -1])
