@@ -89,7 +89,7 @@ def test_default_model_becomes_a_verified_library(
 
 def test_nothing_private_is_shipped(installed: Path) -> None:
     names = [path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.is_file()]
-    assert not [name for name in names if re.search(r"\.pyc$|(^|/)(tests|runs|build|\.venv)/", name)]
+    assert not [name for name in names if re.search(r"\.pyc$|^(tests|runs|build)/|(^|/)\.venv/", name)]
 
 
 def test_the_wheel_exports_with_licence_and_example(installed: Path, tmp_path: Path) -> None:
