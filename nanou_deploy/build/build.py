@@ -17,6 +17,7 @@ from pathlib import Path
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build import elf
 from nanou_deploy.build.flash_image import make_flash_image
+from nanou_deploy.build.machines import Flags, Machine, find_machine
 from nanou_deploy.build.programs import (
     CompileStep,
     ProgramPlan,
@@ -26,7 +27,6 @@ from nanou_deploy.build.programs import (
     plan_machine,
     plan_program,
 )
-from nanou_deploy.build.targets import Flags, Target, find_target
 from nanou_deploy.build.toolchain import Tool, find_host_compiler
 from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import firmware_folder
@@ -102,16 +102,16 @@ def build_harness(
         raise DeployError(
             "the harness links the aot runtime only", hint="tflm models are run by the tflite-micro package instead"
         )
-    target = find_target(board, sanitize=sanitize, profile=profile, compiler=compiler)
+    machine = find_machine(board, sanitize=sanitize, profile=profile, compiler=compiler)
     work_dir.mkdir(parents=True, exist_ok=True)
     trace_flags = ("-DNANOU_TRACE",) if trace else ()
     plan = plan_program(
-        target,
+        machine,
         library.resolve(),
         picture_harness_sources() if camera else harness_sources(),
         work_dir,
         flags=trace_flags,
-        objects=_machine_objects(target),
+        objects=_machine_objects(machine),
         without=() if camera else _BESIDE_INFERENCE,
     )
     run_plan(plan)
@@ -120,7 +120,7 @@ def build_harness(
     if image:
         make_flash_image(program, board.chip, image, flash_bytes=board.flash_bytes or 0)
 
-    return _build(board, target, plan, (*target.flags, *trace_flags), image, trace=trace, sanitize=sanitize)
+    return _build(board, machine, plan, (*machine.flags, *trace_flags), image, trace=trace, sanitize=sanitize)
 
 
 def build_device(
@@ -132,14 +132,14 @@ def build_device(
     """
     if library_runtime(library) != "aot":
         raise DeployError("the device program links the aot runtime only", hint="generate it with --runtime aot")
-    target = find_target(board, sanitize=sanitize, compiler=compiler)
+    machine = find_machine(board, sanitize=sanitize, compiler=compiler)
     work_dir.mkdir(parents=True, exist_ok=True)
-    plan = plan_device(target, board, library.resolve(), work_dir)
+    plan = plan_device(machine, board, library.resolve(), work_dir)
     run_plan(plan)
     image = plan.program.with_suffix(".bin") if board.kind == "sim" else None
     if image:
         make_flash_image(plan.program, board.chip, image, flash_bytes=board.flash_bytes or 0)
-    return _build(board, target, plan, target.flags, image, sanitize=sanitize)
+    return _build(board, machine, plan, machine.flags, image, sanitize=sanitize)
 
 
 def library_size(library: Path, board: Board, work_dir: Path) -> LibrarySize:
@@ -147,12 +147,12 @@ def library_size(library: Path, board: Board, work_dir: Path) -> LibrarySize:
 
     Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
     """
-    plan = plan_program(find_target(board), library.resolve(), (), work_dir, without=_BESIDE_INFERENCE)
+    plan = plan_program(find_machine(board), library.resolve(), (), work_dir, without=_BESIDE_INFERENCE)
     _compile(plan.model)
     return _size(plan.model)
 
 
-def _build(board: Board, target: Target, plan: ProgramPlan, flags: Flags, image: Path | None, **how: bool) -> Build:
+def _build(board: Board, machine: Machine, plan: ProgramPlan, flags: Flags, image: Path | None, **how: bool) -> Build:
     size, sections = _size(_inference_steps(plan)), elf.read_sections(plan.program)
     return Build(
         board=board.name,
@@ -162,19 +162,19 @@ def _build(board: Board, target: Target, plan: ProgramPlan, flags: Flags, image:
         table_bytes=size.table_bytes,
         flash_bytes=elf.flash_bytes(sections),
         ram_bytes=elf.ram_bytes(sections),
-        compiler=target.compiler.version,
+        compiler=machine.compiler.version,
         flags=flags,
         sections={section.name: section.size_bytes for section in sections},
-        count_plugin=target.count_plugin,
+        count_plugin=machine.count_plugin,
         image=image,
         **how,
     )
 
 
 @lru_cache(maxsize=32)
-def _machine_objects(target: Target) -> tuple[Path, ...]:
-    """What every harness for `target` is linked with, compiled once in this process."""
-    steps = plan_machine(target, _kept_folder())
+def _machine_objects(machine: Machine) -> tuple[Path, ...]:
+    """What every harness for `machine` is linked with, compiled once in this process."""
+    steps = plan_machine(machine, _kept_folder())
     _compile(steps)
     return tuple(step.target for step in steps)
 

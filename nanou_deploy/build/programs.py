@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanou_deploy.boards.boards import Board
-from nanou_deploy.build.targets import Command, Compiler, Flags, Target
+from nanou_deploy.build.machines import Command, Compiler, Flags, Machine
 from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import firmware_folder
 
@@ -46,7 +46,7 @@ class ProgramPlan:
 
 
 def plan_program(
-    target: Target,
+    machine: Machine,
     library: Path,
     sources: Sequence[Path],
     folder: Path,
@@ -59,42 +59,42 @@ def plan_program(
 ) -> ProgramPlan:
     """Plan a program of the generated `library` and other `sources`, as `folder`/`name`.
 
-    `flags` are in addition to the target's, `includes` for the other sources only. `objects` are linked as they are,
+    `flags` are in addition to the machine's, `includes` for the other sources only. `objects` are linked as they are,
     the library's files called `without` left out.
     """
     host = firmware_folder() / "host"
-    common = [library / "include", *([host / "bare" / "include"] if target.link_script else [])]
-    model_flags = (*target.flags, *flags)
+    common = [library / "include", *([host / "bare" / "include"] if machine.link_script else [])]
+    model_flags = (*machine.flags, *flags)
     model_sources = sorted(path for path in (library / "src").glob("*.c") if path.name not in without)
-    model = _steps(target.compiler, model_flags, common, model_sources, folder / "model")
-    rest_flags = (*model_flags, *target.harness_flags)
+    model = _steps(machine.compiler, model_flags, common, model_sources, folder / "model")
+    rest_flags = (*model_flags, *machine.harness_flags)
     rest = _steps(
-        target.compiler, rest_flags, [*common, host, host.parent / "app", *includes], sources, folder / "harness"
+        machine.compiler, rest_flags, [*common, host, host.parent / "app", *includes], sources, folder / "harness"
     )
-    script = folder / "link.ld" if target.link_script else None
+    script = folder / "link.ld" if machine.link_script else None
     linked = [*objects, *(step.target for step in (*rest, *model))]
     return ProgramPlan(
         model=model,
         rest=rest,
         program=folder / name,
-        link_command=target.compiler.link_command(model_flags, linked, script, folder / name),
+        link_command=machine.compiler.link_command(model_flags, linked, script, folder / name),
         script=script,
         # The machine's memory map and the sections, in one file: not every linker knows where to look for a second.
-        link_script="\n".join((host / part).read_text() for part in target.link_script) if script else None,
+        link_script="\n".join((host / part).read_text() for part in machine.link_script) if script else None,
     )
 
 
-def plan_machine(target: Target, folder: Path) -> tuple[CompileStep, ...]:
-    """Plan what a program needs from the target's machine, the same for every model."""
+def plan_machine(machine: Machine, folder: Path) -> tuple[CompileStep, ...]:
+    """Plan what a program needs from the machine, the same for every model."""
     host = firmware_folder() / "host"
-    includes = [host, *([host / "bare" / "include"] if target.link_script else [])]
-    flags = (*target.flags, *target.harness_flags)
-    return _steps(target.compiler, flags, includes, machine_sources(target), folder)
+    includes = [host, *([host / "bare" / "include"] if machine.link_script else [])]
+    flags = (*machine.flags, *machine.harness_flags)
+    return _steps(machine.compiler, flags, includes, machine_sources(machine), folder)
 
 
-def machine_sources(target: Target) -> list[Path]:
-    """List start-up code, memory functions and input and output of the target's machine."""
-    return [firmware_folder() / "host" / name for name in target.machine_sources]
+def machine_sources(machine: Machine) -> list[Path]:
+    """List start-up code, memory functions and input and output of the machine."""
+    return [firmware_folder() / "host" / name for name in machine.machine_sources]
 
 
 def harness_sources() -> list[Path]:
@@ -108,7 +108,7 @@ def picture_harness_sources() -> list[Path]:
     return [host / "picture_harness.c", vision / "vision.c", vision / "packed_mask.c"]
 
 
-def plan_device(target: Target, board: Board, library: Path, folder: Path, *, flags: Flags = ()) -> ProgramPlan:
+def plan_device(machine: Machine, board: Board, library: Path, folder: Path, *, flags: Flags = ()) -> ProgramPlan:
     """Plan the application (firmware/app) as a program, for this computer or for a simulated chip with a UART.
 
     Raises DeployError for other boards: QEMU's have no line to a host here.
@@ -117,25 +117,25 @@ def plan_device(target: Target, board: Board, library: Path, folder: Path, *, fl
         raise DeployError(f"the application does not run on {board.name}", hint="use host or one of the *-sim boards")
     device = firmware_folder() / "device"
     port = device / ("port_posix.c" if board.kind == "host" else "port_bare.c")
-    machine = [path for path in machine_sources(target) if path.name not in _HARNESS_ONLY]
+    shared = [path for path in machine_sources(machine) if path.name not in _HARNESS_ONLY]
     sees = (library / "include" / "nanou_camera.h").is_file()
     app = firmware_folder() / "app"
     application = sorted([*app.glob("*.c"), *((app / "vision").glob("*.c") if sees else ())])
     defines = (
-        f"-DNANOU_BUILD_FLAGS={' '.join((*target.flags, *flags))}",
+        f"-DNANOU_BUILD_FLAGS={' '.join((*machine.flags, *flags))}",
         f"-DNANOU_BOARD={board.name}",
         *([] if sees else ["-DNANOU_NO_VISION"]),
         *([f"-DNANOU_CPU_MHZ={board.cpu_mhz}u"] if board.cpu_mhz else []),
         *(["-DNANOU_MAILBOX"] if board.name == "esp32-sim" else []),  # its UART receives nothing
     )
-    memory, *sections = target.link_script or ("",)
+    memory, *sections = machine.link_script or ("",)
     bare = replace(
-        target,
-        harness_flags=(*target.harness_flags, *defines),
+        machine,
+        harness_flags=(*machine.harness_flags, *defines),
         link_script=(memory, "../device/retained.ld", *sections) if memory else (),
     )
     includes = [device, library / "src"]
-    sources = [*application, device / "main.c", port, *machine]
+    sources = [*application, device / "main.c", port, *shared]
     return plan_program(bare, library, sources, folder, flags=flags, includes=includes, name="device.elf")
 
 

@@ -11,36 +11,12 @@ from codegen import __version__
 from codegen.child_python import keep_current_folder_out
 from nanou_deploy.cli.output import fail
 
-_COMMANDS = {  # in the order of a first project; the value is the module that defines it
-    "demo": "demo",
-    "prepare": "prepare",
-    "data-check": "data_check",
-    "train": "train",
-    "experiment": "experiment",
-    "evaluate": "evaluate",
-    "prune": "prune",
-    "quantize": "quantize",
-    "inspect": "inspect",
-    "generate": "generate",
-    "export": "export",
-    "build": "build",
-    "verify": "verify",
-    "bench": "bench",
-    "cost": "cost",
-    "search": "search",
-    "pareto": "front",
-    "fit": "front",
-    "flash": "flash",
-    "run": "run",
-    "monitor": "monitor",
-    "capture": "capture",
-    "bench-train": "bench_train",
-    "model-size": "model_size",
-    "migrate-config": "migrate_config",
-    "boards": "boards",
-    "doctor": "doctor",
-    "clean": "clean",
-}
+# In the order of a first project. Each is a function in the module of its name.
+_COMMANDS = (
+    "demo", "prepare", "data-check", "train", "experiment", "evaluate", "prune", "quantize", "inspect", "generate",
+    "export", "build", "verify", "bench", "cost", "search", "pareto", "fit", "flash", "run", "monitor", "capture",
+    "bench-train", "model-size", "migrate-config", "boards", "doctor", "clean",
+)  # fmt: skip
 
 
 class _Commands(click.Group):
@@ -50,8 +26,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = import_module(f"nanou_deploy.cli.{_COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"nanou_deploy.cli.{name}"), name)
         return command
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.options import data_option, group_by_option, json_option, model_option
-from nanou_deploy.cli.output import emit_json, emit_table, progress
+from nanou_deploy.cli.output import emit_json, emit_table, percent, progress
 from nanou_deploy.cli.training_output import print_metrics
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _print(result: EvaluationResult) -> None:
     titles = ("share", "iou", "dice", "precision", "recall", "f05", "f2", "boundary_f")
     columns = ("Executor", "Class", *(title.replace("_", " ") for title in titles))
     rows_by_class = (
-        (one.executor, each.name, *(_percent(getattr(each, title)) for title in titles))
+        (one.executor, each.name, *(percent(getattr(each, title)) for title in titles))
         for one in result.executors
         for each in one.classes
     )
@@ -174,15 +174,11 @@ def _print(result: EvaluationResult) -> None:
 
 
 def _remarks(one: Evaluation) -> Iterator[str]:
-    yield f"calibration error {_percent(one.calibration.ece)} %"
+    yield f"calibration error {percent(one.calibration.ece)} %"
     if one.average_precision is not None:
-        yield f"average precision {_percent(one.average_precision)} %"
+        yield f"average precision {percent(one.average_precision)} %"
     if spread := one.sequence_spread:
-        mean, deviation = _percent(spread["mean_miou"]), _percent(spread["std_miou"])
+        mean, deviation = percent(spread["mean_miou"]), percent(spread["std_miou"])
         yield f"mIoU of {len(one.sequences)} sequences {mean} ± {deviation} %"
     worst = one.worst[0]
-    yield f"worst image {worst.stem} ({_percent(worst.miou)} %)"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
+    yield f"worst image {worst.stem} ({percent(worst.miou)} %)"

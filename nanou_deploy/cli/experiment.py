@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.options import config_option, data_option, json_option
-from nanou_deploy.cli.output import emit_json, emit_table
+from nanou_deploy.cli.output import emit_json, emit_table, percent
 from nanou_deploy.cli.training_output import print_metrics, training_progress
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
@@ -118,15 +118,10 @@ def _print_result(name: str, result: TrainResult) -> None:
     click.secho(f"{name}: {result['status']}, {result['experiment_dir']}", bold=True)
     if sweep := _sweep(result):
         rows = (
-            (row["name"], _per_cent(row["val_miou"]), _per_cent(row["test_miou"]), row["error"])
-            for row in sweep["runs"]
+            (row["name"], percent(row["val_miou"]), percent(row["test_miou"]), row["error"]) for row in sweep["runs"]
         )
         emit_table(("Run, best first", "Validation mIoU %", "Test mIoU %", ""), rows, right=(1, 2))
     if result["final_metrics"]:
         print_metrics(result["final_metrics"])
     if result["error"]:
         click.secho(result["error"], fg="red", err=True)
-
-
-def _per_cent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"

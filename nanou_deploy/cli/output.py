@@ -61,6 +61,11 @@ def fail(error: Exception) -> int:
     return code
 
 
+def percent(value: float | None) -> str:
+    """Write a share of 1 in percent, with one decimal; a dash for what was not measured."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
 def as_dict(value: Any) -> dict[str, Any]:
     """Turn a frozen dataclass into plain data."""
     return dataclasses.asdict(value)

@@ -13,7 +13,7 @@ from nanou_deploy.cli.output import progress as tell
 from nanou_deploy.cli.training_output import training_progress
 
 if TYPE_CHECKING:
-    from nanou_deploy.choose.searching import Searched
+    from nanou_deploy.choose.counted_search import Searched
 
 SAMPLERS = ("nsga2", "tpe", "random")
 DIMENSIONS = ("width", "depth", "kernel", "size", "pool", "skip")
@@ -104,7 +104,7 @@ def _search(
 
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # workers are what runs in parallel
     from nanou_deploy.boards.boards import find_board
-    from nanou_deploy.choose.searching import CompiledCandidates, limits_of, search_with_costs
+    from nanou_deploy.choose.counted_search import CompiledCandidates, limits_of, search_with_costs
     from nanou_train.networks.cost import Limits
     from nanou_train.networks.structure import structure_of
     from nanou_train.runs import run_folder as run

@@ -25,7 +25,7 @@ from codegen.library import resources
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.compilation import compile_for, measurement_board
-from nanou_deploy.build.targets import Target, find_target
+from nanou_deploy.build.machines import Machine, find_machine
 from nanou_deploy.errors import DeployError
 from nanou_deploy.measure.bench import bench_compiled
 from nanou_deploy.resources import firmware_folder
@@ -77,7 +77,7 @@ def cost_of_structure(structure: Structure, board: Board, objective: Objective =
     return cost_of(stand_in_model(structure), board, objective)
 
 
-def check_counting(board: Board) -> Target:
+def check_counting(board: Board) -> Machine:
     """How code is built where `board`'s instructions are counted.
 
     Raises DeployError where nothing counts them, ToolMissing where the compiler or the emulator is absent.
@@ -86,7 +86,7 @@ def check_counting(board: Board) -> Target:
     if place.kind == "host":
         raise DeployError(f"no emulator counts the instructions of {board.name}", hint="use for example rv32-qemu")
     find_emulator(place)
-    return find_target(place)
+    return find_machine(place)
 
 
 def _count(model: QuantizedModel, board: Board, objective: Objective) -> Cost:
@@ -117,9 +117,9 @@ def cache_folder() -> Path | None:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanou-deploy" / "costs"
 
 
-def _key(model: QuantizedModel, board: Board, objective: Objective, target: Target) -> str:
+def _key(model: QuantizedModel, board: Board, objective: Objective, machine: Machine) -> str:
     """Of all that a cost follows from: what is compiled, for what, by which compilers, this one among them."""
-    about = (model.sha256, board.name, board.isa, asdict(objective), target.compiler.version, target.flags)
+    about = (model.sha256, board.name, board.isa, asdict(objective), machine.compiler.version, machine.flags)
     return hashlib.sha256(json.dumps((*about, _own_sources())).encode()).hexdigest()
 
 

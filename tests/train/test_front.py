@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from codegen.compile import compile_model
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.choose import front as fronts
-from nanou_deploy.cli.front import pareto
+from nanou_deploy.cli.pareto import pareto
 from nanou_deploy.errors import DeployError
 from nanou_train.errors import TrainError
 from nanou_train.networks.cost import Cost

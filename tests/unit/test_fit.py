@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.library import open_model
 from nanou_deploy.choose.fit import ASSUMED_CYCLES_PER_INSTRUCTION, Goal, find_fit, make_budget
-from nanou_deploy.cli.front import fit
+from nanou_deploy.cli.fit import fit
 from nanou_deploy.cli.output import fail
 from nanou_deploy.device.messages import DeviceBench, DeviceInfo, TensorInfo
 from nanou_deploy.errors import DeployError

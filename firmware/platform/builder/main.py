@@ -24,6 +24,7 @@ sys.path.insert(0, str(SOURCES))
 
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build import elf
+from nanou_deploy.build.machines import find_machine
 from nanou_deploy.build.programs import (
     CompileStep,
     ProgramPlan,
@@ -32,7 +33,6 @@ from nanou_deploy.build.programs import (
     plan_device,
     plan_program,
 )
-from nanou_deploy.build.targets import find_target
 from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import firmware_folder
 
@@ -43,16 +43,16 @@ board = find_board(env["BOARD"])
 
 def plan() -> ProgramPlan:
     """The application, the harness, or the test that `pio test` asked for."""
-    target = find_target(board)
+    machine = find_machine(board)
     flags = tuple(shlex.split(" ".join(env.GetProjectOption("build_flags", []))))
     if "__test" not in COMMAND_LINE_TARGETS:
         if board.kind == "qemu":
-            return plan_program(target, LIBRARY, [*harness_sources(), *machine_sources(target)], BUILD, flags=flags)
-        return plan_device(target, board, LIBRARY, BUILD, flags=flags)
+            return plan_program(machine, LIBRARY, [*harness_sources(), *machine_sources(machine)], BUILD, flags=flags)
+        return plan_device(machine, board, LIBRARY, BUILD, flags=flags)
     test = Path(env.subst("$PROJECT_TEST_DIR")) / env["PIOTEST_RUNNING_NAME"]
-    sources = [*with_included(sorted(test.glob("*.c"))), *machine_sources(target)]
+    sources = [*with_included(sorted(test.glob("*.c"))), *machine_sources(machine)]
     includes = [test.parent, LIBRARY / "src"]
-    return plan_program(target, LIBRARY, sources, BUILD, flags=flags, includes=includes, name="test.elf")
+    return plan_program(machine, LIBRARY, sources, BUILD, flags=flags, includes=includes, name="test.elf")
 
 
 def with_included(sources: list[Path]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""`pareto` and `fit`: gather networks into a front, and choose one of them for a board."""
+"""`fit`: choose the network of a front that fits a board and a goal."""
 
 from __future__ import annotations
 
@@ -8,65 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.options import Count, Size, json_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, percent
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
     from nanou_deploy.choose.fit import Fit, Verdict
-    from nanou_train.search.pareto import Front
-
-
-@click.command(short_help="Gather finished runs into a front: pareto.json and pareto.html.")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--board", "boards", multiple=True, default=("rv32-qemu",), show_default=True, help="Again for more.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for pareto.json and .html.")
-@click.option("--data", type=click.Path(path_type=Path), help="The runs' data set, if it is no longer where it was.")
-@json_option
-def pareto(runs: tuple[Path, ...], boards: tuple[str, ...], output: Path, data: Path | None, as_json: bool) -> None:
-    """Make a front of run folders: scores and costs of each, and a page that shows them.
-
-    RUNS are completed runs of `train`, `prune` or `search`; one without model.tflite is quantized first. Runs that
-    differ in their seed alone count as one network. Costs are counted as by `cost`.
-    """
-    from nanou_deploy.boards.boards import find_board
-    from nanou_deploy.choose.front import PAGE, gather_front
-    from nanou_train.search.pareto import FRONT
-
-    chosen = [find_board(name) for name in dict.fromkeys(boards)]
-    front = gather_front(runs, chosen, output, data_root=data, progress=progress)
-    if as_json:
-        points = [point.to_json() for point in front.points]
-        emit_json("pareto/1", {"file": output / FRONT, "page": output / PAGE, "boards": front.boards, "points": points})
-        return
-    print_front(front)
-    click.echo(f"{output / FRONT}: {len(front.points)} networks; look at {output / PAGE}")
-
-
-def print_front(front: Front) -> None:
-    """A table of all points, with costs on each board; a star for those that no other beats."""
-    from nanou_train.search.pareto import non_dominated, objectives_of
-
-    best = {board: non_dominated(front.points, objectives_of(board)) for board in front.boards}
-    columns = ("Network", "Made by", "mIoU val", "int8 test", "Board", "Instructions", "RAM", "Flash", "On the front")
-    emit_table(
-        columns,
-        (
-            (
-                point.name,
-                point.made_by,
-                _percent(point.val_miou),
-                _percent(point.int8_miou),
-                board,
-                f"{point.costs[board].instructions:,}",
-                f"{point.costs[board].ram_bytes:,}",
-                f"{point.costs[board].flash_bytes:,}",
-                "yes" if point in best[board] else "",
-            )
-            for board in front.boards
-            for point in front.points
-        ),
-        right=(2, 3, 5, 6, 7),
-    )
 
 
 @click.command(short_help="Pick the network of a front that fits a board and a goal.")
@@ -162,7 +108,7 @@ def _print(found: Fit, folder: Path) -> None:
 
 
 def _row(one: Verdict, found: Fit) -> list[str]:
-    cells = [one.point.name, _percent(one.point.val_miou), _percent(one.point.int8_miou)]
+    cells = [one.point.name, percent(one.point.val_miou), percent(one.point.int8_miou)]
     cells += [f"{number:,}" for number in (one.cost.instructions, one.cost.ram_bytes, one.cost.flash_bytes)]
     if found.budget.cycles:
         cells.append(f"{one.affordable_cycles_per_instruction or 0:.2f}")
@@ -179,7 +125,3 @@ def _command(found: Fit, folder: Path, verdict: Verdict) -> str:
     run = run_folder(folder, verdict.point).as_posix()
     verb = "generate" if find_board(found.budget.board).kind == "library" else "build"
     return f"nanou-deploy {verb} --board {found.budget.board} --model {run}"
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f}"

@@ -102,7 +102,7 @@ class XtensaCompiler:
 
 
 @dataclass(frozen=True)
-class Target:
+class Machine:
     """Compiler, flags and sources for one board.
 
     `flags` are for everything, `harness_flags` in addition for the harness. `machine_sources` and `link_script` (parts,
@@ -118,7 +118,9 @@ class Target:
     count_plugin: bool = False
 
 
-def find_target(board: Board, *, sanitize: bool = False, profile: bool = False, compiler: str | None = None) -> Target:
+def find_machine(
+    board: Board, *, sanitize: bool = False, profile: bool = False, compiler: str | None = None
+) -> Machine:
     """Find how to build for `board`. Raises ToolMissing without a compiler, DeployError where the harness cannot run.
 
     `profile`: instructions are to be counted one by one, by a plugin even where the program could count them all.
@@ -131,7 +133,7 @@ def find_target(board: Board, *, sanitize: bool = False, profile: bool = False, 
     if board.kind == "host":
         tool = find_sanitizing_compiler(compiler) if sanitize else find_host_compiler(compiler)
         flags = (*_WARNINGS, *(_SANITIZE if sanitize else _OPTIMIZE), *model_flags(tool))
-        return Target(Driver(tool), flags, ("target_files.c",))
+        return Machine(Driver(tool), flags, ("target_files.c",))
     if not board.runs_here:
         raise DeployError(
             f"{board.name} is hardware: the harness does not run there",
@@ -149,8 +151,8 @@ def model_flags(compiler: Tool) -> Flags:
 
 def _bare(
     compiler: Compiler, flags: Flags, sources: Flags, memory: str, *defines: str, count_plugin: bool = False
-) -> Target:
-    return Target(
+) -> Machine:
+    return Machine(
         compiler=compiler,
         flags=(*_WARNINGS, *flags),
         machine_sources=(*_BARE_SOURCES, *sources),
@@ -161,20 +163,20 @@ def _bare(
     )
 
 
-def _rv32(compiler: str | None, machine: str, memory: str, *defines: str, count_plugin: bool = False) -> Target:
+def _rv32(compiler: str | None, machine: str, memory: str, *defines: str, count_plugin: bool = False) -> Machine:
     tool = find_rv32_compiler(compiler)
     flags = (*(_RV32_ZIG if tool.is_zig else _RV32), *_OPTIMIZE, *model_flags(tool))
     return _bare(Driver(tool), flags, ("rv32/start.S", machine), memory, *defines, count_plugin=count_plugin)
 
 
-def _arm(compiler: str | None, cpu: str) -> Target:
+def _arm(compiler: str | None, cpu: str) -> Machine:
     tool = find_arm_compiler(compiler)
     flags = (f"-mcpu={cpu}", "-mthumb", *_FREESTANDING, *_OPTIMIZE, *model_flags(tool))
     sources = ("arm/start.S", "bare/semihost.c")
     return _bare(Driver(tool), flags, sources, "arm/mps2.ld", "-DNANOU_COUNT_MARKS", count_plugin=True)
 
 
-def _xtensa(machine: str, memory: str, *defines: str, count_plugin: bool = False) -> Target:
+def _xtensa(machine: str, memory: str, *defines: str, count_plugin: bool = False) -> Machine:
     compiler = XtensaCompiler(find_xtensa_tools())
     sources = ("xtensa/start.S", "xtensa/mul_high.S", "xtensa/arithmetic.c", machine)
     return _bare(compiler, _XTENSA, sources, memory, *defines, count_plugin=count_plugin)
@@ -184,7 +186,7 @@ def _uart(base: int) -> str:
     return f"-DNANOU_UART_BASE={base:#x}u"
 
 
-_BARE: Mapping[str, Callable[[str | None], Target]] = {
+_BARE: Mapping[str, Callable[[str | None], Machine]] = {
     "rv32-qemu": lambda compiler: _rv32(compiler, "bare/semihost.c", "rv32/virt.ld", "-DNANOU_COUNT_CSR=minstret"),
     "esp32c3-sim": lambda compiler: _rv32(
         compiler, "bare/uart.c", "rv32/esp32c3.ld", "-DNANOU_COUNT_CSR=mcycle", _uart(0x60000000)
@@ -203,7 +205,7 @@ _BARE: Mapping[str, Callable[[str | None], Target]] = {
         "bare/uart.c", "xtensa/esp32s3.ld", "-DNANOU_COUNT_CCOUNT", _uart(0x60000000)
     ),
 }
-_PROFILED: Mapping[str, Callable[[str | None], Target]] = {
+_PROFILED: Mapping[str, Callable[[str | None], Machine]] = {
     **_BARE,
     "rv32-qemu": lambda compiler: _rv32(
         compiler, "bare/semihost.c", "rv32/virt.ld", "-DNANOU_COUNT_MARKS", count_plugin=True
