@@ -55,7 +55,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search ended with: the study's result, the points within limits, cheapest first, and the others."""
+    """Results of a search: the study's, the points within limits, cheapest first, and the others."""
 
     result: SearchResult
     points: tuple[Point, ...]
@@ -63,7 +63,7 @@ class Searched:
 
 
 def limits_of(limits: Limits) -> dict[str, float]:
-    """The limits that are set, by the name of the cost."""
+    """List the limits that are set, by the name of the cost."""
     stated = (limits.max_instructions, limits.max_ram_bytes, limits.max_flash_bytes)
     return {name: float(most) for name, most in zip(COSTS, stated, strict=True) if most is not None}
 

@@ -26,7 +26,7 @@ RAM_SHARE, FLASH_SHARE = 0.5, 0.5
 
 @dataclass(frozen=True)
 class Goal:
-    """What is asked for. Bytes; `max_ram_bytes` is working memory, frames not counted. None: whatever the board has."""
+    """The user's goal. Bytes; `max_ram_bytes` is working memory, frames not counted. None: whatever the board has."""
 
     fps: float | None = None
     max_ram_bytes: int | None = None
@@ -38,7 +38,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a goal comes to on a board, and in words where each limit comes from.
+    """The limits of a goal on a board, and in words where each comes from.
 
     `max_total_ram_bytes` bounds working memory and frames together. `us_per_instruction` is measured or None.
     """
@@ -102,19 +102,19 @@ def find_fit(
 
 
 def run_folder(folder: Path, point: Point) -> Path:
-    """Where a point of the front in `folder` lies, without detours."""
+    """Find the run folder of a point of the front in `folder`."""
     return Path(os.path.normpath(folder / point.run))
 
 
 def score(point: Point) -> tuple[float, str]:
-    """What --min-miou is compared with: the int8 model's mIoU on the test part, or the validation mIoU without it."""
+    """Return what --min-miou is compared with: the int8 model's mIoU on the test part, else the validation mIoU."""
     if point.int8_miou is not None:
         return point.int8_miou, "int8 mIoU on the test part"
     return point.val_miou, "mIoU on the validation part"
 
 
 def make_budget(board: Board, goal: Goal, timing: InstructionTiming | None) -> Budget:
-    """Raises DeployError, see `find_fit`."""
+    """Turn a goal into limits on a board. Raises DeployError, see `find_fit`."""
     reasons: list[str] = []
     total = flash = None
     if board.ram_bytes:

@@ -70,7 +70,7 @@ def save_front(folder: Path, points: Sequence[Point], *, name: str = "") -> Fron
 
 
 def with_costs(front: Front, board: Board, folder: Path, *, progress: Progress = lambda _message: None) -> Front:
-    """The front in `folder` with costs on `board` for every point, counted of its run's model where there are none.
+    """Complete the front in `folder` with costs on `board`, counted of a point's model where there are none.
 
     Raises DeployError, CodegenError or ToolMissing where one cannot be counted.
     """
@@ -86,7 +86,7 @@ def with_costs(front: Front, board: Board, folder: Path, *, progress: Progress =
 
 
 def open_models(path: Path | None) -> Iterator[tuple[str, QuantizedModel]]:
-    """Names and models: of one file or run folder, or of every point of a front. Raises DeployError or TrainError."""
+    """Open models with their names: of a file, a run folder or a front's points. Raises DeployError or TrainError."""
     if path is None or not (path.name == FRONT or (path / FRONT).is_file()):
         model = open_model(path)
         yield _name(path) if path is not None else model.name, model
@@ -105,7 +105,7 @@ def _name(path: Path) -> str:
 
 
 def point_of(folder: Path, model: QuantizedModel, costs: Sequence[Cost], base: Path) -> Point:
-    """A completed run, whose model costs `costs`, as a point of a front in the folder `base`. Raises TrainError."""
+    """Describe a completed run, whose model costs `costs`, as a point of a front in `base`. Raises TrainError."""
     manifest = run.read_manifest(folder)
     student = run.load_student(folder)
     scores: dict[str, Any] = dict(model.provenance.get("metrics", {}))
@@ -134,7 +134,7 @@ def _recipe(folder: Path, point: Point) -> str:
 
 
 def quantized_model(folder: Path, data_root: Path | None = None) -> QuantizedModel:
-    """The model of a completed run, quantized now if it is not yet. Raises TrainError or CodegenError."""
+    """Open the int8 model of a completed run, quantized now if it is not yet. Raises TrainError or CodegenError."""
     if not (folder / "model.tflite").is_file():
         from nanou_train.runs.quantize_run import quantize_run
 

@@ -1,4 +1,4 @@
-"""`cost`: instructions, RAM and flash of any number of networks and boards."""
+"""`cost`: count instructions, RAM and flash of networks on boards."""
 
 from __future__ import annotations
 

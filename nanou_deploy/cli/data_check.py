@@ -46,7 +46,7 @@ def data_check(data: Path, group_by: str, distance: int, as_json: bool) -> int:
 
 
 def audit_json(audit: Audit) -> dict[str, Any]:
-    """The audit as JSON types."""
+    """Turn an audit into JSON types."""
     shares = [{**as_dict(part), "class_shares": part.class_shares} for part in audit.balance]
     return {**as_dict(audit), "balance": shares, "leaks": audit.leaks}
 

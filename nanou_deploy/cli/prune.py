@@ -1,4 +1,4 @@
-"""`prune`: a run's network with fewer channels, distilled again, or without what has no effect."""
+"""`prune`: narrow a run's network and distil it again, or remove what has no effect."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def prune(
 
 
 def cost_function(measure: str, board: str) -> CostFunction:
-    """What a structure costs: multiply-accumulates, or instructions on a board. Raises DeployError or ToolMissing."""
+    """Return what counts a structure's MACs or instructions on a board. Raises DeployError or ToolMissing."""
     from nanou_deploy.boards.boards import find_board
     from nanou_deploy.measure.costing import check_counting, cost_of_structure
     from nanou_train.networks.channel_graph import structure_macs

@@ -1,4 +1,4 @@
-"""`search`: networks around a run's own that cost less, tried by compiling and by training them."""
+"""`search`: find networks around a run's own that cost less, by compiling and training them."""
 
 from __future__ import annotations
 

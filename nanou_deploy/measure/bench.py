@@ -33,7 +33,7 @@ def _silent(_message: str) -> None:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """States what one inference takes on one board.
+    """The cost of one inference on one board.
 
     Bytes; `ram_bytes` is working memory without the two frames (`io_bytes`).
 

@@ -102,7 +102,7 @@ class CompareRow:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """What the instructions of the first schedule are on one board. Without layers, `note` says why."""
+    """Instructions of the first schedule on one board, layer by layer. Without layers, `note` says why."""
 
     board: str
     layers: tuple[LayerCost, ...] = ()
@@ -122,7 +122,7 @@ class Comparison:
 
 
 def select_boards(names: str | None) -> tuple[Board, ...]:
-    """Boards by name, separated by commas; "all" of those that run here; by default those in QEMU, which are fast.
+    """Select boards by name, separated by commas; "all" that run here; by default those in QEMU, which are fast.
 
     Raises DeployError for an unknown board and for hardware.
     """

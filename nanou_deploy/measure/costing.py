@@ -67,7 +67,7 @@ def costs_of(asked: Iterable[tuple[QuantizedModel, Board]], objective: Objective
 
 
 def cost_of_structure(structure: Structure, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> Cost:
-    """The cost of an untrained network, with random weights (nanou_train.networks.random_weights). Raises as `cost_of`.
+    """Count an untrained network, with random weights (nanou_train.networks.random_weights). Raises as `cost_of`.
 
     Working memory, frames and multiply-accumulates are those of the trained network. Which exact form requantizes a
     layer follows from its weights, and with it some of code, tables and instructions: docs/COST.md has how much.
@@ -78,7 +78,7 @@ def cost_of_structure(structure: Structure, board: Board, objective: Objective =
 
 
 def check_counting(board: Board) -> Machine:
-    """How code is built where `board`'s instructions are counted.
+    """Find how code is built where `board`'s instructions are counted.
 
     Raises DeployError where nothing counts them, ToolMissing where the compiler or the emulator is absent.
     """
@@ -110,7 +110,7 @@ def _count(model: QuantizedModel, board: Board, objective: Objective) -> Cost:
 
 
 def cache_folder() -> Path | None:
-    """Where costs are kept: $NANOU_CACHE, else the user's cache folder; None where that says "off"."""
+    """Return where costs are kept: $NANOU_CACHE, else the user's cache folder; None where that says "off"."""
     stated = os.environ.get(CACHE_VARIABLE)
     if stated:
         return None if stated == "off" else Path(stated) / "costs"

@@ -61,14 +61,14 @@ _LINE = re.compile(r"^\s*([0-9a-f]+):\s+([\w.]+)(?:\s|$)", re.MULTILINE)
 
 
 def classify(isa: str, mnemonic: str) -> str:
-    """The class of an instruction, by its name as objdump prints it, suffixes of width included."""
+    """Classify an instruction by its name as objdump prints it, suffixes of width included."""
     name = re.sub(r"^c\.|\.[nw]$", "", mnemonic)
     rules = _RULES[isa[:2]]
     return next((kind for kind, pattern in rules.items() if re.fullmatch(pattern, name)), "arithmetic")
 
 
 def disassemble(program: Path, isa: str) -> Mapping[int, str]:
-    """Address -> mnemonic of everything in the code sections. Raises ToolMissing without an objdump."""
+    """Map addresses to mnemonics of everything in the code sections. Raises ToolMissing without an objdump."""
     tool = find_disassembler(isa)
     options = ["--mcpu=esp32"] if isa.startswith("xtensa") else []
     command = [*tool.command, "-d", "--no-show-raw-insn", *options, str(program)]

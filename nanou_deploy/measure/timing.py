@@ -55,7 +55,7 @@ def time_instructions(times: DeviceTimes, model: QuantizedModel, *, progress: Pr
 
 
 def save_timing(timing: InstructionTiming, path: Path) -> None:
-    """In one step. Raises DeployError where the file cannot be written."""
+    """Write a timing in one step. Raises DeployError where the file cannot be written."""
     derived = {
         "us_per_instruction": timing.us_per_instruction,
         "cycles_per_instruction": timing.cycles_per_instruction,
@@ -69,7 +69,7 @@ def save_timing(timing: InstructionTiming, path: Path) -> None:
 
 
 def load_timing(path: Path) -> InstructionTiming:
-    """Raises DeployError where the file is missing or is none."""
+    """Read a timing. Raises DeployError where the file is missing or is none."""
     try:
         stated = json.loads(path.read_text())
         if stated["schema"] != TIMING_SCHEMA:
