@@ -145,8 +145,9 @@ def drill(options: Mapping[str, object], folder: Path, workers: int, kills: int,
             running[victim] = start(options, folder)
         time.sleep(0.02)
     took_s = time.monotonic() - started
-    codes = [process.returncode for process in running]
-    return audit(study, settings, folder, took_s) and not any(codes) and not moments
+    if codes := [process.returncode for process in running if process.returncode]:
+        print(f"    workers ended with exit codes {codes}: WRONG")
+    return audit(study, settings, folder, took_s) and not codes and not moments
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,8 @@ def audit(study: optuna.Study, settings: SearchSettings, folder: Path, took_s: f
     """Compare the study with the workers' own log, and print both."""
     found, trials = tally(study, settings.trials), study.get_trials(deepcopy=False)
     counts = counts_of(trials, settings.trials)
-    lines = [line.split() for line in (folder / "evaluations.log").read_text().splitlines()]
+    log = folder / "evaluations.log"
+    lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
     ends = Counter(number for _, number, *what in lines if what == ["end"])
     complete = [one for one in trials if one.state.name == "COMPLETE" and "same_as" not in one.user_attrs]
     trained = {f"{root_of(one):05d}" for one in complete}
