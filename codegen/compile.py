@@ -15,7 +15,7 @@ from codegen.program.target import REGISTERS_32, Target
 from codegen.proof.proof import Proofs, prove
 from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.load import load_graph
-from codegen.tflite.verify import verify_graph
+from codegen.tflite.verify import verify_file, verify_graph
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,6 @@ def compile_model(
     model: QuantizedModel, target: Target = REGISTERS_32, objective: Objective = DEFAULT_OBJECTIVE
 ) -> Compilation:
     """Load, canonicalize, verify, lower, plan and prove. Raises CodegenError, which names the operator or tensor."""
-    graph = verify_graph(canonicalize(load_graph(model.flatbuffer)))
+    graph = verify_graph(canonicalize(verify_file(load_graph(model.flatbuffer))))
     program, plan = best_plan(lower_graph(graph, target), objective)
     return Compilation(model, graph, program, plan, prove(program, plan))

@@ -19,6 +19,10 @@ class UnsupportedError(CodegenError):
     """The model is valid but uses something that the compiler does not implement or cannot prove."""
 
 
+class CompilerLimit(UnsupportedError):  # noqa: N818 (says what is wrong)
+    """The compiler has no code for it, while TensorFlow Lite Micro runs it and checks what it relies on."""
+
+
 class BudgetError(CodegenError):
     """The model cannot be compiled within the memory that the user allows."""
 

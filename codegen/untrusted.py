@@ -89,6 +89,10 @@ def _integer(text: str) -> int:
 
 def shown(value: object, most_characters: int = 60) -> str:
     """A stranger's value for an error message: quoted, escaped and short, whatever it holds."""
-    text = repr(value) if isinstance(value, str) else str(value)
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(repr(value) if isinstance(value, str) else str(value), most_characters)
+
+
+def printable(text: str, most_characters: int) -> str:
+    """The same without what a terminal or a page would act on, and no longer than that."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
     return text if len(text) <= most_characters else text[: most_characters - 1] + "…"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
 
-MAX_ACTIVATION_BYTES = 16 << 20  # of one tensor: more than any chip that these models are for has
+MAX_ACTIVATION_BYTES = 64 << 20  # of one model: more than any chip that these models are for has
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,7 @@ class Tensor:
     scales: tuple[float, ...] = ()
     zero_points: tuple[int, ...] = ()
     quantized_dimension: int = 0
+    is_variable: bool = False  # keeps its value from one inference to the next
     data: npt.NDArray[np.generic] | None = None
 
     @property

@@ -125,7 +125,7 @@ class Window:
 def read_window_options(options: Any, kernel: tuple[int, int] | None = None) -> dict[str, int | str]:
     """Read strides, padding and activation of a Conv2D / DepthwiseConv2D / Pool2D options table."""
     read: dict[str, int | str] = {
-        "padding": "same" if options.Padding() == tflite.Padding.SAME else "valid",
+        "padding": {tflite.Padding.SAME: "same", tflite.Padding.VALID: "valid"}[options.Padding()],
         "stride_height": options.StrideH(),
         "stride_width": options.StrideW(),
         "activation": read_activation(options.FusedActivationFunction()),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tflite
 
-from codegen.errors import ModelError, UnsupportedError
+from codegen.errors import CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import concatenation
 from codegen.operators.movement import lower_movement
@@ -40,18 +40,18 @@ def verify(graph: Graph, operator: Operator) -> None:
         raise UnsupportedError(f"{operator.label} joins along axis {axis}")
     if min(operator.inputs) < 0:
         raise ModelError(f"{operator.label} joins an absent input")
-    total = 0
     for index in operator.inputs:
         source = graph.tensor(index)
-        if source.data is not None:
-            raise UnsupportedError(f"{operator.label} joins the constant '{source.name}'")
         if (source.scales, source.zero_points) != (output.scales, output.zero_points):
             raise UnsupportedError(f"{operator.label}: input '{source.name}' and output differ in quantization")
         if source.shape[:axis] + source.shape[axis + 1 :] != output.shape[:axis] + output.shape[axis + 1 :]:
             raise ModelError(f"{operator.label} joins {source.shape} into {output.shape} along axis {axis}")
-        total += source.shape[axis]
+    total = sum(graph.tensor(index).shape[axis] for index in operator.inputs)
     if total != output.shape[axis]:
         raise ModelError(f"{operator.label} joins {total} of {output.shape[axis]} along axis {axis}")
+    for index in operator.inputs:
+        if graph.tensor(index).data is not None:
+            raise CompilerLimit(f"{operator.label} joins the constant '{graph.tensor(index).name}'")
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tflite
 
-from codegen.errors import UnsupportedError
+from codegen.errors import CompilerLimit, ModelError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels import convolution
 from codegen.kernels.registry import CONV_2D, build
@@ -28,10 +28,14 @@ def read_options(table: Any) -> Mapping[str, int | str]:
 
 def verify(graph: Graph, operator: Operator) -> None:
     convolution.verify_convolution(graph, operator, channel_axis=0)
-    in_channels = graph.tensor(operator.inputs[0]).shape[-1]
-    if graph.tensor(operator.inputs[1]).shape[3] != in_channels:
-        raise UnsupportedError(f"{operator.label} is a grouped convolution", hint="use groups = 1 or depthwise")
     convolution.convolution_window(graph, operator)
+    in_channels = graph.tensor(operator.inputs[0]).shape[-1]
+    out_channels, _, _, depth = graph.tensor(operator.inputs[1]).shape
+    groups, rest = divmod(in_channels, depth)
+    if rest or out_channels % groups:
+        raise ModelError(f"{operator.label} has weights of depth {depth} for {in_channels} -> {out_channels} channels")
+    if groups > 1:
+        raise CompilerLimit(f"{operator.label} is a grouped convolution", hint="use groups = 1 or depthwise")
 
 
 def _weights(graph: Graph, operator: Operator) -> IntArray:

@@ -23,7 +23,7 @@ MOVES_BYTES = False
 def read_options(table: Any) -> Mapping[str, int | str]:
     options = tflite.DepthwiseConv2DOptions()
     options.Init(table.Bytes, table.Pos)
-    return read_window_options(options)
+    return {**read_window_options(options), "depth_multiplier": options.DepthMultiplier()}
 
 
 def verify(graph: Graph, operator: Operator) -> None:
@@ -33,8 +33,9 @@ def verify(graph: Graph, operator: Operator) -> None:
         raise ModelError(
             f"{operator.label} has weights {graph.tensor(operator.inputs[1]).shape}, not (1, h, w, channels)"
         )
-    if out_channels % in_channels:
-        raise ModelError(f"{operator.label} maps {in_channels} channels to {out_channels}, not a multiple")
+    multiplier = operator.options["depth_multiplier"]
+    if out_channels != in_channels * int(multiplier):
+        raise ModelError(f"{operator.label} maps {in_channels} channels to {out_channels}, not {multiplier} of each")
     convolution.convolution_window(graph, operator)
 
 

@@ -28,13 +28,6 @@ def constant(graph: Graph, operator: Operator, position: int) -> tuple[int, ...]
     return tuple(int(value) for value in np.ravel(data))
 
 
-def require_output(graph: Graph, operator: Operator, shape: Sequence[int]) -> None:
-    """Raise ValueError unless the output has this shape, before anything as large is made."""
-    stated = graph.tensor(operator.outputs[0]).shape
-    if tuple(shape) != stated:
-        raise ValueError(f"its output is {tuple(shape)}, stated {stated}")
-
-
 def split_at(values: IntArray, sizes: Sequence[int], axis: int) -> tuple[IntArray, ...]:
     return tuple(np.split(values, np.cumsum(sizes)[:-1], axis))
 

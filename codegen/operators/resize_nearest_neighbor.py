@@ -33,8 +33,10 @@ def verify(graph: Graph, operator: Operator) -> None:
     size = graph.tensor(operator.inputs[1]).data
     if len(source.shape) != 4 or len(output.shape) != 4 or source.shape[3] != output.shape[3]:
         raise ModelError(f"{operator.label} maps {source.shape} to {output.shape}")
-    if size is None or tuple(int(n) for n in size.reshape(-1)) != output.shape[1:3]:
-        raise UnsupportedError(f"{operator.label} has a size that is not constant or not its output's")
+    if size is None or size.dtype != np.int32:
+        raise UnsupportedError(f"{operator.label} has a size that is no constant of int32")
+    if tuple(int(n) for n in size.reshape(-1)) != output.shape[1:3]:
+        raise ModelError(f"{operator.label} states output {output.shape}, its size is {size.reshape(-1)[:4].tolist()}")
     if (source.scales, source.zero_points) != (output.scales, output.zero_points):
         raise UnsupportedError(f"{operator.label} changes quantization between input and output")
     if max(source.shape[1:3]) > 65535:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import constant, lower_movement, require_output, verify_movement
+from codegen.operators.movement import constant, lower_movement, verify_movement
 from codegen.program.program import Lowering, Stage
 
 REQUIRED_INPUTS = 2
@@ -26,9 +26,7 @@ def verify(graph: Graph, operator: Operator) -> None:
 
 
 def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    multiples = constant(graph, operator, 1)
-    require_output(graph, operator, [n * m for n, m in zip(inputs[0].shape, multiples, strict=True)])
-    return (np.tile(inputs[0], multiples),)
+    return (np.tile(inputs[0], constant(graph, operator, 1)),)
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:

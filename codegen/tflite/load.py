@@ -1,12 +1,17 @@
 """Read a .tflite flatbuffer into a `Graph`. States what the file says; `verify` decides whether it makes sense.
 
+The file may be anybody's. What comes out of here is well formed and of bounded size: every index leads somewhere, every
+constant has as many bytes as its shape, options are of their operator's kind, and names can be printed.
+
 Format: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs
 """
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +21,8 @@ import tflite
 from codegen import operators as ops
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, Operator, Tensor
+from codegen.tflite.flatbuffer import check_flatbuffer
+from codegen.untrusted import printable
 
 _DTYPES: Mapping[int, str] = {
     tflite.TensorType.FLOAT32: "float32",
@@ -28,54 +35,96 @@ _DTYPES: Mapping[int, str] = {
     tflite.TensorType.RESOURCE: "int32",  # a variable's handle
 }
 _DAMAGED = "convert or copy it again"
+SCHEMA_VERSION = 3
+MAX_SUBGRAPHS = 8
+MAX_TENSORS = 4096
+MAX_OPERATORS = 1024
+MAX_DIMENSIONS = 8
+MAX_TENSOR_BYTES = 16 << 20  # beside which no microcontroller has room for another
+_DATA_FIELD = 4  # of a Buffer's vtable
+# Without options, interpreters divide by zero or keep what was in memory.
+_NEEDS_OPTIONS = frozenset(
+    """
+    add average_pool_2d concatenation conv_2d depth_to_space depthwise_conv_2d fully_connected l2_pool_2d leaky_relu
+    max_pool_2d mirror_pad mul pack resize_bilinear resize_nearest_neighbor softmax space_to_depth split strided_slice
+    sub transpose_conv unpack
+    """.split()  # noqa: SIM905
+)
+MAX_NAME = 400  # characters; converters join the names of what they fuse
 _STEMS = {code: name.lower() for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)}
+_OPTIONS = {name.lower(): code for name, code in vars(tflite.BuiltinOptions).items() if isinstance(code, int)}
+_OTHERWISE_NAMED = {
+    "average_pool_2d": "pool2d",
+    "l2_pool_2d": "pool2d",
+    "max_pool_2d": "pool2d",
+    "mean": "reducer",
+    "reduce_max": "reducer",
+    "reduce_min": "reducer",
+    "sum": "reducer",
+}
 
 
 def load_graph(flatbuffer: bytes) -> Graph:
-    """Parse a .tflite file of one subgraph; every tensor that its operators name exists.
+    """Parse a .tflite file into the graph of its first subgraph; every tensor that its operators name exists.
 
     Operators without an implementation here are kept, with empty options, so that `inspect` and the tflm runtime
-    can still use the graph. Raises ModelError where the bytes are no intact TFLite file, UnsupportedError where a
-    tensor has a type that no runtime here takes.
+    can still use the graph. Raises ModelError where the bytes are no intact TFLite file, UnsupportedError where it is
+    too large or a tensor has a type that no runtime here takes.
     """
+    check_flatbuffer(flatbuffer)
     try:
         model = tflite.Model.GetRootAs(flatbuffer, 0)
-        if flatbuffer[4:8] != b"TFL3" or model.SubgraphsLength() < 1:
+        if model.Version() != SCHEMA_VERSION or model.SubgraphsLength() < 1:
             raise ModelError("not a TFLite file with a subgraph", hint="convert the model again")
-        subgraph = model.Subgraphs(0)
-        tensors = tuple(_tensor(model, subgraph.Tensors(i), i) for i in range(subgraph.TensorsLength()))
-        raw = [(subgraph.Operators(i), _stem(model, subgraph.Operators(i))) for i in range(subgraph.OperatorsLength())]
-        operators = tuple(_operator(raw_operator, stem, i) for i, (raw_operator, stem) in enumerate(raw))
-        inputs = tuple(int(i) for i in subgraph.InputsAsNumpy())
-        outputs = tuple(int(i) for i in subgraph.OutputsAsNumpy())
-        initial_values = _initial_values(model, operators)
+        _check_count("subgraphs", model.SubgraphsLength(), MAX_SUBGRAPHS)
+        graphs = [_subgraph(model, model.Subgraphs(i)) for i in range(model.SubgraphsLength())]
+        return replace(graphs[0], initial_values=_initial_values(graphs))
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         raise ModelError(
             f"the TFLite file is damaged or truncated ({type(error).__name__}: {error})",
             hint=_DAMAGED,
         ) from error
-    graph = Graph(tensors, operators, inputs, outputs, initial_values=initial_values)
+
+
+def _subgraph(model: Any, raw: Any) -> Graph:
+    _check_count("tensors", raw.TensorsLength(), MAX_TENSORS)
+    _check_count("operators", raw.OperatorsLength(), MAX_OPERATORS)
+    tensors = tuple(_tensor(model, raw.Tensors(i), i) for i in range(raw.TensorsLength()))
+    stems = [_stem(model, raw.Operators(i)) for i in range(raw.OperatorsLength())]
+    operators = tuple(_operator(raw.Operators(i), stem, i) for i, stem in enumerate(stems))
+    graph = Graph(tensors, operators, _indices(raw.InputsAsNumpy()), _indices(raw.OutputsAsNumpy()))
     _check_indices(graph)
     return graph
 
 
-def _initial_values(model: Any, operators: tuple[Operator, ...]) -> Mapping[str, npt.NDArray[np.generic]]:
+def _check_count(what: str, count: int, most: int) -> None:
+    if count > most:
+        raise UnsupportedError(f"the model has {count:,} {what}, more than {most:,}")
+
+
+def _initial_values(graphs: Sequence[Graph]) -> Mapping[str, npt.NDArray[np.generic]]:
     """What the subgraphs that CALL_ONCE names assign to variables: constants, by name of the variable."""
     values: dict[str, npt.NDArray[np.generic]] = {}
-    for call in (operator for operator in operators if operator.stem == "call_once"):
-        subgraph = model.Subgraphs(int(call.options["subgraph"]))
+    for call in (operator for operator in graphs[0].operators if operator.stem == "call_once"):
+        if int(call.options["subgraph"]) not in range(1, len(graphs)):
+            raise ModelError(f"{call.label} calls subgraph {call.options['subgraph']}, of {len(graphs)}", hint=_DAMAGED)
+        called = graphs[int(call.options["subgraph"])]
         names: dict[int, str] = {}
-        for i in range(subgraph.OperatorsLength()):
-            operator = _operator(subgraph.Operators(i), _stem(model, subgraph.Operators(i)), i)
+        for operator in called.operators:
             if operator.stem == "var_handle":
                 names[operator.outputs[0]] = str(operator.options["shared_name"])
             elif operator.stem == "assign_variable":
-                data = _tensor(model, subgraph.Tensors(operator.inputs[1]), operator.inputs[1]).data
+                data = called.tensor(operator.inputs[1]).data
                 if data is not None and operator.inputs[0] in names:
                     values[names[operator.inputs[0]]] = data
             else:
                 raise UnsupportedError(f"{call.label} computes more than constants: {operator.label}")
     return values
+
+
+def _indices(read: Any) -> tuple[int, ...]:
+    """flatbuffers gives 0 for a vector that is not there."""
+    return () if isinstance(read, int) else tuple(int(i) for i in read)
 
 
 def _check_indices(graph: Graph) -> None:
@@ -98,7 +147,7 @@ def _handle_options(table: Any) -> Mapping[str, str]:
     options = tflite.VarHandleOptions()
     options.Init(table.Bytes, table.Pos)
     container, name = ((part or b"").decode(errors="replace") for part in (options.Container(), options.SharedName()))
-    return {"shared_name": f"{container}/{name}"}
+    return {"shared_name": printable(f"{container}/{name}", MAX_NAME)}
 
 
 def _call_once_options(table: Any) -> Mapping[str, int]:
@@ -114,38 +163,79 @@ _VARIABLE_OPTIONS: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
 
 
 def _stem(model: Any, operator: Any) -> str:
+    if operator.OpcodeIndex() >= model.OperatorCodesLength():
+        raise ModelError(f"an operator is of kind {operator.OpcodeIndex()}, which is not in the file", hint=_DAMAGED)
     code = model.OperatorCodes(operator.OpcodeIndex())
     # Files older than schema 3a keep the code in the deprecated 8-bit field; newer ones fill both.
     builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-    custom: bytes | None = code.CustomCode()
-    return custom.decode() if custom else _STEMS.get(builtin, f"builtin_{builtin}")
+    if builtin == tflite.BuiltinOperator.CUSTOM:  # not by its own name, which may be another operator's
+        return "custom " + printable((code.CustomCode() or b"").decode(errors="replace"), MAX_NAME)
+    return str(_STEMS.get(builtin, f"builtin_{builtin}"))
 
 
 def _operator(raw: Any, stem: str, index: int) -> Operator:
-    inputs = tuple(int(i) for i in raw.InputsAsNumpy())
-    outputs = tuple(int(i) for i in raw.OutputsAsNumpy())
+    inputs, outputs = _indices(raw.InputsAsNumpy()), _indices(raw.OutputsAsNumpy())
+    own = _OPTIONS.get(f"{_OTHERWISE_NAMED.get(stem, stem.replace('_', ''))}options")
+    if raw.BuiltinOptions() is None:
+        if stem in _NEEDS_OPTIONS:
+            raise ModelError(f"operator {index} ({stem.upper()}) has no options", hint=_DAMAGED)
+    elif own is not None and raw.BuiltinOptionsType() != own:
+        raise ModelError(f"operator {index} ({stem.upper()}) has options of another kind", hint=_DAMAGED)
     implementation = ops.IMPLEMENTATIONS.get(stem)
     read_options = implementation.read_options if implementation else _VARIABLE_OPTIONS.get(stem, _no_options)
-    options = read_options(raw.BuiltinOptions())
-    return Operator(index, stem, inputs, outputs, options)
+    return Operator(index, stem, inputs, outputs, read_options(raw.BuiltinOptions()))
 
 
 def _tensor(model: Any, raw: Any, index: int) -> Tensor:
-    name = (raw.Name() or b"").decode(errors="replace")
+    name = printable((raw.Name() or b"").decode(errors="replace"), MAX_NAME)
+    label = f"tensor {index} '{name}'"
     if raw.Type() not in _DTYPES:
-        raise UnsupportedError(f"tensor {index} '{name}' has TFLite type {raw.Type()}", hint="quantize to full int8")
-    dtype = _DTYPES[raw.Type()]
-    shape = tuple(int(n) for n in raw.ShapeAsNumpy()) if raw.ShapeLength() else ()
-    quantization = raw.Quantization()
-    scales: tuple[float, ...] = ()
-    zero_points: tuple[int, ...] = ()
-    dimension = 0
-    if quantization is not None and quantization.ScaleLength():
-        scales = tuple(float(s) for s in quantization.ScaleAsNumpy())
-        zero_points = tuple(int(z) for z in quantization.ZeroPointAsNumpy())
-        dimension = quantization.QuantizedDimension()
-    buffer = model.Buffers(raw.Buffer())
-    data = None
-    if buffer is not None and buffer.DataLength():
-        data = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype=dtype).reshape(shape)
-    return Tensor(index, name, shape, dtype, scales, zero_points, dimension, data)
+        raise UnsupportedError(f"{label} has TFLite type {raw.Type()}", hint="quantize to full int8")
+    if raw.Sparsity() is not None or raw.VariantTensorsLength():
+        raise UnsupportedError(f"{label} is sparse or of a variant type", hint="convert the model without it")
+    dtype, shape = _DTYPES[raw.Type()], _indices(raw.ShapeAsNumpy())
+    size_bytes = math.prod(map(abs, shape)) * np.dtype(dtype).itemsize
+    if len(shape) > MAX_DIMENSIONS or size_bytes > MAX_TENSOR_BYTES:
+        raise UnsupportedError(
+            f"{label} has shape {printable(str(shape), 80)}, {size_bytes:,} bytes: more than {MAX_TENSOR_BYTES:,}",
+            hint="no microcontroller has the memory; use a smaller input",
+        )
+    scales, zero_points, dimension = _quantization(raw.Quantization(), label, shape)
+    data = _constant(model, raw.Buffer(), label, dtype, shape)
+    return Tensor(index, name, shape, dtype, scales, zero_points, dimension, bool(raw.IsVariable()), data)
+
+
+def _quantization(raw: Any, label: str, shape: tuple[int, ...]) -> tuple[tuple[float, ...], tuple[int, ...], int]:
+    """Scales, as many zero points, and the dimension along which there is one for each index."""
+    if raw is None or not (raw.ScaleLength() or raw.ZeroPointLength()):
+        return (), (), 0
+    if raw.DetailsType() != tflite.QuantizationDetails.NONE:
+        raise UnsupportedError(f"{label} is quantized in a way of its own", hint="quantize to full int8")
+    scales = tuple(float(s) for s in raw.ScaleAsNumpy()) if raw.ScaleLength() else ()
+    zero_points = tuple(int(z) for z in raw.ZeroPointAsNumpy()) if raw.ZeroPointLength() else ()
+    if len(scales) != len(zero_points):
+        raise ModelError(f"{label} has {len(scales)} scales but {len(zero_points)} zero points", hint=_DAMAGED)
+    dimension = int(raw.QuantizedDimension())
+    # Old converters state a dimension that biases do not have; they have only one.
+    along = shape[0] if len(shape) == 1 else shape[dimension] if 0 <= dimension < len(shape) else -1
+    if len(scales) not in (1, along):
+        raise ModelError(f"{label} has {len(scales)} scales along dimension {dimension} of {shape}", hint=_DAMAGED)
+    return scales, zero_points, dimension
+
+
+def _constant(model: Any, number: int, label: str, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
+    """The values of a tensor whose buffer has some; as many bytes as its shape has, and aligned for its type."""
+    if number >= model.BuffersLength():
+        raise ModelError(f"{label} has buffer {number}, of {model.BuffersLength()}", hint=_DAMAGED)
+    buffer = model.Buffers(number)
+    if buffer.Offset() or buffer.Size():
+        raise UnsupportedError(f"{label} lies outside of the flatbuffer", hint="convert to a file below 2 GB")
+    if not buffer.DataLength():
+        return None
+    values = np.dtype(dtype)
+    want = math.prod(shape) * values.itemsize
+    if min(shape, default=1) < 0 or buffer.DataLength() != want:
+        raise ModelError(f"{label} of shape {shape} has {buffer.DataLength()} bytes of data, not {want}", hint=_DAMAGED)
+    if buffer._tab.Vector(buffer._tab.Offset(_DATA_FIELD)) % values.itemsize:
+        raise ModelError(f"{label} is not aligned to its type", hint=_DAMAGED)
+    return np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype=values).reshape(shape)

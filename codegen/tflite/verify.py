@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from codegen import operators as ops
-from codegen.errors import ModelError, UnsupportedError
-from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, Tensor
+from codegen.errors import CompilerLimit, ModelError, UnsupportedError
+from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, Tensor, image_shape
 
 MAX_OPERATORS = 65000  # the generated schedule names each by two bytes
+MAX_ROWS = 16_384  # of all activations: steps of the schedule
 SCALES = 2.0**-64, 2.0**64  # of activations; float32 quotients of these and of activation limits are finite
 
 
@@ -19,13 +22,50 @@ def verify_graph(graph: Graph) -> Graph:
     verify_interface(graph)
     _refuse_unsupported(graph)
     _verify_order(graph)
+    _verify_size(graph)
     for operator in graph.operators:
-        used = [graph.tensor(i) for i in (*operator.inputs, *operator.outputs) if i >= 0]
+        for tensor in _used(graph, operator):
+            _verify_tensor(tensor, operator.label)
+            _verify_compilable(tensor, operator.label)
+        _verify_operator(graph, operator)
+        _refuse_constants(graph, operator)
+    return graph
+
+
+def verify_file(graph: Graph) -> Graph:
+    """Return the graph of a file, as it was read, if interpreters can be trusted with it.
+
+    That is all that TensorFlow Lite Micro relies on and does not check itself, for the operators that are known here.
+    Raises ModelError where the file contradicts itself, UnsupportedError where no runtime takes it. What only the
+    compiler cannot do passes.
+    """
+    if not (graph.inputs and graph.outputs):
+        raise UnsupportedError(f"the model has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs")
+    _verify_order(graph)
+    _verify_size(graph)
+    for operator in graph.operators:
+        used = _used(graph, operator)
         for tensor in used:
             _verify_tensor(tensor, operator.label)
-        _verify_inputs(graph, operator)
-        ops.IMPLEMENTATIONS[operator.stem].verify(graph, operator)
+        known = operator.stem in ops.IMPLEMENTATIONS
+        if known and not operator.outputs:
+            raise ModelError(f"{operator.label} has no output")
+        if known and all(tensor.data is not None or tensor.dtype == "int8" for tensor in used):
+            with contextlib.suppress(CompilerLimit):
+                _verify_operator(graph, operator)
     return graph
+
+
+def _verify_operator(graph: Graph, operator: Operator) -> None:
+    _verify_inputs(graph, operator)
+    try:
+        ops.IMPLEMENTATIONS[operator.stem].verify(graph, operator)
+    except (ArithmeticError, AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{operator.label} contradicts itself ({type(error).__name__}: {error})") from error
+
+
+def _used(graph: Graph, operator: Operator) -> list[Tensor]:
+    return [graph.tensor(i) for i in (*operator.inputs, *operator.outputs) if i >= 0]
 
 
 def can_compile(graph: Graph) -> bool:
@@ -93,20 +133,36 @@ def _verify_inputs(graph: Graph, operator: Operator) -> None:
     required = implementation.REQUIRED_INPUTS
     if len(operator.inputs) < required or min(operator.inputs[:required]) < 0:
         raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {required}")
-    present = [graph.tensor(i) for i in operator.inputs if i >= 0]
-    constants = [tensor for tensor in present[: implementation.VARIABLE_INPUTS] if tensor.data is not None]
-    if constants or all(tensor.data is not None for tensor in present):
-        raise UnsupportedError(f"{operator.label} works on the constant '{present[0].name}'", hint="fold constants")
     if len(operator.outputs) != 1 and not getattr(implementation, "SEVERAL_OUTPUTS", False):
         raise UnsupportedError(f"{operator.label} has {len(operator.outputs)} outputs")
 
 
+def _refuse_constants(graph: Graph, operator: Operator) -> None:
+    present = [graph.tensor(i) for i in operator.inputs if i >= 0]
+    variable = present[: ops.IMPLEMENTATIONS[operator.stem].VARIABLE_INPUTS]
+    if any(tensor.data is not None for tensor in variable) or all(tensor.data is not None for tensor in present):
+        raise CompilerLimit(f"{operator.label} works on the constant '{present[0].name}'", hint="fold constants")
+
+
+def _verify_size(graph: Graph) -> None:
+    """What allocating, planning and running take is bounded by the sizes of activations."""
+    activations = [tensor for tensor in graph.tensors if tensor.data is None]
+    rows = sum(image_shape(tensor.shape)[0] for tensor in activations if tensor.shape)
+    total_bytes = sum(tensor.size_bytes for tensor in activations)
+    for what, found, most in (("rows", rows, MAX_ROWS), ("bytes", total_bytes, MAX_ACTIVATION_BYTES)):
+        if found > most:
+            raise UnsupportedError(
+                f"the model's activations have {found:,} {what}, more than {most:,}", hint="use a smaller input"
+            )
+
+
 def _verify_tensor(tensor: Tensor, where: str) -> None:
+    """Shape and quantization, of which kernels take for granted that they make sense."""
     label = f"tensor {tensor.index} '{tensor.name}' of {where}"
     if tensor.data is None and any(n <= 0 for n in tensor.shape):
         raise UnsupportedError(f"{label} has dynamic shape {tensor.shape}", hint="export with batch size 1")
-    if tensor.data is None and tensor.size_bytes > MAX_ACTIVATION_BYTES:
-        raise UnsupportedError(f"{label} has {tensor.size_bytes:,} bytes, more than {MAX_ACTIVATION_BYTES:,}")
+    if tensor.is_variable:
+        raise UnsupportedError(f"{label} is a variable", hint="export the model without state")
     if tensor.dtype == "int8" and not tensor.scales:
         raise UnsupportedError(f"{label} is int8 without quantization parameters", hint="quantize to full int8")
     # A dead channel's weights may carry scale 0; an activation's scale is divided by.
@@ -114,11 +170,18 @@ def _verify_tensor(tensor: Tensor, where: str) -> None:
         raise ModelError(f"{label} has a scale that is not a positive number")
     if tensor.data is None and any(not SCALES[0] <= s <= SCALES[1] for s in tensor.scales):
         raise UnsupportedError(f"{label} has scale {tensor.scale:g}", hint="calibrate with real images")
-    if len(tensor.scales) != len(tensor.zero_points):
-        raise ModelError(f"{label} has {len(tensor.scales)} scales but {len(tensor.zero_points)} zero points")
     if tensor.dtype == "int8" and any(not -128 <= z <= 127 for z in tensor.zero_points):
         raise ModelError(f"{label} has a zero point outside int8")
-    if tensor.data is None and tensor.dtype != "int8":
+
+
+def _verify_compilable(tensor: Tensor, where: str) -> None:
+    """What the compiler, unlike interpreters, has only one case of."""
+    if tensor.data is not None:
+        return
+    label = f"tensor {tensor.index} '{tensor.name}' of {where}"
+    if not tensor.shape:
+        raise UnsupportedError(f"{label} is one number without a shape")
+    if tensor.dtype != "int8":
         raise UnsupportedError(f"{label} is {tensor.dtype}", hint="quantize to full int8: a float island remains")
-    if tensor.data is None and len(tensor.scales) != 1:
+    if len(tensor.scales) != 1:
         raise UnsupportedError(f"{label} is an activation quantized per channel")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -115,8 +116,8 @@ def test_inputs_of_another_shape_or_type(model: bytes) -> None:
 
 
 def test_operators_that_tflm_lacks_are_named(model: bytes) -> None:
-    with pytest.raises(ExecutorError, match="TILE"):
-        measure_tflm_arena_bytes(_with_operator(model, tflite.BuiltinOperator.TILE))
+    with pytest.raises(ExecutorError, match="RELU_N1_TO_1"):
+        measure_tflm_arena_bytes(_with_operator(model, tflite.BuiltinOperator.RELU_N1_TO_1))
 
 
 def _with_operator(flatbuffer: bytes, builtin: int) -> bytes:
@@ -136,7 +137,7 @@ def test_nothing_is_printed(model: bytes, require_module: Require, capfd: pytest
     run_tflm(model, cases(model))
     run_builtin_ref(model, cases(model)[:1])
     with pytest.raises(ExecutorError):  # TFLM says on stderr which operator it lacks
-        run_tflm(_with_operator(model, tflite.BuiltinOperator.TILE), cases(model))
+        run_tflm(_with_operator(model, tflite.BuiltinOperator.RELU_N1_TO_1), cases(model))
     assert capfd.readouterr() == ("", "")
     os.write(1, b"heard\n")
     os.write(2, b"heard too\n")
@@ -155,3 +156,36 @@ def test_importing_the_module_imports_no_interpreter() -> None:
     check = "import sys, codegen.tflite.interpreters as r; r.builtin_ref_available(); "
     check += "sys.exit(any(name.split('.')[0] in ('tensorflow', 'tflite_micro') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", check], cwd=REPOSITORY, check=False).returncode == 0
+
+
+def test_a_crash_is_one_error_and_the_next_model_runs(model: bytes) -> None:
+    inputs = cases(model)[:1]
+    expected = run_tflm(model, inputs)
+    with reference._process("tflm") as process:
+        process._child.send_signal(signal.SIGSEGV)
+        process._child.wait()
+    with pytest.raises(ExecutorError, match=r"TensorFlow Lite Micro crashed on this file \(SIGSEGV\)"):
+        run_tflm(model, inputs)
+    np.testing.assert_array_equal(run_tflm(model, inputs), expected)
+
+
+def test_one_child_serves_many_models(model: bytes) -> None:
+    run_tflm(model, cases(model)[:1])
+    with reference._process("tflm") as process:
+        first = process._child.pid
+    measure_tflm_arena_bytes.cache_clear()
+    measure_tflm_arena_bytes(model)
+    run_tflm(model, cases(model)[:1])
+    with reference._process("tflm") as process:
+        assert process._child.pid == first
+
+
+def test_what_does_not_end_is_ended(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_tflm(model, cases(model)[:1])
+    monkeypatch.setattr(reference, "_ANSWER_S", 0.2)
+    with reference._process("tflm") as process:
+        process._child.send_signal(signal.SIGSTOP)
+    with pytest.raises(ExecutorError, match=r"did not finish within 0\.2 s"):
+        run_tflm(model, cases(model)[:1])
+    monkeypatch.undo()
+    assert run_tflm(model, cases(model)[:1]).size

@@ -1,0 +1,180 @@
+"""Child process that runs an interpreter on a file which may crash it; interpreters.py starts it and asks.
+
+A script of its own that imports nothing of this project: `python -P interpreter_process.py tflm|builtin_ref SOCKET`.
+A request is one JSON message, then the bytes that it announces; so is an answer. What the interpreters print is part
+of their errors, never of the output of the process that asks.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+import numpy as np
+
+_MEMORY_BYTES = {"tflm": 4 << 30, "builtin_ref": 24 << 30}  # of address space, which TensorFlow takes much of
+_PRINTED_BYTES = 1 << 20
+_FILE_BYTES = 256 << 20
+
+_PR_SET_PDEATHSIG = 1  # Linux prctl(2)
+
+
+class Interpreter(Protocol):
+    """One loaded model."""
+
+    def run(self, case: Any) -> Any:
+        """The output tensor for an input tensor."""
+
+    def trace(self, case: Any) -> dict[int, Any]:
+        """Every tensor after an inference, by index."""
+
+    def print_allocations(self) -> None:
+        """Print how the arena is used."""
+
+
+class Tflm:
+    def __init__(self, model: bytes, arena_bytes: int, **_: Any) -> None:
+        from tflite_micro.python.tflite_micro import runtime
+
+        self._interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
+
+    def run(self, case: Any) -> Any:
+        self._interpreter.set_input(case, 0)
+        self._interpreter.invoke()
+        return self._interpreter.get_output(0)
+
+    def trace(self, case: Any) -> dict[int, Any]:
+        raise RuntimeError("TFLM reuses memory: it keeps no tensor but the output")
+
+    def print_allocations(self) -> None:
+        self._interpreter.print_allocations()
+
+
+class BuiltinRef:
+    def __init__(self, model: bytes, *, traced: list[int], **_: Any) -> None:
+        import tensorflow as tf
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tf.lite.Interpreter announces its successor on every use
+            self._interpreter = tf.lite.Interpreter(
+                model_content=model,
+                num_threads=1,
+                experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_REF,
+                experimental_preserve_all_tensors=bool(traced),
+            )
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._traced = traced
+
+    def run(self, case: Any) -> Any:
+        self._interpreter.set_tensor(self._input, case)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)
+
+    def trace(self, case: Any) -> dict[int, Any]:
+        self.run(case)
+        return {index: self._interpreter.get_tensor(index) for index in self._traced}
+
+    def print_allocations(self) -> None:
+        raise RuntimeError("only TFLM has an arena")
+
+
+class Server:
+    """Answers requests on the connection until its other end is closed."""
+
+    def __init__(self, runtime: str, connection: Connection, printed: Callable[[], str]) -> None:
+        self._runtime, self._connection, self._printed = runtime, connection, printed
+        self._interpreter: Interpreter | None = None
+
+    def serve(self) -> None:
+        while True:
+            try:
+                request = json.loads(self._connection.recv_bytes())
+                data = self._connection.recv_bytes()
+            except (EOFError, OSError):
+                return
+            self._printed()  # forget what was printed before
+            try:
+                answer, payload = getattr(self, request.pop("do"))(data, **request)
+            except Exception as error:
+                answer, payload = {"error": f"{error}\n{self._printed()}"}, b""
+            self._connection.send_bytes(json.dumps(answer).encode())
+            self._connection.send_bytes(payload)
+
+    def load(self, model: bytes, **options: Any) -> tuple[dict[str, Any], bytes]:
+        self._interpreter = None  # the memory of the last one first
+        self._interpreter = (Tflm if self._runtime == "tflm" else BuiltinRef)(model, **options)
+        return {}, b""
+
+    def run(self, data: bytes, *, shape: list[int]) -> tuple[dict[str, Any], bytes]:
+        assert self._interpreter
+        cases = np.frombuffer(data, np.int8).reshape(shape)
+        return {}, b"".join(np.asarray(self._interpreter.run(case[None])).tobytes() for case in cases)
+
+    def trace(self, data: bytes, *, shape: list[int]) -> tuple[dict[str, Any], bytes]:
+        assert self._interpreter
+        tensors = self._interpreter.trace(np.frombuffer(data, np.int8).reshape(shape))
+        named = {index: (value.dtype.name, list(value.shape)) for index, value in tensors.items()}
+        return {"tensors": named}, b"".join(value.tobytes() for value in tensors.values())
+
+    def allocations(self, _data: bytes) -> tuple[dict[str, Any], bytes]:
+        assert self._interpreter
+        self._interpreter.print_allocations()
+        return {"text": self._printed()}, b""
+
+
+def limit_resources(runtime: str) -> None:
+    """End with the parent, dump no core, and take no more memory than any model needs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, which hears Ctrl-C too, ends this process
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        lower_limit(resource.RLIMIT_AS, _MEMORY_BYTES[runtime])
+    lower_limit(resource.RLIMIT_FSIZE, _FILE_BYTES)  # what is printed goes into a file
+    lower_limit(resource.RLIMIT_CORE, 0)
+
+
+def lower_limit(which: int, most: int) -> None:
+    _, hard = resource.getrlimit(which)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(which, (most, most))
+
+
+def capture_output() -> Callable[[], str]:
+    """Send what is printed, by C++ too, into a file; returns a function that takes what has come since."""
+    libc = ctypes.CDLL(None)
+    sink = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)
+    for descriptor in (1, 2):
+        os.dup2(sink.fileno(), descriptor)
+
+    def take() -> str:
+        libc.fflush(None)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sink.seek(0)
+        text = sink.read(_PRINTED_BYTES).decode(errors="replace")
+        sink.seek(0)
+        sink.truncate()
+        return text
+
+    return take
+
+
+def main() -> None:
+    runtime, socket = sys.argv[1], int(sys.argv[2])
+    limit_resources(runtime)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    Server(runtime, Connection(socket), capture_output()).serve()
+
+
+if __name__ == "__main__":
+    main()
