@@ -16,6 +16,8 @@ from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import read_activation
 from codegen.program.program import RowRead
 
+MAX_WINDOW = 1 << 16  # places; the whole of a picture of 240x240
+
 
 @dataclass(frozen=True)
 class RowWindow:
@@ -157,6 +159,9 @@ def make_window(graph: Graph, operator: Operator, kernel: tuple[int, int]) -> Wi
     dilations = option.get("dilation_height", 1), option.get("dilation_width", 1)
     if min(*strides, *dilations, *kernel) < 1:
         raise ModelError(f"{operator.label} has a stride, dilation or window below 1")
+    if kernel[0] * kernel[1] > MAX_WINDOW:
+        size = f"{kernel[0]}x{kernel[1]}"
+        raise UnsupportedError(f"{operator.label} has a window of {size}, more than {MAX_WINDOW:,} places")
     height, top = _padding(image[1], kernel[0], strides[0], dilations[0], same)
     width, left = _padding(image[2], kernel[1], strides[1], dilations[1], same)
     if (height, width) != (out[1], out[2]):

@@ -9,7 +9,7 @@ import numpy as np
 import tflite
 
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import constant, lower_movement, verify_movement
+from codegen.operators.movement import constant, lower_movement, require_size, verify_movement
 from codegen.program.program import Lowering, Stage
 
 REQUIRED_INPUTS = 2
@@ -30,6 +30,7 @@ def verify(graph: Graph, operator: Operator) -> None:
 
 def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
     amounts = np.reshape(constant(graph, operator, 1), (-1, 2))
+    require_size(graph, operator, amounts.sum(axis=1) + inputs[0].shape)
     return (np.pad(inputs[0], amounts, "symmetric" if operator.options["symmetric"] else "reflect"),)
 
 

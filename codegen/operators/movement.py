@@ -7,6 +7,7 @@ the oracle; applied to positions it says which input byte each output byte comes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 import numpy as np
 
@@ -26,6 +27,13 @@ def constant(graph: Graph, operator: Operator, position: int) -> tuple[int, ...]
     data = graph.tensor(operator.inputs[position]).data
     assert data is not None
     return tuple(int(value) for value in np.ravel(data))
+
+
+def require_size(graph: Graph, operator: Operator, shape: Sequence[int]) -> None:
+    """Raise ValueError unless that many values are the output's, before they are made."""
+    stated, count = graph.tensor(operator.outputs[0]).shape, prod(int(n) for n in shape)
+    if count != prod(stated):
+        raise ValueError(f"{count:,} values do not fill {stated}")
 
 
 def split_at(values: IntArray, sizes: Sequence[int], axis: int) -> tuple[IntArray, ...]:

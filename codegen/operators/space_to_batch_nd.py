@@ -12,7 +12,7 @@ import numpy as np
 
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import constant, lower_movement, verify_movement
+from codegen.operators.movement import constant, lower_movement, require_size, verify_movement
 from codegen.program.program import Lowering, Stage
 
 REQUIRED_INPUTS = 3
@@ -36,6 +36,7 @@ def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...], fill: i
     block, amounts = constant(graph, operator, 1), np.reshape(constant(graph, operator, 2), (-1, 2))
     values = inputs[0]
     padding = [(0, 0), *amounts.tolist(), *[(0, 0)] * (values.ndim - 1 - len(block))]
+    require_size(graph, operator, [n + sum(amount) for n, amount in zip(values.shape, padding, strict=True)])
     values = np.pad(values, padding, constant_values=fill)
     batch, spatial, rest = values.shape[0], values.shape[1 : 1 + len(block)], values.shape[1 + len(block) :]
     divided = [part for n, b in zip(spatial, block, strict=True) for part in (n // b, b)]

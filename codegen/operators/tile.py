@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import constant, lower_movement, verify_movement
+from codegen.operators.movement import constant, lower_movement, require_size, verify_movement
 from codegen.program.program import Lowering, Stage
 
 REQUIRED_INPUTS = 2
@@ -26,7 +26,9 @@ def verify(graph: Graph, operator: Operator) -> None:
 
 
 def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return (np.tile(inputs[0], constant(graph, operator, 1)),)
+    repeats = constant(graph, operator, 1)
+    require_size(graph, operator, (inputs[0].size, *repeats))
+    return (np.tile(inputs[0], repeats),)
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:

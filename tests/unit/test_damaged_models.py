@@ -7,8 +7,10 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from codegen.compile import Compilation, compile_model
@@ -95,6 +97,29 @@ def test_a_contradiction_is_an_error_in_words(
     with pytest.raises(error, match=said) as raised:
         compile_bytes(model(change))
     assert str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("operator", "constants"),
+    [
+        ("TILE", np.array([1, 1 << 30, 1 << 30, 1], np.int32)),
+        ("MIRROR_PAD", np.array([[0, 0], [0, 2**31 - 1], [0, 2**31 - 1], [0, 0]], np.int32)),
+        ("PAD", np.array([[0, 0], [0, 2**31 - 1], [0, 2**31 - 1], [0, 0]], np.int32)),
+    ],
+)
+def test_what_would_take_all_memory_is_refused_before_it_is_made(operator: str, constants: npt.NDArray[Any]) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 6, 8, 3), 0.1, 0)
+    output = b.operator(operator, [source, b.constant(constants)], b.activation((1, 6, 8, 3), 0.1, 0))
+    with pytest.raises(ModelError, match=operator):
+        compile_bytes(b.finish([source], [output]))
+
+
+def test_a_window_of_millions_of_places_is_refused() -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 6, 8, 3), 0.1, 0)
+    with pytest.raises(UnsupportedError, match="window of 65536x65536"):
+        compile_bytes(b.finish([source], [b.max_pool(source, (65536, 65536), (1, 1), "same")]))
 
 
 def test_an_unsupported_operator_is_refused_by_name() -> None:
