@@ -8,13 +8,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import RLock
+
+_one_thread = RLock()  # a second one would take the first one's file for the original
 
 
 @contextmanager
 def captured_output() -> Iterator[Callable[[], str]]:
     """Redirect file descriptors 1 and 2, where C++ prints, into a file; yields a function that reads it.
 
-    Process-wide while it lasts: another thread's output is held back too. Nests.
+    Process-wide while it lasts: another thread's output is held back too. Nests. One thread at a time; others wait.
     """
     libc = ctypes.CDLL(None)
 
@@ -23,24 +26,25 @@ def captured_output() -> Iterator[Callable[[], str]]:
         sys.stderr.flush()
         libc.fflush(None)
 
-    flush()
-    saved = [os.dup(descriptor) for descriptor in (1, 2)]
-    with tempfile.TemporaryFile() as sink:
+    with _one_thread:
+        flush()
+        saved = [os.dup(descriptor) for descriptor in (1, 2)]
+        with tempfile.TemporaryFile() as sink:
 
-        def text() -> str:
-            flush()
-            sink.seek(0)
-            return sink.read().decode(errors="replace")
+            def text() -> str:
+                flush()
+                sink.seek(0)
+                return sink.read().decode(errors="replace")
 
-        try:
-            for descriptor in (1, 2):
-                os.dup2(sink.fileno(), descriptor)
-            yield text
-        finally:
-            flush()
-            for descriptor, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, descriptor)
-                os.close(original)
+            try:
+                for descriptor in (1, 2):
+                    os.dup2(sink.fileno(), descriptor)
+                yield text
+            finally:
+                flush()
+                for descriptor, original in zip((1, 2), saved, strict=True):
+                    os.dup2(original, descriptor)
+                    os.close(original)
 
 
 @contextmanager

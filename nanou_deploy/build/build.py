@@ -237,4 +237,5 @@ def _run_compiler(command: Sequence[str | Path]) -> None:
         raise DeployError(f"the compiler ran for more than {COMPILE_TIMEOUT_S} s", hint="try another one") from error
     if done.returncode != 0:
         tail = "\n".join(done.stderr.strip().splitlines()[-15:])
-        raise DeployError(f"{command[0]} failed:\n{tail}", hint="the generated library may be damaged: regenerate it")
+        said = f"{command[0]} failed with code {done.returncode}:\n{tail}"
+        raise DeployError(said, hint="the generated library may be damaged: regenerate it")

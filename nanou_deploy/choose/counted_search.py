@@ -14,6 +14,7 @@ from nanou_deploy.boards.boards import Board, find_board
 from nanou_deploy.build.library import open_model
 from nanou_deploy.choose.front import point_of, quantized_model, save_front
 from nanou_deploy.errors import DeployError
+from nanou_deploy.measure.bench import bench
 from nanou_deploy.measure.costing import check_counting, cost_of_structure, costs_of
 from nanou_deploy.verify.verify import Progress
 from nanou_train.errors import TrainError
@@ -121,6 +122,8 @@ def _built(
     told(f"quantizing, building and counting {len(trained)} points")
     models = [quantized_model(folder) for folder in trained]
     for folder, model, cost in zip(trained, models, costs_of((model, board) for model in models), strict=True):
+        if not bench(model, board).exact:
+            raise DeployError(f"{folder} computes something else on {board.name} than TFLM", hint="run `verify` on it")
         if reasons := limits.violations(cost):
             dropped.append(Dropped(folder, reasons))
         else:

@@ -15,12 +15,12 @@ from codegen.library.render import Runtime
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.tflite import interpreters as reference
 from nanou_deploy.boards.boards import Board
-from nanou_deploy.build.build import build_harness
+from nanou_deploy.build.build import Build, build_harness
 from nanou_deploy.build.compilation import compile_for, measurement_board, stack_usage
 from nanou_deploy.build.library import write_library
 from nanou_deploy.measure.profile import LayerCost, profile
-from nanou_deploy.verify.emulate import run_harness
-from nanou_deploy.verify.golden import make_cases
+from nanou_deploy.verify.emulate import HarnessRun, run_harness
+from nanou_deploy.verify.golden import Cases, make_cases
 
 BENCH_FRAMES = 4
 
@@ -70,19 +70,13 @@ def bench(
 def bench_compiled(compiled: Compilation, board: Board, *, progress: Progress = _silent) -> BenchResult:
     """Measure a model that has been compiled, perhaps with another schedule."""
     model, plan = compiled.model, compiled.plan
-    target = measurement_board(board)
-    frames = 1 if target.kind == "sim" else BENCH_FRAMES
-    cases = make_cases(compiled.graph, model.preprocessing, frames, seed=0)
-    truth = reference.run_tflm(model.flatbuffer, cases.frames).reshape(frames, -1)
     with TemporaryDirectory(prefix="nanou-") as scratch:
-        progress(f"building for {target.name}")
-        build = build_harness(write_library(compiled, Path(scratch)), target, Path(scratch) / "bench")
-        progress(f"running {frames} frames on {target.name}")
-        run = run_harness(build, cases.flat)
+        measured = measure(compiled, board, Path(scratch), progress=progress)
+        build, run, instructions = measured.build, measured.run, measured.instructions
         usage = stack_usage(compiled, build.elf.parent)
-    instructions = round(sum(run.instructions) / frames) if run.instructions else None
+    truth = reference.run_tflm(model.flatbuffer, measured.cases.frames).reshape(run.outputs.shape)
     return BenchResult(
-        target.name,
+        build.board,
         "aot",
         model.sha256,
         plan.macs,
@@ -99,6 +93,28 @@ def bench_compiled(compiled: Compilation, board: Board, *, progress: Progress = 
         compiled.program.recomputed_macs,
         usage.total_bytes if usage else None,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The harness that was built, and its run over `cases`; `instructions` as in `BenchResult`."""
+
+    build: Build
+    cases: Cases
+    run: HarnessRun
+    instructions: int | None
+
+
+def measure(compiled: Compilation, board: Board, work_dir: Path, *, progress: Progress = _silent) -> Measured:
+    """Build and run the fixed frames; what comes out is not judged."""
+    target = measurement_board(board)
+    count = 1 if target.kind == "sim" else BENCH_FRAMES
+    cases = make_cases(compiled.graph, compiled.model.preprocessing, count, seed=0)
+    progress(f"building for {target.name}")
+    build = build_harness(write_library(compiled, work_dir), target, work_dir / "bench")
+    progress(f"running {count} frames on {target.name}")
+    run = run_harness(build, cases.flat)
+    return Measured(build, cases, run, round(sum(run.instructions) / count) if run.instructions else None)
 
 
 def bench_layers(compiled: Compilation, board: Board, *, progress: Progress = _silent) -> tuple[LayerCost, ...]:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import codegen
@@ -27,7 +28,7 @@ from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.compilation import compile_for, measurement_board
 from nanou_deploy.build.machines import Machine, find_machine
 from nanou_deploy.errors import DeployError
-from nanou_deploy.measure.bench import bench_compiled
+from nanou_deploy.measure.bench import measure
 from nanou_deploy.resources import firmware_folder
 from nanou_deploy.verify.emulate import find_emulator
 from nanou_train.networks.cost import Cost
@@ -42,7 +43,7 @@ def cost_of(model: QuantizedModel, board: Board, objective: Objective = DEFAULT_
     """Compile, build and run, unless the cost is remembered.
 
     Raises CodegenError where the model cannot be compiled; ToolMissing where the board's compiler or emulator is
-    absent; DeployError where nothing counts instructions, or where the code does not compute what TFLM does.
+    absent; DeployError where nothing counts instructions, or where the code crashes. What it computes is not compared.
     """
     key = _key(model, board, objective, check_counting(board))
     folder = cache_folder()
@@ -91,18 +92,19 @@ def check_counting(board: Board) -> Machine:
 
 def _count(model: QuantizedModel, board: Board, objective: Objective) -> Cost:
     compiled = compile_for(model, board, objective)
-    found, plan = bench_compiled(compiled, board), compiled.plan
-    if not found.exact or found.instructions is None:
-        raise DeployError(f"{model.name} computes something else on {found.board} than TFLM", hint="run `verify` on it")
+    with TemporaryDirectory(prefix="nanou-") as scratch:
+        found, plan = measure(compiled, board, Path(scratch)), compiled.plan
+    if found.instructions is None:
+        raise DeployError(f"the harness on {found.build.board} printed no counts", hint="report this model and board")
     return Cost(
         board.name,
-        found.macs,
+        plan.macs,
         found.instructions,
-        found.ram_bytes,
-        found.io_bytes,
+        plan.working_bytes,
+        plan.io_bytes,
         plan.rows_arena_bytes,
-        found.code_bytes,
-        found.table_bytes,
+        found.build.code_bytes,
+        found.build.table_bytes,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 
 import pytest
 
@@ -43,6 +44,24 @@ def test_everything_is_captured_and_nests(capfd: pytest.CaptureFixture[str], mon
     assert "native after" in (said := capfd.readouterr().out)
     assert "outer" not in said
     assert "inner" not in said
+
+
+def test_threads_take_turns() -> None:
+    """Else the one that enters last gives the descriptors the other's file for good."""
+    before, inside = os.fstat(1), threading.Event()
+
+    def second() -> None:
+        with captured_output():
+            inside.set()
+
+    with captured_output():
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not inside.wait(0.2)
+    thread.join(60)
+    assert inside.is_set()
+    after = os.fstat(1)
+    assert (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino)
 
 
 def test_silence_ends_where_it_would_hide_a_failure(
