@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from codegen.arithmetic.one_multiply_search import HighMul, Rescale, WeightedSum
 from codegen.compile import Compilation, compile_model
-from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.graph.model import QuantizedModel
 from codegen.kernels import epilogue
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
@@ -44,7 +44,7 @@ def compile_bytes(
     objective: Objective = DEFAULT_OBJECTIVE,
 ) -> Compilation:
     """A model whose preprocessing does not matter."""
-    return compile_model(QuantizedModel(name, flatbuffer, Preprocessing(1, 1)), target, objective)
+    return compile_model(QuantizedModel(name, flatbuffer), target, objective)
 
 
 def frames_for(compiled: Compilation, count: int = 4, seed: int = 0) -> npt.NDArray[np.int8]:

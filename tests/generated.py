@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from codegen.compile import Compilation, compile_model
-from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.graph.model import Preprocessing, QuantizedModel, segmentation
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
 from codegen.program.target import find_target
@@ -84,7 +84,7 @@ MODELS = ("default", *_GRAPHS)
 
 def small_model() -> QuantizedModel:
     """`u_net` as a whole model, where what is tested does not depend on the network: in a tenth of the time."""
-    return QuantizedModel("u_net", u_net(), Preprocessing(16, 24))
+    return QuantizedModel("u_net", u_net(), segmentation(Preprocessing(16, 24)))
 
 
 @cache

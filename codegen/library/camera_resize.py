@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from codegen.errors import UnsupportedError
 from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
 from codegen.library.c_text import number_lines
 from codegen.library.resources import render_template
@@ -157,6 +158,11 @@ def camera_files(model: QuantizedModel, preprocessing: Preprocessing, generator:
     """
     if preprocessing.channels not in CHANNELS:
         return {}
+    if preprocessing.is_per_channel:
+        raise UnsupportedError(
+            "the contract has a mean or std for each channel; a library has one table for all",
+            hint="export the network with one mean and std, or with the difference in its first layer",
+        )
     context = {"generator": generator, "model": model, **_context(preprocessing, model.camera)}
     return {
         f"{folder}/nanou_camera.{suffix}": render_template(f"common/nanou_camera.{suffix}.j2", **context)

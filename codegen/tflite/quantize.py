@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from codegen.captured_output import silenced
 from codegen.errors import ModelError
-from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.graph.model import BINARY_CLASSES, Preprocessing, QuantizedModel, segmentation
+from codegen.graph.output_values import follow_values
 from codegen.start_tensorflow import import_tensorflow
 from codegen.tflite.load import load_graph
 
@@ -35,8 +36,8 @@ def quantize(
     preprocessing: Preprocessing,
     threshold: float = 0.5,
     provenance: Mapping[str, Any],
-    classes: tuple[str, ...] = (),
-    drivable: tuple[str, ...] = (),
+    classes: tuple[str, ...] = BINARY_CLASSES,
+    drivable: tuple[str, ...] = BINARY_CLASSES[1:],
 ) -> QuantizedModel:
     """Quantize a Keras model of one input and one output to int8.
 
@@ -53,8 +54,11 @@ def quantize(
     else:
         flatbuffer = _convert(model, representative, shape)
     check_full_int8(flatbuffer)
-    provenance = dict(provenance)
-    return QuantizedModel(name, flatbuffer, preprocessing, threshold, provenance, classes=classes, drivable=drivable)
+    graph = load_graph(flatbuffer)
+    followed = follow_values(graph, graph.output.index)
+    values = followed.values if followed else "logits"
+    contract = segmentation(preprocessing, threshold, values=values, classes=classes, drivable=drivable)
+    return QuantizedModel(name, flatbuffer, contract, dict(provenance))
 
 
 def check_full_int8(flatbuffer: bytes) -> None:

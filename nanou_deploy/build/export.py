@@ -21,7 +21,7 @@ from codegen.library.compile_flags import FLAGS_SET, NO_SCHEDULING, OPTIMIZE
 from codegen.library.render import MANIFEST, RenderedProject, with_manifest
 from codegen.library.render_tflm import tflm_dependencies
 from codegen.library.resources import render_template
-from codegen.tflite.files import sidecar
+from codegen.tflite.sidecar import sidecar
 from nanou_deploy.boards.boards import BOARDS
 from nanou_deploy.build.platformio import PLATFORM, PLATFORM_VERSION
 from nanou_deploy.errors import DeployError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codegen.errors import CodegenError
-from codegen.graph.contract import decide_classes, decision_threshold, input_lookup
+from codegen.graph.contract import decide_classes, decision_threshold, quantize_pixels
 from codegen.tflite.interpreters import run_builtin_ref
 from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import Board, find_board
@@ -141,7 +141,7 @@ def _at_parents_size(point: Point, folder: Path, settings: FrontTraining) -> Poi
     dataset, student = dataset_at(settings.parent, settings.data, size), run.load_student(folder)
     model = open_model(folder)
     graph = load_graph(model.flatbuffer)
-    outputs = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[dataset.test.images])
+    outputs = run_builtin_ref(model.flatbuffer, quantize_pixels(model, graph, dataset.test.images))
     int8 = decide_classes(outputs, decision_threshold(model, graph))
     with_floats = decide(student, dataset.test.images, model.image, source.config.student.threshold)
     truth = source.dataset

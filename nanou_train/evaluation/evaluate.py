@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from codegen.graph.contract import decision_threshold, input_lookup
+from codegen.graph.contract import decision_threshold, quantize_pixels
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.load import load_graph
 from nanou_train.data.labels import BINARY_CLASSES
@@ -219,8 +219,7 @@ def int8_predictor(name: str, model: QuantizedModel, run: Callable[[Int8Array], 
     Its cut lies half a step below the int8 constant of the firmware, so that both decide every pixel alike.
     """
     graph = load_graph(model.flatbuffer)
-    lookup, sink = input_lookup(model, graph), graph.output
-    is_probability = graph.operators[-1].stem == "logistic"
+    sink, is_probability = graph.output, model.decision.values == "probabilities"
 
     def real(outputs: Array) -> Array:
         values = sink.scale * (outputs.astype(np.float64) - sink.zero_point)
@@ -230,12 +229,11 @@ def int8_predictor(name: str, model: QuantizedModel, run: Callable[[Int8Array], 
         return np.asarray(np.log(inside / (1 - inside)))
 
     def logits(images: Pixels) -> Array:
-        outputs = run(lookup[images]).reshape(len(images), *sink.shape[1:])
+        outputs = run(quantize_pixels(model, graph, images)).reshape(len(images), *sink.shape[1:])
         return real(squeezed(outputs))
 
     def cut(threshold: float) -> float:
-        chosen = QuantizedModel(model.name, model.flatbuffer, model.preprocessing, threshold)
-        return float(real(np.array(decision_threshold(chosen, graph) - 0.5)))
+        return float(real(np.array(decision_threshold(model.deciding(threshold=threshold), graph) - 0.5)))
 
     return Predictor(name, logits, cut, True, 0.0 if is_probability else sink.scale)
 

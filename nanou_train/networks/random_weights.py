@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.graph.model import Preprocessing, QuantizedModel, segmentation
 from codegen.tflite.builder import ModelBuilder
 from nanou_train.networks.structure import Block, Structure, check_structure
 
@@ -32,7 +32,9 @@ def stand_in_model(
     """
     check_structure(structure, name)
     flatbuffer = _flatbuffer(structure, seed, input_zero_point)
-    return QuantizedModel(name, flatbuffer, Preprocessing(*structure.input_shape))
+    names = tuple(f"class{index}" for index in range(structure.classes))
+    contract = segmentation(Preprocessing(*structure.input_shape), classes=names, drivable=names[1:])
+    return QuantizedModel(name, flatbuffer, contract)
 
 
 @dataclass(frozen=True)

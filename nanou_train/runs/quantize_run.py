@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from codegen.graph.contract import class_names, decide_classes, decision_threshold, input_lookup
+from codegen.graph.contract import class_names, decide_classes, decision_threshold, quantize_pixels
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.interpreters import run_builtin_ref
 from codegen.tflite.load import load_graph
@@ -83,7 +83,7 @@ def logit_agreement(student: keras.Model, model: QuantizedModel, split: Split) -
     from nanou_train.networks.device_arithmetic import match_device
 
     graph = load_graph(model.flatbuffer)
-    device = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[split.images]).astype(np.int64)
+    device = run_builtin_ref(model.flatbuffer, quantize_pixels(model, graph, split.images)).astype(np.int64)
     found = {}
     for name, matched in (("as_trained", False), ("matched", True)):
         match_device(student, matched)
@@ -112,7 +112,7 @@ def _evaluate_unrounded(student: keras.Model, split: Split, threshold: float, cl
 def evaluate_quantized(model: QuantizedModel, split: Split) -> Metrics:
     """Score the int8 model on BUILTIN_REF, pixels entering through the contract's lookup table."""
     graph = load_graph(model.flatbuffer)
-    outputs = run_builtin_ref(model.flatbuffer, input_lookup(model, graph)[split.images])
+    outputs = run_builtin_ref(model.flatbuffer, quantize_pixels(model, graph, split.images))
     decided = decide_classes(outputs, decision_threshold(model, graph))
     return segmentation_metrics(split.masks, decided, class_names(model, graph))
 

@@ -31,7 +31,7 @@ def with_threshold(
     if objective:
         threshold = choose_threshold(model, dataset.val, objective)
         origin = f"best {objective} of the int8 model on the validation part"
-    changed = replace(model, threshold=model.threshold if threshold is None else threshold)
+    changed = model if threshold is None else model.deciding(threshold=threshold)
     int8 = {key: round(value, 6) for key, value in evaluate_quantized(changed, dataset.test).items()}
     metrics = {**model.provenance.get("metrics", {}), "int8": int8}
     return replace(changed, provenance={**model.provenance, "metrics": metrics, "threshold": origin})

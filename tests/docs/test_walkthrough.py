@@ -8,7 +8,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +129,7 @@ def test_the_threshold_is_the_firmwares_constant(run: Run, workplace: Path, requ
     images, _ = generate(2, seed=5, height_px=60, width_px=80)
     outputs = run_compiled(shipped, input_lookup(shipped, graph)[images])
     for threshold in (0.2, 0.8):
-        save_model(replace(shipped, threshold=threshold), workplace / f"at{threshold}.tflite")
+        save_model(shipped.deciding(threshold=threshold), workplace / f"at{threshold}.tflite")
         assert run(f"generate --model at{threshold}.tflite --output build/at{threshold}")[0] == 0
         constants.append(header_constant(workplace / f"build/at{threshold}"))
         scale, zero_point = graph.output.scale, graph.output.zero_point

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from codegen.graph.model import RESIZE_FILTERS, CameraSize, Preprocessing, QuantizedModel
+from codegen.graph.model import RESIZE_FILTERS, CameraSize, Preprocessing, QuantizedModel, segmentation
 from codegen.library.camera_resize import camera_files
 from codegen.library.write import write_project
 from codegen.tflite.load import load_graph
@@ -107,7 +107,7 @@ def test_rows_are_those_of_pillow(
 
 
 def _run_preprocessing(contract: Preprocessing, camera: CameraSize, frames: bytes) -> npt.NDArray[np.int8]:
-    model = QuantizedModel("camera", b"", contract, camera=camera)
+    model = QuantizedModel("camera", b"", segmentation(contract), camera=camera)
     sizes = {"height_px": contract.height_px, "width_px": contract.width_px, "channels": contract.channels}
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -164,7 +164,7 @@ def test_masks_under_sanitizers(tmp_path: Path) -> None:
 def test_masks_with_another_filter_size_and_order(tmp_path: Path) -> None:
     model = open_model(None, CameraSize(96, 96))
     contract = replace(model.preprocessing, resize_filter="bicubic", color_order="BGR")
-    model = replace(model, preprocessing=contract, threshold=0.8)
+    model = replace(model, contract=segmentation(contract, 0.8))
     check_masks(model, write_library(model, "host", tmp_path), "host", rendered_frames(2, model.camera))
 
 

@@ -141,5 +141,5 @@ def test_sidecar_of_another_file_is_refused(tmp_path: Path) -> None:
 
 def test_compiled_twice_is_the_same_text() -> None:
     model = open_model(None)
-    again = QuantizedModel(model.name, bytes(model.flatbuffer), model.preprocessing, model.threshold, {})
+    again = QuantizedModel(model.name, bytes(model.flatbuffer), model.contract)
     assert render_aot(compile_model(model)).files == render_aot(compile_model(again)).files

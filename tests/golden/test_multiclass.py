@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,12 +156,12 @@ def test_the_contract_names_classes_and_what_is_drivable(quantized: QuantizedMod
     assert drivable_classes(quantized, graph) == (1, 2)
     save_model(quantized, tmp_path / "again.tflite")
     assert load_model(tmp_path / "again.tflite") == quantized
-    bare = replace(quantized, classes=(), drivable=())
+    bare = quantized.deciding(classes=(), drivable=())
     assert (class_names(bare, graph), drivable_classes(bare, graph)) == (("class0", "class1", "class2"), ())
     with pytest.raises(ModelError, match="names 2 classes"):
-        class_names(replace(quantized, classes=("a", "b"), drivable=()), graph)
+        class_names(quantized.deciding(classes=("a", "b"), drivable=()), graph)
     with pytest.raises(ModelError, match="none of the classes"):
-        replace(quantized, drivable=("lava",))
+        quantized.deciding(drivable=("lava",))
 
 
 def test_int8_keeps_what_the_student_learned(quantized: QuantizedModel) -> None:

@@ -116,7 +116,7 @@ def test_the_threshold_is_chosen_on_validation(require_module: Callable[[str], N
         assert f"best {objective}" in found.provenance["threshold"]
         assert found.provenance["metrics"]["int8"]["miou"] != model.provenance["metrics"]["int8"]["miou"]
         scores = [
-            evaluate_quantized(replace(model, threshold=other), dataset.val)[objective]
+            evaluate_quantized(model.deciding(threshold=other), dataset.val)[objective]
             for other in (threshold, 0.2, 0.8)
         ]
         assert scores[0] == max(scores)

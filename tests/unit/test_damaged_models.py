@@ -15,7 +15,7 @@ import pytest
 
 from codegen.compile import Compilation, compile_model
 from codegen.errors import CodegenError, ModelError, UnsupportedError
-from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.graph.model import QuantizedModel
 from codegen.library.render import render_aot
 from codegen.tflite.builder import ModelBuilder
 from codegen.tflite.interpreters import ExecutorError, InterpreterCrash, run_tflm
@@ -29,7 +29,7 @@ SCALES = [0.01, 0.02, 0.03]
 
 
 def compile_bytes(flatbuffer: bytes) -> Compilation:
-    return compile_model(QuantizedModel("damaged", flatbuffer, Preprocessing(6, 8)))
+    return compile_model(QuantizedModel("damaged", flatbuffer))
 
 
 def depthwise(b: ModelBuilder, source: int, **changed: float) -> int:

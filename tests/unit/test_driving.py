@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
+from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel, segmentation
 from codegen.library.camera_resize import camera_files
 from codegen.library.resources import render_template
 from nanou_deploy.resources import firmware_folder
@@ -134,7 +134,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, in a folder of its own; an empty path where there is no compiler."""
     folder = tmp_path_factory.mktemp("driving")
     (folder / "nanou_model.h").write_text(MODEL)
-    model = QuantizedModel("red", b"", Preprocessing(8, 12), camera=CameraSize(24, 16))
+    model = QuantizedModel("red", b"", segmentation(Preprocessing(8, 12)), camera=CameraSize(24, 16))
     classes = {"names": ["0", "1"], "drivable": ["1"], "drivable_bits": "2u", "rule": "threshold"}
     text = render_template("common/nanou_classes.h.j2", model=model, generator="test", classes=classes)
     (folder / "nanou_classes.h").write_text(text)

@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 
 from codegen.compile import compile_model
 from codegen.errors import UnsupportedError
-from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.graph.model import Preprocessing, QuantizedModel, segmentation
 from codegen.library import escaping, resources
 from codegen.library.render import render_aot, render_tflm
 from codegen.library.resources import template_folder
@@ -50,7 +50,7 @@ HOSTILE = (
 )  # fmt: skip
 TEMPLATES = sorted(path.relative_to(template_folder("")).as_posix() for path in template_folder("").rglob("*.j2"))
 MODEL = QuantizedModel(
-    "small", flatbuffer(3), Preprocessing(6, 8), 0.5, {}, classes=("sky", "road", "tree"), drivable=("road",)
+    "small", flatbuffer(3), segmentation(Preprocessing(6, 8), classes=("sky", "road", "tree"), drivable=("road",))
 )
 
 

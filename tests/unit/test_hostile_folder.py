@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
+from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel, segmentation
 from codegen.tflite.files import save_model
 from nanou_deploy.cli import cli
 from tests.train.picture_files import write_drives
@@ -91,7 +91,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_traps(made)
     write_drives(made)
     save_model(
-        QuantizedModel("small", flatbuffer(), Preprocessing(6, 8), camera=CameraSize(16, 12)), made / "small.tflite"
+        QuantizedModel("small", flatbuffer(), segmentation(Preprocessing(6, 8)), camera=CameraSize(16, 12)),
+        made / "small.tflite",
     )
     (made / "camera.raw").write_bytes(bytes(range(256)) * 6)
     (made / "e.yaml").write_text(EXPERIMENT)

@@ -13,7 +13,7 @@ import pytest
 
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, Operator, Tensor
-from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.graph.model import Preprocessing, QuantizedModel, segmentation
 from codegen.library.render_tflm import registration_methods, tflm_arena_bytes, tflm_dependencies, tflm_files
 from codegen.library.tflm_arena import arena_budget, planned_bytes, scratch_bytes
 from codegen.tflite.interpreters import measure_tflm_arena_bytes
@@ -25,7 +25,7 @@ Shape = tuple[int, ...]
 
 DEFAULTS = {"padding": "same", "stride_height": 1, "stride_width": 1, "dilation_height": 1, "dilation_width": 1}
 BLOB = bytes(np.random.default_rng(3).integers(0, 256, 1003, dtype=np.uint8))  # no multiple of 12
-MODEL = QuantizedModel("path_net", BLOB, Preprocessing(60, 80))
+MODEL = QuantizedModel("path_net", BLOB, segmentation(Preprocessing(60, 80)))
 
 
 def chain(*layers: tuple[str, Shape, Shape | None], source: Shape = (1, 60, 80, 3)) -> Graph:

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from codegen.errors import ModelError
-from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.graph.model import Preprocessing, QuantizedModel, segmentation
 from codegen.tflite.builder import ModelBuilder
-from codegen.tflite.files import SIDECAR_BYTES, input_contract, load_model, save_model, sidecar
+from codegen.tflite.files import SIDECAR_BYTES, contract_graph, inferred, load_model, save_model
+from codegen.tflite.sidecar import read_sidecar, sidecar
 
 HOSTILE: tuple[Any, ...] = (
     None, True, False, 0, -1, 1e308, 10**18, "", "8", "x" * 5000, "a\nb", "*/ int evil; /*", '"', "\\", "$(id)", "${x}",
@@ -34,10 +35,34 @@ def flatbuffer(channels: int = 1, scale: float = 1 / 127.5, zero_point: int = 0)
     return b.finish([source], [output])
 
 
-MODEL = QuantizedModel("small", flatbuffer(), Preprocessing(6, 8), provenance={"data": {"seed": 1}})
+MODEL = QuantizedModel("small", flatbuffer(), segmentation(Preprocessing(6, 8)), provenance={"data": {"seed": 1}})
 COLOURS = QuantizedModel(
-    "three", flatbuffer(3), Preprocessing(6, 8), classes=("sky", "road", "grass"), drivable=("road", "grass")
+    "three",
+    flatbuffer(3),
+    segmentation(Preprocessing(6, 8), classes=("sky", "road", "grass"), drivable=("road", "grass")),
 )
+
+
+def sidecar_1(model: QuantizedModel) -> dict[str, Any]:
+    """A sidecar of schema 1, as releases before this one wrote them."""
+    return {
+        "schema": 1,
+        "name": model.name,
+        "sha256": model.sha256,
+        "threshold": model.threshold,
+        "preprocessing": {
+            "height_px": 6, "width_px": 8, "channels": 3, "mean": 0.5, "std": 0.5, "resize_filter": "box",
+            "color_order": "RGB",
+        },
+        "camera": {"width_px": 160, "height_px": 120},
+        "classes": list(model.classes),
+        "drivable": list(model.drivable),
+        "provenance": {"data": {"seed": 1}},
+    }  # fmt: skip
+
+
+def documents(model: QuantizedModel) -> list[dict[str, Any]]:
+    return [json.loads(json.dumps(document)) for document in (sidecar(model), sidecar_1(model))]
 
 
 def written(folder: Path, model: QuantizedModel, text: str | bytes) -> Path:
@@ -81,45 +106,66 @@ def test_what_was_saved_is_what_is_read(tmp_path: Path, model: QuantizedModel) -
 
 
 @pytest.mark.parametrize("model", [MODEL, COLOURS])
+def test_schema_1_means_what_it_meant(tmp_path: Path, model: QuantizedModel) -> None:
+    document = sidecar_1(model)
+    read = load_model(written(tmp_path, model, json.dumps(document)))
+    assert read.contract == model.contract
+    for key in ("camera", "classes", "drivable"):
+        del document[key]
+    bare = load_model(written(tmp_path, model, json.dumps(document)))
+    assert (bare.classes, bare.drivable) == ((), ()) if model is COLOURS else (MODEL.classes, MODEL.drivable)
+
+
+@pytest.mark.parametrize("model", [MODEL, COLOURS])
 def test_no_value_gets_past_its_field(tmp_path: Path, model: QuantizedModel) -> None:
     """What is accepted of hostile values means what it says: it survives a second writing, and types are right."""
-    document = json.loads(json.dumps(sidecar(model)))
-    for path in members(document):
-        for value in HOSTILE:
-            accepted = check(written(tmp_path, model, json.dumps(changed(document, path, value))))
-            if accepted is None or path[0] == "provenance":
-                continue
-            contract = accepted.preprocessing
-            assert (contract.height_px, contract.width_px, contract.channels) == (6, 8, 3)
-            assert 0.0 < accepted.threshold < 1.0
-            assert all(name.isprintable() for name in accepted.classes)
-            assert set(accepted.drivable) <= set(accepted.classes)
-            expected = changed(document, path, value)
-            expected["camera"] = {"width_px": 160, "height_px": 120} | expected["camera"]
-            assert json.loads(json.dumps(sidecar(accepted))) == expected
+    for document in documents(model):
+        for path in members(document):
+            for value in HOSTILE:
+                hostile = changed(document, path, value)
+                accepted = check(written(tmp_path, model, json.dumps(hostile)))
+                if accepted is None:
+                    continue
+                stated = json.loads(json.dumps(sidecar(accepted)))
+                assert read_sidecar(stated, model.flatbuffer, contract_graph(model.flatbuffer)) == accepted
+                assert isinstance(accepted.threshold, float)
+                assert all(name.isprintable() for name in accepted.classes)
+                assert set(accepted.drivable) <= set(accepted.classes)
+                if document["schema"] == 2 and value not in ([], {}):
+                    assert _member(stated, path) == _member(hostile, path)
+
+
+def _member(document: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        document = document[key]
+    return document
 
 
 def test_no_key_is_added_or_lacking(tmp_path: Path) -> None:
-    document = json.loads(json.dumps(sidecar(MODEL)))
-    for path in ((), ("preprocessing",), ("camera",)):
-        assert check(written(tmp_path, MODEL, json.dumps(changed(document, (*path, "more"), 1)))) is None
-    for path in members(document):
-        short = copy.deepcopy(document)
-        parent = short
-        for key in path[:-1]:
-            parent = parent[key]
-        del parent[path[-1]]
-        may_lack = path[-1] in ("camera", "classes", "drivable", "resize_filter", "color_order", "mean", "std")
-        may_lack |= path in (("preprocessing", "channels"), ("camera", "width_px"), ("camera", "height_px"))
-        assert (check(written(tmp_path, MODEL, json.dumps(short))) is not None) == (
-            may_lack or (path[0] == "provenance" and len(path) > 1)
-        )
+    for document in documents(COLOURS):
+        objects = [(), *(path for path in members(document) if isinstance(_member(document, path), dict))]
+        for path in objects:
+            more = json.dumps(changed(document, (*path, "more"), 1))
+            assert (check(written(tmp_path, COLOURS, more)) is None) == (path[:1] != ("provenance",))
+        for path in members(document):
+            if isinstance(path[-1], int):
+                continue
+            short = copy.deepcopy(document)
+            del _member(short, path[:-1])[path[-1]]
+            may_lack = path[-1] in MAY_LACK[document["schema"]] or (path[0] in ("camera", "provenance") and path[1:])
+            assert (check(written(tmp_path, COLOURS, json.dumps(short))) is not None) == bool(may_lack), path
+
+
+MAY_LACK = {
+    1: ("camera", "drivable", "resize_filter", "color_order", "mean", "std", "channels"),
+    2: ("camera", "provenance", "drivable", "resize_filter", "color_order", "threshold"),
+}
 
 
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda text: text.replace('"name"', '"threshold": 0.9, "name"'), "'threshold' twice"),
+        (lambda text: text.replace('"name"', '"camera": {}, "name"'), "'camera' twice"),
         (lambda text: text.replace("0.5", "NaN", 1), "NaN"),
         (lambda text: text.replace("0.5", "Infinity", 1), "Infinity"),
         (lambda text: text.replace("0.5", "1e999", 1), "beyond double"),
@@ -130,10 +176,14 @@ def test_no_key_is_added_or_lacking(tmp_path: Path) -> None:
         (lambda text: text[:40], "not a model sidecar"),
         (lambda text: "", "not a model sidecar"),
         (lambda text: text.encode("utf-16"), "not a model sidecar"),
-        (lambda text: text.replace('"schema": 1', '"schema": true'), "schema True"),
-        (lambda text: text.replace('"schema": 1', '"schema": 99'), "schema 99"),
-        (lambda text: text.replace('"height_px": 6', '"height_px": 7'), r"shape \(1, 6, 8, 3\), the contract says"),
-        (lambda text: text.replace('"channels": 3', '"channels": 1'), r"shape \(1, 6, 8, 3\), the contract says"),
+        (lambda text: text.replace('"schema": 2', '"schema": true'), "schema True"),
+        (lambda text: text.replace('"schema": 2', '"schema": 99'), "schema 99"),
+        (lambda text: text.replace('"image"', '"picture"'), "kind 'picture'"),
+        (lambda text: text.replace('"mean": 0.5', '"mean": [0.5, 0.5]'), "2 values for 3 channels"),
+        (lambda text: text.replace('"mean": 0.5', '"mean": [0.5, 0.5, 0.9]'), "of 256 pixel values lie outside"),
+        (lambda text: text.replace('"logits"', '"probabilities"'), "values from -12.8 to 12.7"),
+        (lambda text: text.replace('"segment"', '"classify"'), "unknown key 'drivable'"),
+        (lambda text: text.replace('"segment"', '"raw"'), "unknown key"),
         (lambda text: text.replace('"std": 0.5', '"std": 0.1'), "of 256 pixel values lie outside"),
         (lambda text: text.replace('"sha256": "', '"sha256": "0'), "describes another file"),
     ],
@@ -154,8 +204,16 @@ def test_random_damage_is_read_or_refused_in_words(tmp_path: Path) -> None:
         check(written(tmp_path, COLOURS, bytes(damaged)))
 
 
+@pytest.mark.parametrize(("key", "size"), [("height_px", 7), ("channels", 1)])
+def test_schema_1_is_of_the_model_s_size(tmp_path: Path, key: str, size: int) -> None:
+    document = sidecar_1(MODEL)
+    document["preprocessing"][key] = size
+    with pytest.raises(ModelError, match=r"shape \(1, 6, 8, 3\), the contract says"):
+        load_model(written(tmp_path, MODEL, json.dumps(document)))
+
+
 def test_the_second_of_two_classes_is_the_drivable_one(tmp_path: Path) -> None:
-    document = sidecar(MODEL) | {"classes": ["sky", "road"], "drivable": ["sky"]}
+    document = sidecar_1(MODEL) | {"classes": ["sky", "road"], "drivable": ["sky"]}
     with pytest.raises(ModelError, match="'road' counts as drivable; its contract says 'sky'"):
         load_model(written(tmp_path, MODEL, json.dumps(document)))
 
@@ -188,9 +246,5 @@ def test_a_pipe_is_no_model(tmp_path: Path) -> None:
 def test_scale_and_zero_point_together_say_what_a_pixel_means(
     scale: float, zero_point: int, mean_and_std: tuple[float, float] | None
 ) -> None:
-    data = flatbuffer(scale=scale, zero_point=zero_point)
-    if mean_and_std is None:
-        assert input_contract(data) is None  # raw: nobody can say
-    else:
-        contract = input_contract(data)
-        assert (contract.mean, contract.std) == mean_and_std
+    picture = inferred(flatbuffer(scale=scale, zero_point=zero_point)).contract.inputs[0].image
+    assert (None if picture is None else (picture.mean, picture.std)) == mean_and_std
