@@ -84,7 +84,7 @@ MODELS = ("default", *_GRAPHS)
 
 def small_model() -> QuantizedModel:
     """`u_net` as a whole model, where what is tested does not depend on the network: in a tenth of the time."""
-    return QuantizedModel("u_net", u_net(), segmentation(Preprocessing(16, 24)))
+    return QuantizedModel("u_net", u_net(), segmentation(Preprocessing(16, 24), values="probabilities"))
 
 
 @cache

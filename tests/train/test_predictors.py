@@ -83,7 +83,7 @@ def test_comparison_counts_pixels_and_steps() -> None:
 @pytest.mark.parametrize("threshold", [0.02, 0.31, 0.5, 0.77, 0.999])
 def test_int8_decisions_are_the_firmwares(threshold: float) -> None:
     """`logits >= cut` must be `output >= NANOU_THRESHOLD_Q` for every pixel, at any threshold."""
-    model = replace(load_model(REPOSITORY / "models" / "nano_u_terrain.tflite"), threshold=threshold)
+    model = load_model(REPOSITORY / "models" / "nano_u_terrain.tflite").deciding(threshold=threshold)
     graph = load_graph(model.flatbuffer)
     images, masks = generate(2, seed=1, height_px=60, width_px=80)
     kept = []
