@@ -92,7 +92,13 @@ def shown(value: object, most_characters: int = 60) -> str:
     return printable(repr(value) if isinstance(value, str) else str(value), most_characters)
 
 
-def printable(text: str, most_characters: int) -> str:
+def printable(text: str, most_characters: int | None = None) -> str:
     """The same without what a terminal or a page would act on, and no longer than that."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
-    return text if len(text) <= most_characters else text[: most_characters - 1] + "…"
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+    return text if most_characters is None or len(text) <= most_characters else text[: most_characters - 1] + "…"
+
+
+def printable_lines(text: str) -> str:
+    """The same, line by line."""
+    return "\n".join(printable(line) for line in text.split("\n"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import threading
 import time
 import zlib
 from collections import deque
@@ -15,6 +15,7 @@ import numpy as np
 
 from nanou_deploy.device import messages as m
 from nanou_deploy.device.errors import (
+    CameraMismatch,
     DeviceAbsent,
     DeviceError,
     DeviceRefused,
@@ -53,7 +54,9 @@ __all__ = [
 _ROUNDS = 3  # of INFER, where what was written or read is not what should be there
 _PIECE_TRIES, _PIECE_LEAST_BYTES = 3, 8
 _LEASE_S = 10
+_SILENCE = 2  # times timeout_s: without a first picture for so long, the camera is asked why
 _LOG_LINES = 1000
+_FROM_HOST, _CAPTURED = 1, 2  # sources of INFER's picture
 
 
 class Device:
@@ -63,12 +66,19 @@ class Device:
     request, 5 for one that runs the model, and 1 for each KiB that is transferred. Never longer.
     """
 
-    def __init__(self, link: Link, *, timeout_s: float = 2.0, model_sha256: str | None = None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        timeout_s: float = 2.0,
+        model_sha256: str | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         """Begin a session on a link that is open, as `open` does. The link is closed if this fails."""
         self._logs: deque[str] = deque(maxlen=_LOG_LINES)
-        self._stream = StreamAssembler()
+        self._stream: StreamAssembler | None = None
         self._piece_bytes = m.PIECE_LIMIT_BYTES
-        self._exchange = Exchange(link, timeout_s, self._on_event)
+        self._exchange = Exchange(link, timeout_s, self._on_event, stop)
         try:
             self._info = self._introduce()
             if model_sha256 not in (None, self._info.model_sha256):
@@ -81,13 +91,21 @@ class Device:
             raise
 
     @classmethod
-    def open(cls, address: str, *, timeout_s: float = 2.0, model_sha256: str | None = None) -> Device:
+    def open(
+        cls,
+        address: str,
+        *,
+        timeout_s: float = 2.0,
+        model_sha256: str | None = None,
+        stop: threading.Event | None = None,
+    ) -> Device:
         """`address`: "/dev/ttyUSB0", "COM3", "tcp://127.0.0.1:5000", "exec:PROGRAM" (a child on a pty),
         "sim:IMAGE@CHIP".
 
+        Once `stop` is set, in whatever thread, every method ends with DeviceStopped.
         Raises DeviceAbsent where nothing answers in time, StaleModel where `model_sha256` is not the device's.
         """
-        return cls(open_link(address), timeout_s=timeout_s, model_sha256=model_sha256)
+        return cls(open_link(address), timeout_s=timeout_s, model_sha256=model_sha256, stop=stop)
 
     def __enter__(self) -> Device:
         return self
@@ -119,11 +137,8 @@ class Device:
     def info(self) -> DeviceInfo:
         """Ask the device what runs there."""
         numbers = self._exchange.ask(m.INFO, b"\0")
-        texts = [self._exchange.ask(m.INFO, bytes([page]))[1:].decode(errors="replace") for page in range(1, 6)]
-        try:
-            self._info = m.decode_info(numbers, texts, VERSION)
-        except struct.error as error:
-            raise DeviceError(f"INFO has {len(numbers)} bytes, too few", hint="flash the firmware again") from error
+        texts = [self._exchange.ask(m.INFO, bytes([page])) for page in range(1, 6)]
+        self._info = m.decode_info(numbers, texts, VERSION)
         return self._info
 
     def _introduce(self) -> DeviceInfo:
@@ -145,7 +160,7 @@ class Device:
                 hint=f"its shape is {self._info.input.shape}",
             )
         request = self._infer_request(0, data)
-        output, time_us, cycles, _ = self._infer(m.INPUT, data, request, m.OUTPUT)
+        output, time_us, cycles, _ = self._infer(m.INPUT, data, request, m.OUTPUT, self._info.output.size_bytes)
         return Inference(np.frombuffer(output, np.int8).reshape(shape), time_us, cycles)
 
     def infer_camera(self, rgb565: bytes, *, width_px: int, height_px: int, big_endian: bool) -> Vision:
@@ -154,13 +169,13 @@ class Device:
             raise DeviceError(f"{width_px}x{height_px} RGB565 pixels are not {len(rgb565)} bytes")
         if len(rgb565) > self._info.frame_bytes:
             raise refusal(m.UNSUPPORTED, f" (room for frames: {self._info.frame_bytes} bytes)")
-        request = self._infer_request(1, rgb565, width_px, height_px, big_endian)
+        request = self._infer_request(_FROM_HOST, rgb565, width_px, height_px, big_endian)
         return self._vision(m.FRAME, rgb565, request)
 
     def golden(self) -> Golden:
         answer = self._exchange.ask(m.GOLDEN, patience=COMPUTING)
-        passed, expected, actual, time_us, layer, _ = m.GOLDEN_ANSWER.unpack_from(answer)
-        name = answer[m.GOLDEN_ANSWER.size :].decode(errors="replace")
+        passed, expected, actual, time_us, layer, _ = m.unpack(m.GOLDEN_ANSWER, answer, "GOLDEN")
+        name = m.text(answer[m.GOLDEN_ANSWER.size :])
         return Golden(bool(passed), expected, actual, "" if layer == m.NO_LAYER else name, time_us)
 
     def bench(self, inferences: int, *, per_layer: bool = False) -> DeviceBench:
@@ -174,37 +189,65 @@ class Device:
 
     def capture(self) -> CameraFrame:
         """Take one picture with the device's camera. DeviceRefused where it has none."""
-        answer = self._exchange.ask(m.CAPTURE, patience=COMPUTING)
-        width_px, height_px, big_endian, size_bytes, crc32 = m.CAPTURE_ANSWER.unpack(answer)
+        width_px, height_px, big_endian, size_bytes, crc32 = self._captured()
         pixels = self._read(m.FRAME, size_bytes, self._deadline(size_bytes))
         if zlib.crc32(pixels) != crc32:
             raise DeviceTimeout("the picture did not arrive whole", hint="does something else talk to the device?")
         return CameraFrame(pixels, width_px, height_px, bool(big_endian))
 
+    def _captured(self) -> tuple[int, int, int, int, int]:
+        """Width, height, byte order, size in bytes and CRC-32 of a picture that is in FRAME from now on."""
+        answer = self._exchange.ask(m.CAPTURE, patience=COMPUTING)
+        width_px, height_px, big_endian, size_bytes, crc32 = m.unpack(m.CAPTURE_ANSWER, answer, "CAPTURE")
+        m.check_picture(width_px, height_px, size_bytes)
+        return width_px, height_px, big_endian, size_bytes, crc32
+
     def stream(self, *, seconds: float | None = None, picture: bool = True, shrink: int = 1) -> Iterator[StreamFrame]:
         """Yield pictures, masks and decisions as the device runs, until `seconds` have passed or the caller stops.
 
         Of the picture every `shrink`-th pixel is sent both ways, 1 to 255: slow lines want few.
-        Raises DeviceRefused where there is no camera, DeviceTimeout where nothing comes any more.
+        Raises DeviceRefused where there is no camera, CameraMismatch where its pictures have another size than the
+        model expects, MalformedAnswer, DeviceTimeout where nothing comes any more.
         """
         end = time.monotonic() + (1e30 if seconds is None else seconds)
         start = m.STREAM_REQUEST.pack(1, shrink if picture else 0, 0, _LEASE_S)
-        renew = heard = 0.0
+        renew, patience = 0.0, _SILENCE
         try:
             while (now := time.monotonic()) < end:
                 if now >= renew:
                     self._exchange.ask(m.STREAM, start, patience=COMPUTING)
-                    if not renew:
-                        self._stream = StreamAssembler()  # what came before belongs to an earlier stream
-                    renew = heard = time.monotonic() + _LEASE_S / 3
+                    if not renew:  # what came before belongs to an earlier stream
+                        assembler = self._stream = StreamAssembler(self._info.output)
+                        heard = time.monotonic()
+                    renew = time.monotonic() + _LEASE_S / 3
                 self._exchange.pump(min(0.1, end - now))
-                while self._stream.complete:
-                    heard = time.monotonic()
-                    yield self._stream.complete.popleft()
-                if time.monotonic() - heard > COMPUTING * self._exchange.timeout_s:
-                    raise DeviceTimeout("no picture arrives whole", hint="ask for masks only, or use a faster line")
+                while assembler.complete:
+                    heard, patience = time.monotonic(), COMPUTING
+                    yield assembler.complete.popleft()
+                if assembler.fault is not None:
+                    raise assembler.fault
+                if time.monotonic() - heard > patience * self._exchange.timeout_s:
+                    if patience == COMPUTING:
+                        raise DeviceTimeout("no picture arrives whole", hint="use --shrink, or a faster line")
+                    self._check_camera()
+                    renew, patience = 0.0, COMPUTING
         finally:
             self._stop_stream()
+
+    def _check_camera(self) -> None:
+        """Raise CameraMismatch where the model refuses the camera's pictures for their size."""
+        width_px, height_px, big_endian, _, crc32 = self._captured()
+        request = m.INFER_REQUEST.pack(_CAPTURED, big_endian, width_px, height_px, self._model_prefix(), crc32)
+        try:
+            self._exchange.ask(m.INFER, request, patience=COMPUTING)
+        except DeviceRefused as error:
+            if error.status != m.RANGE:
+                raise
+            raise CameraMismatch(
+                f"the device's camera gives pictures of {width_px}x{height_px}, its model was generated for another "
+                "size",
+                hint=f"build the firmware again with --camera {width_px}x{height_px}",
+            ) from error
 
     def logs(self) -> list[str]:
         """Return the lines that the device logged since the last call, oldest first."""
@@ -237,12 +280,16 @@ class Device:
     def _infer_request(
         self, source: int, data: bytes, width_px: int = 0, height_px: int = 0, big_endian: bool = False
     ) -> bytes:
-        model = bytes.fromhex(self._info.model_sha256)[: m.HASH_PREFIX_BYTES]
-        return m.INFER_REQUEST.pack(source, big_endian, width_px, height_px, model, zlib.crc32(data))
+        return m.INFER_REQUEST.pack(source, big_endian, width_px, height_px, self._model_prefix(), zlib.crc32(data))
 
-    def _infer(self, into: int, data: bytes, request: bytes, result: int) -> tuple[bytes, int, int, bytes]:
-        """Result, time in us, cycles, and what the answer has behind them."""
-        deadline = self._deadline(len(data) + self._info.output.size_bytes, COMPUTING)
+    def _model_prefix(self) -> bytes:
+        return bytes.fromhex(self._info.model_sha256)[: m.HASH_PREFIX_BYTES]
+
+    def _infer(
+        self, into: int, data: bytes, request: bytes, result: int, result_bytes: int
+    ) -> tuple[bytes, int, int, bytes]:
+        """Result, which must have `result_bytes`, time in us, cycles, and what the answer has behind them."""
+        deadline = self._deadline(len(data) + result_bytes, COMPUTING)
         for _ in range(_ROUNDS):
             self._write(into, data, deadline)
             try:
@@ -252,7 +299,11 @@ class Device:
                     raise
                 refused = error
                 continue
-            _, crc32, size_bytes, time_us, cycles = m.INFER_ANSWER.unpack_from(answer)
+            source, crc32, size_bytes, time_us, cycles = m.unpack(m.INFER_ANSWER, answer, "INFER")
+            m.expect(
+                (source, size_bytes) == (request[0], result_bytes),
+                f"INFER's result has {size_bytes} bytes, the model's has {result_bytes}",
+            )
             output = self._read(result, size_bytes, deadline)
             if zlib.crc32(output) == crc32:
                 return output, time_us, cycles, answer[m.INFER_ANSWER.size :]
@@ -265,21 +316,19 @@ class Device:
         raise refused
 
     def _vision(self, into: int, data: bytes, request: bytes) -> Vision:
-        mask, time_us, cycles, rest = self._infer(into, data, request, m.MASK)
         output = self._info.output
-        try:
-            decision, stages = m.decode_judgement(rest)
-        except struct.error as error:
-            raise DeviceError(
-                f"INFER ends after {len(rest)} bytes, too few", hint="flash the firmware again"
-            ) from error
+        mask_bytes = m.mask_row_bytes(output.width_px) * output.height_px
+        mask, time_us, cycles, rest = self._infer(into, data, request, m.MASK, mask_bytes)
+        decision, stages = m.decode_judgement(rest)
         return Vision(mask, output.width_px, output.height_px, decision, time_us, cycles, stages)
 
     def _write(self, buffer: int, data: bytes, deadline: float) -> None:
         offset = 0
         while offset < len(data):
             piece = data[offset : offset + self._piece_bytes]
-            if self._piece(m.WRITE, m.WRITE_HEAD.pack(buffer, offset) + piece, deadline) is not None:
+            answer = self._piece(m.WRITE, m.WRITE_HEAD.pack(buffer, offset) + piece, deadline)
+            if answer is not None:
+                m.expect(answer == m.WRITE_ANSWER.pack(buffer, offset, len(piece)), "WRITE wrote something else")
                 offset += len(piece)
 
     def _read(self, buffer: int, size_bytes: int, deadline: float) -> bytes:
@@ -287,9 +336,11 @@ class Device:
         while len(data) < size_bytes:
             count = min(self._piece_bytes, size_bytes - len(data))
             answer = self._piece(m.READ, m.READ_REQUEST.pack(buffer, len(data), count), deadline)
-            if answer is not None and len(answer) != m.WRITE_HEAD.size + count:
-                raise DeviceError(f"the device sent {len(answer)} bytes for READ of {count}", hint="flash it again")
-            data += (answer or b"")[m.WRITE_HEAD.size :]
+            if answer is not None:
+                head, piece = answer[: m.WRITE_HEAD.size], answer[m.WRITE_HEAD.size :]
+                m.expect(head == m.WRITE_HEAD.pack(buffer, len(data)), "READ read something else")
+                m.expect(len(piece) == count, f"{len(piece)} bytes for READ of {count}")
+                data += piece
         return bytes(data)
 
     def _piece(self, kind: int, payload: bytes, deadline: float) -> bytes | None:
@@ -308,7 +359,8 @@ class Device:
 
     def _bench_run(self, what: int) -> tuple[int, int]:
         answer = self._exchange.ask(m.BENCH, m.BENCH_REQUEST.pack(what, 0), patience=COMPUTING)
-        _, time_us, cycles = m.BENCH_ANSWER.unpack_from(answer)
+        measured, time_us, cycles = m.unpack(m.BENCH_ANSWER, answer, "BENCH")
+        m.expect(measured == what, "BENCH measured something else")
         return time_us, cycles
 
     def _bench_layers(self, inferences: int) -> tuple[LayerBench, ...]:
@@ -321,17 +373,19 @@ class Device:
 
     def _bench_layer(self, number: int) -> LayerBench:
         answer = self._exchange.ask(m.BENCH, m.BENCH_REQUEST.pack(2, number))
-        _, _, operator_index, cycles = m.BENCH_LAYER.unpack_from(answer)
-        return LayerBench(answer[m.BENCH_LAYER.size :].decode(errors="replace"), operator_index, cycles)
+        what, layer, operator_index, cycles = m.unpack(m.BENCH_LAYER, answer, "BENCH")
+        m.expect((what, layer) == (2, number), "BENCH tells of another layer")
+        return LayerBench(m.text(answer[m.BENCH_LAYER.size :]), operator_index, cycles)
 
     # ---- Events ------------------------------------------------------------------------------------------------
 
     def _on_event(self, frame: Frame) -> None:
         if frame.type == m.LOG_EVENT and len(frame.payload) >= m.LOG_HEAD.size:
-            self._logs.append(frame.payload[m.LOG_HEAD.size :].decode(errors="replace"))
-        elif frame.type == m.STREAM_EVENT:
+            self._logs.append(m.text(frame.payload[m.LOG_HEAD.size :]))
+        elif frame.type == m.STREAM_EVENT and self._stream is not None:
             self._stream.feed(frame.payload)
 
     def _stop_stream(self) -> None:
+        self._stream = None
         with suppress(DeviceError):  # the lease ends it; and an earlier fault is what the caller should see
-            self._exchange.ask(m.STREAM, m.STREAM_REQUEST.pack(0, 0, 0, 0), patience=COMPUTING)
+            self._exchange.ask(m.STREAM, m.STREAM_REQUEST.pack(0, 0, 0, 0))

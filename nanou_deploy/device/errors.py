@@ -29,6 +29,21 @@ class LinkLost(DeviceError):  # noqa: N818
     """The port disappeared or the other side closed it."""
 
 
+class MalformedAnswer(DeviceError):  # noqa: N818
+    """The device answered what the protocol does not allow, or what contradicts what it said before."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="is this nanou-deploy's firmware, and as new as this tool? flash it again")
+
+
+class CameraMismatch(DeviceError):  # noqa: N818
+    """The device's camera gives pictures of another size than its model was generated for."""
+
+
+class DeviceStopped(DeviceError):  # noqa: N818
+    """Whoever asked does not want to know any more: `stop` was set."""
+
+
 class DeviceRefused(DeviceError):  # noqa: N818
     """The device understood and said no. `status` is the number of docs/PROTOCOL.md, `name` its name there."""
 

@@ -7,12 +7,13 @@ times a factor, between bounds.
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nanou_deploy.device.errors import DeviceRefused, DeviceReset, DeviceTimeout, StaleModel
+from nanou_deploy.device.errors import DeviceRefused, DeviceReset, DeviceStopped, DeviceTimeout, StaleModel
 from nanou_deploy.device.frames import FLAG_ANSWER, FLAG_EVENT, Frame, FrameReader, encode
 from nanou_deploy.device.link import Link
 from nanou_deploy.device.messages import OTHER_BOOT, STALE_MODEL, STATUSES
@@ -20,6 +21,7 @@ from nanou_deploy.device.messages import OTHER_BOOT, STALE_MODEL, STATUSES
 COMPUTING = 5  # times timeout_s: requests that run the model
 _RETRY_FACTOR, _RETRY_LEAST_S = 4.0, 0.005
 _TRIES_LEAST = 5  # within a time-out, however long answers took before
+_LISTEN_S = 0.2  # at a time, so that whoever sets `stop` need not wait long
 
 
 @dataclass
@@ -39,10 +41,16 @@ def refusal(status: int, detail: str = "") -> DeviceRefused:
 
 
 class Exchange:
-    """One device behind `link`. `boot` is 0 until an answer tells it; `on_event` gets LOG and STREAM frames."""
+    """One device behind `link`. `boot` is 0 until an answer tells it; `on_event` gets LOG and STREAM frames.
 
-    def __init__(self, link: Link, timeout_s: float, on_event: Callable[[Frame], None]) -> None:
+    Once `stop` is set, whatever is being asked ends with DeviceStopped within a fraction of a second.
+    """
+
+    def __init__(
+        self, link: Link, timeout_s: float, on_event: Callable[[Frame], None], stop: threading.Event | None = None
+    ) -> None:
         self.link = link
+        self.stop = stop or threading.Event()
         self.timeout_s = timeout_s * link.slowness
         self.boot = 0
         self.counters = Counters()
@@ -104,7 +112,9 @@ class Exchange:
             self._receive(remaining_s)
 
     def _receive(self, timeout_s: float) -> None:
-        self._frames.extend(self._reader.feed(self.link.read(max(0.0, timeout_s))))
+        if self.stop.is_set():
+            raise DeviceStopped("stopped")
+        self._frames.extend(self._reader.feed(self.link.read(min(max(0.0, timeout_s), _LISTEN_S))))
         self.counters.damaged = self._reader.damaged
 
     def _event(self, frame: Frame) -> None:

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Protocol
 
 from codegen.child_python import environment_of_foreign_programs, python_command
+from codegen.untrusted import printable_lines
 from nanou_deploy.build.build import Build
 from nanou_deploy.device import simulator
 from nanou_deploy.device.errors import DeviceAbsent, LinkLost
 from nanou_deploy.device.ports import opening_hint
 
 BAUD = 115200
+WRITE_TIMEOUT_S = 2.0  # for a device that does not read
+_COMPLAINTS_BYTES = 4096  # of what a program said before it ended
 SIMULATOR_SLOWNESS = 100.0  # emulated instructions per second, against those of a chip
 
 
@@ -67,7 +70,7 @@ class SerialLink:
         import serial
 
         self._error = serial.SerialException
-        self._serial = serial.Serial(baudrate=BAUD, timeout=0, write_timeout=2.0, exclusive=True)
+        self._serial = serial.Serial(baudrate=BAUD, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
         self._serial.port = port
         self._serial.dtr = self._serial.rts = False
         try:
@@ -105,8 +108,8 @@ class SocketLink:
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
         try:
-            self._socket = socket.create_connection((host, int(port)), timeout=2.0)
-        except (OSError, ValueError) as error:
+            self._socket = socket.create_connection((host, int(port)), timeout=WRITE_TIMEOUT_S)
+        except (OSError, ValueError, OverflowError) as error:
             raise DeviceAbsent(
                 f"tcp://{address} cannot be opened: {error}", hint="is the device program running?"
             ) from error
@@ -142,6 +145,7 @@ class ProcessLink:
     def __init__(self, command: str) -> None:
         self._file, other_end = pty.openpty()
         tty.setraw(other_end)
+        os.set_blocking(self._file, False)
         self._terminal = os.ttyname(other_end)
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
         try:
@@ -154,7 +158,14 @@ class ProcessLink:
             os.close(other_end)
 
     def _start(self, command: str, terminal: int) -> subprocess.Popen[bytes]:
-        words = shlex.split(command)
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise DeviceAbsent(
+                f"exec:{command} is no command line: {error}", hint="quote it as a shell wants it"
+            ) from error
+        if not words:
+            raise DeviceAbsent("exec: names no program", hint="exec:PROGRAM, the application built for this computer")
         words += [] if "--stdio" in words else ["--stdio"]
         self._name = words[0]
         try:
@@ -177,10 +188,13 @@ class ProcessLink:
             os.close(terminal)
 
     def write(self, data: bytes) -> None:
+        deadline = time.monotonic() + WRITE_TIMEOUT_S
         try:
             while data:
+                if not select.select([], [self._file], [], max(0.0, deadline - time.monotonic()))[1]:
+                    raise TimeoutError("it does not read what it is sent")
                 data = data[os.write(self._file, data) :]
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise self._ended(error) from error
 
     def read(self, timeout_s: float) -> bytes:
@@ -206,8 +220,8 @@ class ProcessLink:
         code = self.process.poll()
         if code is None:
             return _lost(self._name, error)
-        self._complaints.seek(0)
-        words = self._complaints.read().decode(errors="replace").strip()
+        self._complaints.seek(max(0, self._complaints.seek(0, os.SEEK_END) - _COMPLAINTS_BYTES))
+        words = printable_lines(self._complaints.read().decode(errors="replace").strip())
         return _lost(self._name, f"the program ended with code {code}" + (f"\n{words}" if words else ""))
 
 
@@ -262,7 +276,7 @@ class SimulatorLink:
             raise _lost(self._name, "the simulator ended") from error
         data = self._process.stdout.read(size_bytes & ~simulator.FAULT)
         if size_bytes & simulator.FAULT:
-            raise _lost(self._name, f"the program crashed: {data.decode(errors='replace')}")
+            raise _lost(self._name, f"the program crashed: {printable_lines(data.decode(errors='replace'))}")
         return data
 
     def close(self) -> None:

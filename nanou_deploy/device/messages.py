@@ -1,20 +1,29 @@
-"""Decode devices' answers into frozen dataclasses; docs/PROTOCOL.md has the layouts."""
+"""Decode and check devices' answers into frozen dataclasses; docs/PROTOCOL.md has the layouts.
+
+A device may be anybody's. Whatever leaves this module is of the length, range and size that the protocol says, and no
+text holds a character that a terminal or a page would act on; anything else is a MalformedAnswer.
+"""
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from codegen.untrusted import printable
+from nanou_deploy.device.errors import MalformedAnswer
 
 Int8Array = npt.NDArray[np.int8]
 
 INFO, WRITE, READ, INFER, GOLDEN, BENCH, CAPTURE, STREAM, RESTART = range(1, 10)
 LOG_EVENT, STREAM_EVENT = 64, 65
 INPUT, OUTPUT, FRAME, MASK = range(4)  # buffers
-OTHER_BOOT, STALE_MODEL, INPUT_DIFFERS, UNSUPPORTED = 4, 6, 7, 8
+OTHER_BOOT, RANGE, STALE_MODEL, INPUT_DIFFERS, UNSUPPORTED = 4, 5, 6, 7, 8
 
 # Number of an answer's status -> its name and what to try.
 STATUSES: Mapping[int, tuple[str, str]] = {
@@ -195,10 +204,10 @@ PIECE_LIMIT_BYTES = 251  # of a buffer, in WRITE and READ
 HASH_PREFIX_BYTES = 8
 INFO_NUMBERS = struct.Struct("<BBBB32s3H3HfifiiIIIIIIIQIH")
 WRITE_HEAD = struct.Struct("<BI")
+WRITE_ANSWER = struct.Struct("<BIH")
 READ_REQUEST = struct.Struct("<BIH")
 INFER_REQUEST = struct.Struct("<BBHH8sI")
 INFER_ANSWER = struct.Struct("<BIIII")
-DECISION = struct.Struct("<bbHHH")
 GOLDEN_ANSWER = struct.Struct("<BIIIHH")
 BENCH_REQUEST = struct.Struct("<BH")
 BENCH_ANSWER = struct.Struct("<BII")
@@ -207,15 +216,58 @@ CAPTURE_ANSWER = struct.Struct("<HHBII")
 STREAM_REQUEST = struct.Struct("<BBHH")
 LOG_HEAD = struct.Struct("<BI")
 STREAM_HEAD = struct.Struct("<HHIbbHHHHHHBI4I")
-_STAGES = struct.Struct("<4I")
+_JUDGEMENT = struct.Struct("<bbHHH4I")
 NO_LAYER = 0xFFFF
 _SELF_TESTS = ("not run", "passed", "failed")
 
+# More than any microcontroller has: beyond them an answer is no device's.
+TENSOR_LIMIT_BYTES = 64 << 20
+PICTURE_LIMIT_PX = 8 << 20
+LAYERS_LIMIT = 1024
+_TEXT_LIMIT = 256
 
-def decode_info(numbers: bytes, texts: Sequence[str], protocol_version: int) -> DeviceInfo:
-    """Decode page 0 of INFO and the texts of pages 1 to 5. Raises struct.error where page 0 is too short."""
-    v = INFO_NUMBERS.unpack_from(numbers)
-    board, runtime, model_name, build, reset_reason = texts
+
+def unpack(layout: struct.Struct, payload: bytes, what: str) -> tuple[Any, ...]:
+    """Unpack the fields that `payload` begins with. Raises MalformedAnswer where it is too short."""
+    if len(payload) < layout.size:
+        raise MalformedAnswer(f"the device's {what} has {len(payload)} bytes, not {layout.size}")
+    return layout.unpack_from(payload)
+
+
+def expect(holds: bool, what: str) -> None:
+    """Raise MalformedAnswer unless `holds`."""
+    if not holds:
+        raise MalformedAnswer(f"the device's answer makes no sense: {what}")
+
+
+def text(payload: bytes) -> str:
+    """Decode a text of the device, control characters escaped."""
+    return printable(payload.decode(errors="replace"), _TEXT_LIMIT)
+
+
+def check_picture(width_px: int, height_px: int, size_bytes: int | None = None) -> None:
+    """Raise MalformedAnswer for a picture without pixels, too large, or of another `size_bytes` than RGB565 has."""
+    pixels = width_px * height_px
+    expect(0 < pixels <= PICTURE_LIMIT_PX, f"a picture of {width_px}x{height_px} pixels")
+    expect(size_bytes in (None, 2 * pixels), f"{size_bytes} bytes for {width_px}x{height_px} RGB565 pixels")
+
+
+def _tensor(name: str, shape: Sequence[int], scale: float, zero_point: int) -> TensorInfo:
+    height_px, width_px, channels = shape
+    found = TensorInfo(height_px, width_px, channels, scale, zero_point)
+    expect(0 < found.size_bytes <= TENSOR_LIMIT_BYTES, f"INFO's {name} of shape {found.shape}")
+    expect(math.isfinite(scale) and scale > 0, f"INFO's {name} with scale {scale}")
+    expect(-128 <= zero_point <= 127, f"INFO's {name} with zero point {zero_point}")
+    return found
+
+
+def decode_info(numbers: bytes, texts: Sequence[bytes], protocol_version: int) -> DeviceInfo:
+    """Decode page 0 of INFO and pages 1 to 5, each with its number in front. Raises MalformedAnswer."""
+    v = unpack(INFO_NUMBERS, numbers, "INFO")
+    for page, payload in enumerate((numbers, *texts)):
+        expect(payload[:1] == bytes([page]), f"INFO's page {page} is another one")
+    expect(v[25] <= LAYERS_LIMIT, f"INFO's {v[25]} layers")
+    board, runtime, model_name, build, reset_reason = (text(payload[1:]) for payload in texts)
     return DeviceInfo(
         protocol_version=protocol_version,
         self_test=_SELF_TESTS[v[1]] if v[1] < len(_SELF_TESTS) else f"state {v[1]}",
@@ -224,8 +276,8 @@ def decode_info(numbers: bytes, texts: Sequence[str], protocol_version: int) -> 
         judges_frames=bool(v[2] & 4),
         api_version=v[3],
         model_sha256=v[4].hex(),
-        input=TensorInfo(v[5], v[6], v[7], scale=v[11], zero_point=v[12]),
-        output=TensorInfo(v[8], v[9], v[10], scale=v[13], zero_point=v[14]),
+        input=_tensor("input", v[5:8], v[11], v[12]),
+        output=_tensor("output", v[8:11], v[13], v[14]),
         threshold_q=v[15],
         arena_bytes=v[16],
         working_bytes=v[17],
@@ -245,14 +297,17 @@ def decode_info(numbers: bytes, texts: Sequence[str], protocol_version: int) -> 
     )
 
 
-def decode_decision(payload: bytes, offset: int = 0) -> Decision:
-    go, steer, left, centre, right = DECISION.unpack_from(payload, offset)
+def decode_decision(go: int, steer: int, left: int, centre: int, right: int) -> Decision:
+    """Check a decision's fields. Raises MalformedAnswer."""
+    expect(go in (0, 1) and abs(steer) <= 100, f"a decision with go {go} and steer {steer}")
+    expect(max(left, centre, right) <= 1000, f"covers of {left}, {centre} and {right} thousandths")
     return Decision(bool(go), steer, left, centre, right)
 
 
 def decode_judgement(payload: bytes) -> tuple[Decision, Stages]:
-    """Decode the decision and the stages in INFER's answer for a picture. Raises struct.error where it is too short."""
-    return decode_decision(payload), Stages(*_STAGES.unpack_from(payload, DECISION.size))
+    """Decode the decision and the stages in INFER's answer for a picture. Raises MalformedAnswer."""
+    *decision, capture_us, preprocessing_us, model_us, mask_us = unpack(_JUDGEMENT, payload, "INFER")
+    return decode_decision(*decision), Stages(capture_us, preprocessing_us, model_us, mask_us)
 
 
 def mask_row_bytes(width_px: int) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,11 @@ from PIL import Image
 from codegen.atomic_files import replacing
 from codegen.graph.model import CameraSize
 from nanou_deploy.device.client import Device
+from nanou_deploy.device.errors import DeviceTimeout
+from nanou_deploy.device.exchange import COMPUTING
 from nanou_deploy.device.messages import CameraFrame
 from nanou_deploy.device.rgb565 import decode_rgb565
+from nanou_deploy.device.side_by_side import run_side_by_side
 from nanou_deploy.errors import DeployError
 
 Mask = npt.NDArray[np.bool_]
@@ -70,23 +73,15 @@ def record(
 
     def one(address: str, session: str) -> list[Path]:
         saved: list[Path] = []
-        try:
-            with Device.open(address, timeout_s=timeout_s) as device:
-                for frame, mask in captured(device, with_mask=with_masks, interval_s=interval_s, stop=stop):
-                    saved.append(Recording(folder, session).save(len(saved) + 1, frame, mask))
-                    progress(f"{saved[-1]}")
-                    if len(saved) == count or stop.is_set():
-                        break
-        except BaseException:
-            stop.set()
-            raise
+        with Device.open(address, timeout_s=timeout_s, stop=stop) as device:
+            for frame, mask in captured(device, with_mask=with_masks, interval_s=interval_s, stop=stop):
+                saved.append(Recording(folder, session).save(len(saved) + 1, frame, mask))
+                progress(f"{saved[-1]}")
+                if len(saved) == count:
+                    break
         return saved
 
-    with ThreadPoolExecutor(max_workers=len(sessions)) as pool:
-        try:
-            results = list(pool.map(one, sessions, sessions.values()))
-        finally:
-            stop.set()
+    results = run_side_by_side([partial(one, *session) for session in sessions.items()], stop)
     return sorted(path for paths in results for path in paths)
 
 
@@ -100,9 +95,14 @@ def captured(
     while not with_mask:
         yield device.capture(), None
         stop.wait(interval_s)
-    due = 0.0
+    due, heard = 0.0, time.monotonic()
     for frame in device.stream():
-        if frame.picture is not None and time.monotonic() >= due:
+        if frame.picture is None:
+            if time.monotonic() - heard > COMPUTING * device.timeout_s:
+                raise DeviceTimeout("masks arrive, but no picture does", hint="use a faster line")
+            continue
+        heard = time.monotonic()
+        if heard >= due:
             rows = np.frombuffer(frame.mask, np.uint8).reshape(frame.height_px, -1)
             yield frame.picture, np.unpackbits(rows, axis=1, count=frame.width_px).astype(np.bool_)
             due = time.monotonic() + interval_s

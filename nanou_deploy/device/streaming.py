@@ -7,13 +7,23 @@ import zlib
 from collections import deque
 from dataclasses import replace
 
-from nanou_deploy.device.messages import STREAM_HEAD, CameraFrame, Decision, Stages, StreamFrame, mask_row_bytes
+from nanou_deploy.device.errors import MalformedAnswer
+from nanou_deploy.device.messages import (
+    STREAM_HEAD,
+    CameraFrame,
+    Stages,
+    StreamFrame,
+    TensorInfo,
+    check_picture,
+    decode_decision,
+    expect,
+    mask_row_bytes,
+)
 
 _KIND = struct.Struct("<BI")
 _OFFSET = struct.Struct("<I")
 _HEAD, _MASK, _PICTURE = range(3)
 _KEPT = 8  # whole pictures that nobody has fetched yet
-_SIZE_LIMIT_BYTES = 1 << 20
 
 
 class _Pieces:
@@ -41,10 +51,15 @@ class _Pieces:
 
 
 class StreamAssembler:
-    """Assembles frames; `complete` holds those that arrived whole. One whose mask did not is lost and counted."""
+    """Assembles frames whose masks have the size of `output`, the model's; `complete` holds those that arrived whole.
 
-    def __init__(self) -> None:
+    One whose mask did not is lost and counted. `fault` is the first frame's that can be no device's.
+    """
+
+    def __init__(self, output: TensorInfo) -> None:
         self.complete: deque[StreamFrame] = deque(maxlen=_KEPT)
+        self.fault: MalformedAnswer | None = None
+        self._output = output
         self._number: int | None = None
         self._lost = 0
 
@@ -54,7 +69,12 @@ class StreamAssembler:
         kind, number = _KIND.unpack_from(payload)
         body = payload[_KIND.size :]
         if kind == _HEAD and len(body) == STREAM_HEAD.size:
-            self._begin(number, body)
+            if self._number is not None:
+                self._finish()  # its picture may be lost, the mask all the same whole
+            try:
+                self._begin(number, body)
+            except MalformedAnswer as fault:
+                self.fault = self.fault or fault
         elif number == self._number and kind in (_MASK, _PICTURE) and len(body) > _OFFSET.size:
             pieces = self._mask if kind == _MASK else self._picture
             pieces.put(_OFFSET.unpack_from(body)[0], body[_OFFSET.size :])
@@ -62,23 +82,23 @@ class StreamAssembler:
                 self._finish()
 
     def _begin(self, number: int, body: bytes) -> None:
-        if self._number is not None:
-            self._finish()  # its picture may be lost, the mask all the same whole
         numbers = STREAM_HEAD.unpack(body)
         width_px, height_px, mask_crc32, *decided, tenths, across_px, down_px, big_endian, picture_crc32 = numbers[:-4]
         mask_bytes, picture_bytes = mask_row_bytes(width_px) * height_px, 2 * across_px * down_px
-        if max(mask_bytes, picture_bytes) > _SIZE_LIMIT_BYTES:
-            return
+        size = (self._output.width_px, self._output.height_px)
+        expect((width_px, height_px) == size, f"a mask of {width_px}x{height_px}, the model's has {size[0]}x{size[1]}")
+        if across_px or down_px:
+            check_picture(across_px, down_px)
+        decision = decode_decision(*decided)
         self._number = number
         self._mask, self._picture = _Pieces(mask_bytes, mask_crc32), _Pieces(picture_bytes, picture_crc32)
-        go, steer, left, centre, right = decided
         self._frame = StreamFrame(
             number=number,
             picture=CameraFrame(b"", across_px, down_px, bool(big_endian)) if picture_bytes else None,
             mask=b"",
             width_px=width_px,
             height_px=height_px,
-            decision=Decision(bool(go), steer, left, centre, right),
+            decision=decision,
             fps=tenths / 10,
             lost=0,
             stages=Stages(*numbers[-4:]),

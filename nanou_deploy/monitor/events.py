@@ -10,7 +10,7 @@ import numpy.typing as npt
 from codegen.graph.model import CameraSize
 from nanou_deploy.device.messages import CameraFrame, Decision, DeviceInfo
 from nanou_deploy.device.rgb565 import decode_rgb565
-from nanou_deploy.errors import DeployError
+from nanou_deploy.errors import IntendedError
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -72,7 +72,7 @@ class Fault:
     """The line broke; the feed tries again."""
 
     address: str
-    error: DeployError
+    error: IntendedError
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Ended:
     """Nothing more comes from this address: all was seen, or `error` says why no more can be."""
 
     address: str
-    error: DeployError | None = None
+    error: IntendedError | None = None
 
 
 Event = Facts | Sight | Lines | Fault | Ended

@@ -9,13 +9,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nanou_deploy.device.client import Device
-from nanou_deploy.device.errors import DeviceError, DeviceRefused, StaleModel
+from nanou_deploy.device.errors import (
+    CameraMismatch,
+    DeviceError,
+    DeviceRefused,
+    DeviceStopped,
+    MalformedAnswer,
+    StaleModel,
+)
 from nanou_deploy.device.messages import CameraFrame, Stages, StreamFrame
-from nanou_deploy.errors import DeployError
+from nanou_deploy.errors import INTENDED_ERRORS, DeployError, IntendedError
 from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Sight
 from nanou_deploy.monitor.frames import PictureFolder
 
 _AGAIN_S = 1.0
+_ATTEMPTS = 3  # at a device that has shown nothing yet
+_LASTING = (CameraMismatch, DeviceRefused, MalformedAnswer, StaleModel)  # the same if the line is opened again
 _WINDOW = 20  # pictures over which the rate is measured
 
 Sink = Callable[[Event], None]
@@ -48,33 +57,45 @@ class Feed:
         self._seen = 0
         self._frames: Iterator[CameraFrame] | None = options.frames.play() if options.frames else None
 
-    def run(self, stop: threading.Event) -> None:
-        """Watch until the end. Never raises a DeployError: faults are events, and the last event is Ended."""
-        error: DeployError | None = None
+    def run(self, stop: threading.Event) -> IntendedError | None:
+        """Watch until the end, and return why there was one if it was no wish of ours.
+
+        Raises defects alone: faults are events, and the last event is Ended.
+        """
+        error: IntendedError | None = None
+        attempts = 0
         while not stop.is_set() and error is None:
             try:
                 self._watch(stop)
                 break
-            except (DeviceRefused, StaleModel) as refused:
-                error = refused
+            except DeviceStopped:
+                break
             except DeviceError as fault:
-                self._sink(Fault(self._address, fault))
-                self._arrivals.clear()
-                stop.wait(_AGAIN_S)
-            except DeployError as broken:  # a picture that cannot be read, a simulator that is not installed
+                attempts += 1
+                if isinstance(fault, _LASTING) or (attempts == _ATTEMPTS and not self._seen):
+                    error = fault
+                else:
+                    self._sink(Fault(self._address, fault))
+                    self._arrivals.clear()
+                    stop.wait(_AGAIN_S)
+            except INTENDED_ERRORS as broken:  # a picture that cannot be read, a simulator that is not installed
                 error = broken
         self._sink(Ended(self._address, error))
+        return error
 
     def _watch(self, stop: threading.Event) -> None:
         options = self._options
         device, self._device = self._device, None
-        device = device or Device.open(self._address, timeout_s=options.timeout_s, model_sha256=options.model_sha256)
+        if device is None:
+            device = Device.open(
+                self._address, timeout_s=options.timeout_s, model_sha256=options.model_sha256, stop=stop
+            )
         with device:
             info = device.info()
             self._sink(Facts(self._address, info))
             if self._frames is None and not info.has_camera:
                 raise _no_camera()
-            for sight in self._sent(device) if self._frames else self._streamed(device):
+            for sight in self._sent(device, stop) if self._frames else self._streamed(device):
                 self._sink(sight)
                 lines = device.logs()
                 if lines:
@@ -83,7 +104,7 @@ class Feed:
                 if stop.is_set() or self._seen == options.limit:
                     return
 
-    def _sent(self, device: Device) -> Iterator[Sight]:
+    def _sent(self, device: Device, stop: threading.Event) -> Iterator[Sight]:
         """Sends pictures and asks what the device makes of them."""
         assert self._frames is not None
         for frame in self._frames:
@@ -96,7 +117,7 @@ class Feed:
                 self._address, self._seen, frame, vision.mask, vision.width_px, vision.height_px, vision.decision,
                 self._rate(), 0.0, stages, vision.cycles, 0,
             )  # fmt: skip
-            time.sleep(max(0.0, self._options.least_s - (time.monotonic() - start)))
+            stop.wait(max(0.0, self._options.least_s - (time.monotonic() - start)))
 
     def _streamed(self, device: Device) -> Iterator[Sight]:
         """What the device's own camera sees."""

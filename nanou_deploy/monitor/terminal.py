@@ -12,6 +12,7 @@ from typing import TextIO, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from codegen.untrusted import printable
 from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Mask, Pixels, Sight
 
 _T = TypeVar("_T", np.uint8, np.bool_)
@@ -100,7 +101,7 @@ class PlainView:
         for line in self._lines(event):
             prefix = f"{event.address}  " if self._with_address else ""
             with self._lock:
-                print(prefix + line, file=self._stream, flush=True)
+                print(printable(prefix + line), file=self._stream, flush=True)
 
     def _lines(self, event: Event) -> list[str]:
         if isinstance(event, Facts):
@@ -126,13 +127,13 @@ class _Panel:
 
     def take(self, event: Event) -> None:
         if isinstance(event, Facts):
-            self.title, self.fault = facts_line(event), ""
+            self.title, self.fault = printable(facts_line(event)), ""
         elif isinstance(event, Sight):
             self.sight, self.fault = event, ""
         elif isinstance(event, Lines):
-            self.log.extend(event.lines)
+            self.log.extend(map(printable, event.lines))
         elif isinstance(event, Fault):
-            self.fault = f"{event.error}; trying again"
+            self.fault = printable(f"{event.error}; trying again")
         elif isinstance(event, Ended):
             self.fault = "ended"
 
@@ -145,7 +146,7 @@ class _Panel:
             text = sight_line(sight).partition(decision_text(sight))[2][: columns - 18]
             lines.append(f"\x1b[1;97;{colour}m {decision_text(sight)} \x1b[0m{text}")
         if self.fault:
-            lines.append(f"\x1b[33m{self.fault.splitlines()[0][:columns]}\x1b[0m")
+            lines.append(f"\x1b[33m{self.fault[:columns]}\x1b[0m")
         return lines + [f"\x1b[2m{line[:columns]}\x1b[0m" for line in self.log]
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import sys
 import threading
 from collections import deque
 from dataclasses import asdict, dataclass, field
@@ -23,6 +25,7 @@ LOOPBACK = "127.0.0.1"
 _LOG_LINES = 200
 _HEARTBEAT_S = 5.0
 _RETRY_MS = 1000
+_CLIENT_TIMEOUT_S = 30.0  # for a request to arrive, and for what is sent to be taken
 
 
 @dataclass
@@ -116,6 +119,7 @@ def sight_document(sight: Sight) -> dict[str, Any]:
 class _Handler(BaseHTTPRequestHandler):
     server: MonitorServer
     protocol_version = "HTTP/1.1"
+    timeout = _CLIENT_TIMEOUT_S
 
     def do_GET(self) -> None:
         if not self._is_meant():
@@ -129,8 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, "text/plain", b"there is only /\n")
 
     def _is_meant(self) -> bool:
-        name = (self.headers.get("Host") or "").rpartition(":")[0]
-        return not self.server.is_local or name in ("127.0.0.1", "localhost", "[::1]")
+        name = re.sub(r":\d*$", "", self.headers.get("Host") or "")  # browsers leave out port 80
+        return not self.server.is_local or name.lower() in ("127.0.0.1", "localhost", "[::1]")
 
     def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
@@ -150,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         seen = 0
         while (news := self.server.hub.wait(seen, _HEARTBEAT_S)) is not None:
             seen, changes = news
-            text = f"data: {json.dumps(changes)}\n\n" if changes else ": alive\n\n"
+            text = f"data: {json.dumps(changes, allow_nan=False)}\n\n" if changes else ": alive\n\n"
             try:
                 self.wfile.write(text.encode())
             except OSError:  # the browser has gone
@@ -175,6 +179,11 @@ class MonitorServer(ThreadingHTTPServer):
                 f"cannot serve at {bind}:{port}: {error.strerror or error}", hint="choose another port: --web 0"
             ) from error
         self.url = f"http://{bind}:{self.server_address[1]}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing where a browser has gone, which is no fault; else what the standard library does."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
     def __enter__(self) -> MonitorServer:
         threading.Thread(target=self.serve_forever, daemon=True).start()

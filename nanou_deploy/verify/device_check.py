@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,11 +10,12 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
 from codegen.tflite import interpreters as reference
 from codegen.tflite.load import load_graph
 from nanou_deploy.device.client import Device
-from nanou_deploy.device.messages import DeviceBench, DeviceInfo
+from nanou_deploy.device.messages import DeviceBench, DeviceInfo, expect
 from nanou_deploy.verify.golden import (
     TRUTH,
     Cases,
@@ -52,6 +54,7 @@ def verify_devices(
     for address in addresses:
         with Device.open(address, timeout_s=timeout_s, model_sha256=model.sha256) as device:
             info, golden = device.info(), device.golden()
+            _check_sizes(info, graph)
             name = f"device {names[address]}" if address in names else f"{info.board} at {address}"
             progress(f"{name}, {count} cases")
 
@@ -62,6 +65,12 @@ def verify_devices(
             detail = f"{info.build}{layer}"
             results.append(compare(graph, cases, truth, Executor(name, run, None, detail)))
     return GoldenReport(model.sha256, count, tuple(results))
+
+
+def _check_sizes(info: DeviceInfo, graph: Graph) -> None:
+    """Raise MalformedAnswer where the device states the model's hash and tensors of other sizes."""
+    for name, stated, tensor in (("input", info.input, graph.input), ("output", info.output, graph.output)):
+        expect(stated.size_bytes == math.prod(tensor.shape), f"INFO's {name} of shape {stated.shape} for this model")
 
 
 @dataclass(frozen=True)
