@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from codegen.errors import CodegenError
-from nanou_deploy.errors import EXIT_ERROR, DeployError
+from codegen.untrusted import printable
+from nanou_deploy.errors import EXIT_ERROR, INTENDED_ERRORS, DeployError
 
 
 def progress(message: str) -> None:
@@ -35,22 +35,21 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, righ
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     numbers = set(right)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i in numbers else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if i in numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
     # Into a pipe, lines are as long as they need to be.
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
 
 
 def fail(error: Exception) -> int:
     """Report an intended error and return its exit code; anything else is a defect and keeps its traceback."""
-    from nanou_train.errors import TrainError
-
-    if not isinstance(error, (CodegenError, DeployError, TrainError)):
+    if not isinstance(error, INTENDED_ERRORS):
         raise error
     code = error.exit_code if isinstance(error, DeployError) else EXIT_ERROR
     click.echo(f"{click.style('error:', fg='red', bold=True, reset=True)} {error}", err=True)

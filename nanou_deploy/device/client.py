@@ -348,7 +348,7 @@ class Device:
         try:
             answer = self._exchange.ask(kind, payload, tries=_PIECE_TRIES, deadline=deadline)
         except DeviceTimeout:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or self._exchange.is_silent:
                 raise
             self._piece_bytes = max(_PIECE_LEAST_BYTES, self._piece_bytes // 2)
             return None

@@ -58,6 +58,7 @@ class Exchange:
         self._reader = FrameReader()
         self._frames: deque[Frame] = deque()
         self._sequence = random.SystemRandom().getrandbits(32)
+        self._heard = time.monotonic()
         self._answer_s = {1: self.timeout_s / 32, COMPUTING: self.timeout_s / 4}
 
     def ask(
@@ -114,8 +115,16 @@ class Exchange:
     def _receive(self, timeout_s: float) -> None:
         if self.stop.is_set():
             raise DeviceStopped("stopped")
+        before = len(self._frames)
         self._frames.extend(self._reader.feed(self.link.read(min(max(0.0, timeout_s), _LISTEN_S))))
+        if len(self._frames) > before:
+            self._heard = time.monotonic()
         self.counters.damaged = self._reader.damaged
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing whole has come for longer than any request may take."""
+        return time.monotonic() - self._heard > COMPUTING * self.timeout_s
 
     def _event(self, frame: Frame) -> None:
         if not frame.flags & FLAG_EVENT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -63,7 +63,8 @@ def verify_devices(
 
             layer = "" if golden.passed else f"; golden test fails at {golden.layer or 'an unknown layer'}"
             detail = f"{info.build}{layer}"
-            results.append(compare(graph, cases, truth, Executor(name, run, None, detail)))
+            compared = compare(graph, cases, truth, Executor(name, run, None, detail))
+            results.append(compared if golden.passed else replace(compared, status="differs"))
     return GoldenReport(model.sha256, count, tuple(results))
 
 

@@ -21,8 +21,8 @@ from nanou_deploy.device.client import (
     LinkLost,
     StaleModel,
 )
-from nanou_deploy.device.errors import MalformedAnswer
 from nanou_deploy.device.drill import ResettingLink
+from nanou_deploy.device.errors import MalformedAnswer
 from nanou_deploy.device.link import ProcessLink
 from tests.device.conftest import OTHER_SHA256, SHA256
 from tests.unit.invert_model import INPUT_BYTES, expected_outputs
@@ -133,7 +133,16 @@ def test_a_program_that_dies(program: Path) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["exec:/nowhere/device", "exec:/o'brien/device", "exec:", "tcp://127.0.0.1:99999", "/nowhere/ttyUSB0", "tcp://127.0.0.1:1", "exec:SILENT", "sim:/nowhere@esp32c3"],
+    [
+        "exec:/nowhere/device",
+        "exec:/o'brien/device",
+        "exec:",
+        "tcp://127.0.0.1:99999",
+        "/nowhere/ttyUSB0",
+        "tcp://127.0.0.1:1",
+        "exec:SILENT",
+        "sim:/nowhere@esp32c3",
+    ],
 )
 def test_absent(address: str, require_module: Callable[[str], None], tmp_path: Path) -> None:
     silent = tmp_path / "silent"

@@ -6,6 +6,8 @@ import base64
 import http.client
 import io
 import json
+import socket
+import struct
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -181,7 +183,7 @@ def test_the_screen_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask(server: MonitorServer, path: str, host: str | None = None) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
-    connection.request("GET", path, headers={"Host": host} if host else {})
+    connection.request("GET", path, headers={} if host is None else {"Host": host})
     return connection.getresponse()
 
 
@@ -221,10 +223,27 @@ def test_the_page_and_its_stream() -> None:
         assert set(second["a"]) == {"sight"}  # the log was seen
         assert ask(server, "/events").status == 200  # a second browser
         assert ask(server, "/other").status == 404
-        assert ask(server, "/", host="evil.example:80").status == 403
+        for name, status in {
+            "evil.example:80": 403, "evil.example": 403, "": 403, "127.0.0.1": 200, "LOCALHOST": 200, "[::1]:80": 200,
+        }.items():  # fmt: skip
+            assert ask(server, "/", host=name).status == status, name
         with pytest.raises(DeployError, match="cannot serve"):
             MonitorServer(hub, server.server_address[1])
     assert hub.wait(0, 1.0) is None  # closed: streams end
+
+
+def test_browsers_that_go_leave_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    """Before they asked, in the middle of a request, and with a reset while they are sent something."""
+    hub = Hub(("a",))
+    with MonitorServer(hub, 0) as server:
+        for said in (b"", b"GET / HT", b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"):
+            with socket.create_connection(server.server_address[:2]) as browser:
+                browser.sendall(said)
+                browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        for number in range(3):
+            hub.show(sight(number))
+        assert ask(server, "/").status == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_a_slow_browser_gets_the_newest_picture_and_every_line() -> None:
