@@ -14,13 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from codegen.graph.model import Preprocessing, QuantizedModel
+from codegen.graph.model import Preprocessing, QuantizedModel, segmentation
 from nanou_deploy.device import messages as m
 from nanou_deploy.device.errors import LinkLost
 from nanou_deploy.device.frames import FLAG_ANSWER, FLAG_EVENT, Frame, FrameReader, encode
 from tests.unit.test_sidecar import flatbuffer
 
-MODEL = QuantizedModel("small", flatbuffer(), Preprocessing(6, 8))
+MODEL = QuantizedModel("small", flatbuffer(), segmentation(Preprocessing(6, 8)))
 HEIGHT, WIDTH, MASK_BYTES = 6, 8, 6
 ESCAPES = b"\x1b]0;PWNED\x07\x1b[2J\x1b[?1049l\r\nfake line\x9b31m\xe2\x80\xae[/a][bold]<script>"
 TEXTS = (b"board", b"aot", b"model", b"gcc 12", b"power-on")
