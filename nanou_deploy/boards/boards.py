@@ -23,7 +23,7 @@ MIB = 1024 * KIB
 class Board:
     """A board, an emulated processor or this computer, as a place where the generated code runs.
 
-    `isa` is what the compiler is told; for the ESP32-S3 in simulation that is what the ESP32 has too. `pio_board` and
+    `isa` is what the compiler is told; the ESP32-S3's simulator knows no more than the ESP32 has. `pio_board` and
     `idf_target` are PlatformIO's and ESP-IDF's names, None off hardware, where `platform` builds. `psram` is how many
     lines it has: 4, 8 or 16. `line` is what its plug leads to: a UART by a bridge, or the chip's own USB. `emulated_as`
     names the board on which code for this one is verified here. Of kind "library" are chips for which the C is made,
@@ -93,6 +93,13 @@ _TABLE = (
     Board("cortex-m7-qemu", "qemu", "Arm MPS2 board with a Cortex-M7 in QEMU", cpu="Cortex-M7", isa="armv7e-m"),
     Board("xtensa-qemu", "qemu", "Xtensa in QEMU with the ESP32's instructions", cpu="Xtensa", isa="xtensa-lx6"),
     Board(
+        "esp32s3-qemu",
+        "qemu",
+        "Xtensa in QEMU with the ESP32-S3's vector instructions",
+        cpu="ESP32-S3",
+        isa="xtensa-lx7",
+    ),
+    Board(
         "esp32s3-sim",
         "sim",
         "simulated ESP32-S3 with the chip's memory map (labwired)",
@@ -126,7 +133,7 @@ _TABLE = (
         flash_mode="qio",
         pio_board="esp32-s3-devkitc-1",
         idf_target="esp32s3",
-        emulated_as="rv32-qemu",
+        emulated_as="esp32s3-qemu",
     ),
     Board(
         "esp32s3-eye",
@@ -143,7 +150,7 @@ _TABLE = (
         line="usb",
         pio_board="esp32-s3-eye",  # our own: firmware/boards/esp32-s3-eye.json
         idf_target="esp32s3",
-        emulated_as="rv32-qemu",
+        emulated_as="esp32s3-qemu",
     ),
     Board(
         "xiao-esp32s3",
@@ -160,7 +167,7 @@ _TABLE = (
         line="usb",
         pio_board="seeed_xiao_esp32s3",
         idf_target="esp32s3",
-        emulated_as="rv32-qemu",
+        emulated_as="esp32s3-qemu",
     ),
     Board(
         "esp32cam",

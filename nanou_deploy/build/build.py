@@ -123,6 +123,14 @@ def build_harness(
     return _build(board, machine, plan, (*machine.flags, *trace_flags), image, trace=trace, sanitize=sanitize)
 
 
+def build_program(sources: Sequence[Path], board: Board, work_dir: Path) -> Build:
+    """Compile a program of its own, without a library, for a board that runs here. Raises as `build_harness`."""
+    machine = find_machine(board)
+    plan = plan_program(machine, work_dir / "no-library", sources, work_dir, objects=_machine_objects(machine))
+    run_plan(plan)
+    return _build(board, machine, plan, machine.flags, None)
+
+
 def build_device(
     library: Path, board: Board, work_dir: Path, *, sanitize: bool = False, compiler: str | None = None
 ) -> Build:

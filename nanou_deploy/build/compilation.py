@@ -30,10 +30,11 @@ def verification_board(board: Board) -> Board:
 def measurement_board(board: Board) -> Board:
     """Choose where instructions and flash of `board` are measured here: itself, or the emulator of its instruction set.
 
-    Code for Xtensa is verified elsewhere too, so that this needs no compiler for it.
+    The ESP32's code is verified elsewhere, so that this needs no compiler for Xtensa.
     """
-    is_xtensa = board.isa.startswith("xtensa") and not board.runs_here
-    return find_board("xtensa-qemu") if is_xtensa else verification_board(board)
+    place = verification_board(board)
+    is_elsewhere = board.isa.startswith("xtensa") and not place.isa.startswith("xtensa")
+    return find_board("xtensa-qemu") if is_elsewhere else place
 
 
 def compile_for(model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> Compilation:

@@ -34,6 +34,10 @@ _RV32_ZIG = ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c", "
 _XTENSA = ("-O2", "-fdata-sections", "-fno-vectorize", "-fomit-frame-pointer", *_FREESTANDING, FLAGS_SET)
 # Left to itself, llc turns pointers into base plus index and moves what it reads, for which 16 registers are too few.
 _LLC = ("-march=xtensa", "-mcpu=esp32", "-O2", "-disable-lsr", "-pre-RA-sched=source")
+# An exception handler may not move register windows: it is compiled for the call0 ABI, without the trapped MULSH.
+_LLC_HANDLER = ("-mattr=-windowed,-mul32high",)
+_HANDLERS = ("pie_trap.c",)
+_EMULATE_PIE = "-DNANOU_EMULATE_PIE"
 _BARE_SOURCES = ("bare/trap.c", "bare/memory.c")
 
 
@@ -83,7 +87,8 @@ class XtensaCompiler:
         if source.suffix == ".S":
             to_assembly = [[*clang, "-E", "-o", assembly]]
         else:
-            llc = [*self.tools.llc.command, *_LLC, middle, "-o", assembly]
+            handler = _LLC_HANDLER if source.name in _HANDLERS else ()
+            llc = [*self.tools.llc.command, *_LLC, *handler, middle, "-o", assembly]
             to_assembly = [[*clang, "-S", "-emit-llvm", "-o", middle], llc]
         assemble = [
             *self.tools.assembler.command,
@@ -179,7 +184,13 @@ def _arm(compiler: str | None, cpu: str) -> Machine:
 def _xtensa(machine: str, memory: str, *defines: str, count_plugin: bool = False) -> Machine:
     compiler = XtensaCompiler(find_xtensa_tools())
     sources = ("xtensa/start.S", "xtensa/mul_high.S", "xtensa/arithmetic.c", machine)
-    return _bare(compiler, _XTENSA, sources, memory, *defines, count_plugin=count_plugin)
+    handlers = ("xtensa/pie_trap.c",) if _EMULATE_PIE in defines else ()
+    return _bare(compiler, _XTENSA, (*sources, *handlers), memory, *defines, count_plugin=count_plugin)
+
+
+def _xtensa_qemu(*defines: str) -> Machine:
+    trapped = ("-DNANOU_COUNT_MARKS", "-DNANOU_EMULATE_MUL_HIGH", *defines)
+    return _xtensa("xtensa/simcall.c", "xtensa/sim.ld", *trapped, count_plugin=True)
 
 
 def _uart(base: int) -> str:
@@ -197,9 +208,8 @@ _BARE: Mapping[str, Callable[[str | None], Machine]] = {
     "cortex-m0-qemu": lambda compiler: _arm(compiler, "cortex-m0plus"),
     "cortex-m4-qemu": lambda compiler: _arm(compiler, "cortex-m4"),
     "cortex-m7-qemu": lambda compiler: _arm(compiler, "cortex-m7"),
-    "xtensa-qemu": lambda compiler: _xtensa(
-        "xtensa/simcall.c", "xtensa/sim.ld", "-DNANOU_COUNT_MARKS", "-DNANOU_EMULATE_MUL_HIGH", count_plugin=True
-    ),
+    "xtensa-qemu": lambda compiler: _xtensa_qemu(),
+    "esp32s3-qemu": lambda compiler: _xtensa_qemu(_EMULATE_PIE),
     "esp32-sim": lambda compiler: _xtensa("bare/uart.c", "xtensa/esp32.ld", "-DNANOU_COUNT_CCOUNT", _uart(0x3FF40000)),
     "esp32s3-sim": lambda compiler: _xtensa(
         "bare/uart.c", "xtensa/esp32s3.ld", "-DNANOU_COUNT_CCOUNT", _uart(0x60000000)

@@ -29,6 +29,7 @@ Int8Array = npt.NDArray[np.int8]
 _RECORD_OUTPUT = 0xFFFFFFFF  # see firmware/host/harness.c
 
 _SEMIHOSTING = "-semihosting-config enable=on,target=native"
+_XTENSA_SIM = f"-machine sim -cpu de233_fpu -m 64M {_SEMIHOSTING}"
 _QEMU: Mapping[str, tuple[Callable[[], Tool], str]] = {
     # With -icount shift=0 minstret counts instructions; without it, it counts the host's time.
     "rv32-qemu": (find_qemu_riscv32, f"-machine virt -cpu rv32 -m 64M -bios none -icount shift=0 {_SEMIHOSTING}"),
@@ -36,7 +37,8 @@ _QEMU: Mapping[str, tuple[Callable[[], Tool], str]] = {
     "cortex-m0-qemu": (find_qemu_arm, f"-machine mps2-an385 {_SEMIHOSTING}"),
     "cortex-m4-qemu": (find_qemu_arm, f"-machine mps2-an386 {_SEMIHOSTING}"),
     "cortex-m7-qemu": (find_qemu_arm, f"-machine mps2-an500 {_SEMIHOSTING}"),
-    "xtensa-qemu": (find_qemu_xtensa, f"-machine sim -cpu de233_fpu -m 64M {_SEMIHOSTING}"),
+    "xtensa-qemu": (find_qemu_xtensa, _XTENSA_SIM),
+    "esp32s3-qemu": (find_qemu_xtensa, _XTENSA_SIM),
 }
 _SIM_CASES_LIMIT_BYTES = 2 << 20  # the flash window that each chip's .ld file sets aside
 _CRASH_HINT = "`nanou-deploy verify --board host` runs the same code under sanitizers"

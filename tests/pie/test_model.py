@@ -35,6 +35,7 @@ class Machine:
         self.qacc: npt.NDArray[np.int32] = np.ctypeslib.as_array(self.state.qacc)
         self.memory: Int8 = np.ctypeslib.as_array(library.model_memory().contents)
         self.a = np.zeros(16, np.uint32)
+        self.forms = FORMS
         self._execute = library.model_execute
 
     def run(self, name: str, *operands: int) -> None:

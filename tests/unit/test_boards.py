@@ -18,6 +18,7 @@ def test_names_of_the_boards() -> None:
         "cortex-m4-qemu",
         "cortex-m7-qemu",
         "xtensa-qemu",
+        "esp32s3-qemu",
         "esp32s3-sim",
         "esp32-sim",
         "esp32s3",

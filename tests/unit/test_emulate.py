@@ -22,6 +22,7 @@ TWINS = [
     ("rv32-qemu", "esp32c3-sim"),
     ("esp32c3-sim", "esp32c6-sim"),
     ("xtensa-qemu", "esp32-sim"),
+    ("xtensa-qemu", "esp32s3-qemu"),
     ("xtensa-qemu", "esp32s3-sim"),
 ]  # the same code in two emulators
 STORE_FAULTS = {
@@ -29,6 +30,7 @@ STORE_FAULTS = {
     "cortex-m0-qemu": "data access fault at pc 0x0000[0-9a-f]{4}",
     "cortex-m4-qemu": "data access fault at pc 0x0000[0-9a-f]{4}",
     "xtensa-qemu": "access to an address where nothing is at pc 0x001[0-9a-f]{5}",
+    "esp32s3-qemu": "access to an address where nothing is at pc 0x001[0-9a-f]{5}",
     "cortex-m7-qemu": "data access fault at pc 0x0000[0-9a-f]{4}",
 }
 ARM = [name for name in EMULATED if name.startswith("cortex")]

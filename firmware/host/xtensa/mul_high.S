@@ -3,6 +3,9 @@
  * QEMU has no core with the 32-bit multiply-high option. There the two instructions are illegal; this handler does
  * what they do and returns behind them. plugin/count.c leaves out what it executes, so that the instruction counts as
  * the one that it is. Encoding: Xtensa Instruction Set Architecture Reference Manual, chapter 6, MULSH, MULUH.
+ *
+ * With NANOU_EMULATE_PIE other illegal instructions go to pie_trap.c, which knows the ESP32-S3's vector instructions.
+ * Those write no address register that they do not read, so that none of them can belong to another frame.
  */
 #ifdef NANOU_EMULATE_MUL_HIGH
 #define WINDOWS 8   /* of four registers, in QEMU's de233_fpu */
@@ -15,6 +18,10 @@ trap_entry_address:
     .long trap_entry
 touch_address:
     .long touch
+#ifdef NANOU_EMULATE_PIE
+pie_stack_address:
+    .long pie_stack_top
+#endif
 
     .globl nanou_uncounted_mul_high
     .type nanou_uncounted_mul_high, @function
@@ -59,6 +66,20 @@ nanou_uncounted_mul_high:
     movi a5, 0xA2
     beq a4, a5, 2f
 not_ours:
+#ifdef NANOU_EMULATE_PIE
+    rsr a1, exccause
+    bnez a1, unknown
+    or a2, a0, a0
+    l32r a1, pie_stack_address
+    rsr a3, epc1
+    call0 nanou_uncounted_pie   /* (registers, instruction): its length in a2 */
+    l32r a0, registers_address
+    beqz a2, unknown
+    rsr a1, epc1
+    add a1, a1, a2
+    j behind
+unknown:
+#endif
     l32r a0, trap_entry_address
     jx a0
 
@@ -116,7 +137,8 @@ not_ours:
 5:  addx4 a6, a6, a0
     s32i a14, a6, 0
 
-    addi a1, a1, 3              /* behind the instruction, or back to the start of a zero-overhead loop */
+    addi a1, a1, 3
+behind:                         /* the instruction, or back at the start of a zero-overhead loop */
     rsr a2, lend
     bne a1, a2, 6f
     rsr a2, lcount
@@ -161,4 +183,10 @@ touch:
     .p2align 2
 registers:
     .skip 72
+
+#ifdef NANOU_EMULATE_PIE
+    .p2align 4
+    .skip 512
+pie_stack_top:
+#endif
 #endif
