@@ -27,7 +27,7 @@ MOST_SATURATED = 32  # of 256 pixel values; a model's own contract fits its inpu
 PICTURE_CHANNELS = (1, 3)  # grey, or colours
 NO_OUTPUT = 128  # a threshold that no int8 reaches
 _PROPORTION = 1.5  # most by which a map may be stretched against the picture
-_HINT = "correct the sidecar (`nanou-deploy describe MODEL` writes one), or quantize again"
+_HINT = "say otherwise with `nanou-deploy describe MODEL --fresh`, or quantize again"
 
 
 # ---- Inputs ----------------------------------------------------------------------------------------------------

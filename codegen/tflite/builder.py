@@ -5,7 +5,7 @@ Converters choose quantization parameters and shapes themselves; a compiler has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -175,9 +175,12 @@ class ModelBuilder:
 
     # ---- serialization -------------------------------------------------------------------------------------
 
-    def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+    def finish(
+        self, inputs: Sequence[int], outputs: Sequence[int], metadata: Mapping[str, bytes] | None = None
+    ) -> bytes:
         b = flatbuffers.Builder(1024)
-        buffers = [b""] + [t["data"].tobytes() for t in self.tensors if t["data"] is not None]
+        constants = [t["data"].tobytes() for t in self.tensors if t["data"] is not None]
+        buffers = [b"", *constants, *(metadata or {}).values()]
         buffer_tables = [_buffer(b, data) for data in buffers]
         numbers = iter(range(1, len(buffers)))
         tensors = [
@@ -197,10 +200,12 @@ class ModelBuilder:
             Outputs=_ints(b, outputs),
             Operators=_offsets(b, operators),
         )
+        names = [b.CreateString(name) for name in metadata or {}]
         vectors = {
             "OperatorCodes": _offsets(b, code_tables),
             "Subgraphs": _offsets(b, [subgraph]),
             "Buffers": _offsets(b, buffer_tables),
+            "Metadata": _offsets(b, [_table(b, "Metadata", Name=name, Buffer=next(numbers)) for name in names]),
         }
         b.Finish(_table(b, "Model", Version=3, **vectors), b"TFL3")
         return bytes(b.Output())

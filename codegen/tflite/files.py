@@ -21,6 +21,7 @@ from codegen.untrusted import parse_json, read_bounded
 
 MODEL_BYTES = 64 << 20  # more than any flash that these models are for
 SIDECAR_BYTES = 256 << 10
+_AGAIN = "write another one with `nanou-deploy describe MODEL --fresh`, or delete it"
 
 
 def save_model(model: QuantizedModel, path: Path) -> None:
@@ -58,13 +59,11 @@ def load_model(path: Path) -> QuantizedModel:
     sidecar_path = path.with_suffix(".json")
     if not sidecar_path.exists():
         return model_without_sidecar(path, flatbuffer)
-    text = _read(sidecar_path, SIDECAR_BYTES, "delete it or describe the model again")
+    text = _read(sidecar_path, SIDECAR_BYTES, _AGAIN)
     try:
         return read_sidecar(parse_json(text), flatbuffer, contract_graph(flatbuffer))
     except ValueError as error:
-        raise ModelError(
-            f"{sidecar_path} is not a model sidecar: {error}", hint="delete it or describe the model again"
-        ) from error
+        raise ModelError(f"{sidecar_path} is not a model sidecar: {error}", hint=_AGAIN) from error
     except ModelError as error:
         raise ModelError(f"{sidecar_path}: {error}", hint=error.hint) from error
 

@@ -88,7 +88,7 @@ def read_sidecar(document: Any, flatbuffer: bytes, graph: Graph) -> QuantizedMod
     if stated["sha256"] != model.sha256:
         raise ModelError(
             "it describes another file than the model beside it",
-            hint="describe or quantize the model again, or delete the sidecar to use what is certain without it",
+            hint="write another one with `nanou-deploy describe MODEL --fresh`, or delete it",
         )
     check_contract(model.contract, graph)
     return model

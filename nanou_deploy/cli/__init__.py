@@ -13,9 +13,9 @@ from nanou_deploy.cli.output import fail
 
 # In the order of a first project. Each is a function in the module of its name.
 _COMMANDS = (
-    "demo", "prepare", "data-check", "train", "experiment", "evaluate", "prune", "quantize", "inspect", "generate",
-    "export", "build", "verify", "bench", "cost", "search", "pareto", "fit", "flash", "run", "monitor", "capture",
-    "bench-train", "model-size", "migrate-config", "boards", "doctor", "clean",
+    "demo", "prepare", "data-check", "train", "experiment", "evaluate", "prune", "quantize", "describe", "inspect",
+    "generate", "export", "build", "verify", "bench", "cost", "search", "pareto", "fit", "flash", "run", "monitor",
+    "capture", "bench-train", "model-size", "migrate-config", "boards", "doctor", "clean",
 )  # fmt: skip
 
 

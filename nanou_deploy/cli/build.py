@@ -15,7 +15,7 @@ from nanou_deploy.cli.options import (
     objective_options,
     runtime_option,
 )
-from nanou_deploy.cli.output import as_dict, emit_json, heading, progress
+from nanou_deploy.cli.output import as_dict, emit_json, heading, progress, remark
 from nanou_deploy.cli.verify import print_golden
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_NOT_LINKED, EXIT_OK
 
@@ -52,6 +52,7 @@ def build(
     For hardware this leaves a complete PlatformIO project. Exit code 3: outputs differ, nothing was built. Exit
     code 4: all is verified, but PlatformIO's platform for the board is not installed, so nothing was linked.
     """
+    from codegen.graph.contract import remarks
     from codegen.library.render import Runtime
     from codegen.library.write import write_project
     from nanou_deploy.boards.boards import check_firmware, find_board
@@ -64,6 +65,8 @@ def build(
         _ = quantized.image  # firmware decides by what pictures mean: refuse a raw model before anything is written
     check_firmware(target)
     folder = output or Path("build") / board
+    for text in remarks(quantized):
+        remark(text)
     heading(f"{quantized.name} for {target.name}: {target.description}")
     chosen = cast(Runtime, runtime)
     library = render_library(quantized, chosen, target, objective)

@@ -16,7 +16,7 @@ from nanou_deploy.cli.options import (
     objective_options,
     runtime_option,
 )
-from nanou_deploy.cli.output import emit_json
+from nanou_deploy.cli.output import emit_json, remark
 
 if TYPE_CHECKING:
     from codegen.graph.model import CameraSize
@@ -48,6 +48,7 @@ def generate(
     as_json: bool,
 ) -> None:
     """Write the model as a C library: PlatformIO library, ESP-IDF component and CMake target in one."""
+    from codegen.graph.contract import remarks
     from codegen.library.render import Runtime
     from codegen.library.write import write_project
     from nanou_deploy.boards.boards import find_board
@@ -56,6 +57,8 @@ def generate(
     quantized = open_model(model, camera)
     project = render_library(quantized, cast(Runtime, runtime), find_board(board), objective)
     changed = write_project(project, output, force=force)
+    for text in remarks(quantized):
+        remark(text)
     if as_json:
         emit_json(
             "generate/1",
@@ -65,6 +68,7 @@ def generate(
                 "runtime": runtime,
                 "model_sha256": quantized.sha256,
                 "camera": quantized.camera,
+                "remarks": remarks(quantized),
                 "files": list(project.files),
             },
         )

@@ -20,6 +20,11 @@ def progress(message: str) -> None:
     click.secho(f"  {message}", fg="bright_black", err=True)
 
 
+def remark(message: str) -> None:
+    """Print what the user has to know of a result that is no error, on stderr."""
+    click.secho(f"note: {message}", fg="yellow", err=True)
+
+
 def heading(message: str) -> None:
     """Print the heading of a stage on stderr."""
     click.secho(message, bold=True, err=True)
