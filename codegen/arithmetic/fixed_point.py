@@ -1,7 +1,7 @@
-"""Compute exp, tanh, logistic and reciprocals in 32-bit fixed point, exactly as gemmlowp and TFLM do.
+"""Compute exp, log, tanh, logistic and reciprocals in 32-bit fixed point, exactly as gemmlowp and TFLM do.
 
 All functions take and give int64 arrays that hold int32 values; a name Qn has n integer bits and 31 - n fractional
-ones. Sources: gemmlowp fixedpoint/fixedpoint.h; tensorflow/lite/kernels/internal/common.h for the reciprocal.
+ones. Sources: gemmlowp fixedpoint/fixedpoint.h; tensorflow/lite/kernels/internal/common.h for log and the reciprocal.
 """
 
 from __future__ import annotations
@@ -112,3 +112,31 @@ def reciprocal(value: IntArray, integer_bits: int) -> tuple[IntArray, IntArray]:
     """(1 / value scaled into Q0, how many bits the value lies above 1) for value >= 1/2 in Q`integer_bits`."""
     headroom = leading_zeros(value)
     return one_over_one_plus((value << headroom) - (1 << 31)), integer_bits - headroom
+
+
+_SQRT_HALF, _FOURTH_ROOT_OF_HALF, _LOG_2 = 1518500250, 1805811301, 1488522236  # Q0
+# Of the rational approximation around the fourth root of a half, Q0.
+_ALPHA_N, _ALPHA_D, _ALPHA_I, _ALPHA_F = 117049297, 127690142, 1057819769, 638450708
+_LOG_BITS = 5  # integer bits of a logarithm; one more inside
+
+
+def log_from_1(value: IntArray, integer_bits: int) -> IntArray:
+    """log(value) in Q5 for value >= 1 in Q`integer_bits`: the power of two, and a rational function of what is left.
+
+    What is left lies between sqrt(1/2) and 1 for one of two powers, a half apart; TFLite takes the larger.
+    """
+    inner, quarter = 31 - (_LOG_BITS + 1), np.int64(1) << (31 - (_LOG_BITS + 1) - 2)
+    a_headroom = leading_zeros(value)
+    a_rest = shift_left(multiply(shift_left(value, a_headroom - 1), _SQRT_HALF), 1)
+    a_power = shift_left(integer_bits - a_headroom, inner) + quarter
+    b_headroom = leading_zeros(multiply(value, _SQRT_HALF)) - 1
+    b_power = shift_left(integer_bits - b_headroom, inner) - quarter
+    rest = np.minimum(a_rest, shift_left(value, b_headroom))
+    power = np.maximum(a_power, b_power)
+    middle = half_sum(rest, _FOURTH_ROOT_OF_HALF)
+    twice = 2 * (rest - _FOURTH_ROOT_OF_HALF)
+    square = multiply(twice, twice)
+    numerator = multiply(twice, rest) + multiply(multiply(twice, square), _ALPHA_N)
+    denominator = multiply(middle, _ALPHA_I + twice + multiply(_ALPHA_D, square)) + multiply(_ALPHA_F, twice)
+    fraction = multiply(rounding_divide_by_pot(numerator, _LOG_BITS + 1), one_over_one_plus(denominator))
+    return shift_left(multiply(power, _LOG_2) + fraction, 1)

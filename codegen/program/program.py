@@ -157,8 +157,13 @@ class Program:
         return sum(table.size_bytes for stage in self.stages if not stage.is_again for table in stage.tables)
 
 
+def row_axes(rank: int) -> int:
+    """How many axes count rows: the first two of three or more, of two the first."""
+    return 2 if rank > 2 else max(rank - 1, 0)
+
+
 def rows_of(shape: tuple[int, ...], storage: Storage) -> Rows:
-    """The first two axes count rows, of three or more: (1, height, width, channels) has `height`; of two the first."""
-    count = prod(shape[:2]) if len(shape) > 2 else prod(shape[:-1])
+    """(1, height, width, channels) has `height` rows."""
+    count = prod(shape[: row_axes(len(shape))])
     width, channels = (prod(shape[2:-1]), shape[-1]) if len(shape) > 2 else (1, prod(shape[-1:]))
     return Rows(count, storage.row_bytes(width, channels))

@@ -201,7 +201,7 @@ def test_each_operand_has_a_storage_of_its_own() -> None:
 def test_how_sums_are_computed() -> None:
     """Factors where they are exact, with a sign correction for exact halves, tables where nothing else is."""
     usual = add_kernel(compile_bytes(two_rows()))
-    assert all(term.factor for term in usual.terms)
+    assert all(usual.factors)
     assert not usual.epilogue.sign_correction
     halves = add_kernel(compile_bytes(two_rows((0.05, 0.05, 0.1), (5, 9, 0))))
     assert halves.epilogue.sign_correction
@@ -223,9 +223,9 @@ def test_the_proof_compares_every_pair() -> None:
     stage, kernel = compiled.program.stages[-1], add_kernel(compiled)
     tables = {table.name: table for table in stage.tables}
     assert kernel.differences(tables) == ()
-    first, second = kernel.terms
-    assert first.factor is not None
-    wrong = replace(kernel, terms=(replace(first, factor=first.factor + first.factor // 200), second))
+    first, second = kernel.factors
+    assert first is not None
+    wrong = replace(kernel, factors=(first + first // 200, second))
     (difference,) = wrong.differences(tables)
     assert "of 65536 sums differ from TFLite's" in difference
     assert any("int32" in text for text in replace(kernel, start=2**31 - 1).differences(tables))
@@ -235,7 +235,7 @@ def test_shapes_that_do_not_fit_are_an_error() -> None:
     b = ModelBuilder()
     source = b.activation(SHAPE, 0.02, 0)
     b.operator("ADD", [source, source], output := b.activation((1, 4, 6, 4), 0.02, 0))
-    with pytest.raises(ModelError, match="adds"):
+    with pytest.raises(ModelError, match="takes"):
         compile_bytes(b.finish([source], [output]))
 
 

@@ -1,4 +1,4 @@
-"""FULLY_CONNECTED and SOFTMAX against TFLM, and as compiled C."""
+"""FULLY_CONNECTED, SOFTMAX and LOG_SOFTMAX against TFLM, and as compiled C."""
 
 from __future__ import annotations
 
@@ -41,8 +41,25 @@ def test_softmax_is_tflms() -> None:
         )
 
 
+def log_softmax(shape: tuple[int, ...], scale: float, zero_point: int) -> bytes:
+    source, output = Activation(shape, scale, zero_point), Activation(shape, 16 / 256, 127)
+    return model_of("LOG_SOFTMAX", source, (), output)
+
+
+def test_log_softmax_is_tflms() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(24):
+        shape = (1, int(rng.integers(1, 4)), int(rng.choice([1, 2, 3, rng.integers(4, 300)])))
+        assert_oracle_is_tflm(log_softmax(shape, drawn(rng, 1e-4, 30.0), drawn_zero_point(rng)))
+
+
+@pytest.mark.parametrize("scale", [1e-7, 0.001, 0.03, 0.2, 5.0])
+def test_log_softmax_as_compiled_c(scale: float, compiler: None, tmp_path: Path) -> None:
+    assert_exact(log_softmax((1, 40, 23), scale, -128), tmp_path, builtin_ref=False)
+
+
 def sample(zero_point: int = -128) -> bytes:
-    """A map whose rows are joined to one vector, two layers, and probabilities."""
+    """A map whose rows are joined to one vector, two layers, probabilities, and their own logarithms."""
     rng = np.random.default_rng(1)
     b = ModelBuilder()
     source = b.activation((1, 3, 4, 5), 0.05, zero_point)
@@ -52,6 +69,7 @@ def sample(zero_point: int = -128) -> bytes:
         hidden = b.activation((1, out), 0.3, zero_point)
         value = b.operator("FULLY_CONNECTED", [value, weights, -1], hidden, "FullyConnectedOptions")
     value = b.operator("SOFTMAX", [value], b.activation((1, 10), 1 / 256, -128), "SoftmaxOptions", Beta=1.0)
+    value = b.operator("LOG_SOFTMAX", [value], b.activation((1, 10), 16 / 256, 127))
     return b.finish([source], [value])
 
 

@@ -34,7 +34,7 @@ def test_exact(size: tuple[int, int], align_corners: bool, half_pixel_centers: b
 
 
 @pytest.mark.parametrize("in_size", [3, 7, 10, 23, 255])
-@pytest.mark.parametrize("mode", [(False, False), (False, True), (True, False)])
+@pytest.mark.parametrize("mode", [(False, False), (False, True), (True, False), (True, True)])
 def test_every_index_as_tflm(in_size: int, mode: tuple[bool, bool]) -> None:
     """Ratios that float32 rounds: each of many output sizes in one go, from a ramp that shows the index."""
     align_corners, half_pixel_centers = mode

@@ -1,4 +1,4 @@
-"""Add two values of different scales, element by element, with broadcasting along a row and of constants.
+"""Add or subtract two values of different scales, element by element, with broadcasting.
 
 TFLite scales both operands to a common fine scale, adds, and scales the sum to the output's: three roundings, twice
 each. One multiplication for each operand and a shift give the same bytes wherever that can be shown for every pair of
@@ -6,7 +6,7 @@ values, which are 65,536 at most; factors are searched around the real ones. Oth
 from tables of 256, and TFLite's own roundings follow. `nanou-deploy bench` counts 19, 10 and 20 instructions for each
 sum on RV32, Cortex-M4 and Xtensa, with tables 36, 33 and 46, and 2 KB of flash.
 
-Source: AddElementwise in tensorflow/lite/kernels/internal/reference/integer_ops/add.h.
+Source: AddElementwise in tensorflow/lite/kernels/internal/reference/integer_ops/add.h, SubElementwise in .../sub.h.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ import numpy as np
 
 from codegen.arithmetic.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multiplier
 from codegen.graph.graph import IntArray
+from codegen.kernels.broadcast import INT8, BroadcastKernel, Operand, constants_of, lay_out
 from codegen.kernels.epilogue import Epilogue, choose_clamp
-from codegen.program.kernel import Accesses, Built, Kernel, Present, Storage, Table, parameters_of
+from codegen.program.kernel import Built, Storage, Table, parameters_of
 from codegen.program.target import Target
 
 LEFT_SHIFT = 20
 _NEARBY_FACTORS = 3  # on each side of the real one; 98 of 100 random scales have a solution there
-_INT8 = np.arange(-128, 128)
 
 
 @dataclass(frozen=True)
 class ScaledSum:
-    """TFLite's arithmetic: multiplier and shift for each operand and for the sum; the output's limits."""
+    """TFLite's arithmetic: multiplier and shift for each operand and for the sum; the output's limits.
+
+    `sign`: of the second operand, -1 for a difference.
+    """
 
     zero_points: tuple[int, int]
     operands: tuple[tuple[int, int], tuple[int, int]]
@@ -39,12 +42,18 @@ class ScaledSum:
     output_zero_point: int
     low: int
     high: int
+    sign: int = 1
+
+    @property
+    def signs(self) -> tuple[int, int]:
+        return 1, self.sign
 
     def share(self, operand: int, values: IntArray) -> IntArray:
         """What int8 values of an operand add to the sum."""
         multiplier, shift = self.operands[operand]
         shifted = (values - self.zero_points[operand]) << LEFT_SHIFT
-        return multiply_by_quantized_multiplier(shifted, np.array(multiplier), np.array(shift))
+        scaled = multiply_by_quantized_multiplier(shifted, np.array(multiplier), np.array(shift))
+        return self.signs[operand] * scaled
 
     def round(self, total: IntArray) -> IntArray:
         multiplier, shift = self.result
@@ -56,7 +65,10 @@ class ScaledSum:
 
 
 def scaled_sum(
-    scales: tuple[float, float, float], zero_points: tuple[int, int, int], limits: tuple[int, int]
+    scales: tuple[float, float, float],
+    zero_points: tuple[int, int, int],
+    limits: tuple[int, int],
+    sign: int = 1,
 ) -> ScaledSum:
     """Compute TFLite's multipliers, for first operand, second operand and output.
 
@@ -65,52 +77,12 @@ def scaled_sum(
     common = 2 * max(scales[:2])
     first, second = (quantize_multiplier(scale / common) for scale in scales[:2])
     result = quantize_multiplier(common / ((1 << LEFT_SHIFT) * scales[2]))
-    return ScaledSum(zero_points[:2], (first, second), result, zero_points[2], *limits)
-
-
-@dataclass(frozen=True, eq=False)
-class Operand:
-    """`shape`: (height, width, channels), 1 where it is broadcast. `constants`: int8 values, of that shape."""
-
-    shape: tuple[int, int, int]
-    storage: Storage | None  # None for constants
-    scale: float
-    constants: IntArray | None = None
-
-    @property
-    def bias(self) -> int:
-        return self.storage.bias if self.storage else 0
-
-    @property
-    def values(self) -> IntArray:
-        """All int8 values that it can have."""
-        return _INT8 if self.constants is None else np.unique(self.constants)
-
-
-@dataclass(frozen=True)
-class Term:
-    """How one operand is read: which of its elements of a row, and times what.
-
-    `factor`: of the value as stored; None where a table has the value's share. `row`: the number of its pointer; None
-    for a constant.
-    """
-
-    row: int | None
-    bias: int
-    by_pixel: bool
-    by_channel: bool
-    factor: int | None
-
-    def elements(self, width: int, channels: int) -> int:
-        """Of a row."""
-        return (width if self.by_pixel else 1) * (channels if self.by_channel else 1)
+    return ScaledSum(zero_points[:2], (first, second), result, zero_points[2], *limits, sign)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Add(Kernel):
-    width: int
-    channels: int
-    terms: tuple[Term, Term]
+class Add(BroadcastKernel):
+    factors: tuple[int | None, int | None]  # of the values as stored; None where a table has the value's share
     start: int
     exact: ScaledSum
     epilogue: Epilogue
@@ -119,29 +91,20 @@ class Add(Kernel):
     def requires(self) -> tuple[str, ...]:
         return self.epilogue.requires
 
-    def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
-        sizes = {name: 256 for name in tables if name.startswith("shares")}
-        rows = []
-        for term in self.terms:
-            if term.row is None:
-                sizes["constants"] = term.elements(self.width, self.channels)
-            else:
-                rows.append(term.elements(self.width, self.channels))
-        return Accesses(tuple(rows), self.width * self.channels, required=tuple(range(len(rows))), tables=sizes)
+    def table_elements(self, tables: Mapping[str, Table]) -> dict[str, int]:
+        return {name: 256 for name in tables if name.startswith("shares")}
 
     def differences(self, tables: Mapping[str, Table]) -> tuple[str, ...]:
         """Compute every pair of values both ways, and the partial sums' range."""
-        constants = np.unique(tables["constants"].values).astype(np.int64) if "constants" in tables else _INT8
-        values = [constants if term.row is None else _INT8 + term.bias for term in self.terms]
+        values = self.plain_values(tables)
         shares = [
-            value * term.factor if term.factor is not None else tables[f"shares_{i}"].values[value - term.bias + 128]
-            for i, (term, value) in enumerate(zip(self.terms, values, strict=True))
+            (value + term.bias) * factor if factor is not None else tables[f"shares_{i}"].values[value + 128]
+            for i, (term, factor, value) in enumerate(zip(self.terms, self.factors, values, strict=True))
         ]
         first = self.start + shares[0].astype(np.int64)[:, None]
         total = first + shares[1].astype(np.int64)
         stored = self.epilogue.shifted(total) if self.epilogue.kind == "shift" else self._rounded(total)
-        plain = [value - term.bias for term, value in zip(self.terms, values, strict=True)]
-        expected = self.exact.apply(plain[0][:, None], plain[1]) + self.output.bias
+        expected = self.exact.apply(values[0][:, None], values[1]) + self.output.bias
         wrong = int((stored != expected).sum())
         most = max(int(np.abs(part).max()) for part in (first, total)) + abs(self.epilogue.offset)
         found = [f"{wrong} of {expected.size} sums differ from TFLite's"] * (wrong > 0)
@@ -152,53 +115,27 @@ class Add(Kernel):
 
 
 def build(operands: tuple[Operand, Operand], output: Storage, exact: ScaledSum, scale: float, target: Target) -> Built:
-    """Build the kernel. `scale`: the output's.
-
-    Which rows are read is the schedule's business; constants of many rows are a table of as many phases.
-    """
+    """Build the kernel. `scale`: the output's."""
     found = next(_exact_factors(operands, exact, scale, output, target), None) or _Factors(
         (None, None), 0, _two_roundings(exact, output)
     )
-    shares = [Table(f"shares_{i}", exact.share(i, _INT8).astype(np.int32), 8) for i in range(2)]
-    constants = [
-        Table("constants", operand.constants.reshape(-1).astype(np.int8), 20, phases=operand.shape[0])
-        for operand in operands
-        if operand.constants is not None
-    ]
-    tables = (*constants, *(shares if found.factors == (None, None) else ()))
-    width, channels, extents = _loops(operands)
-    terms = tuple(_terms(operands, extents, found.factors))
+    shares = tuple(Table(f"shares_{i}", exact.share(i, INT8).astype(np.int32), 8) for i in range(2))
+    tables = (*constants_of(operands), *(shares if found.factors == (None, None) else ()))
+    layout = lay_out(operands)
     kernel = Add(
         inputs=tuple(operand.storage for operand in operands if operand.storage),
         output=output,
-        shape_name="_and_".join(dict.fromkeys(f"{w}x{c}" if width > 1 else f"{c}" for w, c in extents)),
+        shape_name=layout.shape_name,
         tables=parameters_of(tables),
-        width=width,
-        channels=channels,
-        terms=(terms[0], terms[1]),
+        width=layout.width,
+        channels=layout.channels,
+        terms=layout.terms,
+        factors=found.factors,
         start=found.start,
         exact=exact,
         epilogue=found.epilogue,
     )
     return Built(kernel, tables)
-
-
-def _loops(operands: tuple[Operand, Operand]) -> tuple[int, int, list[tuple[int, int]]]:
-    """Find width and channels of the output, and of each operand; one loop where no operand tells them apart."""
-    extents = [operand.shape[1:] for operand in operands]
-    width, channels = (max(extent[axis] for extent in extents) for axis in range(2))
-    if all(extent in ((width, channels), (1, 1)) for extent in extents):
-        return 1, width * channels, [(1, math.prod(extent)) for extent in extents]
-    return width, channels, extents
-
-
-def _terms(
-    operands: tuple[Operand, Operand], extents: list[tuple[int, int]], factors: tuple[int | None, int | None]
-) -> Iterator[Term]:
-    rows = iter(range(2))
-    for operand, (width, channels), factor in zip(operands, extents, factors, strict=True):
-        row = next(rows) if operand.storage else None
-        yield Term(row, operand.bias, width > 1, channels > 1, factor)
 
 
 @dataclass(frozen=True)
@@ -217,8 +154,8 @@ def _exact_factors(
     operands: tuple[Operand, Operand], exact: ScaledSum, scale: float, output: Storage, target: Target
 ) -> Iterator[_Factors]:
     """Yield factors with which one shift gives TFLite's result for every pair of values, the nearest ones first."""
-    real = [operand.scale / scale for operand in operands]
-    shift = math.floor(math.log2(INT32_MAX / (256 * sum(real) + 1024)))
+    real = [sign * operand.scale / scale for sign, operand in zip(exact.signs, operands, strict=True)]
+    shift = math.floor(math.log2(INT32_MAX / (256 * sum(map(abs, real)) + 1024)))
     if shift < 1:
         return
     expected = exact.apply(operands[0].values[:, None], operands[1].values)

@@ -1,4 +1,4 @@
-"""Copy a row into a row of the stored zero."""
+"""Copy a row into a row of one value, zero for most."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Pad(Kernel):
     out_channels: int
     left: int
     front: int  # channels of padding before the first one
-    zero: int  # the stored one
+    fill: int  # as stored
 
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
         last = (self.left + self.in_width - 1) * self.out_channels + self.front + self.in_channels if present[0] else 0
@@ -25,7 +25,7 @@ class Pad(Kernel):
 
 
 def build(
-    before: tuple[int, int], after: tuple[int, int], *, left: int, front: int, zero_point: int, storage: Storage
+    before: tuple[int, int], after: tuple[int, int], *, left: int, front: int, fill: int, storage: Storage
 ) -> Built:
     """Build the kernel. `before` and `after`: width and channels."""
     kernel = Pad(
@@ -38,6 +38,6 @@ def build(
         out_channels=after[1],
         left=left,
         front=front,
-        zero=zero_point + storage.bias,
+        fill=fill + storage.bias,
     )
     return Built(kernel)

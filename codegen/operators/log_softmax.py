@@ -1,0 +1,81 @@
+"""LOG_SOFTMAX, int8, over the last axis. Reference: .../reference/log_softmax.h (LogSoftmaxQuantized)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from codegen.arithmetic import fixed_point
+from codegen.arithmetic.requantize import (
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    rounding_divide_by_pot,
+)
+from codegen.errors import UnsupportedError
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.kernels.portable import log_softmax
+from codegen.operators.softmax import (
+    ACCUMULATION_BITS,
+    INTEGER_BITS,
+    DifferenceScaling,
+    difference_scaling,
+    exponentials,
+    sums_of_exponentials,
+    verify_softmax,
+)
+from codegen.program.program import Lowering, RowRead, Stage, rows_of
+
+REQUIRED_INPUTS = 1
+VARIABLE_INPUTS = 1
+MOVES_BYTES = False
+OUTPUT_SCALE, OUTPUT_ZERO_POINT = 16 / 256, 127
+_OUTPUT_SHIFT = 31 - INTEGER_BITS - 4
+
+
+def read_options(table: Any) -> Mapping[str, int]:
+    return {}
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    verify_softmax(graph, operator, OUTPUT_SCALE, OUTPUT_ZERO_POINT)
+    scale = graph.tensor(operator.inputs[0]).scale
+    if not 2.0 ** -(31 - INTEGER_BITS) < scale < 2.0**32:
+        raise UnsupportedError(f"{operator.label} has input scale {scale:g}, which TFLM cannot scale")
+
+
+def _scaling(graph: Graph, operator: Operator) -> DifferenceScaling:
+    return difference_scaling(graph.tensor(operator.inputs[0]).scale, 1.0)
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    """int64 inputs (..., depth) -> int64 of the same shape."""
+    scaling, differences = _scaling(graph, operator), inputs[0] - inputs[0].max(-1, keepdims=True)
+    sums = sums_of_exponentials(exponentials(scaling), differences)
+    logs = fixed_point.log_from_1(sums, ACCUMULATION_BITS)
+    back = quantize_multiplier((1 << (31 - scaling.shift)) / scaling.multiplier)
+    least = np.maximum(scaling.least - 1, multiply_by_quantized_multiplier(logs - (1 << 31), *back))
+    counted = differences > least
+    scaled = scaling.scaled(np.where(counted, differences, 0))
+    outputs = rounding_divide_by_pot(scaled - logs, _OUTPUT_SHIFT) + OUTPUT_ZERO_POINT
+    return np.where(counted, np.clip(outputs, -128, 127), -128)
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    before, after = context.storage[source.index], context.storage[output.index]
+    rows, depth = rows_of(output.shape, after), output.shape[-1]
+    scaling, distances = _scaling(graph, operator), -np.arange(256)
+    terms = rounding_divide_by_pot(exponentials(scaling), ACCUMULATION_BITS)
+    counted = distances >= scaling.least
+    scaled = np.where(counted, scaling.scaled(np.where(counted, distances, 0)), log_softmax.LEAST_DIFFERENCE)
+    return Stage(
+        operator.index,
+        operator.stem,
+        f"{'x'.join(map(str, output.shape[1:]))}, over {depth} values each",
+        (source.index,),
+        output.index,
+        (RowRead(0, tuple(range(rows.count))),),
+        *log_softmax.build(terms, scaled, rows.size_bytes // depth, depth, before, after),
+    )

@@ -1,0 +1,55 @@
+"""MUL, int8, of any two scales. Reference: .../reference/integer_ops/mul.h (MulElementwise, BroadcastMul6DSlow)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tflite
+
+from codegen.arithmetic.requantize import INT32_MAX, quantize_multiplier
+from codegen.errors import UnsupportedError
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.kernels.fused_activation import activation_range, read_activation, verify_activation
+from codegen.kernels.portable import mul
+from codegen.kernels.portable.mul import MAX_PRODUCT, ScaledProduct
+from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
+from codegen.program.program import Lowering, Stage
+
+REQUIRED_INPUTS = 2
+VARIABLE_INPUTS = 0
+MOVES_BYTES = False
+
+
+def read_options(table: Any) -> Mapping[str, str]:
+    options = tflite.MulOptions()
+    options.Init(table.Bytes, table.Pos)
+    return {"activation": read_activation(options.FusedActivationFunction())}
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    verify_broadcast(graph, operator)
+    verify_activation(operator)
+    if MAX_PRODUCT << max(_exact(graph, operator).shift, 0) > INT32_MAX:
+        raise UnsupportedError(
+            f"{operator.label}: the output's scale is too small for its operands'",
+            hint="TFLite's own kernel would overflow here; calibrate with real images",
+        )
+
+
+def _exact(graph: Graph, operator: Operator) -> ScaledProduct:
+    first, second, output = operands_of(graph, operator)
+    multiplier, shift = quantize_multiplier(first.scale * second.scale / output.scale)
+    zero_points = first.zero_point, second.zero_point
+    return ScaledProduct(zero_points, multiplier, shift, output.zero_point, *activation_range(operator, output))
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    return _exact(graph, operator).apply(inputs[0], inputs[1])
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    exact, stored = _exact(graph, operator), context.storage[operator.outputs[0]]
+    return lower_broadcast(
+        graph, operator, context, exact.apply, lambda operands: mul.build(operands, stored, exact, context.target)
+    )

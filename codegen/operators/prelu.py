@@ -1,0 +1,59 @@
+"""PRELU, int8: negative values times a factor of their own. Reference: .../reference/prelu.h (BroadcastPrelu4DSlow)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from codegen.arithmetic.requantize import INT32_MAX, quantize_multiplier
+from codegen.errors import UnsupportedError
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.kernels.broadcast import INT8
+from codegen.kernels.portable import prelu
+from codegen.kernels.portable.mul import MAX_PRODUCT, ScaledProduct
+from codegen.kernels.portable.prelu import ScaledPrelu
+from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
+from codegen.operators.elementwise import lower_lookup
+from codegen.program.program import Lowering, Stage
+
+REQUIRED_INPUTS = 2
+VARIABLE_INPUTS = 0
+MOVES_BYTES = False
+
+
+def read_options(table: Any) -> Mapping[str, int]:
+    return {}
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    verify_broadcast(graph, operator)
+    exact = _exact(graph, operator)
+    if 255 << max(exact.shift, 0) > INT32_MAX or MAX_PRODUCT << max(exact.negative.shift, 0) > INT32_MAX:
+        raise UnsupportedError(
+            f"{operator.label}: the output's scale is too small for its input's",
+            hint="TFLite's own kernel would overflow here; calibrate with real images",
+        )
+
+
+def _exact(graph: Graph, operator: Operator) -> ScaledPrelu:
+    source, factor, output = operands_of(graph, operator)
+    multiplier, shift = quantize_multiplier(source.scale / output.scale)
+    zero_points = source.zero_point, factor.zero_point
+    negative = quantize_multiplier(source.scale * factor.scale / output.scale)
+    return ScaledPrelu(multiplier, shift, ScaledProduct(zero_points, *negative, output.zero_point, -128, 127))
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    return _exact(graph, operator).apply(inputs[0], inputs[1])
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    exact, stored = _exact(graph, operator), context.storage[operator.outputs[0]]
+    source, factor, output = operands_of(graph, operator)
+    if source.zero_point == -128 and factor.data is not None and source.shape == output.shape:  # nothing is negative
+        return lower_lookup(graph, operator, exact.apply(INT8, np.array(0)), context)
+    return lower_broadcast(
+        graph, operator, context, exact.apply, lambda operands: prelu.build(operands, stored, exact, context.target)
+    )
