@@ -39,7 +39,7 @@ CERTIFIED_SUMS = 1 << 16  # of a channel, all of them; of more, those around thr
 
 def compile_bytes(
     flatbuffer: bytes,
-    name: str = "case",
+    name: str = "sample",
     target: Target = REGISTERS_32,
     objective: Objective = DEFAULT_OBJECTIVE,
 ) -> Compilation:
@@ -155,7 +155,7 @@ def _run_every_way(
         (library / path).parent.mkdir(parents=True, exist_ok=True)
         (library / path).write_text(text)
     program, outputs = library / "every_way", library / "outputs.bin"
-    includes = [f"-I{library / 'include'}", f"-I{library / 'src'}"]
+    includes = [f"-I{library / 'include'}", f"-I{library / 'src'}", f"-I{library / 'app'}"]
     compiler = find_sanitizing_compiler() if flags else find_host_compiler()
     command = [*compiler.command, *STRICT, *flags, *includes, str(EVERY_WAY), "-o", str(program)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)

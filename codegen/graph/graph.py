@@ -99,6 +99,27 @@ class Graph:
         return self.tensors[index]
 
     @property
+    def stems(self) -> frozenset[str]:
+        return frozenset(operator.stem for operator in self.operators)
+
+    @property
+    def input_bytes(self) -> int:
+        """Of all inputs."""
+        return sum(self.tensor(index).size_bytes for index in self.inputs)
+
+    @property
+    def output_bytes(self) -> int:
+        """Of all outputs."""
+        return sum(self.tensor(index).size_bytes for index in self.outputs)
+
+    def split_inputs(self, frames: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.int8], ...]:
+        """int8 (N, input_bytes), inputs one behind the other -> each one, (N, *its shape)."""
+        tensors = [self.tensor(index) for index in self.inputs]
+        ends = np.cumsum([tensor.size_bytes for tensor in tensors])[:-1]
+        parts = np.split(frames, ends, axis=1)
+        return tuple(part.reshape(-1, *tensor.shape) for part, tensor in zip(parts, tensors, strict=True))
+
+    @property
     def input(self) -> Tensor:
         return self.tensors[self.inputs[0]]
 

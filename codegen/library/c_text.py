@@ -21,6 +21,12 @@ def number_lines(values: npt.NDArray[np.integer], per_line: int) -> Sequence[str
     return [", ".join(padded[i : i + per_line]) for i in range(0, len(padded), per_line)]
 
 
+def float_literal(value: float) -> str:
+    """Write a float32 so that a compiler reads the same bits: 0.0234375f."""
+    text = f"{np.float32(value):.9g}"
+    return f"{text if '.' in text or 'e' in text else text + '.0'}f"
+
+
 def wrap_items(items: Sequence[str], indent: str) -> Rendered:
     """Wrap items, separated by commas, into lines of at most LINE_COLUMNS, never broken inside an item."""
     whole = ", ".join(item.replace(" ", "\0") for item in items)

@@ -151,10 +151,10 @@ def _window(i: int, in_px: int, out_px: int, resize_filter: str) -> tuple[int, l
 # ---- Rendering -------------------------------------------------------------------------------------------------
 
 
-def camera_files(model: QuantizedModel, preprocessing: Preprocessing, generator: str) -> dict[str, str]:
-    """The library's nanou_camera.{h,c}, for pictures of `model.camera`; no files for an input that is no picture.
+def camera_files(model: QuantizedModel, preprocessing: Preprocessing, description: Mapping[str, Any]) -> dict[str, str]:
+    """The library's ID_camera.{h,c}, for pictures of `model.camera`; no files for an input that is no picture.
 
-    `preprocessing` states the input's size.
+    `preprocessing` states the input's size, `description` what templates say of the model.
     """
     if preprocessing.channels not in CHANNELS:
         return {}
@@ -163,9 +163,9 @@ def camera_files(model: QuantizedModel, preprocessing: Preprocessing, generator:
             "the contract has a mean or std for each channel; a library has one table for all",
             hint="export the network with one mean and std, or with the difference in its first layer",
         )
-    context = {"generator": generator, "model": model, **_context(preprocessing, model.camera)}
+    context = {**description, **_context(preprocessing, model.camera)}
     return {
-        f"{folder}/nanou_camera.{suffix}": render_template(f"common/nanou_camera.{suffix}.j2", **context)
+        f"{folder}/{description['id']}_camera.{suffix}": render_template(f"common/camera.{suffix}.j2", **context)
         for folder, suffix in (("include", "h"), ("src", "c"))
     }
 

@@ -37,6 +37,7 @@ _LANGUAGES: Mapping[str, str] = {
     ".c": "C",
     ".h": "C",
     ".cc": "C",
+    ".ino": "C",
     ".cmake": "CMake",
     "CMakeLists.txt": "CMake",
     ".json": "JSON",
@@ -63,7 +64,7 @@ class Rendered(str):
 
 
 def language_of(template: str) -> str:
-    """The language of common/nanou_model.h.j2, by what its name ends in."""
+    """The language of common/model.h.j2, by what its name ends in."""
     name = template.rsplit("/", 1)[-1].removesuffix(".j2")
     found = [language for ending, language in _LANGUAGES.items() if name.endswith(ending)]
     if not found:

@@ -21,10 +21,11 @@ class GoldenLayer:
     name: str
     operator_index: int
     crc32: int
+    bias: int  # what is stored is the value plus this
 
 
 def golden_frame(size_bytes: int, seed: int = GOLDEN_SEED) -> npt.NDArray[np.int8]:
-    """Make the self-test's input, int8 (size_bytes,): top bytes of a 32-bit LCG (Numerical Recipes constants)."""
+    """Make the self-test's inputs, int8 (size_bytes,): top bytes of a 32-bit LCG (Numerical Recipes constants)."""
     state, values = seed, np.empty(size_bytes, np.uint8)
     for i in range(size_bytes):
         state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
@@ -32,9 +33,9 @@ def golden_frame(size_bytes: int, seed: int = GOLDEN_SEED) -> npt.NDArray[np.int
     return values.view(np.int8)
 
 
-def golden_crc32(output: npt.NDArray[np.int8]) -> int:
-    """Compute the IEEE CRC-32 of the output frame for `golden_frame`."""
-    return zlib.crc32(output.tobytes())
+def golden_crc32(*outputs: npt.NDArray[np.generic]) -> int:
+    """Compute the IEEE CRC-32 of all outputs for `golden_frame`, one behind the other."""
+    return zlib.crc32(b"".join(output.tobytes() for output in outputs))
 
 
 def traced_stages(program: Program) -> tuple[Stage, ...]:
@@ -45,11 +46,13 @@ def traced_stages(program: Program) -> tuple[Stage, ...]:
     return tuple(sorted((s for s in program.stages if s.gives_operator), key=lambda stage: stage.operator_index))
 
 
-def golden_layers(program: Program, values: Mapping[int, npt.NDArray[np.int8]]) -> tuple[GoldenLayer, ...]:
+def golden_layers(program: Program, values: Mapping[int, npt.NDArray[np.generic]]) -> tuple[GoldenLayer, ...]:
     """Make the checksum of each of `traced_stages`. `values`: the oracle's, by tensor."""
     stages = traced_stages(program)
     stored = [(values[s.output].astype(np.int16) + s.kernel.output.bias).astype(np.uint8).tobytes() for s in stages]
     return tuple(
-        GoldenLayer(f"{stage.operator_index} {stage.stem}", stage.operator_index, zlib.crc32(data))
+        GoldenLayer(
+            f"{stage.operator_index} {stage.stem}", stage.operator_index, zlib.crc32(data), stage.kernel.output.bias
+        )
         for stage, data in zip(stages, stored, strict=True)
     )

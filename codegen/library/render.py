@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
 import codegen
 from codegen.compile import Compilation
+from codegen.errors import UnsupportedError
 from codegen.graph.contract import class_names, decision_threshold, drivable_classes, input_lookup
 from codegen.graph.graph import Graph, image_shape
 from codegen.graph.model import QuantizedModel
-from codegen.library.c_text import number_lines
+from codegen.library.c_text import float_literal, number_lines
 from codegen.library.camera_resize import camera_files
 from codegen.library.compile_flags import FLAGS_SET, NO_SCHEDULING, OPTIMIZE
-from codegen.library.golden import GOLDEN_SEED, GoldenLayer, golden_crc32, golden_frame, golden_layers
+from codegen.library.golden import golden_crc32, golden_frame, golden_layers
+from codegen.library.identifier import model_identifier
 from codegen.library.render_aot import aot_files
+from codegen.library.render_border import border_conversions
 from codegen.library.render_tflm import tflm_dependencies, tflm_files
 from codegen.library.resources import api_header, render_template
 from codegen.library.stack_estimate import StackEstimate, estimate_stack
@@ -33,14 +34,10 @@ from codegen.tflite.oracle import trace_oracle
 
 Runtime = Literal["aot", "tflm"]
 MANIFEST = "nanou-manifest.json"
-COMMON_FILES = (
-    "include/nanou_model.h",
-    "src/nanou_contract.c",
-    "CMakeLists.txt",
-    "library.json",
-)
-SEGMENTATION_FILES = ("include/nanou_classes.h",)
+APP_HEADER = "app/app_model.h"  # of the one model that an application serves; no part of the library itself
+MAX_RANK = 8  # NANOU_MAX_RANK
 NEVER = 128  # a threshold that no int8 reaches
+_DTYPES = {"int8": "NANOU_INT8", "int32": "NANOU_INT32", "int64": "NANOU_INT64"}
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,10 @@ class LibraryFacts:
     arena_bytes: int
     rows_arena_bytes: int  # without frames, for nanou_invoke_rows alone
     working_bytes: int
+    state_bytes: int
     macs: int  # 0: unknown
     golden_crc32: int
-    golden_layers: int = 0  # listed in nanou_golden.c
+    golden_layers: int = 0  # listed in ID_golden.c
     proofs: Proofs | None = None  # None for the interpreter, of which nothing is proven
     stack: tuple[StackEstimate, ...] = ()
 
@@ -70,38 +68,34 @@ def render_aot(compiled: Compilation) -> RenderedProject:
     if compiled.proofs.failures:  # a defect of this compiler, never of the model
         raise AssertionError("; ".join(compiled.proofs.failures))
     graph, plan = compiled.graph, compiled.plan
-    values = trace_oracle(graph, golden_frame(graph.input.size_bytes).reshape(graph.input.shape))
+    frames = graph.split_inputs(golden_frame(graph.input_bytes)[None])
+    values = trace_oracle(graph, [frame[0] for frame in frames])
     layers = golden_layers(compiled.program, values)
-    sources = {**aot_files(compiled), "src/nanou_golden.c": _golden_file(compiled, layers)}
     facts = LibraryFacts(
         "aot",
         plan.arena_bytes,
         plan.rows_arena_bytes,
         plan.working_bytes,
+        plan.state_bytes,
         plan.macs,
-        golden_crc32(values[graph.output.index]),
+        golden_crc32(*(values[index] for index in graph.outputs)),
         len(layers),
         compiled.proofs,
         estimate_stack(compiled.program),
     )
+    about = _about(compiled.model, graph, facts)
+    sources = aot_files(compiled, about["id"], about)
+    lines = [{**asdict(layer), "crc32": f"0x{layer.crc32:08x}u"} for layer in layers]
+    sources[f"src/{about['id']}_golden.c"] = render_template("aot/golden.c.j2", **about, golden_layers=lines)
     return _library(compiled.model, graph, facts, sources)
 
 
-def _golden_file(compiled: Compilation, layers: Sequence[GoldenLayer]) -> str:
-    context = {
-        "generator": f"nanou-deploy {codegen.__version__}",
-        "model": compiled.model,
-        "golden_layers": [{**asdict(layer), "crc32": f"0x{layer.crc32:08x}u"} for layer in layers],
-    }
-    return render_template("aot/nanou_golden.c.j2", **context)
-
-
 def render_tflm(model: QuantizedModel, graph: Graph, budget: ArenaBudget, *, macs: int, crc32: int) -> RenderedProject:
-    """Render the interpreter, TensorFlow Lite Micro, behind the same header. `crc32` is of its own golden output."""
-    frames = graph.input.size_bytes + graph.output.size_bytes
-    facts = LibraryFacts("tflm", budget.total_bytes, budget.total_bytes, budget.total_bytes - frames, macs, crc32)
-    sources = {**tflm_files(graph, model, budget), "idf_component.yml": _component_manifest()}
-    return _library(model, graph, facts, sources)
+    """Render the interpreter, TensorFlow Lite Micro, behind the same header. `crc32` is of its own golden outputs."""
+    working_bytes = budget.total_bytes - graph.input_bytes - graph.output_bytes
+    facts = LibraryFacts("tflm", budget.total_bytes, budget.total_bytes, working_bytes, 0, macs, crc32)
+    sources = tflm_files(graph, model, budget, _about(model, graph, facts))
+    return _library(model, graph, facts, {**sources, "idf_component.yml": _component_manifest()})
 
 
 def _component_manifest() -> str:
@@ -109,38 +103,51 @@ def _component_manifest() -> str:
     return "\n".join(["# Fetched by ESP-IDF's component manager.", "dependencies:", *lines, ""])
 
 
-def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:
-    generator = f"nanou-deploy {codegen.__version__}"
-    if model.preprocessing is not None:
-        height_px, width_px, channels = image_shape(graph.input.shape)
-        contract = replace(model.preprocessing, height_px=height_px, width_px=width_px, channels=channels)
-        sources = {**sources, **camera_files(model, contract, generator)}
-    context = {
-        "generator": generator,
+def _about(model: QuantizedModel, graph: Graph, facts: LibraryFacts) -> dict[str, Any]:
+    """Collect what every template of a library may say: names, tensors, figures, the contract."""
+    identifier = model_identifier(model.name)
+    return {
+        "generator": f"nanou-deploy {codegen.__version__}",
         "model": model,
+        "id": identifier,
+        "ID": identifier.upper(),
         "facts": facts,
-        "input": _frame(graph, graph.inputs[0]),
-        "output": _frame(graph, graph.outputs[0]),
+        "inputs": [_tensor(graph, identifier, "input", i) for i in range(len(graph.inputs))],
+        "outputs": [_tensor(graph, identifier, "output", i) for i in range(len(graph.outputs))],
+        "borders": border_conversions(graph) if facts.runtime == "aot" else (),
         "alignment_bytes": ALIGNMENT_BYTES,
         "threshold_q": decision_threshold(model, graph) if model.preprocessing else NEVER,
         "classes": _classes(model, graph) if model.preprocessing else None,
-        "golden_seed": f"0x{GOLDEN_SEED:08x}u",
         "golden_crc32": f"0x{facts.golden_crc32:08x}u",
-        "input_lookup": number_lines(input_lookup(model, graph), 16) if model.preprocessing else [],
-        "sources": sorted(path for path in (*sources, "src/nanou_contract.c") if path.endswith((".c", ".cc"))),
-        "headers": ["nanou.h", "nanou_model.h"]
-        + (["nanou_classes.h"] if model.preprocessing else [])
-        + (["nanou_camera.h"] if "include/nanou_camera.h" in sources else []),
+    }
+
+
+def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:
+    about = _about(model, graph, facts)
+    identifier = about["id"]
+    templates = {name: name for name in ("CMakeLists.txt", "library.json")}
+    templates |= {f"include/{identifier}.h": "model.h", APP_HEADER: "app_model.h"}
+    if model.preprocessing is not None:
+        height_px, width_px, channels = image_shape(graph.input.shape)
+        contract = replace(model.preprocessing, height_px=height_px, width_px=width_px, channels=channels)
+        sources = {**sources, **camera_files(model, contract, about)}
+        about["input_lookup"] = number_lines(input_lookup(model, graph), 16)
+        templates |= {f"src/{identifier}_input.c": "input.c", f"include/{identifier}_classes.h": "classes.h"}
+    if about["borders"]:
+        templates |= {f"src/{identifier}_border.c": "border.c", f"include/{identifier}_border.h": "border.h"}
+    headers = sorted(path for path in (*sources, *templates) if path.startswith("include/"))
+    about |= {
+        "sources": sorted(path for path in (*sources, *templates) if path.endswith((".c", ".cc"))),
+        "headers": [path.removeprefix("include/") for path in ("include/nanou.h", *headers)],
+        "has_camera": f"include/{identifier}_camera.h" in sources,
         "flags": [OPTIMIZE, NO_SCHEDULING, FLAGS_SET] if facts.runtime == "aot" else [OPTIMIZE],
         "languages": "C CXX" if facts.runtime == "tflm" else "C",
         "requires": ["esp-tflite-micro"] if facts.runtime == "tflm" else [],
     }
-    files = dict(sources)
-    files["include/nanou.h"] = api_header()
-    for name in (*COMMON_FILES, *(SEGMENTATION_FILES if model.preprocessing else ())):
-        files[name] = render_template(f"common/{name.rsplit('/', 1)[-1]}.j2", **context)
-    about = {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name, "camera": str(model.camera)}
-    return with_manifest(files, about)
+    files = {**sources, "include/nanou.h": api_header()}
+    files |= {path: render_template(f"common/{template}.j2", **about) for path, template in templates.items()}
+    made = {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name, "identifier": identifier}
+    return with_manifest(files, {**made, "camera": str(model.camera)})
 
 
 def _classes(model: QuantizedModel, graph: Graph) -> Mapping[str, Any]:
@@ -161,15 +168,26 @@ def with_manifest(files: Mapping[str, str], about: Mapping[str, str]) -> Rendere
     return RenderedProject(dict(sorted({**files, MANIFEST: text}.items())))
 
 
-def _frame(graph: Graph, index: int) -> Mapping[str, Any]:
-    tensor = graph.tensor(index)
-    height, width, channels = image_shape(tensor.shape)
-    scale = f"{np.float32(tensor.scale):.9g}"
+def _tensor(graph: Graph, identifier: str, kind: str, position: int) -> Mapping[str, Any]:
+    indices = graph.inputs if kind == "input" else graph.outputs
+    tensor = graph.tensor(indices[position])
+    if tensor.dtype not in _DTYPES or len(tensor.shape) > MAX_RANK:
+        raise UnsupportedError(
+            f"{kind} '{tensor.name}' is {tensor.dtype} of {len(tensor.shape)} dimensions",
+            hint=f"nanou.h knows {', '.join(_DTYPES)}, of up to {MAX_RANK} dimensions",
+        )
+    number = "" if len(indices) == 1 else f"_{position}"
     return {
-        "height_px": height,
-        "width_px": width,
-        "channels": channels,
+        "kind": kind,
+        "position": position,
+        "name": tensor.name,
+        "macro": f"{identifier}_{kind}{number}".upper(),
+        "dtype": _DTYPES[tensor.dtype],
+        "c_type": f"{tensor.dtype}_t",
+        "dims": tensor.shape or (1,),
+        "image": image_shape(tensor.shape) if len(tensor.shape) == 4 and tensor.shape[0] == 1 else None,
+        "rows": image_shape(tensor.shape)[0],
         "size_bytes": tensor.size_bytes,
-        "scale": f"{scale if '.' in scale or 'e' in scale else scale + '.0'}f",
-        "zero_point": tensor.zero_point,
+        "scale": float_literal(tensor.scale if tensor.scales else 0.0),
+        "zero_point": tensor.zero_point if tensor.zero_points else 0,
     }

@@ -21,7 +21,7 @@ class RowAccess:
 
     `is_only`: one row of the tensor is kept at a time, and it is always there. `is_linear`: these are no rows but bytes
     from the beginning of the whole tensor, of type `c_type`. `frame` is "input" or "output" where the tensor is the
-    model's, `place` the C name of its ring otherwise.
+    model's and comes or goes by rows too, `place` the C name of its ring otherwise.
     """
 
     place: str
@@ -40,14 +40,13 @@ class RowAccess:
 
 @dataclass(frozen=True)
 class Layer:
-    """Describes one function of nanou_model.c. `golden`: its place in nanou_golden.c, None if untraced."""
+    """Describes one function of ID.c. `golden`: its place in ID_golden.c, None if untraced."""
 
     case: int
     name: str
     number: str
     title: str
     notes: tuple[str, ...]
-    operator_index: int
     uses_frames: bool
     uses_y: bool
     input_type: str
@@ -57,7 +56,6 @@ class Layer:
     row_bytes: int
     call: str
     golden: int | None
-    is_biased: bool
 
 
 @dataclass(frozen=True)
@@ -69,26 +67,35 @@ class ProgramTable:
     title: str
 
 
-def make_layers(compiled: Compilation, kernels: Mapping[Kernel, str]) -> tuple[Layer, ...]:
+@dataclass(frozen=True)
+class Names:
+    """What layers refer to: the library's `identifier`, kernels' C names, tensors' places, stages that are traced."""
+
+    identifier: str
+    kernels: Mapping[Kernel, str]
+    places: Mapping[int, Placement]
+    traced: Sequence[Stage]
+
+
+def make_layers(compiled: Compilation, identifier: str, kernels: Mapping[Kernel, str]) -> tuple[Layer, ...]:
     """Describe every stage, in order. `kernels`: their C names."""
-    program, traced = compiled.program, traced_stages(compiled.program)
     places = {place.tensor: place for place in compiled.plan.placements}
-    return tuple(_layer(program, i, traced, places, kernels[stage.kernel]) for i, stage in enumerate(program.stages))
+    names = Names(identifier, kernels, places, traced_stages(compiled.program))
+    return tuple(_layer(compiled.program, case, names) for case in range(len(compiled.program.stages)))
 
 
-def _layer(program: Program, case: int, traced: Sequence[Stage], places: Mapping[int, Placement], kernel: str) -> Layer:
-    stage = program.stages[case]
-    reads = tuple(_read(program, stage, read, places) for read in stage.reads)
+def _layer(program: Program, case: int, names: Names) -> Layer:
+    stage, places, traced = program.stages[case], names.places, names.traced
+    reads = tuple(_read(program, stage, read, names) for read in stage.reads)
     every_row = RowRead(0, tuple(range(program.rows[stage.output].count)))
     output = _access(program, places[stage.output], every_row, "", stage.kernel.output.c_type)
-    arguments = ["rows", "out", *(_argument(stage, table) for table in stage.tables)]
+    arguments = ["rows", "out", *(_argument(names.identifier, stage, table) for table in stage.tables)]
     return Layer(
         case=case,
         name=stage.label,
         number=stage.number,
         title=_title(stage),
         notes=tuple(_notes(program, stage)),
-        operator_index=stage.operator_index,
         uses_frames=any(access.frame for access in (*reads, output)),
         uses_y=any(access.follows_y for access in (*reads, output)) or any(t.phases > 1 for t in stage.tables),
         input_type=stage.kernel.row_type,
@@ -96,9 +103,8 @@ def _layer(program: Program, case: int, traced: Sequence[Stage], places: Mapping
         reads=reads,
         output=output,
         row_bytes=program.rows[stage.output].size_bytes,
-        call=wrap_call(kernel, arguments, indent="    "),
+        call=wrap_call(names.kernels[stage.kernel], arguments, indent="    "),
         golden=traced.index(stage) if stage in traced else None,
-        is_biased=stage.kernel.output.bias != 0,
     )
 
 
@@ -115,19 +121,19 @@ def _notes(program: Program, stage: Stage) -> list[str]:
     return notes or ["no arithmetic"]
 
 
-def _read(program: Program, stage: Stage, read: RowRead, places: Mapping[int, Placement]) -> RowAccess:
-    place = places[stage.inputs[read.input]]
-    table = _table_name(stage, _row_table(stage, read)) if _needs_table(read, place) else ""
+def _read(program: Program, stage: Stage, read: RowRead, names: Names) -> RowAccess:
+    place = names.places[stage.inputs[read.input]]
+    table = _table_name(names.identifier, stage, _row_table(stage, read)) if _needs_table(read, place) else ""
     return _access(program, place, read, table, stage.kernel.inputs[read.input].c_type)
 
 
 def _access(program: Program, place: Placement, read: RowRead, table: str, c_type: str) -> RowAccess:
-    producer = next((stage for stage in program.stages if stage.output == place.tensor), None)
-    name = output_name(producer) if place.region == "work" and producer else ""
+    is_frame = program.passes_rows and place.region in ("input", "output")
+    name = "" if is_frame else place_name(program, place)
     is_only, (step, start) = _is_only(place, read), read.affine or (0, 0)
     return RowAccess(
         place=name.upper() if is_only else name,
-        frame="" if place.region == "work" else place.region,
+        frame=place.region if is_frame else "",
         is_only=is_only,
         is_linear=read.is_linear,
         step=step,
@@ -152,7 +158,13 @@ def output_name(stage: Stage) -> str:
     return f"{stage.prefix}{'_again' if stage.is_again else ''}_output"
 
 
-def make_tables(compiled: Compilation) -> tuple[ProgramTable, ...]:
+def place_name(program: Program, place: Placement) -> str:
+    """Name, in C, where an activation lies: layer_04_output, input_0, state_2."""
+    producer = next((stage for stage in program.stages if stage.output == place.tensor), None)
+    return output_name(producer) if place.region == "work" and producer else f"{place.region}_{place.position}"
+
+
+def make_tables(compiled: Compilation, identifier: str) -> tuple[ProgramTable, ...]:
     """List all constant arrays, each once, even if two pointers follow it or its layer is computed again."""
     places = {place.tensor: place for place in compiled.plan.placements}
     found: dict[str, ProgramTable] = {}
@@ -160,7 +172,7 @@ def make_tables(compiled: Compilation) -> tuple[ProgramTable, ...]:
         followed = [read for read in stage.reads if _needs_table(read, places[stage.inputs[read.input]])]
         tables = (*stage.tables, *(_row_table(stage, read) for read in followed))
         for table in tables:
-            name, is_first = _table_name(stage, table), table is tables[0] and not stage.is_again
+            name, is_first = _table_name(identifier, stage, table), table is tables[0] and not stage.is_again
             found.setdefault(name, ProgramTable(name, table, f"{stage.number}: {_title(stage)}" if is_first else ""))
     return tuple(found.values())
 
@@ -171,13 +183,13 @@ def _row_table(stage: Stage, read: RowRead) -> Table:
     return Table(f"source_row_{stage.reads.index(read)}", np.array(read.rows, smallest), 20)
 
 
-def _argument(stage: Stage, table: Table) -> str:
-    name = _table_name(stage, table)
+def _argument(identifier: str, stage: Stage, table: Table) -> str:
+    name = _table_name(identifier, stage, table)
     return name if table.phases == 1 else f"{name} + (y % {table.phases}) * {table.values.size // table.phases}"
 
 
-def _table_name(stage: Stage, table: Table) -> str:
-    return f"nanou_{stage.prefix}_{table.name}"
+def _table_name(identifier: str, stage: Stage, table: Table) -> str:
+    return f"{identifier}_{stage.prefix}_{table.name}"
 
 
 def _title(stage: Stage) -> str:

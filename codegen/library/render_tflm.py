@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import codegen
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
 from codegen.library.resources import render_template
 from codegen.library.tflm_arena import ESP_NN_VERSION, TARGETS, ArenaBudget, arena_budget
+from codegen.plan.place import aligned
 
 __all__ = ["ArenaBudget", "arena_budget", "registration_methods", "tflm_arena_bytes", "tflm_dependencies", "tflm_files"]
 
@@ -56,7 +56,7 @@ def _method(stem: str) -> str:
 
 
 def tflm_arena_bytes(graph: Graph, measured_bytes: int, idf_target: str | None = None) -> int:
-    """Compute NANOU_ARENA_BYTES: arena_budget(...).total_bytes."""
+    """Compute ID_ARENA_BYTES: arena_budget(...).total_bytes."""
     return arena_budget(graph, measured_bytes, idf_target).total_bytes
 
 
@@ -65,11 +65,15 @@ def tflm_dependencies() -> Mapping[str, str]:
     return {"espressif/esp-nn": ESP_NN_VERSION, "espressif/esp-tflite-micro": ">=1.4.0,<1.5.0"}
 
 
-def tflm_files(graph: Graph, model: QuantizedModel, budget: ArenaBudget) -> dict[str, str]:
-    """Render the library's sources: relative path -> text. Raises UnsupportedError for an operator that TFLM lacks."""
+def tflm_files(
+    graph: Graph, model: QuantizedModel, budget: ArenaBudget, description: Mapping[str, Any]
+) -> dict[str, str]:
+    """Render the library's sources: relative path -> text. `description`: what templates say of the model.
+
+    Raises UnsupportedError for an operator that TFLM lacks.
+    """
     context: dict[str, Any] = {
-        "generator": f"nanou-deploy {codegen.__version__}",
-        "model": model,
+        **description,
         "budget": budget,
         "kernels": f"for the {budget.idf_target}" if budget.idf_target else "for chips with portable kernels",
         "arena_rows": _arena_rows(budget),
@@ -78,11 +82,24 @@ def tflm_files(graph: Graph, model: QuantizedModel, budget: ArenaBudget) -> dict
         "registrations": registration_methods(graph),
         "size_bytes": len(model.flatbuffer),
         "lines": _array_lines(model.flatbuffer),
+        "input_offsets": _offsets(budget.runtime_bytes, [graph.tensor(index).size_bytes for index in graph.inputs]),
+        "has_variables": any(operator.stem == "var_handle" for operator in graph.operators)
+        or any(tensor.is_variable for tensor in graph.tensors),
+        "passes_rows": len(graph.inputs) == len(graph.outputs) == 1,
     }
+    files = {".cc": "model.cc", "_data.c": "data.c", "_data.h": "data.h"}
     return {
-        f"src/{name}": render_template(f"tflm/{name}.j2", **context)
-        for name in ("nanou_model.cc", "nanou_model_data.c", "nanou_model_data.h", "nanou_rows.c")
+        f"src/{description['id']}{ending}": render_template(f"tflm/{template}.j2", **context)
+        for ending, template in files.items()
     }
+
+
+def _offsets(first_bytes: int, sizes: Sequence[int]) -> Sequence[int]:
+    """Place frames one behind the other, each aligned."""
+    offsets = [first_bytes]
+    for size_bytes in sizes[:-1]:
+        offsets.append(offsets[-1] + aligned(size_bytes))
+    return offsets
 
 
 def _array_lines(data: bytes) -> Sequence[str]:

@@ -35,11 +35,11 @@ def round_up(size: int, multiple: int) -> int:
 
 @dataclass(frozen=True)
 class ArenaBudget:
-    """Divides NANOU_ARENA_BYTES of the tflm runtime into the terms that it is the sum of, in bytes."""
+    """Divides ID_ARENA_BYTES of the tflm runtime into the terms that it is the sum of, in bytes."""
 
     idf_target: str | None  # None: a chip or host whose kernels request what ESP-NN's generic ones do
     runtime_bytes: int  # interpreter and operator resolver objects, at the head of the arena
-    input_frame_bytes: int  # the caller's frame, apart from TFLM's input tensor, whose bytes TFLM reuses
+    input_frame_bytes: int  # the caller's inputs, apart from TFLM's input tensors, whose bytes TFLM reuses
     measured_bytes: int  # what TFLM reported for portable kernels on a 64-bit host; fewer on a 32-bit chip
     scratch_growth_bytes: int  # growth of TFLM's memory plan by the scratch buffers of the chip's kernels
     bookkeeping_bytes: int  # TFLM's handle and the kernel's index for each scratch buffer
@@ -63,7 +63,7 @@ def arena_budget(graph: Graph, measured_bytes: int, idf_target: str | None = Non
     return ArenaBudget(
         idf_target=idf_target,
         runtime_bytes=runtime_bytes(len({operator.stem for operator in graph.operators})),
-        input_frame_bytes=round_up(graph.input.size_bytes, ALIGNMENT_BYTES),
+        input_frame_bytes=sum(round_up(graph.tensor(i).size_bytes, ALIGNMENT_BYTES) for i in graph.inputs),
         measured_bytes=round_up(measured_bytes, ALIGNMENT_BYTES),
         # A greedy plan may shrink when buffers are added; then the smaller figure is not relied on.
         scratch_growth_bytes=max(0, planned_bytes(graph, scratch) - planned_bytes(graph, {})),

@@ -9,7 +9,7 @@ from codegen.graph.graph import Graph
 from codegen.lower.fold_upsampling import Folded, fold_upsampling
 from codegen.lower.split_depthwise import split_depthwise
 from codegen.program.kernel import Storage
-from codegen.program.program import Lowering, Program, Stage, rows_of
+from codegen.program.program import Lowering, Program, Stage, State, rows_of
 from codegen.program.target import Target
 
 
@@ -26,7 +26,7 @@ def lower_graph(graph: Graph, target: Target) -> Program:
         if op.outputs[0] not in absorbed
     )
     stages = [stage for item in lowered for stage in _stages(item)]
-    existing = [*graph.inputs, *(stage.output for stage in stages)]
+    existing = [*graph.inputs, *(state.tensor for state in graph.states), *(stage.output for stage in stages)]
     return Program(
         tuple(stages),
         graph.inputs,
@@ -34,6 +34,7 @@ def lower_graph(graph: Graph, target: Target) -> Program:
         {i: rows_of(graph.tensor(i).shape, storage[i]) for i in existing},
         {i: storage[i] for i in existing},
         {i: graph.tensor(i).name for i in existing},
+        tuple(State(state.tensor, state.source, state.initial.tobytes()) for state in graph.states),
     )
 
 
@@ -44,8 +45,10 @@ def _stages(lowered: Stage | tuple[Stage, ...] | Folded) -> tuple[Stage, ...]:
 
 
 def assign_storage(graph: Graph) -> Mapping[int, Storage]:
-    """Store tensors of zero point -128 as uint8, except frames and what operators that move bytes join with them."""
-    tensors = [*graph.inputs, *(tensor for op in graph.operators for tensor in op.outputs)]
+    """Store tensors of zero point -128 as uint8, except frames and states and what moving bytes joins with them."""
+    states = [index for state in graph.states for index in (state.tensor, state.source)]
+    made = [tensor for op in graph.operators for tensor in op.outputs]
+    tensors = list(dict.fromkeys((*graph.inputs, *states, *made)))
     group = {tensor: tensor for tensor in tensors}
     for operator in graph.operators:
         if not ops.IMPLEMENTATIONS[operator.stem].MOVES_BYTES:
@@ -54,6 +57,6 @@ def assign_storage(graph: Graph) -> Mapping[int, Storage]:
             if moved in group:
                 old, new = group[moved], group[operator.outputs[0]]
                 group = {tensor: new if root == old else root for tensor, root in group.items()}
-    framed = {group[tensor] for tensor in (*graph.inputs, *graph.outputs)}
+    framed = {group[tensor] for tensor in (*graph.inputs, *graph.outputs, *states)}
     plain = framed | {group[tensor] for tensor in tensors if graph.tensor(tensor).zero_point != -128}
     return {tensor: Storage(0 if group[tensor] in plain else 128) for tensor in tensors}

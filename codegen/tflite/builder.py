@@ -16,7 +16,13 @@ import tflite
 
 Options = Callable[[flatbuffers.Builder], int]
 
-_TYPES = {"int8": tflite.TensorType.INT8, "int32": tflite.TensorType.INT32}
+_TYPES = {
+    "int8": tflite.TensorType.INT8,
+    "uint8": tflite.TensorType.UINT8,
+    "int32": tflite.TensorType.INT32,
+    "float32": tflite.TensorType.FLOAT32,
+    "resource": tflite.TensorType.RESOURCE,
+}
 _ACTIVATIONS = {
     "none": tflite.ActivationFunctionType.NONE,
     "relu": tflite.ActivationFunctionType.RELU,
@@ -172,6 +178,30 @@ class ModelBuilder:
     def _same_quantization(self, source: int, shape: Sequence[int]) -> int:
         tensor = self.tensors[source]
         return self.activation(shape, tensor["scales"][0], tensor["zeros"][0])
+
+    def variable(self, name: str, shape: Sequence[int], scale: float, zero_point: int) -> tuple[int, int]:
+        """A value that lasts from one inference to the next: its handle, and the tensor that it is read into."""
+
+        def options(b: flatbuffers.Builder) -> int:
+            shared_name = b.CreateString(name)
+            return _table(b, "VarHandleOptions", SharedName=shared_name)
+
+        handle = self._tensor((), "resource", [], [], 0, None)
+        kind = tflite.BuiltinOptions.VarHandleOptions
+        self.operators.append((tflite.BuiltinOperator.VAR_HANDLE, [], [handle], kind, options))
+        value = self.activation(shape, scale, zero_point)
+        return handle, self.operator("READ_VARIABLE", [handle], value)
+
+    def assign(self, handle: int, value: int) -> None:
+        self.operators.append(
+            (
+                tflite.BuiltinOperator.ASSIGN_VARIABLE,
+                [handle, value],
+                [],
+                tflite.BuiltinOptions.AssignVariableOptions,
+                lambda b: _table(b, "AssignVariableOptions"),
+            )
+        )
 
     # ---- serialization -------------------------------------------------------------------------------------
 

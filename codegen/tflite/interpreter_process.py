@@ -31,10 +31,10 @@ _PR_SET_PDEATHSIG = 1  # Linux prctl(2)
 class Interpreter(Protocol):
     """One loaded model."""
 
-    def run(self, case: Any) -> Any:
-        """The output tensor for an input tensor."""
+    def run(self, inputs: list[Any], outputs: int) -> list[Any]:
+        """The output tensors, so many, for the input tensors."""
 
-    def trace(self, case: Any) -> dict[int, Any]:
+    def trace(self, inputs: list[Any]) -> dict[int, Any]:
         """Every tensor after an inference, by index."""
 
     def print_allocations(self) -> None:
@@ -47,12 +47,13 @@ class Tflm:
 
         self._interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
 
-    def run(self, case: Any) -> Any:
-        self._interpreter.set_input(case, 0)
+    def run(self, inputs: list[Any], outputs: int) -> list[Any]:
+        for position, value in enumerate(inputs):
+            self._interpreter.set_input(value, position)
         self._interpreter.invoke()
-        return self._interpreter.get_output(0)
+        return [self._interpreter.get_output(position) for position in range(outputs)]
 
-    def trace(self, case: Any) -> dict[int, Any]:
+    def trace(self, inputs: list[Any]) -> dict[int, Any]:
         raise RuntimeError("TFLM reuses memory: it keeps no tensor but the output")
 
     def print_allocations(self) -> None:
@@ -72,17 +73,18 @@ class BuiltinRef:
                 experimental_preserve_all_tensors=bool(traced),
             )
         self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
+        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
         self._traced = traced
 
-    def run(self, case: Any) -> Any:
-        self._interpreter.set_tensor(self._input, case)
+    def run(self, inputs: list[Any], outputs: int) -> list[Any]:
+        for index, value in zip(self._inputs, inputs, strict=True):
+            self._interpreter.set_tensor(index, value)
         self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output)
+        return [self._interpreter.get_tensor(index) for index in self._outputs[:outputs]]
 
-    def trace(self, case: Any) -> dict[int, Any]:
-        self.run(case)
+    def trace(self, inputs: list[Any]) -> dict[int, Any]:
+        self.run(inputs, 0)
         return {index: self._interpreter.get_tensor(index) for index in self._traced}
 
     def print_allocations(self) -> None:
@@ -116,14 +118,15 @@ class Server:
         self._interpreter = (Tflm if self._runtime == "tflm" else BuiltinRef)(model, **options)
         return {}, b""
 
-    def run(self, data: bytes, *, shape: list[int]) -> tuple[dict[str, Any], bytes]:
+    def run(self, data: bytes, *, inputs: list[Any], outputs: int) -> tuple[dict[str, Any], bytes]:
         assert self._interpreter
-        cases = np.frombuffer(data, np.int8).reshape(shape)
-        return {}, b"".join(np.asarray(self._interpreter.run(case[None])).tobytes() for case in cases)
+        results = [self._interpreter.run(case, outputs) for case in split_cases(data, inputs)]
+        return {}, b"".join(np.asarray(value).tobytes() for result in results for value in result)
 
-    def trace(self, data: bytes, *, shape: list[int]) -> tuple[dict[str, Any], bytes]:
+    def trace(self, data: bytes, *, inputs: list[Any]) -> tuple[dict[str, Any], bytes]:
         assert self._interpreter
-        tensors = self._interpreter.trace(np.frombuffer(data, np.int8).reshape(shape))
+        (case,) = split_cases(data, inputs)
+        tensors = self._interpreter.trace(case)
         named = {index: (value.dtype.name, list(value.shape)) for index, value in tensors.items()}
         return {"tensors": named}, b"".join(value.tobytes() for value in tensors.values())
 
@@ -131,6 +134,20 @@ class Server:
         assert self._interpreter
         self._interpreter.print_allocations()
         return {"text": self._printed()}, b""
+
+
+def split_cases(data: bytes, inputs: list[Any]) -> list[list[Any]]:
+    """The inputs of each case, which lie one behind the other; `inputs` are pairs of a dtype and a shape."""
+    kinds = [(np.dtype(dtype), tuple(shape)) for dtype, shape in inputs]
+    sizes = [dtype.itemsize * int(np.prod(shape)) for dtype, shape in kinds]
+    cases = []
+    for start in range(0, len(data), sum(sizes)):
+        case = []
+        for (dtype, shape), size in zip(kinds, sizes, strict=True):
+            case.append(np.frombuffer(data[start : start + size], dtype).reshape(shape))
+            start += size
+        cases.append(case)
+    return cases
 
 
 def limit_resources(runtime: str) -> None:

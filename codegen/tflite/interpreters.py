@@ -39,7 +39,7 @@ from codegen.tflite.load import load_graph
 from codegen.tflite.verify import verify_file
 from codegen.untrusted import parse_json, printable
 
-Int8Array = npt.NDArray[np.int8]
+Cases = npt.NDArray[Any]
 Runtime = Literal["tflm", "builtin_ref"]
 
 _NAMES = {"tflm": "TensorFlow Lite Micro", "builtin_ref": "BUILTIN_REF"}
@@ -48,6 +48,8 @@ _ANSWER_S = 180.0  # importing TensorFlow on a busy machine, or one message of c
 _MESSAGE_S = 5.0  # that the cases of one message are to take, judged by the first
 _MESSAGE_CASES = 64
 _TEXT_BYTES = 4 << 20
+_DTYPES = ("int8", "uint8", "float32", "int32", "int64")  # of inputs and outputs
+_STATEFUL = frozenset({"var_handle", "call_once"})
 
 
 class ExecutorError(CodegenError):
@@ -63,45 +65,52 @@ def builtin_ref_available() -> bool:
     return importlib.util.find_spec("tensorflow") is not None
 
 
-def run_builtin_ref(flatbuffer: bytes, inputs: Int8Array) -> Int8Array:
-    """Run TFLite's reference kernels on each case: int8 (N, *input_shape[1:]) -> int8 (N, *output_shape[1:]).
+def run_builtin_ref(flatbuffer: bytes, inputs: Cases) -> Cases:
+    """Run TFLite's reference kernels on each case, as consecutive inferences: state goes from one to the next.
 
-    Raises ModelError for a damaged file, ExecutorError where TensorFlow is absent, crashes, or refuses the model or
-    inputs.
+    Inputs one behind the other (N, input bytes), or of a model's only one (N, *shape[1:]), to outputs likewise: int8
+    (N, *shape[1:]) of a single int8 output, else uint8 (N, output bytes). All are those that the file states. Raises
+    ModelError for a damaged file, ExecutorError where TensorFlow is absent, crashes, or refuses the model or inputs.
     """
-    graph = _checked_graph(flatbuffer)
-    _check_inputs(graph, inputs)
-    with _process("builtin_ref") as process:
-        process.load(flatbuffer, traced=[])
-        return process.run(graph, inputs)
+    return _run("builtin_ref", flatbuffer, inputs, traced=[])
 
 
-def trace_builtin_ref(flatbuffer: bytes, input: Int8Array) -> dict[int, npt.NDArray[Any]]:
+def trace_builtin_ref(flatbuffer: bytes, input: Cases) -> dict[int, npt.NDArray[Any]]:
     """Every activation of one inference by TFLite's reference kernels: tensor index -> value.
 
-    `input` is one case of the input's shape, with or without the 1 of the batch. The keys are the model's input and
-    every operator's outputs. Raises as run_builtin_ref does.
+    `input` is one case, with or without the 1 of the batch, or all its bytes. The keys are the model's inputs and every
+    operator's outputs. Raises as run_builtin_ref does.
     """
     graph = _checked_graph(flatbuffer)
-    case = input if input.ndim == len(graph.input.shape) else input[None]
-    _check_inputs(graph, case)
+    case = _checked_inputs(graph, input.reshape(1, -1) if input.size == _input_bytes(graph) else input)
     indices = (*graph.inputs, *(index for operator in graph.operators for index in operator.outputs))
     with _process("builtin_ref") as process:
-        process.load(flatbuffer, traced=sorted(set(indices)))
+        process.load(flatbuffer, graph, traced=sorted(set(indices)))
         return process.trace(graph, case)
 
 
-def run_tflm(flatbuffer: bytes, inputs: Int8Array) -> Int8Array:
-    """Run TFLite Micro's portable kernels on each case: int8 (N, *input_shape[1:]) -> int8 (N, *output_shape[1:]).
+def run_tflm(flatbuffer: bytes, inputs: Cases) -> Cases:
+    """Run TFLite Micro's portable kernels on each case, as `run_builtin_ref` does with its own.
 
     The interpreter gets more arena than it can need. Raises ModelError for a damaged file, ExecutorError where TFLM
     crashes, or refuses the model (an operator that it does not register, for instance) or the inputs.
     """
+    return _run("tflm", flatbuffer, inputs, arena_bytes=_ample_arena_bytes(_checked_graph(flatbuffer)))
+
+
+def _run(runtime: Runtime, flatbuffer: bytes, inputs: Cases, **options: Any) -> Cases:
     graph = _checked_graph(flatbuffer)
-    _check_inputs(graph, inputs)
-    with _process("tflm") as process:
-        process.load(flatbuffer, arena_bytes=_ample_arena_bytes(graph))
-        return process.run(graph, inputs)
+    cases = _checked_inputs(graph, inputs)
+    with _process(runtime) as process:
+        process.load(flatbuffer, graph, **options)
+        return shape_outputs(graph, process.run(graph, cases))
+
+
+def shape_outputs(graph: Graph, outputs: Cases) -> Cases:
+    """uint8 (N, output bytes) -> int8 (N, *shape[1:]) where that is all there is."""
+    if len(graph.file_outputs) > 1 or graph.tensor(graph.file_outputs[0]).dtype != "int8":
+        return outputs
+    return outputs.view(np.int8).reshape(len(outputs), *graph.tensor(graph.file_outputs[0]).shape[1:])
 
 
 @lru_cache(maxsize=32)
@@ -130,8 +139,8 @@ def _runs_in(flatbuffer: bytes, arena_bytes: int) -> bool:
     graph = load_graph(flatbuffer)
     try:
         with _process("tflm") as process:
-            process.load(flatbuffer, arena_bytes=arena_bytes)
-            process.run(graph, np.zeros(graph.input.shape, np.int8))
+            process.load(flatbuffer, graph, arena_bytes=arena_bytes)
+            process.run(graph, np.zeros((1, _input_bytes(graph)), np.uint8))
     except ExecutorError:
         return False
     return True
@@ -149,8 +158,8 @@ def _ample_arena_bytes(graph: Graph) -> int:
 def _reported_arena_bytes(flatbuffer: bytes, graph: Graph) -> int:
     """What TFLM prints after one inference in an arena that is larger than needed."""
     with _process("tflm") as process:
-        process.load(flatbuffer, arena_bytes=_ample_arena_bytes(graph))
-        process.run(graph, np.zeros(graph.input.shape, np.int8))
+        process.load(flatbuffer, graph, arena_bytes=_ample_arena_bytes(graph))
+        process.run(graph, np.zeros((1, _input_bytes(graph)), np.uint8))
         printed = process.allocations()
     marker = "Arena allocation total "
     for line in printed.splitlines():
@@ -159,28 +168,39 @@ def _reported_arena_bytes(flatbuffer: bytes, graph: Graph) -> int:
     raise ExecutorError("TFLM printed no arena figure", hint="install the tflite-micro version in constraints.txt")
 
 
+@lru_cache(maxsize=32)
 def _checked_graph(flatbuffer: bytes) -> Graph:
     """Parse and verify the file in Python before any C++ sees it: TFLM does neither and would crash."""
     graph = verify_file(load_graph(flatbuffer))
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise ExecutorError(f"the model has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, not one each")
-    # `shape` is what interpreters allocate; a batch of -1 appears in `shape_signature` only and has 1 here.
-    shape = graph.input.shape
-    if graph.input.dtype != "int8" or graph.output.dtype != "int8" or shape[:1] != (1,):
-        raise ExecutorError(
-            f"the model maps {graph.input.dtype} {shape} to {graph.output.dtype}, not int8 of batch 1 to int8",
-            hint="convert it again with int8 input and output and batch size 1",
-        )
+    for index in (*graph.inputs, *graph.outputs):
+        tensor = graph.tensor(index)
+        if tensor.dtype not in _DTYPES:
+            known = f"interpreters are handed {', '.join(_DTYPES)}"
+            raise ExecutorError(f"tensor '{tensor.name}' is {tensor.dtype}", hint=known)
     return graph
 
 
-def _check_inputs(graph: Graph, inputs: Int8Array) -> None:
+def _input_bytes(graph: Graph) -> int:
+    return sum(graph.tensor(index).size_bytes for index in graph.inputs)
+
+
+def _checked_inputs(graph: Graph, inputs: Cases) -> Cases:
+    """uint8 (N, input bytes)."""
     shape = graph.input.shape[1:]
-    if inputs.dtype != np.int8 or inputs.shape[1:] != shape:
+    is_alone = len(graph.inputs) == 1 and inputs.dtype.name == graph.input.dtype and inputs.shape[1:] == shape
+    is_flat = inputs.dtype.itemsize == 1 and inputs.ndim == 2 and inputs.shape[1] == _input_bytes(graph)
+    if not is_alone and not is_flat:
+        alone = f"{graph.input.dtype} (N, {', '.join(map(str, shape))})"
+        wanted = alone if len(graph.inputs) == 1 else f"{len(graph.inputs)} inputs"
         raise ExecutorError(
-            f"inputs are {inputs.dtype} {inputs.shape}, the model takes int8 (N, {', '.join(map(str, shape))})",
-            hint="quantize frames with Preprocessing.lookup_table first",
+            f"inputs are {inputs.dtype} {inputs.shape}, the model takes {wanted}",
+            hint=f"hand over {_input_bytes(graph)} bytes a case; Preprocessing.lookup_table quantizes pictures",
         )
+    return np.ascontiguousarray(inputs).reshape(len(inputs), -1).view(np.uint8)
+
+
+def _kinds(graph: Graph) -> list[tuple[str, list[int]]]:
+    return [(graph.tensor(index).dtype, list(graph.tensor(index).shape)) for index in graph.inputs]
 
 
 class _Process:
@@ -206,31 +226,33 @@ class _Process:
     def is_usable(self) -> bool:
         return not self._connection.closed
 
-    def load(self, flatbuffer: bytes, **options: Any) -> None:
-        """Make the interpreter of this model, unless it is what is there."""
+    def load(self, flatbuffer: bytes, graph: Graph, **options: Any) -> None:
+        """Make the interpreter of this model, unless it is what is there and keeps nothing of its past."""
         wanted = (hashlib.sha256(flatbuffer).digest(), repr(options))
-        if wanted != self._loaded:
+        keeps_state = any(tensor.is_variable for tensor in graph.tensors) or bool(_STATEFUL & graph.stems)
+        if wanted != self._loaded or keeps_state:
             self._loaded = None
             self._ask({"do": "load", **options}, flatbuffer, 0)
             self._loaded = wanted
 
-    def run(self, graph: Graph, inputs: Int8Array) -> Int8Array:
-        """The outputs of each case; so many in a message that it takes a few seconds."""
-        shape, at_once, position = graph.output.shape[1:], 1, 0
-        outputs = np.empty((len(inputs), *shape), np.int8)
-        while position < len(inputs):
-            cases = inputs[position : position + at_once]
+    def run(self, graph: Graph, cases: Cases) -> Cases:
+        """uint8 (N, input bytes) -> (N, output bytes); so many cases in a message that it takes a few seconds."""
+        size_bytes, at_once, position = sum(graph.tensor(i).size_bytes for i in graph.outputs), 1, 0
+        outputs = np.empty((len(cases), size_bytes), np.uint8)
+        while position < len(cases):
+            some = cases[position : position + at_once]
             begun = time.monotonic()
-            request = {"do": "run", "shape": list(cases.shape)}
-            _, data = self._ask(request, cases.tobytes(), len(cases) * math.prod(shape))
-            outputs[position : position + len(cases)] = np.frombuffer(data, np.int8).reshape(-1, *shape)
-            position += len(cases)
-            at_once = max(1, min(_MESSAGE_CASES, int(_MESSAGE_S * len(cases) / (time.monotonic() - begun + 1e-3))))
+            request = {"do": "run", "inputs": _kinds(graph), "outputs": len(graph.outputs)}
+            _, data = self._ask(request, some.tobytes(), len(some) * size_bytes)
+            outputs[position : position + len(some)] = np.frombuffer(data, np.uint8).reshape(len(some), -1)
+            position += len(some)
+            at_once = max(1, min(_MESSAGE_CASES, int(_MESSAGE_S * len(some) / (time.monotonic() - begun + 1e-3))))
         return outputs
 
-    def trace(self, graph: Graph, case: Int8Array) -> dict[int, npt.NDArray[Any]]:
+    def trace(self, graph: Graph, case: Cases) -> dict[int, npt.NDArray[Any]]:
         most_bytes = 8 * sum(math.prod(tensor.shape) for tensor in graph.tensors if tensor.data is None)
-        answer, data = self._ask({"do": "trace", "shape": list(case.shape)}, case.tobytes(), most_bytes, exactly=False)
+        request = {"do": "trace", "inputs": _kinds(graph)}
+        answer, data = self._ask(request, case.tobytes(), most_bytes, exactly=False)
         values, position = {}, 0
         for index, (dtype, shape) in answer["tensors"].items():
             size = math.prod(shape) * np.dtype(dtype).itemsize

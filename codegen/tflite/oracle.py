@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from codegen import operators as ops
 from codegen.graph.graph import Graph, IntArray
 
+Int8Array = npt.NDArray[np.int8]
 
-def trace_oracle(graph: Graph, frame: npt.NDArray[np.int8]) -> dict[int, npt.NDArray[np.int8]]:
-    """int8 frame of the input's shape -> every activation tensor's value, by tensor index."""
-    values: dict[int, IntArray] = {graph.input.index: frame.reshape(graph.input.shape).astype(np.int64)}
+
+def trace_oracle(
+    graph: Graph, inputs: Sequence[Int8Array], states: Sequence[Int8Array] | None = None
+) -> dict[int, npt.NDArray[np.generic]]:
+    """Each input's value and, of models that have it, state -> every activation's value, by tensor index.
+
+    Without `states`, those of the first inference.
+    """
+    values: dict[int, IntArray] = {}
+    given = zip(graph.inputs, inputs, strict=True)
+    kept = zip(graph.states, states or [state.initial for state in graph.states], strict=True)
+    for index, value in (*given, *((state.tensor, value) for state, value in kept)):
+        values[index] = value.reshape(graph.tensor(index).shape).astype(np.int64)
     for operator in graph.operators:
-        inputs = tuple(values[i] if i in values else _constant(graph, i) for i in operator.inputs if i >= 0)
-        results = ops.IMPLEMENTATIONS[operator.stem].evaluate(graph, operator, inputs)
+        operands = tuple(values[i] if i in values else _constant(graph, i) for i in operator.inputs if i >= 0)
+        results = ops.IMPLEMENTATIONS[operator.stem].evaluate(graph, operator, operands)
         outputs = results if isinstance(results, tuple) else (results,)
         values.update(zip(operator.outputs, outputs, strict=True))
-    return {index: value.astype(np.int8) for index, value in values.items()}
+    return {index: value.astype(graph.tensor(index).dtype) for index, value in values.items()}
 
 
 def _constant(graph: Graph, index: int) -> IntArray:
@@ -26,7 +39,17 @@ def _constant(graph: Graph, index: int) -> IntArray:
     return data.astype(np.int64)
 
 
-def run_oracle(graph: Graph, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """int8 (N, height, width, channels) -> int8 (N, *output shape without batch)."""
-    outputs = [trace_oracle(graph, frame)[graph.output.index][0] for frame in frames]
-    return np.stack(outputs)
+def run_oracle(graph: Graph, cases: Int8Array) -> npt.NDArray[np.generic]:
+    """Inputs one behind the other, int8 (N, input bytes), or of the only one (N, *shape[1:]) -> outputs likewise.
+
+    That is int8 (N, *shape[1:]) of one int8 output, else uint8 (N, output bytes). The cases are consecutive
+    inferences: state goes from one to the next.
+    """
+    frames, states, results = graph.split_inputs(cases.reshape(len(cases), -1)), None, []
+    for number in range(len(cases)):
+        values = trace_oracle(graph, [frame[number] for frame in frames], states)
+        states = [values[state.source].astype(np.int8) for state in graph.states]
+        results.append(b"".join(values[index].tobytes() for index in graph.outputs))
+    flat = np.frombuffer(b"".join(results), np.uint8).reshape(len(cases), -1)
+    is_one = len(graph.outputs) == 1 and graph.output.dtype == "int8"
+    return flat.view(np.int8).reshape(len(cases), *graph.output.shape[1:]) if is_one else flat

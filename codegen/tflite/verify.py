@@ -78,20 +78,16 @@ def can_compile(graph: Graph) -> bool:
 
 
 def verify_interface(graph: Graph) -> None:
-    """Check what both runtimes need: one int8 input and one int8 output, of any shape, and no state."""
-    if graph.states:
-        raise UnsupportedError(f"the model keeps {len(graph.states)} variables from one inference to the next")
-    for what, indices in (("input", graph.file_inputs), ("output", graph.file_outputs)):
-        if len(indices) != 1:
-            raise UnsupportedError(f"the model has {len(indices)} {what}s", hint="export a model with one of each")
-        tensor = graph.tensor(indices[0])
-        if tensor.dtype != "int8":
-            raise UnsupportedError(
-                f"{what} '{tensor.name}' is {tensor.dtype}, not int8",
-                hint="convert with inference_input_type = inference_output_type = tf.int8",
-            )
-        if not tensor.shape or tensor.shape[0] != 1:
-            raise UnsupportedError(f"{what} '{tensor.name}' has shape {tensor.shape}", hint="export with batch size 1")
+    """Check what the compiler needs of inputs and outputs: int8 behind any conversion, each tensor once."""
+    for what, indices in (("input", graph.inputs), ("output", graph.outputs)):
+        if not indices or len(set(indices)) < len(indices):
+            raise UnsupportedError(f"the model has {len(indices)} {what}s, {len(set(indices))} of them different")
+        for tensor in map(graph.tensor, indices):
+            if tensor.dtype != "int8":
+                raise UnsupportedError(
+                    f"{what} '{tensor.name}' is {tensor.dtype}, not int8",
+                    hint="convert with inference_input_type = inference_output_type = tf.int8",
+                )
     if len(graph.operators) > MAX_OPERATORS:
         raise UnsupportedError(f"the model has {len(graph.operators)} operators, more than {MAX_OPERATORS}")
     if not graph.operators:

@@ -22,7 +22,7 @@ static void report_self_test(const self_test_t *result) {
 }
 
 void application_start(const application_memory_t *memory) {
-    const nanou_status_t status = nanou_init(&net, memory->arena, memory->arena_bytes);
+    const nanou_status_t status = nanou_init(&net, APP_MODEL, memory->arena, memory->arena_bytes);
     service_init(&service, &net);
     self_test_t result = self_test_run(&net, &service.session.profile);
     if (status != NANOU_OK) {

@@ -4,13 +4,15 @@
 
 /* ---- Description ------------------------------------------------------------------------------- */
 
-static void answer_shape(session_t *session, const nanou_tensor_info_t *tensor) {
-    answer_u16(session, tensor->height_px);
-    answer_u16(session, tensor->width_px);
-    answer_u16(session, tensor->channels);
+/* Height, width and channels of an image; of any other shape 1, 1 and the number of values. */
+static void answer_shape(session_t *session, const nanou_tensor_t *tensor) {
+    const int is_image = tensor->rank == 4u && tensor->dims[0] == 1u;
+    answer_u16(session, is_image ? tensor->dims[1] : 1u);
+    answer_u16(session, is_image ? tensor->dims[2] : 1u);
+    answer_u16(session, is_image ? tensor->dims[3] : tensor->size_bytes);
 }
 
-static void answer_quantization(session_t *session, const nanou_tensor_info_t *tensor) {
+static void answer_quantization(session_t *session, const nanou_tensor_t *tensor) {
     uint32_t scale_bits;
     memcpy(&scale_bits, &tensor->scale, sizeof scale_bits);
     answer_u32(session, scale_bits);
@@ -18,7 +20,6 @@ static void answer_quantization(session_t *session, const nanou_tensor_info_t *t
 }
 
 static void answer_numbers(session_t *session) {
-    const nanou_info_t *info = nanou_get_info();
     const port_memory_t memory = port_memory();
     const uint64_t uptime_us = port_time_us();
     uint8_t hash[MODEL_SHA256_BYTES];
@@ -26,16 +27,16 @@ static void answer_numbers(session_t *session) {
     const uint32_t tested = session_is_proven(session) ? SELF_TEST_PASSED : SELF_TEST_FAILED;
     answer_u8(session, session->self_tested ? tested : SELF_TEST_NOT_RUN);
     answer_u8(session, session->features);
-    answer_u8(session, info->api_version);
+    answer_u8(session, NANOU_API_VERSION);
     answer_bytes(session, hash, sizeof hash);
-    answer_shape(session, &info->input);
-    answer_shape(session, &info->output);
-    answer_quantization(session, &info->input);
-    answer_quantization(session, &info->output);
-    answer_u32(session, (uint32_t)info->threshold_q);
-    answer_u32(session, info->arena_bytes);
-    answer_u32(session, info->working_bytes);
-    answer_u32(session, info->macs);
+    answer_shape(session, &APP_MODEL->inputs[0]);
+    answer_shape(session, &APP_MODEL->outputs[0]);
+    answer_quantization(session, &APP_MODEL->inputs[0]);
+    answer_quantization(session, &APP_MODEL->outputs[0]);
+    answer_u32(session, (uint32_t)APP_MODEL->threshold_q);
+    answer_u32(session, APP_MODEL->arena_bytes);
+    answer_u32(session, APP_MODEL->working_bytes);
+    answer_u32(session, APP_MODEL->macs);
     answer_u32(session, session->host_frame_bytes);
     answer_u32(session, memory.stack_free_bytes);
     answer_u32(session, memory.heap_free_bytes);
@@ -63,7 +64,6 @@ static const char *build_text(void) {
 }
 
 answer_status_t request_info(session_t *session, const protocol_frame_t *request) {
-    const nanou_info_t *info = nanou_get_info();
     if (request->payload_bytes != INFO_BYTES) {
         return STATUS_MALFORMED;
     }
@@ -77,10 +77,10 @@ answer_status_t request_info(session_t *session, const protocol_frame_t *request
         answer_text(session, port_board());
         return STATUS_OK;
     case PAGE_RUNTIME:
-        answer_text(session, info->runtime);
+        answer_text(session, APP_MODEL->runtime);
         return STATUS_OK;
     case PAGE_MODEL:
-        answer_text(session, info->model_name);
+        answer_text(session, APP_MODEL->name);
         return STATUS_OK;
     case PAGE_BUILD:
         answer_text(session, build_text());

@@ -43,10 +43,10 @@ answer_status_t check_infer(const protocol_frame_t *request) {
 }
 
 answer_status_t request_infer_input(session_t *session, const protocol_frame_t *request) {
-    if (nanou_input(session->net) == NULL) {
+    if (nanou_input(session->net, 0) == NULL) {
         return STATUS_UNSUPPORTED;
     }
-    if (protocol_crc32(0, nanou_input(session->net), NANOU_INPUT_BYTES) !=
+    if (protocol_crc32(0, nanou_input(session->net, 0), APP_MODEL->inputs[0].size_bytes) !=
         protocol_get_u32(request->payload + INFER_CRC32_AT)) {
         return STATUS_INPUT_DIFFERS;
     }
@@ -55,8 +55,8 @@ answer_status_t request_infer_input(session_t *session, const protocol_frame_t *
         return model_failed(session, run.status);
     }
     answer_u8(session, SOURCE_INPUT);
-    answer_u32(session, protocol_crc32(0, nanou_output(session->net), NANOU_OUTPUT_BYTES));
-    answer_u32(session, NANOU_OUTPUT_BYTES);
+    answer_u32(session, nanou_output_crc32(session->net));
+    answer_u32(session, APP_MODEL->outputs[0].size_bytes);
     answer_u32(session, run.time_us);
     answer_u32(session, run.cycles);
     return STATUS_OK;
@@ -112,14 +112,14 @@ static answer_status_t bench_traced(session_t *session) {
 }
 
 static answer_status_t bench_layer(session_t *session, uint16_t layer) {
-#if NANOU_GOLDEN_LAYERS > 0
-    if (!session->has_profile || layer >= NANOU_GOLDEN_LAYERS) {
+#if APP_GOLDEN_LAYERS > 0
+    if (!session->has_profile || layer >= APP_GOLDEN_LAYERS) {
         return STATUS_RANGE;
     }
     answer_u16(session, layer);
-    answer_u16(session, nanou_golden_layers[layer].operator_index);
+    answer_u16(session, app_golden_layers[layer].operator_index);
     answer_u32(session, session->profile.cycles[layer]);
-    answer_text(session, nanou_golden_layers[layer].name);
+    answer_text(session, app_golden_layers[layer].name);
     return STATUS_OK;
 #else
     (void)session;

@@ -2,24 +2,22 @@
 
 #include "port.h"
 #include "protocol.h"
-#include "traced_model.h"
 
-#if NANOU_GOLDEN_LAYERS > 0
+#if APP_GOLDEN_LAYERS > 0
 
-static profile_t *running; /* tracing has no parameter for it */
-
-void nanou_trace_stored(uint32_t golden_layer, const void *row, uint32_t size_bytes) {
-    if (running->kind == PROFILE_CRC32) {
-        running->crc32[golden_layer] = protocol_crc32(running->crc32[golden_layer], row, size_bytes);
+static void note_row(void *user, uint32_t golden_layer, const void *row, uint32_t size_bytes) {
+    profile_t *const profile = (profile_t *)user;
+    if (profile->kind == PROFILE_CRC32) {
+        profile->crc32[golden_layer] = protocol_crc32(profile->crc32[golden_layer], row, size_bytes);
         return;
     }
     const uint32_t now = port_ticks();
-    running->cycles[golden_layer] += now - running->last_cycles;
-    running->last_cycles = port_ticks(); /* what is done here belongs to no layer */
+    profile->cycles[golden_layer] += now - profile->last_cycles;
+    profile->last_cycles = port_ticks(); /* what is done here belongs to no layer */
 }
 
 uint32_t profile_layers(void) {
-    return NANOU_GOLDEN_LAYERS;
+    return APP_GOLDEN_LAYERS;
 }
 
 nanou_status_t profile_run(profile_t *profile, profile_kind_t kind, nanou_t *net) {
@@ -28,9 +26,11 @@ nanou_status_t profile_run(profile_t *profile, profile_kind_t kind, nanou_t *net
         profile->crc32[i] = 0;
         profile->cycles[i] = 0;
     }
-    running = profile;
+    nanou_t twin = *net; /* of the same weights, in the same arena */
+    twin.model = APP_TRACED;
+    nanou_set_trace(&twin, note_row, profile);
     profile->last_cycles = port_ticks();
-    return traced_invoke(net);
+    return nanou_invoke(&twin);
 }
 
 #else

@@ -1,16 +1,16 @@
 /* profile.h - what each layer computes and costs, by the traced twin of the model.
  *
- * The twin is nanou_model.c compiled a second time, with every row of every layer shown to this module
- * (traced_model.c). It computes in the same arena, from the same input frame. Only the compiled runtime has
- * one. Promises: no heap; one inference at a time, because the place of what is measured is global.
+ * The twin is the model compiled a second time, with every row of every layer shown to this module. It
+ * computes in the same arena, from the same inputs. Only the compiled runtime has one. Promises: no heap; one
+ * inference at a time, because a traced twin has one place for who is looking.
  */
 #ifndef NANOU_PROFILE_H
 #define NANOU_PROFILE_H
 
-#include "nanou_model.h"
+#include "app_model.h"
 
-#if NANOU_GOLDEN_LAYERS > 0
-#define PROFILE_LAYERS NANOU_GOLDEN_LAYERS
+#if APP_GOLDEN_LAYERS > 0
+#define PROFILE_LAYERS APP_GOLDEN_LAYERS
 #else
 #define PROFILE_LAYERS 1
 #endif
@@ -23,8 +23,7 @@ typedef enum profile_kind {
 
 typedef struct profile {
     profile_kind_t kind;
-    uint32_t
-        crc32[PROFILE_LAYERS]; /* of all rows, as stored in the arena: compare with nanou_golden_layers */
+    uint32_t crc32[PROFILE_LAYERS];  /* of all rows, as stored in the arena: compare with app_golden_layers */
     uint32_t cycles[PROFILE_LAYERS]; /* of the processor; microseconds where it has no counter */
     uint32_t last_cycles;            /* private: the counter at the end of the last row */
 } profile_t;

@@ -3,17 +3,16 @@
 #include "port.h"
 #include "protocol.h"
 
-#if NANOU_GOLDEN_LAYERS > 0
+#if APP_GOLDEN_LAYERS > 0
 static void name_layer(self_test_t *result, nanou_t *net, profile_t *profile) {
-    nanou_golden_input(nanou_input(net));
-    if (profile_run(profile, PROFILE_CRC32, net) != NANOU_OK) {
+    if (nanou_golden_input(net) != NANOU_OK || profile_run(profile, PROFILE_CRC32, net) != NANOU_OK) {
         return;
     }
-    for (uint16_t i = 0; i < NANOU_GOLDEN_LAYERS; i++) {
-        if (profile->crc32[i] != nanou_golden_layers[i].crc32) {
+    for (uint16_t i = 0; i < APP_GOLDEN_LAYERS; i++) {
+        if (profile->crc32[i] != app_golden_layers[i].crc32) {
             result->layer = i;
-            result->operator_index = nanou_golden_layers[i].operator_index;
-            result->layer_name = nanou_golden_layers[i].name;
+            result->operator_index = app_golden_layers[i].operator_index;
+            result->layer_name = app_golden_layers[i].name;
             return;
         }
     }
@@ -27,21 +26,23 @@ static void name_layer(self_test_t *result, nanou_t *net, profile_t *profile) {
 #endif
 
 self_test_t self_test_run(nanou_t *net, profile_t *profile) {
-    self_test_t result = {NANOU_ERROR_NOT_READY, NANOU_GOLDEN_CRC32, 0, 0, SELF_TEST_NO_LAYER, 0, ""};
-    int8_t *input = nanou_input(net);
-    if (input == NULL) {
+    self_test_t result = {
+        NANOU_ERROR_NOT_READY, APP_MODEL->golden_crc32, 0, 0, SELF_TEST_NO_LAYER, 0, "",
+    };
+    result.status = nanou_golden_input(net);
+    if (result.status != NANOU_OK) {
         return result;
     }
-    nanou_golden_input(input);
     const uint64_t start_us = port_time_us();
     result.status = nanou_invoke(net);
     result.time_us = (uint32_t)(port_time_us() - start_us);
     if (result.status == NANOU_OK) {
-        result.actual_crc32 = protocol_crc32(0, nanou_output(net), NANOU_OUTPUT_BYTES);
+        result.actual_crc32 = nanou_output_crc32(net);
         if (!self_test_passed(&result)) {
             name_layer(&result, net, profile);
         }
     }
+    (void)nanou_reset(net); /* what it computed is nobody's past */
     return result;
 }
 

@@ -15,7 +15,7 @@ typedef struct self_test {
     uint32_t expected_crc32; /* of the output frame, computed when the library was generated */
     uint32_t actual_crc32;   /* 0 unless status is NANOU_OK */
     uint32_t time_us;        /* of the inference */
-    uint16_t layer; /* place in nanou_golden_layers of the first that differs; SELF_TEST_NO_LAYER: none, or
+    uint16_t layer; /* place in app_golden_layers of the first that differs; SELF_TEST_NO_LAYER: none, or
                        not known */
     uint16_t operator_index; /* in the .tflite file, of that layer */
     const char *layer_name;  /* "" for SELF_TEST_NO_LAYER */

@@ -9,7 +9,7 @@
 
 /* ---- With and without pictures ----------------------------------------------------------------- */
 
-#ifndef NANOU_NO_VISION
+#if APP_HAS_VISION
 
 static answer_status_t execute_with_pictures(service_t *service, const protocol_frame_t *request) {
     switch (request->header.type) {

@@ -9,9 +9,7 @@
 
 #include "session.h"
 
-/* The build defines NANOU_NO_VISION where the model's input is no picture, so that there is no
- * nanou_camera.h. */
-#ifndef NANOU_NO_VISION
+#if APP_HAS_VISION
 #include "vision/picture_requests.h"
 #endif
 
@@ -19,7 +17,7 @@ typedef struct service {
     session_t session;
     uint32_t answered_crc32; /* of the request that the session's answer belongs to */
     uint8_t has_answered;
-#ifndef NANOU_NO_VISION
+#if APP_HAS_VISION
     pictures_t pictures;
 #endif
 } service_t;

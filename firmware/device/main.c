@@ -1,13 +1,13 @@
 /* main.c - the application as a program: all memory is here, and the loop. */
+#include "app_model.h"
 #include "application.h"
 #include "device.h"
-#include "nanou_model.h"
 
 #ifndef NANOU_FRAME_BYTES
 #define NANOU_FRAME_BYTES (160u * 120u * 2u) /* one RGB565 frame that the host sends; 0 for none */
 #endif
 
-static uint8_t arena[NANOU_ARENA_BYTES] __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
+static uint8_t arena[APP_ARENA_BYTES] __attribute__((aligned(APP_ARENA_ALIGNMENT_BYTES)));
 #if NANOU_FRAME_BYTES > 0
 static uint8_t frame[NANOU_FRAME_BYTES] __attribute__((aligned(4)));
 #else

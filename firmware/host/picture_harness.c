@@ -1,21 +1,21 @@
 /* picture_harness.c - run pictures of the camera through a generated model, for verification and measurement.
  *
  * Input: pictures, each a byte that is 1 for big endian and 0 for little endian, then
- * NANOU_CAMERA_FRAME_BYTES. Output: for each a record as of harness.c, which holds the bit-packed mask and
+ * APP_CAMERA_FRAME_BYTES. Output: for each a record as of harness.c, which holds the bit-packed mask and
  * then the cover in thousandths: three 16-bit numbers, little endian. Console: as of harness.c; what is
  * counted and whose stack is measured is the preprocessing alone, all rows of one picture.
  */
+#include "app_model.h"
 #include "measure.h"
-#include "nanou_camera.h"
 #include "report.h"
 #include "vision/vision.h"
 
-enum { INPUT_ROW_BYTES = NANOU_INPUT_WIDTH_PX * NANOU_INPUT_CHANNELS };
+enum { INPUT_ROW_BYTES = APP_INPUT_WIDTH_PX * APP_INPUT_CHANNELS };
 
-static uint8_t arena[NANOU_ROWS_ARENA_BYTES] __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
+static uint8_t arena[APP_ROWS_ARENA_BYTES] __attribute__((aligned(APP_ARENA_ALIGNMENT_BYTES)));
 static struct {
     uint8_t is_big_endian;
-    uint8_t pixels[NANOU_CAMERA_FRAME_BYTES];
+    uint8_t pixels[APP_CAMERA_FRAME_BYTES];
 } picture;
 static nanou_t net;
 static vision_t vision;
@@ -34,14 +34,14 @@ uint32_t port_cycles(void) {
 
 static const uint8_t *next_row(void *user, uint32_t y) {
     (void)user;
-    return picture.pixels + y * NANOU_CAMERA_ROW_BYTES;
+    return picture.pixels + y * APP_CAMERA_ROW_BYTES;
 }
 
 static int preprocess(void) {
     static int8_t row[INPUT_ROW_BYTES];
-    nanou_camera_begin(&vision.camera, next_row, NULL, picture.is_big_endian);
-    for (uint32_t y = 0; y < NANOU_INPUT_HEIGHT_PX; y++) {
-        if (nanou_camera_read_row(&vision.camera, y, row) != 0) {
+    app_camera_begin(&vision.camera, next_row, NULL, picture.is_big_endian);
+    for (uint32_t y = 0; y < APP_INPUT_HEIGHT_PX; y++) {
+        if (app_camera_read_row(&vision.camera, y, row) != 0) {
             return -1;
         }
     }
@@ -80,7 +80,7 @@ static void put_half(uint8_t *bytes, uint16_t half) {
 static int see(void) {
     static uint8_t record[RECORD_HEAD_BYTES + MASK_BYTES + 6];
     uint8_t *const seen = record + RECORD_HEAD_BYTES;
-    const camera_frame_t frame = {picture.pixels, NANOU_CAMERA_WIDTH_PX, NANOU_CAMERA_HEIGHT_PX,
+    const camera_frame_t frame = {picture.pixels, APP_CAMERA_WIDTH_PX, APP_CAMERA_HEIGHT_PX,
                                   picture.is_big_endian};
     cover_t cover;
     if (vision_see(&vision, &net, &frame, seen, &cover) != VISION_OK) {
@@ -119,7 +119,7 @@ int main(int argc, char **argv) {
     if (target_open(argc, argv) != 0) {
         return EXIT_STREAM;
     }
-    const nanou_status_t status = nanou_init(&net, arena, sizeof arena);
+    const nanou_status_t status = nanou_init(&net, APP_MODEL, arena, sizeof arena);
     if (status != NANOU_OK) {
         print_error("init", status);
         return EXIT_INIT;

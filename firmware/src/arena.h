@@ -6,8 +6,8 @@
 #ifndef NANOU_ARENA_H
 #define NANOU_ARENA_H
 
+#include "app_model.h"
 #include "esp_attr.h"
-#include "nanou_model.h"
 #include "sdkconfig.h"
 
 #ifndef NANOU_ARENA_INTERNAL_BYTES
@@ -18,7 +18,7 @@
 #endif
 #endif
 
-#if NANOU_ARENA_BYTES <= NANOU_ARENA_INTERNAL_BYTES
+#if APP_ARENA_BYTES <= NANOU_ARENA_INTERNAL_BYTES
 #define NANOU_ARENA_ATTR
 #define NANOU_ARENA_PLACE "internal RAM"
 #elif CONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY

@@ -10,12 +10,12 @@
 
 #if NANOU_HAS_CAMERA
 
+#include "app_model.h"
 #include "esp_camera.h"
 #include "esp_heap_caps.h"
 #include "esp_log.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
-#include "nanou_camera.h"
 
 #define CLOCK_HZ          20000000 /* of the sensor: its data sheet's typical rate */
 #define PICTURE_WAIT_MS   300
@@ -26,7 +26,7 @@
 #define RAM_RESERVE_BYTES (64u * 1024u) /* internal RAM to be left for tasks and drivers */
 #define BUFFERS           2u
 
-#define IS_SIZE(width, height) (NANOU_CAMERA_WIDTH_PX == (width) && NANOU_CAMERA_HEIGHT_PX == (height))
+#define IS_SIZE(width, height) (APP_CAMERA_WIDTH_PX == (width) && APP_CAMERA_HEIGHT_PX == (height))
 #if IS_SIZE(160, 120)
 #define FRAME_SIZE FRAMESIZE_QQVGA
 #elif IS_SIZE(96, 96)
@@ -59,7 +59,7 @@ static struct {
 
 /* Internal RAM is faster for the driver and for us; pictures that leave too little of it go to PSRAM. */
 static camera_fb_location_t buffer_location(void) {
-    const size_t wanted_bytes = BUFFERS * NANOU_CAMERA_FRAME_BYTES + RAM_RESERVE_BYTES;
+    const size_t wanted_bytes = BUFFERS * APP_CAMERA_FRAME_BYTES + RAM_RESERVE_BYTES;
     const int fits = heap_caps_get_free_size(MALLOC_CAP_INTERNAL | MALLOC_CAP_8BIT) >= wanted_bytes;
     const int has_psram = heap_caps_get_total_size(MALLOC_CAP_SPIRAM) > 0;
     return fits || !has_psram ? CAMERA_FB_IN_DRAM : CAMERA_FB_IN_PSRAM;

@@ -7,16 +7,14 @@
 /* Boards without a camera judge pictures that the host sends. With one, a whole picture would be kept for
  * tests only. */
 #ifndef NANOU_FRAME_BYTES
-#if NANOU_HAS_CAMERA || defined(NANOU_NO_VISION)
+#if NANOU_HAS_CAMERA || !APP_HAS_VISION
 #define NANOU_FRAME_BYTES 0u
 #else
-#include "nanou_camera.h"
-#define NANOU_FRAME_BYTES NANOU_CAMERA_FRAME_BYTES
+#define NANOU_FRAME_BYTES APP_CAMERA_FRAME_BYTES
 #endif
 #endif
 
-static NANOU_ARENA_ATTR uint8_t arena[NANOU_ARENA_BYTES]
-    __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
+static NANOU_ARENA_ATTR uint8_t arena[APP_ARENA_BYTES] __attribute__((aligned(APP_ARENA_ALIGNMENT_BYTES)));
 
 void app_main(void) {
     application_memory_t memory = {arena, sizeof arena, NULL, 0};

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from codegen.library.render import APP_HEADER
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build import elf
 from nanou_deploy.build.flash_image import make_flash_image
@@ -33,8 +34,9 @@ from nanou_deploy.resources import firmware_folder
 
 COMPILE_TIMEOUT_S = 600
 
+_NOT_LINKED = ("_camera.c", "_golden.c", "_traced.c")  # with the harness
 # Of a library, but no part of an inference.
-_BESIDE_INFERENCE = ("nanou_camera.c", "nanou_golden.c")
+_BESIDE_INFERENCE = ("_border.c", *_NOT_LINKED)
 _PLUGIN_FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 
 
@@ -75,7 +77,7 @@ class LibrarySize:
 
 def library_runtime(library: Path) -> str:
     """ "aot" or "tflm", by what the generated library contains. Raises DeployError if it is no such library."""
-    if not (library / "include" / "nanou_model.h").is_file():
+    if not (library / APP_HEADER).is_file():
         raise DeployError(f"{library} is not a generated model library", hint="make one with `nanou-deploy generate`")
     return "tflm" if any((library / "src").glob("*.cc")) else "aot"
 
@@ -112,7 +114,7 @@ def build_harness(
         work_dir,
         flags=trace_flags,
         objects=_machine_objects(machine),
-        without=() if camera else _BESIDE_INFERENCE,
+        without=() if camera or trace else _NOT_LINKED,
     )
     run_plan(plan)
     program = plan.program
@@ -195,7 +197,7 @@ def _kept_folder() -> Path:
 
 
 def _inference_steps(plan: ProgramPlan) -> list[CompileStep]:
-    return [step for step in plan.model if step.source.name not in _BESIDE_INFERENCE]
+    return [step for step in plan.model if not step.source.name.endswith(_BESIDE_INFERENCE)]
 
 
 def _size(steps: Sequence[CompileStep]) -> LibrarySize:

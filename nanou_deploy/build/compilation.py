@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from codegen.compile import Compilation, compile_model
 from codegen.errors import BudgetError
 from codegen.graph.model import QuantizedModel
+from codegen.library.identifier import model_identifier
 from codegen.library.render import render_aot
 from codegen.library.render_kernels import kernel_names
 from codegen.library.write import write_project
@@ -100,7 +101,8 @@ def measure_stack(compiled: Compilation, board: Board) -> StackUsage | None:
 def stack_usage(compiled: Compilation, built: Path) -> StackUsage | None:
     """Read what the compiler stated when the library was built into the folder `built`."""
     layers = {stage.label for stage in compiled.program.stages}
-    return read_stack_usage(built / "model", layers, set(kernel_names(compiled.program).values()))
+    object_stem = built / "model" / model_identifier(compiled.model.name)
+    return read_stack_usage(object_stem, layers, set(kernel_names(compiled.program).values()))
 
 
 def _compile_library(compiled: Compilation, board: Board, folder: Path) -> LibrarySize:

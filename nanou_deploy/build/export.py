@@ -18,6 +18,7 @@ from typing import Any, Literal
 import codegen
 from codegen.graph.model import QuantizedModel
 from codegen.library.compile_flags import FLAGS_SET, NO_SCHEDULING, OPTIMIZE
+from codegen.library.identifier import model_identifier
 from codegen.library.render import MANIFEST, RenderedProject, with_manifest
 from codegen.library.render_tflm import tflm_dependencies
 from codegen.library.resources import render_template
@@ -25,7 +26,7 @@ from codegen.tflite.sidecar import sidecar
 from nanou_deploy.boards.boards import BOARDS
 from nanou_deploy.build.platformio import PLATFORM, PLATFORM_VERSION
 from nanou_deploy.errors import DeployError
-from nanou_deploy.resources import firmware_folder, licence_text
+from nanou_deploy.resources import licence_text
 
 Format = Literal["platformio", "esp-idf-component", "arduino", "cmake"]
 
@@ -64,7 +65,7 @@ class Package:
 
 def default_package(model: QuantizedModel) -> Package:
     """Name the package by this project's version and the model: 0.1.0+96b40296700e."""
-    return Package("nanou_model", f"{codegen.__version__}+{model.sha256[:12]}")
+    return Package(model_identifier(model.name), f"{codegen.__version__}+{model.sha256[:12]}")
 
 
 def render_export(
@@ -110,7 +111,7 @@ def _cmake(sources: Mapping[str, str], _library: RenderedProject, context: Mappi
     return {
         **sources,
         "CMakeLists.txt": render_template("export/cmake/CMakeLists.txt.j2", **context),
-        example_path("cmake"): _example("self_test.c"),
+        example_path("cmake"): _example("self_test.c", context),
     }
 
 
@@ -119,7 +120,7 @@ def _platformio(sources: Mapping[str, str], _library: RenderedProject, context: 
         **sources,
         "library.json": render_template("export/platformio/library.json.j2", **context),
         "examples/self_test/platformio.ini": render_template("export/platformio/platformio.ini.j2", **context),
-        example_path("platformio"): _example("self_test.c"),
+        example_path("platformio"): _example("self_test.c", context),
     }
 
 
@@ -132,7 +133,7 @@ def _esp_idf_component(sources: Mapping[str, str], library: RenderedProject, con
         f"{example}/CMakeLists.txt": render_template("export/esp-idf-component/project.cmake.j2", **context),
         f"{example}/main/CMakeLists.txt": render_template("export/esp-idf-component/main.cmake.j2", **context),
         f"{example}/sdkconfig.defaults": render_template("export/esp-idf-component/sdkconfig.defaults.j2", **context),
-        example_path("esp-idf-component"): _example("self_test.c"),
+        example_path("esp-idf-component"): _example("self_test.c", context),
     }
 
 
@@ -141,7 +142,7 @@ def _arduino(sources: Mapping[str, str], _library: RenderedProject, context: Map
     return {
         **{re.sub(r"^include/", "src/", path): text for path, text in sources.items()},
         "library.properties": render_template("export/arduino/library.properties.j2", **context),
-        example_path("arduino"): _example("SelfTest.ino"),
+        example_path("arduino"): _example("SelfTest.ino", context),
     }
 
 
@@ -164,18 +165,22 @@ def _context(
     runtime: str,
     command: Sequence[str],
 ) -> dict[str, Any]:
-    header = _constants(sources["include/nanou_model.h"])
+    identifier = model_identifier(model.name)
+    header = _constants(sources[f"include/{identifier}.h"], identifier.upper())
     contract = model.image
     frame = f"{contract.height_px} x {contract.width_px} {contract.color_order}"
     source_list = sorted(path for path in sources if path.endswith((".c", ".cc")))
     hardware = [board for board in BOARDS.values() if board.kind == "hardware"]
     return {
         "package": package,
+        "id": identifier,
+        "ID": identifier.upper(),
+        "classes": f"include/{identifier}_classes.h" in sources,
         "model": model,
         "format": form,
         "generator": f"nanou-deploy {codegen.__version__}",
         "command": command,
-        "summary": f"Segmentation model {model.name}, {frame}, int8 ({runtime} runtime)",
+        "summary": f"Model {model.name}, {frame}, int8 ({runtime} runtime)",
         "frame": frame,
         "facts": _facts(header, frame, runtime),
         "arena_bytes": header["ARENA_BYTES"],
@@ -206,9 +211,9 @@ def _facts(header: Mapping[str, str], frame: str, runtime: str) -> list[tuple[st
     ]
 
 
-def _constants(header: str) -> dict[str, str]:
-    """NAME -> value of each `#define NANOU_NAME value`."""
-    return dict(re.findall(r"^#define NANOU_(\w+) +(\S+)", header, re.MULTILINE))
+def _constants(header: str, prefix: str) -> dict[str, str]:
+    """NAME -> value of each `#define PREFIX_NAME value`."""
+    return dict(re.findall(rf"^#define {prefix}_(\w+) +(\S+)", header, re.MULTILINE))
 
 
 def _without_paths(value: Any) -> Any:
@@ -220,5 +225,5 @@ def _without_paths(value: Any) -> Any:
     return PurePath(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
-def _example(name: str) -> str:
-    return (firmware_folder() / "example" / name).read_text(encoding="utf-8")
+def _example(name: str, context: Mapping[str, Any]) -> str:
+    return render_template(f"export/example/{name}.j2", **context)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from codegen.library.render import RenderedProject, with_manifest
+from codegen.library.render import MANIFEST, RenderedProject, with_manifest
 from codegen.library.resources import render_template
 from nanou_deploy.boards.boards import BOARDS, MIB, Board
 from nanou_deploy.boards.versions import load_versions
@@ -56,7 +56,7 @@ def render_firmware_project(board: Board, library: RenderedProject) -> RenderedP
         if source.is_file():  # most boards are in PlatformIO's platform
             files[f"boards/{name}"] = source.read_text(encoding="utf-8")
     files.update({f"{LIBRARY_FOLDER}/{path}": text for path, text in library.files.items()})
-    runtime = json.loads(library.files["nanou-manifest.json"])["runtime"]
+    runtime = json.loads(library.files[MANIFEST])["runtime"]
     return with_manifest(files, {"board": board.name, "runtime": runtime})
 
 
@@ -175,9 +175,9 @@ def internal_arena_bytes(board: Board) -> int:
 
 
 def _needs_psram(board: Board, library: RenderedProject) -> bool:
-    found = re.search(r"#define NANOU_ARENA_BYTES\s+(\d+)", library.files["include/nanou_model.h"])
-    if not found:
-        raise DeployError("the library's nanou_model.h states no NANOU_ARENA_BYTES", hint="generate it again")
+    identifier = json.loads(library.files[MANIFEST])["identifier"]
+    found = re.search(rf"#define {identifier.upper()}_ARENA_BYTES\s+(\d+)", library.files[f"include/{identifier}.h"])
+    assert found is not None
     arena_bytes, internal_bytes = int(found[1]), internal_arena_bytes(board)
     if arena_bytes > max(internal_bytes, board.psram_bytes):
         raise DeployError(

@@ -16,7 +16,6 @@ from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.tflite import interpreters as reference
 from codegen.tflite.files import load_model
 from codegen.tflite.load import load_graph
-from codegen.tflite.verify import verify_interface
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.compilation import compile_for
 from nanou_deploy.errors import DeployError
@@ -52,10 +51,9 @@ def render_library(
     if runtime == "aot":
         return render_aot(compile_for(model, board, objective))
     graph = load_graph(model.flatbuffer)
-    verify_interface(graph)
     measured_bytes = reference.measure_tflm_arena_bytes(model.flatbuffer)
-    frame = golden_frame(graph.input.size_bytes).reshape(graph.input.shape)
-    crc32 = golden_crc32(reference.run_tflm(model.flatbuffer, frame))
+    frames = golden_frame(graph.input_bytes).reshape(1, -1)
+    crc32 = golden_crc32(reference.run_tflm(model.flatbuffer, frames))
     budget = arena_budget(graph, measured_bytes, board.idf_target)
     return render_tflm(model, graph, budget, macs=count_macs(graph) or 0, crc32=crc32)
 

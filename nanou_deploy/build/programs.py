@@ -60,12 +60,12 @@ def plan_program(
     """Plan a program of the generated `library` and other `sources`, as `folder`/`name`.
 
     `flags` are in addition to the machine's, `includes` for the other sources only. `objects` are linked as they are,
-    the library's files called `without` left out.
+    the library's files whose names end in one of `without` left out.
     """
     host = firmware_folder() / "host"
-    common = [library / "include", *([host / "bare" / "include"] if machine.link_script else [])]
+    common = [library / "include", library / "app", *([host / "bare" / "include"] if machine.link_script else [])]
     model_flags = (*machine.flags, *flags)
-    model_sources = sorted(path for path in (library / "src").glob("*.c") if path.name not in without)
+    model_sources = sorted(path for path in (library / "src").glob("*.c") if not path.name.endswith(tuple(without)))
     model = _steps(machine.compiler, model_flags, common, model_sources, folder / "model")
     rest_flags = (*model_flags, *machine.harness_flags)
     rest = _steps(
@@ -118,13 +118,12 @@ def plan_device(machine: Machine, board: Board, library: Path, folder: Path, *, 
     device = firmware_folder() / "device"
     port = device / ("port_posix.c" if board.kind == "host" else "port_bare.c")
     shared = [path for path in machine_sources(machine) if path.name not in _HARNESS_ONLY]
-    sees = (library / "include" / "nanou_camera.h").is_file()
+    sees = any((library / "include").glob("*_camera.h"))
     app = firmware_folder() / "app"
     application = sorted([*app.glob("*.c"), *((app / "vision").glob("*.c") if sees else ())])
     defines = (
         f"-DNANOU_BUILD_FLAGS={' '.join((*machine.flags, *flags))}",
         f"-DNANOU_BOARD={board.name}",
-        *([] if sees else ["-DNANOU_NO_VISION"]),
         *([f"-DNANOU_CPU_MHZ={board.cpu_mhz}u"] if board.cpu_mhz else []),
         *(["-DNANOU_MAILBOX"] if board.name == "esp32-sim" else []),  # its UART receives nothing
     )
@@ -134,7 +133,7 @@ def plan_device(machine: Machine, board: Board, library: Path, folder: Path, *, 
         harness_flags=(*machine.harness_flags, *defines),
         link_script=(memory, "../device/retained.ld", *sections) if memory else (),
     )
-    includes = [device, library / "src"]
+    includes = [device]
     sources = [*application, device / "main.c", port, *shared]
     return plan_program(bare, library, sources, folder, flags=flags, includes=includes, name="device.elf")
 

@@ -2,7 +2,7 @@
 
 gcc and clang write each function's frame beside the object (-fstack-usage); LLVM's Xtensa backend does not, but there a
 function's first instruction states it (`entry a1, BYTES`). Generated code has no recursion and no pointers to functions
-but the row callbacks: nanou_invoke calls `run`, that a layer, that a kernel, that a helper.
+but the row callbacks: `invoke` calls `run`, that a layer, that a kernel, that a helper.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nanou_deploy.errors import DeployError
 
+_ENTRIES = ("invoke", "invoke_rows", "reset", "tensor_data")
 LIBRARY_BYTES = 32  # assumed of memcpy, memset and products of 64 bits on Armv6-M: leaves that save a few registers
 _ENTRY = re.compile(r"^(\w+):(?:(?!^\w+:).)*?^\s+entry\s+a1, (\d+)", re.MULTILINE | re.DOTALL)
 
@@ -35,18 +36,18 @@ class StackUsage:
         return sum(vars(self).values())
 
 
-def read_stack_usage(objects: Path, layers: Collection[str], kernels: Collection[str]) -> StackUsage | None:
-    """Read the frames of the library compiled into the folder `objects`, with the C names of its layers and kernels.
+def read_stack_usage(model: Path, layers: Collection[str], kernels: Collection[str]) -> StackUsage | None:
+    """Read the frames of a library's main object, `model` without its ending, with the C names of layers and kernels.
 
     None where the compiler stated nothing. Raises DeployError for a frame whose size is not constant.
     """
-    frames = _frames(objects / "nanou_model")
+    frames = _frames(model)
     if not frames:
         return None
     depths = dict.fromkeys(StackUsage.__dataclass_fields__, 0)
     for function, frame_bytes in frames.items():
         depth = (
-            "entry" if function.startswith("nanou_")
+            "entry" if function in _ENTRIES
             else "run" if function == "run"
             else "layer" if function in layers
             else "kernel" if function in kernels

@@ -5,6 +5,7 @@ A process of its own, since PlatformIO may run with a Python that lacks what emu
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -69,13 +70,12 @@ def _harness_golden(board: Board, program: Path) -> int:
     from codegen.library.golden import golden_crc32, golden_frame
     from nanou_deploy.verify.emulate import run_harness
 
-    header = (program.parent / "nanou_model" / "include" / "nanou_model.h").read_text(encoding="utf-8")
-    input_bytes, expected = (
-        int(found[1].rstrip("u"), 0)
-        for name in ("NANOU_INPUT_BYTES", "NANOU_GOLDEN_CRC32")
-        if (found := re.search(rf"#define {name}\s+(\w+)", header))
-    )
-    run = run_harness(_built(board, program), np.asarray(golden_frame(input_bytes)).reshape(1, -1))
+    library = program.parent / "nanou_model"
+    identifier = json.loads((library / "nanou-manifest.json").read_text(encoding="utf-8"))["identifier"]
+    header = (library / "include" / f"{identifier}.h").read_text(encoding="utf-8")
+    sizes = re.findall(r"#define \w+_INPUT(?:_\d+)?_BYTES (\d+)u", header)
+    (expected,) = (int(found, 16) for found in re.findall(r"#define \w+_GOLDEN_CRC32 (0x\w+)u", header))
+    run = run_harness(_built(board, program), np.asarray(golden_frame(sum(map(int, sizes)))).reshape(1, -1))
     actual = golden_crc32(run.outputs)
     counted = f", {run.instructions[0]:,} instructions" if run.instructions else ""
     print(f"Golden input on {board.name}: output CRC-32 {actual:08x}, expected {expected:08x}{counted}")

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from codegen.compile import Compilation
 from codegen.graph.model import QuantizedModel
 from codegen.library.render import Runtime
@@ -74,7 +72,7 @@ def bench_compiled(compiled: Compilation, board: Board, *, progress: Progress = 
         measured = measure(compiled, board, Path(scratch), progress=progress)
         build, run, instructions = measured.build, measured.run, measured.instructions
         usage = stack_usage(compiled, build.elf.parent)
-    truth = reference.run_tflm(model.flatbuffer, measured.cases.frames).reshape(run.outputs.shape)
+    truth = reference.run_tflm(model.flatbuffer, measured.cases.file)
     return BenchResult(
         build.board,
         "aot",
@@ -87,7 +85,7 @@ def bench_compiled(compiled: Compilation, board: Board, *, progress: Progress = 
         run.stack_bytes,
         build.code_bytes,
         build.table_bytes,
-        bool(np.array_equal(run.outputs, truth)),
+        run.outputs.tobytes() == truth.tobytes(),
         build.compiler,
         build.flags,
         compiled.program.recomputed_macs,
@@ -113,7 +111,7 @@ def measure(compiled: Compilation, board: Board, work_dir: Path, *, progress: Pr
     progress(f"building for {target.name}")
     build = build_harness(write_library(compiled, work_dir), target, work_dir / "bench")
     progress(f"running {count} frames on {target.name}")
-    run = run_harness(build, cases.flat)
+    run = run_harness(build, cases.file)
     return Measured(build, cases, run, round(sum(run.instructions) / count) if run.instructions else None)
 
 
@@ -124,4 +122,4 @@ def bench_layers(compiled: Compilation, board: Board, *, progress: Progress = _s
     with TemporaryDirectory(prefix="nanou-") as scratch:
         progress(f"counting by operator on {target.name}")
         library = write_library(compiled, Path(scratch))
-        return profile(compiled, library, target, cases.flat, Path(scratch) / "layers")
+        return profile(compiled, library, target, cases.file, Path(scratch) / "layers")

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from codegen.compile import Compilation
 from codegen.program.program import Stage
 from nanou_deploy.boards.boards import Board
@@ -19,7 +22,7 @@ from nanou_deploy.build import elf
 from nanou_deploy.build.build import Build, build_harness
 from nanou_deploy.errors import DeployError
 from nanou_deploy.measure.instruction_classes import CLASSES, classify, disassemble
-from nanou_deploy.verify.emulate import Int8Array, check_finished, run_with_plugin
+from nanou_deploy.verify.emulate import check_finished, run_with_plugin
 
 REST = -1
 _SLOTS, _SLOT_EMPTY = 256, 257  # see profile.c
@@ -45,9 +48,9 @@ class LayerCost:
 
 
 def profile(
-    compiled: Compilation, library: Path, board: Board, frame: Int8Array, work_dir: Path
+    compiled: Compilation, library: Path, board: Board, frame: npt.NDArray[np.uint8], work_dir: Path
 ) -> tuple[LayerCost, ...]:
-    """Count by operator, on one frame: int8 (1, input bytes). `library` holds the text rendered of `compiled`.
+    """Count by operator, on one case: uint8 (1, input bytes). `library` holds the text rendered of `compiled`.
 
     Raises DeployError where the board cannot count so, ToolMissing without its compiler, QEMU, or disassembler.
     """
@@ -71,7 +74,7 @@ def _by_class(classes: Counter[str]) -> Mapping[str, int]:
     return {name: classes[name] for name in CLASSES}
 
 
-def _count(build: Build, schedule: tuple[int, ...], isa: str, frame: Int8Array) -> dict[int, Counter[str]]:
+def _count(build: Build, schedule: tuple[int, ...], isa: str, frame: npt.NDArray[np.uint8]) -> dict[int, Counter[str]]:
     """Slot of profile.c -> class -> instructions executed."""
     if max(schedule) >= _SLOTS:
         raise DeployError(f"only {_SLOTS} stages can be told apart", hint="`nanou-deploy bench` counts the inference")

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
 from codegen.tflite import interpreters as reference
+from codegen.tflite.border import leave
+from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.load import load_graph
 from nanou_deploy.device.client import Device
 from nanou_deploy.device.messages import DeviceBench, DeviceInfo, expect
@@ -22,7 +24,6 @@ from nanou_deploy.verify.golden import (
     Executor,
     ExecutorResult,
     GoldenReport,
-    Int8Array,
     compare,
     make_cases,
 )
@@ -45,11 +46,11 @@ def verify_devices(
     A device that fails its own golden test differs, and the layer that it names is in the result's detail. Raises
     DeviceError where the line or the device fails, StaleModel where it runs another model.
     """
-    graph = load_graph(model.flatbuffer)
+    graph = canonicalize(load_graph(model.flatbuffer))
     images = images or golden_images(model, (count + 1) // 2, seed)
     cases = make_cases(graph, model.preprocessing, count, seed=seed, images=images)
     progress(f"{TRUTH}, {count} cases")
-    truth = reference.run_tflm(model.flatbuffer, cases.frames)
+    truth = reference.run_tflm(model.flatbuffer, cases.file)
     results = [ExecutorResult(TRUTH, "equal", count, count, detail="the reference")]
     for address in addresses:
         with Device.open(address, timeout_s=timeout_s, model_sha256=model.sha256) as device:
@@ -58,8 +59,9 @@ def verify_devices(
             name = f"device {names[address]}" if address in names else f"{info.board} at {address}"
             progress(f"{name}, {count} cases")
 
-            def run(cases: Cases, device: Device = device) -> Int8Array:
-                return np.stack([device.infer(frame).output for frame in cases.frames])
+            def run(cases: Cases, device: Device = device) -> npt.NDArray[np.uint8]:
+                outputs = np.stack([device.infer(frame).output for frame in cases.frames])
+                return leave(graph, outputs.reshape(len(outputs), -1).view(np.uint8))
 
             layer = "" if golden.passed else f"; golden test fails at {golden.layer or 'an unknown layer'}"
             detail = f"{info.build}{layer}"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,14 +113,14 @@ class Finished:
     plugin: npt.NDArray[np.uint64]
 
 
-def run_harness(build: Build, inputs: Int8Array, *, timeout_s: float = 600.0) -> HarnessRun:
-    """Run all frames of `inputs`, int8 (N, input bytes), through the program.
+def run_harness(build: Build, inputs: npt.NDArray[Any], *, timeout_s: float = 600.0) -> HarnessRun:
+    """Run all cases of `inputs`, (N, input bytes) as the file states them, through the program.
 
     Raises DeployError when the program crashes, reports an error, or needs longer than `timeout_s`; ToolMissing
     where the emulator is absent.
     """
-    if inputs.ndim != 2 or inputs.dtype != np.int8 or inputs.shape[0] == 0:
-        raise DeployError(f"inputs must be int8 frames of shape (N, bytes), not {inputs.dtype} {inputs.shape}")
+    if inputs.ndim != 2 or inputs.dtype.itemsize != 1 or inputs.shape[0] == 0:
+        raise DeployError(f"inputs must be bytes of shape (N, bytes), not {inputs.dtype} {inputs.shape}")
     finished = run_program(build, np.ascontiguousarray(inputs).tobytes(), timeout_s=timeout_s)
     check_finished(build, finished)
     frames = _split_records(finished.records, inputs.shape[0])

@@ -6,15 +6,16 @@ oracle, and the compiled C on each board. A difference is traced to the first op
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from codegen.graph.graph import Graph, image_shape
 from codegen.graph.model import Preprocessing, Quantization
+from codegen.tflite.border import before, enter
 from codegen.tflite.oracle import trace_oracle
 
 Int8Array = npt.NDArray[np.int8]
@@ -24,20 +25,21 @@ TRUTH = "TFLM"
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """Input frames, int8 (N, height, width, channels), and what each one is ("random 3", "all -128")."""
+    """Inputs, and what each case is ("random 3", "all -128"). Consecutive inferences, of models that keep something.
+
+    `frames`: int8 (N, input bytes), of all inputs, one behind the other. `file`: the same as the file takes it, uint8
+    (N, bytes): other bytes where that is float32 or uint8.
+    """
 
     frames: Int8Array
+    file: npt.NDArray[np.uint8]
     labels: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def first(self, count: int) -> Cases:
-        return Cases(self.frames[:count], self.labels[:count])
-
-    @property
-    def flat(self) -> Int8Array:
-        return self.frames.reshape(len(self), -1)
+        return Cases(self.frames[:count], self.file[:count], self.labels[:count])
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class GoldenReport:
         return bool(compared) and all(e.status == "equal" for e in compared)
 
 
-Run = Callable[[Cases], Int8Array]
+Run = Callable[[Cases], npt.NDArray[Any]]  # outputs as the file states them, (N, ...)
 Trace = Callable[[Int8Array], Mapping[int, Int8Array]]  # one frame -> every operator's output, by operator index
 
 
@@ -114,23 +116,30 @@ def make_cases(
     Of few cases, the first are one random frame, one real image and the extremes. `images` are uint8 (H, W, C) of the
     model's size; they pass through the preprocessing contract, without which there are none.
     """
-    height, width, channels = image_shape(graph.input.shape)
+    tensors = [graph.tensor(index) for index in graph.inputs]
+    shapes = [image_shape(tensor.shape) for tensor in tensors]
     rng = np.random.default_rng(seed)
-    quantization = Quantization(graph.input.scale, graph.input.zero_point)
-    lookup = preprocessing.lookup_table(quantization) if preprocessing else np.zeros(256, np.int8)
-    real = [(f"image {i}", lookup[image]) for i, image in enumerate(images if preprocessing else ())]
-    extremes = _extremes((height, width, channels), graph.input.zero_point)
-    made: list[tuple[str, Int8Array]] = [("random 0", _random(rng, 0, (height, width, channels)))]
+    real = []
+    if preprocessing:
+        lookup = preprocessing.lookup_table(Quantization(graph.input.scale, graph.input.zero_point))
+        real = [(f"image {i}", lookup[image].reshape(-1)) for i, image in enumerate(images)]
+    each = [_extremes(shape, tensor.zero_point) for shape, tensor in zip(shapes, tensors, strict=True)]
+    extremes = [(alike[0][0], _joined(value for _, value in alike)) for alike in zip(*each, strict=True)]
+    made: list[tuple[str, Int8Array]] = [("random 0", _joined(_random(rng, 0, shape) for shape in shapes))]
     made += real[:1] + extremes
     number, queue = 1, real[1:]
     while len(made) < count:
-        made.append((f"random {number}", _random(rng, number, (height, width, channels))))
+        made.append((f"random {number}", _joined(_random(rng, number, shape) for shape in shapes)))
         number += 1
         if queue:
             made.append(queue.pop(0))
     made = made[:count]
-    frames = np.stack([frame for _, frame in made]).reshape(len(made), *graph.input.shape[1:])
-    return Cases(frames, tuple(label for label, _ in made))
+    file = before(graph, np.stack([frame for _, frame in made]))
+    return Cases(enter(graph, file), file, tuple(label for label, _ in made))
+
+
+def _joined(frames: Iterable[Int8Array]) -> Int8Array:
+    return np.concatenate([frame.reshape(-1) for frame in frames])
 
 
 def _extremes(shape: tuple[int, int, int], zero_point: int) -> list[tuple[str, Int8Array]]:
@@ -176,12 +185,11 @@ def _random(rng: np.random.Generator, number: int, shape: tuple[int, int, int]) 
 # ---- Comparison ------------------------------------------------------------------------------------------------
 
 
-def compare(graph: Graph, cases: Cases, truth: Int8Array, executor: Executor) -> ExecutorResult:
-    """Run one executor and compare it with the truth, int8 (N, height, width, channels)."""
+def compare(graph: Graph, cases: Cases, truth: npt.NDArray[Any], executor: Executor) -> ExecutorResult:
+    """Run one executor and compare it, byte for byte, with the truth, (N, ...)."""
     cases = cases.first(executor.limit or len(cases))
-    truth = truth[: len(cases)]
-    outputs = executor.run(cases).reshape(truth.shape)
-    difference = np.abs(outputs.astype(np.int64) - truth.astype(np.int64)).reshape(len(cases), -1)
+    wanted, found = _as_int8(truth[: len(cases)]), _as_int8(executor.run(cases))
+    difference = np.abs(found.astype(np.int64) - wanted.astype(np.int64))
     equal = ~difference.any(axis=1)
     if equal.all():
         return ExecutorResult(executor.name, "equal", len(cases), len(cases), detail=executor.detail)
@@ -198,15 +206,20 @@ def compare(graph: Graph, cases: Cases, truth: Int8Array, executor: Executor) ->
     )
 
 
+def _as_int8(values: npt.NDArray[Any]) -> Int8Array:
+    return np.ascontiguousarray(values).reshape(len(values), -1).view(np.int8)
+
+
 def _first_divergence(graph: Graph, cases: Cases, case: int, trace: Trace) -> Divergence | None:
-    wanted = trace_oracle(graph, cases.frames[case])
+    """Of models that keep something, what they keep is taken to be that of the first inference."""
+    wanted = trace_oracle(graph, [frame[0] for frame in graph.split_inputs(cases.frames[case : case + 1])])
     found = trace(cases.frames[case])
     for operator in graph.operators:
         if operator.index not in found:
             continue
         tensor = operator.outputs[0]
         value = found[operator.index].reshape(-1).astype(np.int64)
-        difference = np.abs(value - wanted[tensor].reshape(-1))
+        difference = np.abs(value - wanted[tensor].reshape(-1).astype(np.int64))
         if difference.any():
             return Divergence(
                 case,

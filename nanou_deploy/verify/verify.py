@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,11 @@ from codegen.graph.model import QuantizedModel
 from codegen.library.render import Runtime
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.tflite import interpreters as reference
+from codegen.tflite.border import before, leave
 from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.load import load_graph
 from codegen.tflite.oracle import run_oracle
-from codegen.tflite.verify import can_compile, verify_interface
+from codegen.tflite.verify import can_compile
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.build import build_device, build_harness
 from nanou_deploy.build.compilation import compile_each, verification_board
@@ -39,6 +41,7 @@ from nanou_deploy.verify.golden import (
 )
 
 Progress = Callable[[str], None]
+Outputs = npt.NDArray[Any]
 
 
 def _silent(_message: str) -> None:
@@ -50,57 +53,65 @@ def reference_executors(model: QuantizedModel, graph: Graph) -> list[Executor]:
 
     The oracle says which operator differs, so without it no executor is traced.
     """
-    oracle = Executor("NumPy oracle", lambda cases: run_oracle(graph, cases.frames))
+
+    def run_graph(cases: Cases) -> Outputs:
+        outputs = run_oracle(graph, cases.frames)
+        return leave(graph, np.ascontiguousarray(outputs).reshape(len(outputs), -1).view(np.uint8))
+
+    oracle = Executor("NumPy oracle", run_graph)
     known = [oracle] if can_compile(graph) else []
     if not reference.builtin_ref_available():
         return known
 
     def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
-        values = reference.trace_builtin_ref(model.flatbuffer, frame)
+        values = reference.trace_builtin_ref(model.flatbuffer, before(graph, frame.reshape(1, -1)))
         return {op.index: values[op.outputs[0]] for op in graph.operators if op.outputs[0] in values}
 
-    def run(cases: Cases) -> Int8Array:
-        return reference.run_builtin_ref(model.flatbuffer, cases.frames)
+    def run(cases: Cases) -> Outputs:
+        return reference.run_builtin_ref(model.flatbuffer, cases.file)
 
     return [Executor("BUILTIN_REF", run, trace if known else None), *known]
 
 
-def board_executors(library: Path, board: Board, count: int, work_dir: Path) -> list[Executor]:
+def board_executors(graph: Graph, library: Path, board: Board, count: int, work_dir: Path) -> list[Executor]:
     """Run the generated library on one board, on its first `count` cases; on the host also under sanitizers."""
-    trace = _tracer(library, board, work_dir)
+    trace = _tracer(graph, library, board, work_dir)
 
     def executor(name: str, sanitize: bool) -> Executor:
         build = build_harness(library, board, work_dir / name.replace(" ", "-"), sanitize=sanitize)
-        return Executor(name, lambda cases: run_harness(build, cases.flat).outputs, trace, build.compiler, count)
+        return Executor(name, lambda cases: run_harness(build, cases.file).outputs, trace, build.compiler, count)
 
     plain = executor(f"aot {board.name}", sanitize=False)
     return [plain, executor(f"aot {board.name} ASan+UBSan", sanitize=True)] if board.kind == "host" else [plain]
 
 
-def _tracer(library: Path, board: Board, work_dir: Path) -> Trace:
+def _tracer(graph: Graph, library: Path, board: Board, work_dir: Path) -> Trace:
     """A traced build is made only if a difference has to be located."""
 
     def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
         traced = build_harness(library, board, work_dir / f"{board.name}-trace", trace=True)
-        run = run_harness(traced, frame.reshape(1, -1))
+        run = run_harness(traced, before(graph, frame.reshape(1, -1)))
         return {index: np.frombuffer(data, np.int8) for index, data in run.traces[0].items()}
 
     return trace
 
 
-def application_executors(library: Path, board: Board, sha256: str, count: int, work_dir: Path) -> list[Executor]:
+def application_executors(
+    graph: Graph, library: Path, board: Board, sha256: str, count: int, work_dir: Path
+) -> list[Executor]:
     """The firmware's application on this computer or on a simulated chip, asked through the device protocol; on its
     first `count` cases, simulated on one. Empty for boards on which it does not run."""
     if board.kind not in ("host", "sim"):
         return []
     build = build_device(library, board, work_dir / f"{board.name}-application")
 
-    def run(cases: Cases) -> Int8Array:
+    def run(cases: Cases) -> Outputs:
         with Device.open(device_address(build), model_sha256=sha256) as device:
-            return np.stack([device.infer(frame).output for frame in cases.frames])
+            outputs = np.stack([device.infer(frame).output for frame in cases.frames])
+        return leave(graph, outputs.reshape(len(outputs), -1).view(np.uint8))
 
     cases = 1 if board.kind == "sim" else count
-    trace = _tracer(library, board, work_dir)
+    trace = _tracer(graph, library, board, work_dir)
     return [Executor(f"application {board.name}", run, trace, build.compiler, min(cases, count))]
 
 
@@ -118,7 +129,6 @@ def golden_images(model: QuantizedModel, count: int, seed: int) -> Sequence[npt.
 def _load(model: QuantizedModel) -> Graph:
     """Load the graph as the compiler sees it, or as the file has it where only the interpreter can take it."""
     graph = load_graph(model.flatbuffer)
-    verify_interface(graph)
     try:
         return canonicalize(graph)
     except UnsupportedError:
@@ -149,7 +159,7 @@ def verify(
     images = images or golden_images(model, (count + 1) // 2, seed)  # as many as random frames
     cases = make_cases(graph, model.preprocessing, count, seed=seed, images=images)
     progress(f"{TRUTH}, {count} cases")
-    truth = reference.run_tflm(model.flatbuffer, cases.frames)
+    truth = reference.run_tflm(model.flatbuffer, cases.file)
     results = [ExecutorResult(TRUTH, "equal", count, count, detail="the reference")]
     executors = reference_executors(model, graph)
     if not reference.builtin_ref_available():
@@ -160,16 +170,16 @@ def verify(
         for board, limit in targets if runtime == "aot" else ():
             folder = library or folders[compiled[board]]
             target = verification_board(board)
-            executors += board_executors(folder, target, limit, Path(scratch))
+            executors += board_executors(graph, folder, target, limit, Path(scratch))
             if model.preprocessing:  # the application decides, which a raw model gives it nothing for
-                executors += application_executors(folder, target, model.sha256, limit, Path(scratch))
+                executors += application_executors(graph, folder, target, model.sha256, limit, Path(scratch))
         for executor in executors:
             progress(f"{executor.name}, {executor.limit or count} cases")
             results.append(_compared(graph, cases, truth, executor))
     return GoldenReport(model.sha256, count, tuple(results))
 
 
-def _compared(graph: Graph, cases: Cases, truth: Int8Array, executor: Executor) -> ExecutorResult:
+def _compared(graph: Graph, cases: Cases, truth: Outputs, executor: Executor) -> ExecutorResult:
     """Compare one executor with the truth. BUILTIN_REF counts as absent where it refuses a file that TFLM runs."""
     try:
         return compare(graph, cases, truth, executor)

@@ -91,7 +91,7 @@ def test_logs_and_restart(device: Device) -> None:
 
 def test_a_failed_self_test_says_which_layer(require_tool: Callable[..., str], programs: Callable[..., Path]) -> None:
     require_tool("gcc", "clang")
-    with Device.open(f"exec:{programs(late_fault='net->output[3] ^= 1;')}", timeout_s=TIMEOUT_S) as device:
+    with Device.open(f"exec:{programs(late_fault='output[3] ^= 1;')}", timeout_s=TIMEOUT_S) as device:
         assert device.info().self_test == "failed"
         assert not device.golden().passed
         assert device.golden().layer == "1 weigh"

@@ -58,7 +58,7 @@ def test_everything_over_the_uart(board: str, tmp_path: Path) -> None:
 def test_an_exception_is_a_reset_with_a_reason(board: str, tmp_path: Path) -> None:
     """The golden input does not begin with 99: the self-test passes, and one input makes it crash."""
     trap = "ecall" if board.startswith("esp32c") else "syscall"
-    fault = f'if (net->input[0] == 99) __asm__ volatile("{trap}");'
+    fault = f'if (input[0] == 99) __asm__ volatile("{trap}");'
     library = make_library(tmp_path / "lib", fault, sha256=SHA256)
     build = build_device(library, find_board(board), tmp_path / "build")
     with Device.open(device_address(build)) as device:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from codegen.library.golden import traced_stages
+from codegen.library.identifier import model_identifier
 from codegen.tflite import interpreters as reference
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.build import build_device
@@ -58,7 +59,7 @@ def test_the_application_compiles_without_a_warning(
     compiler: str, require_tool: Callable[..., str], tmp_path: Path
 ) -> None:
     library, firmware = write_library(compiled("u_net"), tmp_path), firmware_folder()
-    folders = [firmware / "app", firmware / "device", library / "include", library / "src"]
+    folders = [firmware / "app", firmware / "device", library / "include", library / "app"]
     sources = [*(firmware / "app").rglob("*.c"), firmware / "device" / "main.c", firmware / "device" / "port_posix.c"]
     flags = [
         "-Wall",
@@ -84,8 +85,9 @@ def test_every_layer_has_its_checksum(
     require_tool("gcc", "clang")
     model = compiled(which)
     library = write_library(model, tmp_path)
-    header = library / "include" / "nanou_model.h"
-    header.write_text(re.sub(r"NANOU_GOLDEN_CRC32 0x\w+u", "NANOU_GOLDEN_CRC32 0x00000001u", header.read_text()))
+    identifier = model_identifier(model.model.name)
+    header = library / "include" / f"{identifier}.h"
+    header.write_text(re.sub(r"(_GOLDEN_CRC32) 0x\w+u", r"\1 0x00000001u", header.read_text()))
     elf = build_device(library, find_board("host"), tmp_path / "sound").elf
     with Device.open(f"exec:{elf}", timeout_s=TIMEOUT_S) as device:
         golden = device.golden()
@@ -93,11 +95,10 @@ def test_every_layer_has_its_checksum(
         layers = device.bench(1, per_layer=True).layers
     stages = traced_stages(model.program)
     assert [layer.name for layer in layers] == [f"{s.operator_index} {s.stem}" for s in stages]
-    table = library / "src" / "nanou_golden.c"
+    table = library / "src" / f"{identifier}_golden.c"
     middle = len(stages) // 2
-    wrong = re.sub(
-        rf"\{{0x\w+u, {stages[middle].operator_index},", f"{{0x1u, {stages[middle].operator_index},", table.read_text()
-    )
+    index = f".operator_index = {stages[middle].operator_index},"
+    wrong = re.sub(rf"\.crc32 = 0x\w+u, {index}", f".crc32 = 0x1u, {index}", table.read_text())
     table.write_text(wrong)
     elf = build_device(library, find_board("host"), tmp_path / "wrong").elf
     with Device.open(f"exec:{elf}", timeout_s=TIMEOUT_S) as device:

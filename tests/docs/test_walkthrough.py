@@ -140,8 +140,8 @@ def test_the_threshold_is_the_firmwares_constant(run: Run, workplace: Path, requ
 
 
 def header_constant(library: Path) -> int:
-    header = (library / "include/nanou_model.h").read_text()
-    (constant,) = re.findall(r"#define NANOU_THRESHOLD_Q \(?(-?\d+)", header)
+    headers = "".join(path.read_text() for path in (library / "include").glob("*.h"))
+    (constant,) = re.findall(r"#define \w+_THRESHOLD_Q \(?(-?\d+)", headers)
     return int(constant)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from codegen.library.identifier import model_identifier
 from codegen.program.program import Program, Stage
 from tests.generated import MODELS, compiled, write_library
 from tests.ops import contributions
@@ -19,7 +20,6 @@ SAMPLES = (*MODELS, *contributions("sample"))
 ISAS = ("rv32imc", "armv7e-m", "xtensa-lx6")
 
 PREAMBLE = """\
-#include "nanou_model.c"
 #include <stdlib.h>
 #include <string.h>
 static void *exactly(const void *source, size_t size_bytes) {
@@ -43,13 +43,13 @@ def patterns(program: Program, stage: Stage) -> Iterator[tuple[bool, ...]]:
     }
 
 
-def call(stage: Stage, name: str, present: tuple[bool, ...]) -> str:
+def call(identifier: str, stage: Stage, name: str, present: tuple[bool, ...]) -> str:
     touched = stage.kernel.accesses({table.name: table for table in stage.tables}, present)
     c_type, out_type = stage.kernel.row_type, stage.kernel.output.c_type
     rows = ", ".join(
         f"exactly(NULL, {size} - less)" if there else "NULL" for size, there in zip(touched.rows, present, strict=True)
     )
-    prefix = f"nanou_layer_{stage.operator_index:02d}"
+    prefix = f"{identifier}_layer_{stage.operator_index:02d}"
     tables = "".join(
         f", exactly({prefix}_{t.name}, {touched.tables[t.name]} * sizeof {prefix}_{t.name}[0])" for t in stage.tables
     )
@@ -64,16 +64,17 @@ def call(stage: Stage, name: str, present: tuple[bool, ...]) -> str:
 def test_kernels_stay_inside(which: str, isa: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
     model = compiled(which, isa)
     library = write_library(model, tmp_path)
-    source = (library / "src" / "nanou_model.c").read_text()
+    identifier = model_identifier(model.model.name)
+    source = (library / "src" / f"{identifier}.c").read_text()
     calls = []
     for stage in model.program.stages:
         match = re.search(rf"static void {stage.label}\(.*?\n    (\w+)\(rows, out", source, re.S)
         assert match is not None
-        calls += [call(stage, match[1], present) for present in patterns(model.program, stage)]
-    (tmp_path / "main.c").write_text(PREAMBLE + "".join(calls) + "    return 0;\n}\n")
+        calls += [call(identifier, stage, match[1], present) for present in patterns(model.program, stage)]
+    (tmp_path / "main.c").write_text(f'#include "{identifier}.c"\n' + PREAMBLE + "".join(calls) + "    return 0;\n}\n")
     includes = [f"-I{library / 'include'}", f"-I{library / 'src'}"]
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
-    sources = [tmp_path / "main.c", library / "src" / "nanou_weights.c"]
+    sources = [tmp_path / "main.c", library / "src" / f"{identifier}_weights.c"]
     program = tmp_path / "program"
     subprocess.run([require_tool("gcc"), "-std=c99", *sanitizers, *includes, *sources, "-o", program], check=True)
     run = {"capture_output": True, "text": True, "env": {"ASAN_OPTIONS": "detect_leaks=0"}, "check": False}

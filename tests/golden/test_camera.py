@@ -36,39 +36,40 @@ SANITIZED = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", 
 HEADER = """
 #include <stddef.h>
 #include <stdint.h>
-#define NANOU_INPUT_HEIGHT_PX {height_px}
-#define NANOU_INPUT_WIDTH_PX {width_px}
-#define NANOU_INPUT_CHANNELS {channels}
-extern const int8_t nanou_input_lookup[256];
+#define EYE_INPUT_HEIGHT_PX {height_px}
+#define EYE_INPUT_WIDTH_PX {width_px}
+#define EYE_INPUT_CHANNELS {channels}
+extern const int8_t eye_input_lookup[256];
 """
+DESCRIPTION = {"id": "eye", "ID": "EYE", "generator": "test"}
 # Reads both byte orders of one picture, writes the rows of each. The lookup is v - 128. Rows come from a buffer of
 # their own, so that the sanitizer sees a read beside one.
 PROGRAM = """
 #include <stdio.h>
 #include <stdlib.h>
-#include "nanou_camera.h"
-const int8_t nanou_input_lookup[256] = {%s};
-static uint8_t row[NANOU_CAMERA_ROW_BYTES];
-static uint8_t frame[NANOU_CAMERA_FRAME_BYTES];
+#include "eye_camera.h"
+const int8_t eye_input_lookup[256] = {%s};
+static uint8_t row[EYE_CAMERA_ROW_BYTES];
+static uint8_t frame[EYE_CAMERA_FRAME_BYTES];
 static uint32_t next_y;
 static const uint8_t *next_row(void *user, uint32_t y) {
-    if (y < next_y || y >= NANOU_CAMERA_HEIGHT_PX || user != frame) abort();
+    if (y < next_y || y >= EYE_CAMERA_HEIGHT_PX || user != frame) abort();
     next_y = y + 1;
     for (uint32_t i = 0; i < sizeof row; i++) row[i] = frame[y * sizeof row + i];
     return row;
 }
 int main(void) {
-    nanou_camera_t *camera = malloc(sizeof *camera);
-    int8_t *out = malloc(NANOU_INPUT_WIDTH_PX * NANOU_INPUT_CHANNELS);
+    eye_camera_t *camera = malloc(sizeof *camera);
+    int8_t *out = malloc(EYE_INPUT_WIDTH_PX * EYE_INPUT_CHANNELS);
     for (int big = 1; big >= 0; big--) {
         if (fread(frame, 1, sizeof frame, stdin) != sizeof frame) return 1;
         next_y = 0;
-        nanou_camera_begin(camera, next_row, frame, big);
-        for (uint32_t y = 0; y < NANOU_INPUT_HEIGHT_PX; y++) {
-            if (nanou_camera_read_row(camera, y, out) != 0) return 2;
-            if (fwrite(out, 1, NANOU_INPUT_WIDTH_PX * NANOU_INPUT_CHANNELS, stdout) == 0) return 3;
+        eye_camera_begin(camera, next_row, frame, big);
+        for (uint32_t y = 0; y < EYE_INPUT_HEIGHT_PX; y++) {
+            if (eye_camera_read_row(camera, y, out) != 0) return 2;
+            if (fwrite(out, 1, EYE_INPUT_WIDTH_PX * EYE_INPUT_CHANNELS, stdout) == 0) return 3;
         }
-        if (nanou_camera_read_row(camera, NANOU_INPUT_HEIGHT_PX, out) == 0) return 4;
+        if (eye_camera_read_row(camera, EYE_INPUT_HEIGHT_PX, out) == 0) return 4;
     }
     free(out);
     free(camera);
@@ -111,11 +112,11 @@ def _run_preprocessing(contract: Preprocessing, camera: CameraSize, frames: byte
     sizes = {"height_px": contract.height_px, "width_px": contract.width_px, "channels": contract.channels}
     with TemporaryDirectory() as name:
         folder = Path(name)
-        for path, text in camera_files(model, contract, "test").items():
+        for path, text in camera_files(model, contract, DESCRIPTION | {"model": model}).items():
             (folder / Path(path).name).write_text(text)
-        (folder / "nanou_model.h").write_text(HEADER.format(**sizes))
+        (folder / "eye.h").write_text(HEADER.format(**sizes))
         (folder / "main.c").write_text(PROGRAM % ",".join(str(v - 128) for v in range(256)))
-        command = ["gcc", *SANITIZED, "main.c", "nanou_camera.c", "-o", "program"]
+        command = ["gcc", *SANITIZED, "main.c", "eye_camera.c", "-o", "program"]
         subprocess.run(command, cwd=folder, check=True)
         done = subprocess.run([folder / "program"], input=frames, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()

@@ -103,7 +103,7 @@ def test_cases_hold_extremes_noise_and_images() -> None:
     cases = make_cases(compiled.graph, compiled.model.preprocessing, 17, seed=3, images=[image, image])
     assert len(cases) == 17
     assert len(cases.frames) == 17
-    labels = dict(zip(cases.labels, cases.frames, strict=True))
+    labels = dict(zip(cases.labels, cases.frames.reshape(-1, 60, 80, 3), strict=True))
     assert (labels["all -128"] == -128).all()
     assert (labels["all 127"] == 127).all()
     assert np.count_nonzero(labels["first pixel 127"] == 127) == 3

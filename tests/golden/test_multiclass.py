@@ -40,26 +40,27 @@ PROGRAM = """
 #include <stdio.h>
 #include "vision/packed_mask.h"
 
-static uint8_t arena[NANOU_ARENA_BYTES] __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
-static uint8_t classes[NANOU_OUTPUT_WIDTH_PX], bits[NANOU_MASK_ROW_BYTES];
-static const char *const names[NANOU_CLASSES] = NANOU_CLASS_NAMES;
+static uint8_t arena[APP_ARENA_BYTES] __attribute__((aligned(APP_ARENA_ALIGNMENT_BYTES)));
+static uint8_t classes[APP_OUTPUT_WIDTH_PX], bits[APP_MASK_ROW_BYTES];
+static const char *const names[APP_CLASSES] = APP_CLASS_NAMES;
 
 int main(void) {
     nanou_t net;
-    if (nanou_init(&net, arena, sizeof arena) != NANOU_OK) {
+    if (nanou_init(&net, APP_MODEL, arena, sizeof arena) != NANOU_OK) {
         return 1;
     }
-    for (int i = 0; i < NANOU_CLASSES; ++i) {
+    for (int i = 0; i < APP_CLASSES; ++i) {
         fprintf(stderr, "%s\\n", names[i]);
     }
-    while (fread(nanou_input(&net), 1, NANOU_INPUT_BYTES, stdin) == NANOU_INPUT_BYTES) {
+    while (fread(nanou_input(&net, 0), 1, APP_INPUT_BYTES, stdin) == APP_INPUT_BYTES) {
         if (nanou_invoke(&net) != NANOU_OK) {
             return 2;
         }
-        for (uint32_t y = 0; y < NANOU_OUTPUT_HEIGHT_PX; ++y) {
-            const int8_t *const row = nanou_output(&net) + y * (NANOU_OUTPUT_WIDTH_PX * NANOU_OUTPUT_CHANNELS);
-            nanou_class_row(row, classes);
-            nanou_mask_row(row, bits);
+        for (uint32_t y = 0; y < APP_OUTPUT_HEIGHT_PX; ++y) {
+            const int8_t *const output = nanou_output(&net, 0);
+            const int8_t *const row = output + y * (APP_OUTPUT_WIDTH_PX * APP_OUTPUT_CHANNELS);
+            app_class_row(row, classes);
+            app_mask_row(row, bits);
             fwrite(classes, 1, sizeof classes, stdout);
             fwrite(bits, 1, sizeof bits, stdout);
         }
@@ -227,7 +228,8 @@ def decided_by_c(
     command = [compiler, "-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
     app = firmware_folder() / "app"
     sources = [folder / "main.c", app / "vision" / "packed_mask.c", *sorted((library / "src").glob("*.c"))]
-    subprocess.run([*command, f"-I{library}/include", f"-I{app}", "-o", folder / "main", *sources], check=True)
+    includes = [f"-I{folder}" for folder in (library / "include", library / "app", app)]
+    subprocess.run([*command, *includes, "-o", folder / "main", *sources], check=True)
     done = subprocess.run([str(folder / "main")], input=frames.tobytes(), capture_output=True, check=True)
     return np.concatenate([classes, packed], axis=-1).tobytes(), done.stdout, done.stderr.decode().splitlines()
 

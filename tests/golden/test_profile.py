@@ -45,7 +45,7 @@ def _compile(board: str) -> Compilation:
 
 
 def _frame(compiled: Compilation) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
-    return make_cases(compiled.graph, compiled.model.preprocessing, 1, seed=0).flat
+    return make_cases(compiled.graph, compiled.model.preprocessing, 1, seed=0).file
 
 
 def _profile(compiled: Compilation, library: Path, board: str, work_dir: Path) -> tuple[LayerCost, ...]:
@@ -92,7 +92,7 @@ def test_instructions_are_charged_to_the_layer_that_spends_them(need_board: Need
     compiled = generated.compiled("u_net", "rv32imc")
     write_project(render_aot(compiled), tmp_path / "library")
     plain = _by_class(_profile(compiled, tmp_path / "library", "rv32-qemu", tmp_path / "plain"))
-    source = tmp_path / "library" / "src" / "nanou_model.c"
+    source = tmp_path / "library" / "src" / "sample.c"
     layer = next(s for s in compiled.program.stages if s.operator_index == 4)
     text, found = re.subn(
         rf"(static void layer_04_{layer.stem}\([^)]*\) {{)",

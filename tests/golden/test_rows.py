@@ -21,11 +21,11 @@ from tests.separable_u_net import separable_u_net
 PROGRAM = """
 #include <stdio.h>
 #include <string.h>
-#include "nanou_model.h"
+#include "app_model.h"
 
-enum { IN_ROW = NANOU_INPUT_BYTES / NANOU_INPUT_HEIGHT_PX, OUT_ROW = NANOU_OUTPUT_BYTES / NANOU_OUTPUT_HEIGHT_PX };
+enum { IN_ROW = APP_INPUT_BYTES / APP_INPUT_HEIGHT_PX, OUT_ROW = APP_OUTPUT_BYTES / APP_OUTPUT_HEIGHT_PX };
 
-static uint8_t arena[NANOU_ROWS_ARENA_BYTES] __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
+static uint8_t arena[APP_ROWS_ARENA_BYTES] __attribute__((aligned(APP_ARENA_ALIGNMENT_BYTES)));
 static uint32_t reads, writes, reads_at_first_write, stop_at = ~0u;
 
 static int read_row(void *user, uint32_t y, int8_t *row) {
@@ -46,9 +46,9 @@ static int write_row(void *user, uint32_t y, const int8_t *row) {
 
 int main(void) {
     nanou_t net;
-    if (nanou_init(&net, arena, sizeof arena - 1) != NANOU_ERROR_ARENA_SIZE) return 1;
-    if (nanou_init(&net, arena, sizeof arena) != NANOU_OK) return 2;
-    if (nanou_input(&net) != NULL || nanou_invoke(&net) != NANOU_ERROR_ARENA_SIZE) return 3;
+    if (nanou_init(&net, APP_MODEL, arena, sizeof arena - 1) != NANOU_ERROR_ARENA_SIZE) return 1;
+    if (nanou_init(&net, APP_MODEL, arena, sizeof arena) != NANOU_OK) return 2;
+    if (nanou_input(&net, 0) != NULL || nanou_invoke(&net) != NANOU_ERROR_ARENA_SIZE) return 3;
     if (nanou_invoke_rows(&net, read_row, NULL, stdin) != NANOU_ERROR_ARGUMENT) return 4;
     stop_at = 1;
     if (nanou_invoke_rows(&net, read_row, write_row, stdin) != NANOU_ERROR_RUNTIME) return 5;
@@ -68,7 +68,8 @@ def build(compiled: Compilation, folder: Path, compiler: str) -> Path:
     sources = [str(folder / "rows.c"), *map(str, sorted((folder / "library" / "src").glob("*.c")))]
     flags = ["-std=gnu99", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     program = folder / "rows"
-    subprocess.run([compiler, *flags, f"-I{folder / 'library' / 'include'}", *sources, "-o", program], check=True)
+    includes = [f"-I{folder / 'library' / name}" for name in ("include", "app")]
+    subprocess.run([compiler, *flags, *includes, *sources, "-o", program], check=True)
     return program
 
 

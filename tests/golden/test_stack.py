@@ -61,13 +61,13 @@ def test_the_estimate_holds_on_this_computer(which: str, tmp_path: Path) -> None
 
 
 USAGE = """\
-nanou_model.c:20:14:ring_row\t8\tstatic
-nanou_model.c:40:13:conv\t64\tstatic
-nanou_model.c:40:13:conv.part.0\t16\tstatic
-nanou_model.c:60:13:pool\t72\tstatic
-nanou_model.c:80:13:layer_00_conv\t32\tstatic
-nanou_model.c:90:13:run\t200\tstatic
-nanou_model.c:99:16:nanou_invoke\t16\tstatic
+my_model.c:20:14:ring_row\t8\tstatic
+my_model.c:40:13:conv\t64\tstatic
+my_model.c:40:13:conv.part.0\t16\tstatic
+my_model.c:60:13:pool\t72\tstatic
+my_model.c:80:13:layer_00_conv\t32\tstatic
+my_model.c:90:13:run\t200\tstatic
+my_model.c:99:16:invoke\t16\tstatic
 """
 ASSEMBLY = """\
 conv:                                   # @conv
@@ -81,19 +81,19 @@ run:                                    # @run
 
 
 def test_the_largest_frame_of_each_depth_counts(tmp_path: Path) -> None:
-    (tmp_path / "nanou_model.su").write_text(USAGE)
-    usage = read_stack_usage(tmp_path, {"layer_00_conv"}, {"conv", "pool"})
+    (tmp_path / "my_model.su").write_text(USAGE)
+    usage = read_stack_usage(tmp_path / "my_model", {"layer_00_conv"}, {"conv", "pool"})
     assert usage == StackUsage(entry_bytes=16, run_bytes=200, layer_bytes=32, kernel_bytes=80, helper_bytes=8)
     assert usage.total_bytes == 16 + 200 + 32 + 80 + 8 + usage.library_bytes
 
 
 def test_xtensa_states_frames_in_its_first_instruction(tmp_path: Path) -> None:
-    (tmp_path / "nanou_model.s").write_text(ASSEMBLY)
-    assert read_stack_usage(tmp_path, set(), {"conv"}) == StackUsage(0, 160, 0, 96, 0)
+    (tmp_path / "my_model.s").write_text(ASSEMBLY)
+    assert read_stack_usage(tmp_path / "my_model", set(), {"conv"}) == StackUsage(0, 160, 0, 96, 0)
 
 
 def test_what_a_compiler_does_not_state_is_unknown(tmp_path: Path) -> None:
-    assert read_stack_usage(tmp_path, set(), set()) is None
-    (tmp_path / "nanou_model.su").write_text("nanou_model.c:9:6:run\t64\tdynamic\n")
+    assert read_stack_usage(tmp_path / "my_model", set(), set()) is None
+    (tmp_path / "my_model.su").write_text("my_model.c:9:6:run\t64\tdynamic\n")
     with pytest.raises(DeployError, match="no constant size"):
-        read_stack_usage(tmp_path, set(), set())
+        read_stack_usage(tmp_path / "my_model", set(), set())

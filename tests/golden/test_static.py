@@ -53,7 +53,7 @@ def test_gcc_says_what_missing_flags_cost(name: str, tmp_path: Path, require_too
     isa, programs, flags = COMPILERS[name]
     library = write_library(compiled("u_net", isa), tmp_path)
     command = [require_tool(*programs), *STRICT, *flags, f"-I{library / 'include'}"]
-    source = library / "src" / "nanou_model.c"
+    source = library / "src" / "sample.c"
     done = subprocess.run([*command, "-c", source, "-o", "/dev/null"], capture_output=True, text=True, check=True)
     assert "-O2 -fno-schedule-insns -DNANOU_FLAGS_SET" in done.stderr
     assert "9 % more instructions on RISC-V" in done.stderr
@@ -61,7 +61,7 @@ def test_gcc_says_what_missing_flags_cost(name: str, tmp_path: Path, require_too
 
 def test_clang_needs_no_flags(tmp_path: Path, require_tool: Callable[..., str]) -> None:
     library = write_library(compiled("u_net"), tmp_path)
-    source = library / "src" / "nanou_model.c"
+    source = library / "src" / "sample.c"
     run([require_tool("clang", "clang-22"), *STRICT, f"-I{library / 'include'}", "-c", source, "-o", "/dev/null"])
 
 

@@ -69,7 +69,7 @@ def test_exact(target: Target, width: int, zero_point: int, tmp_path: Path) -> N
 def test_generated_c_is_clean(target: Target, tmp_path: Path, require_tool: Callable[..., str]) -> None:
     write_project(render_aot(compile_bytes(build(27, -128), target=target)), tmp_path / "library")
     flags = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-fsyntax-only")
-    sources = [str(tmp_path / "library" / "src" / "nanou_model.c"), f"-I{tmp_path / 'library' / 'include'}"]
+    sources = [str(tmp_path / "library" / "src" / "sample.c"), f"-I{tmp_path / 'library' / 'include'}"]
     done = subprocess.run([require_tool("gcc", "clang"), *flags, *sources], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

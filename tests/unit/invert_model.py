@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from codegen.library.golden import golden_frame
 from nanou_deploy.resources import firmware_folder
 
 Int8Array = npt.NDArray[np.int8]
@@ -18,11 +19,7 @@ INPUT_BYTES, OUTPUT_BYTES = 60, 20
 
 def golden_input() -> Int8Array:
     """The frame that nanou_golden_input makes: int8 (60,)."""
-    state, values = 1, []
-    for _ in range(INPUT_BYTES):
-        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
-        values.append(state >> 24)
-    return np.array(values, dtype=np.uint8).view(np.int8)
+    return golden_frame(INPUT_BYTES)
 
 
 def inverted(inputs: Int8Array) -> Int8Array:
@@ -39,16 +36,16 @@ def expected_outputs(inputs: Int8Array) -> Int8Array:
 def make_library(
     library: Path, fault: str = "", *, late_fault: str = "", golden_crc32: int | None = None, sha256: str = "00" * 32
 ) -> Path:
-    """Write the library to `library`; `fault` is C code in the middle of nanou_invoke, `late_fault` at its end."""
+    """Write the library to `library`; `fault` is C code in the middle of `invoke`, `late_fault` at its end."""
     shutil.rmtree(library, ignore_errors=True)
     shutil.copytree(Path(__file__).parent / "invert_library", library)
     shutil.copy(firmware_folder() / "include" / "nanou.h", library / "include")
-    source = library / "src" / "nanou_model.c"
+    source = library / "src" / "invert.c"
     source.write_text(source.read_text().replace("/*FAULT*/", fault).replace("/*LATE FAULT*/", late_fault))
-    header = library / "include" / "nanou_model.h"
+    header = library / "include" / "invert.h"
     crc = zlib.crc32(expected_outputs(golden_input()[None]).tobytes()) if golden_crc32 is None else golden_crc32
     header.write_text(header.read_text().replace("0u /*GOLDEN*/", f"0x{crc:08X}u").replace("00" * 32, sha256))
-    golden = library / "src" / "nanou_golden.c"
+    golden = library / "src" / "invert_golden.c"
     for number, layer in enumerate((inverted, expected_outputs)):
         value = zlib.crc32(layer(golden_input()[None]).tobytes())
         golden.write_text(golden.read_text().replace(f"0u /*LAYER {number}*/", f"0x{value:08X}u"))

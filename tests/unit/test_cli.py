@@ -128,7 +128,8 @@ def test_build_without_the_platform_is_4(tmp_path: Path, require_tool: Callable[
     assert document["lint"] == {"errors": [], "warnings": []}
     assert "not installed" in document["reason"]
     project = tmp_path / "build" / "esp32s3"
-    for path in ("platformio.ini", "src/main.c", "components/nanou_model/src/nanou_model.c", "boards/partitions.csv"):
+    model = "components/nanou_model/src/nano_u_terrain.c"
+    for path in ("platformio.ini", "src/main.c", model, "boards/partitions.csv"):
         assert (project / path).is_file()
 
 

@@ -20,29 +20,39 @@ from nanou_deploy.resources import firmware_folder
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror", "-O1",
           "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
 MODEL = """
-#ifndef NANOU_MODEL_H
-#define NANOU_MODEL_H
+#ifndef EYE_H
+#define EYE_H
 #include "nanou.h"
-#define NANOU_INPUT_HEIGHT_PX 8
-#define NANOU_INPUT_WIDTH_PX 12
-#define NANOU_INPUT_CHANNELS 3
-#define NANOU_OUTPUT_HEIGHT_PX 8
-#define NANOU_OUTPUT_WIDTH_PX 12
-#define NANOU_OUTPUT_CHANNELS 1
-#define NANOU_THRESHOLD_Q 0
-extern const int8_t nanou_input_lookup[256];
+#define EYE_INPUT_HEIGHT_PX 8
+#define EYE_INPUT_WIDTH_PX 12
+#define EYE_INPUT_CHANNELS 3
+#define EYE_OUTPUT_HEIGHT_PX 8
+#define EYE_OUTPUT_WIDTH_PX 12
+#define EYE_OUTPUT_CHANNELS 1
+#define EYE_THRESHOLD_Q 0
+extern const int8_t eye_input_lookup[256];
+extern const nanou_model_t eye;
 #endif
 """
+APP_MODEL = "\n".join(
+    [
+        '#include "eye_camera.h"',
+        '#include "eye_classes.h"',
+        *(f"#define APP_{name} EYE_{name}" for name in ("OUTPUT_WIDTH_PX", "OUTPUT_HEIGHT_PX", "MASK_ROW_BYTES")),
+        *(f"#define APP_CAMERA_{n} EYE_CAMERA_{n}" for n in ("WIDTH_PX", "HEIGHT_PX", "ROW_BYTES", "FRAME_BYTES")),
+        *(f"#define app_{name} eye_{name}" for name in ("camera_t", "camera_begin", "camera_read_row", "mask_row")),
+    ]
+)
 BOARD = """
 #include <stdio.h>
 #include <string.h>
 #include "vision/driving.h"
 
-const int8_t nanou_input_lookup[256] = {%s};
+const int8_t eye_input_lookup[256] = {%s};
 static uint64_t now_us = 1000000;
 static int taken_status, width, height, bars[3], model_us, model_fails, held, motor_go = -1, motor_steer, seen;
 static driving_fault_t fault;
-static uint8_t pixels[NANOU_CAMERA_FRAME_BYTES];
+static uint8_t pixels[APP_CAMERA_FRAME_BYTES];
 static driving_t driving;
 static nanou_t net;
 
@@ -64,7 +74,7 @@ int port_camera_take(camera_frame_t *frame) {
     return taken_status;
 }
 
-nanou_status_t nanou_invoke_rows(nanou_t *context, nanou_read_row_t read_row, nanou_write_row_t write_row,
+static nanou_status_t invoke_rows(nanou_t *context, nanou_read_row_t read_row, nanou_write_row_t write_row,
                                  void *user) {
     int8_t in[36], out[12];
     (void)context;
@@ -78,13 +88,18 @@ nanou_status_t nanou_invoke_rows(nanou_t *context, nanou_read_row_t read_row, na
     return NANOU_OK;
 }
 
+const nanou_model_t eye = {.invoke_rows = invoke_rows};
+
 static void see(void *user, const driving_t *turn, const camera_frame_t *frame) {
     seen += user == &net && turn == &driving && frame->pixels == pixels && held == 1 && motor_go == turn->decision.go;
 }
 
 int main(void) {
+    static uint8_t arena;
     char what[16];
     int number;
+    net.model = &eye;
+    net.arena = &arena;
     while (scanf("%%15s %%d", what, &number) == 2) {
         if (strcmp(what, "begin") == 0) {
             driving_begin(&driving, &net, number, see, &net);
@@ -133,13 +148,14 @@ Run = Callable[[Sequence[str]], list[Turn]]
 def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, in a folder of its own; an empty path where there is no compiler."""
     folder = tmp_path_factory.mktemp("driving")
-    (folder / "nanou_model.h").write_text(MODEL)
+    (folder / "eye.h").write_text(MODEL)
+    (folder / "app_model.h").write_text(APP_MODEL)
     model = QuantizedModel("red", b"", segmentation(Preprocessing(8, 12)), camera=CameraSize(24, 16))
     classes = {"names": ["0", "1"], "drivable": ["1"], "drivable_bits": "2u", "rule": "threshold"}
-    text = render_template("common/nanou_classes.h.j2", model=model, generator="test", classes=classes)
-    (folder / "nanou_classes.h").write_text(text)
+    about = {"id": "eye", "ID": "EYE", "generator": "test", "model": model}
+    (folder / "eye_classes.h").write_text(render_template("common/classes.h.j2", **about, classes=classes))
     (folder / "board.c").write_text(BOARD % ",".join(str(v - 128) for v in range(256)))
-    for path, text in camera_files(model, model.preprocessing, "test").items():
+    for path, text in camera_files(model, model.preprocessing, about).items():
         (folder / Path(path).name).write_text(text)
     return folder
 
@@ -152,7 +168,7 @@ def drive(board: Path, require_tool: Callable[..., str]) -> Run:
         names = ("driving", "vision", "packed_mask", "navigation", "statistics")
         sources = [app / "vision" / f"{name}.c" for name in names]
         includes = [f"-I{board}", f"-I{app}", f"-I{firmware_folder() / 'include'}"]
-        own = [board / "board.c", board / "nanou_camera.c"]
+        own = [board / "board.c", board / "eye_camera.c"]
         subprocess.run([require_tool("gcc", "clang"), *STRICT, *includes, *own, *sources, "-o", program], check=True)
 
     def run(script: Sequence[str]) -> list[Turn]:

@@ -110,7 +110,7 @@ def test_sanitizers_catch_a_write_behind_the_arena(
     need_board: Callable[[str], None], built: Built, inputs: Int8Array
 ) -> None:
     need_board("host")
-    build = built("host", "net->arena[NANOU_ARENA_BYTES + net->input[0] * 0] = 1;", sanitize=True)
+    build = built("host", "net->arena[INVERT_ARENA_BYTES + input[0] * 0] = 1;", sanitize=True)
     with pytest.raises(DeployError, match="global-buffer-overflow"):
         run_harness(build, inputs)
 
@@ -188,7 +188,7 @@ def run_fault(need_board: Callable[[str], None], built: Built) -> Callable[..., 
         cases = " ".join(f"case {key}: {code}" for key, code in {**FAULTS, **family}.items())
         frame = np.full((1, INPUT_BYTES), number, np.int8)
         return run_harness(
-            built(board, f"switch (net->input[0]) {{ {cases} default: break; }}"), frame, timeout_s=timeout_s
+            built(board, f"switch (input[0]) {{ {cases} default: break; }}"), frame, timeout_s=timeout_s
         )
 
     return run
@@ -203,7 +203,7 @@ def test_stack_is_measured(board: str, run_fault: Callable[..., HarnessRun]) -> 
 
 @pytest.mark.parametrize("board", BOARD_NAMES)
 def test_errors_of_the_model_are_named(board: str, run_fault: Callable[..., HarnessRun]) -> None:
-    with pytest.raises(DeployError, match=r"code 11\n[^#]*error invoke: error"):
+    with pytest.raises(DeployError, match=r"code 11\n[^#]*error invoke: runtime or callback failed"):
         run_fault(board, 1)
 
 
@@ -271,7 +271,7 @@ static __attribute__((noinline)) int32_t deep(int depth, int32_t value) {
     const int32_t below = deep(depth - 1, value - depth);
     return (int32_t)(((int64_t)(below ^ half) * 0x7FFFFFFF) >> 32);
 }
-nanou_status_t nanou_invoke("""
+static nanou_status_t invoke("""
 
 
 def _deep(depth: int, value: int) -> int:
@@ -294,8 +294,8 @@ def test_the_high_half_of_products_is_exact_on_xtensa(
         .replace("DEEP", "deep")
     )
     library = make_library(tmp_path / "lib", code)
-    source = library / "src" / "nanou_model.c"
-    source.write_text(source.read_text().replace("nanou_status_t nanou_invoke(", DEEP.strip()))
+    source = library / "src" / "invert.c"
+    source.write_text(source.read_text().replace("static nanou_status_t invoke(", DEEP.strip()))
     build = build_harness(library, find_board(board), tmp_path / board)
     np.testing.assert_array_equal(run_harness(build, inputs).outputs, expected_outputs(inputs))
     assert b"mulsh" in b"".join(path.read_bytes() for path in (tmp_path / board / "model").glob("*.s"))

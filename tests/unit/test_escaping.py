@@ -36,6 +36,7 @@ from nanou_deploy.build.export import Format, default_package, render_export
 from nanou_deploy.build.firmware_project import render_firmware_project, render_repository_project
 from nanou_deploy.report import render_report
 from nanou_deploy.report.pareto import render_front
+from tests.golden.test_tensors import foreign
 from tests.unit import test_pareto_page, test_report
 from tests.unit.test_sidecar import flatbuffer
 
@@ -311,6 +312,7 @@ def renderings() -> dict[str, Rendering]:
         compiled = compile_model(MODEL)
         library = render_aot(compiled)
         graph = load_graph(MODEL.flatbuffer)
+        render_aot(compile_model(QuantizedModel("foreign", foreign("float32"))))
         interpreter = render_tflm(MODEL, graph, arena_budget(graph, 4096), macs=1, crc32=2)
         package = replace(default_package(MODEL), url="https://example.org")
         for form in get_args(Format):

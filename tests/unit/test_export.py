@@ -29,6 +29,7 @@ from nanou_deploy.build.library import open_model, render_library
 from nanou_deploy.errors import DeployError
 
 STAND_IN_ARDUINO = Path(__file__).with_name("stand_in_arduino")
+PACKAGE = "nano_u_terrain"
 COMMAND = ["nanou-deploy", "export", "--model", "my model"]
 
 
@@ -61,7 +62,7 @@ def exported(
     top = tmp_path_factory.mktemp("exported")
 
     def export(form: Format) -> Path:
-        folder = top / form / "nanou_model"
+        folder = top / form / PACKAGE
         write_project(render_export(library, model, default_package(model), form, command=COMMAND), folder)
         return folder
 
@@ -122,8 +123,8 @@ def test_cmake_builds_tests_installs_and_is_found(
     consumer.mkdir()
     shutil.copy(folder / example_path("cmake"), consumer)
     (consumer / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.16)\nproject(consumer C)\nfind_package(nanou_model 0.1 CONFIG REQUIRED)\n"
-        "add_executable(app self_test.c)\ntarget_link_libraries(app PRIVATE nanou::nanou_model)\n"
+        f"cmake_minimum_required(VERSION 3.16)\nproject(consumer C)\nfind_package({PACKAGE} 0.1 CONFIG REQUIRED)\n"
+        f"add_executable(app self_test.c)\ntarget_link_libraries(app PRIVATE nanou::{PACKAGE})\n"
     )
     output_of(cmake, "-S", consumer, "-B", consumer / "b", f"-DCMAKE_PREFIX_PATH={tmp_path / 'installed'}")
     output_of(cmake, "--build", consumer / "b")
@@ -172,9 +173,9 @@ def test_the_component_is_packed_by_espressif_s_tool(
     require_module("idf_component_manager")
     folder = exported("esp-idf-component")
     compote = Path(sys.executable).with_name("compote")
-    arguments = ("--name", "nanou_model", "--project-dir", folder, "--dest-dir", tmp_path)
+    arguments = ("--name", PACKAGE, "--project-dir", folder, "--dest-dir", tmp_path)
     output_of(compote, "-W", "component", "pack", *arguments)
-    assert len(list(tmp_path.glob("nanou_model_*.tgz"))) == 1
+    assert len(list(tmp_path.glob(f"{PACKAGE}_*.tgz"))) == 1
     (folder / "examples" / "unlisted").mkdir()  # packing wrote nothing into the folder
     assert edited_files(folder) == ()
     (folder / "examples" / "unlisted").rmdir()
@@ -198,7 +199,7 @@ def test_the_component_s_cmake_files(
         f"include({folder}/CMakeLists.txt)\ninclude({folder}/examples/self_test/main/CMakeLists.txt)\n"
     )
     said = output_of(cmake, "-P", script)
-    assert "src/nanou_model.c" in said
+    assert f"src/{PACKAGE}.c" in said
     assert "self_test.c" in said
     assert "-O2" in said
     assert "-fno-schedule-insns" in said
@@ -217,7 +218,7 @@ def test_platformio_s_own_schema(exported: Callable[[Format], Path], monkeypatch
     folder = exported("platformio")
     manifest = ManifestParserFactory.new_from_file(str(folder / "library.json")).as_dict()
     checked = ManifestSchema().load_manifest(manifest)
-    assert checked["name"] == "nanou_model"
+    assert checked["name"] == PACKAGE
     build = json.loads((folder / "library.json").read_text())["build"]
     assert build["flags"] == ["-O2", "-fno-schedule-insns", "-DNANOU_FLAGS_SET"]
     for example in checked["examples"]:
@@ -248,7 +249,7 @@ def test_a_url_and_an_author_reach_every_manifest(model: QuantizedModel, library
 )
 def test_what_package_managers_refuse(wrong: dict[str, str]) -> None:
     with pytest.raises(DeployError) as raised:
-        Package(**{"name": "nanou_model", "version": "1.2.0", **wrong})
+        Package(**{"name": PACKAGE, "version": "1.2.0", **wrong})
     assert raised.value.hint
 
 

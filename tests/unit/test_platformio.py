@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import shutil
 import time
@@ -35,9 +36,9 @@ PLATFORMS = {
 def _library(tmp_path: Path, *, arena_bytes: int = 192, runtime: str = "aot") -> RenderedProject:
     folder = make_library(tmp_path / "library")
     files = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
-    header = files["include/nanou_model.h"]
-    files["include/nanou_model.h"] = header.replace("ARENA_BYTES           192", f"ARENA_BYTES {arena_bytes}u")
-    return with_manifest(files, {"runtime": runtime})
+    header = files["include/invert.h"]
+    files["include/invert.h"] = re.sub(r"(_ARENA_BYTES) +192", rf"\1 {arena_bytes}u", header)
+    return with_manifest(files, {"runtime": runtime, "identifier": "invert"})
 
 
 def _write(files: Mapping[str, str], folder: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,8 @@ import pytest
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, Operator, Tensor
 from codegen.graph.model import Preprocessing, QuantizedModel, segmentation
-from codegen.library.render_tflm import registration_methods, tflm_arena_bytes, tflm_dependencies, tflm_files
+from codegen.library.render import RenderedProject, render_tflm
+from codegen.library.render_tflm import registration_methods, tflm_arena_bytes, tflm_dependencies
 from codegen.library.tflm_arena import arena_budget, planned_bytes, scratch_bytes
 from codegen.tflite.interpreters import measure_tflm_arena_bytes
 from codegen.tflite.load import load_graph
@@ -55,14 +55,18 @@ PATH_NET = chain(
 
 
 def rendered(name: str, graph: Graph = PATH_NET, idf_target: str | None = None) -> str:
-    return tflm_files(graph, MODEL, arena_budget(graph, 90_000, idf_target))[f"src/{name}"]
+    return library(graph, idf_target).files[f"src/path_net{name}"]
+
+
+def library(graph: Graph = PATH_NET, idf_target: str | None = None) -> RenderedProject:
+    return render_tflm(MODEL, graph, arena_budget(graph, 90_000, idf_target), macs=0, crc32=0)
 
 
 # ---- registrations
 
 
 def test_every_operator_is_registered_exactly_once() -> None:
-    source = rendered("nanou_model.cc")
+    source = rendered(".cc")
     called = re.findall(r"resolver\.(Add\w+)\(\) != kTfLiteOk", source)
     assert called == ["AddConv2D", "AddDepthwiseConv2D", "AddMaxPool2D", "AddResizeNearestNeighbor"]
     assert re.findall(r"MicroMutableOpResolver<(\d+)>", source) == ["4"]
@@ -98,18 +102,17 @@ def test_operators_that_tflm_lacks_are_refused() -> None:
 
 
 def test_array_is_the_flatbuffer() -> None:
-    source = rendered("nanou_model_data.c")
+    source = rendered("_data.c")
     rows = re.findall(r"^    (0x.*),$", source, re.MULTILINE)
     assert bytes(int(byte, 16) for row in rows for byte in row.split(", ")) == BLOB
     assert [len(row.split(", ")) for row in rows] == [12] * 83 + [7]
-    assert "nanou_model_data[1003]" in source
-    assert "nanou_model_data[1003]" in rendered("nanou_model_data.h")
+    assert "path_net_data[1003]" in source
+    assert "path_net_data[1003]" in rendered("_data.h")
     assert MODEL.sha256 in source
 
 
 def test_text_is_deterministic() -> None:
-    budget = arena_budget(PATH_NET, 90_000)
-    assert tflm_files(PATH_NET, MODEL, budget) == tflm_files(PATH_NET, replace(MODEL), budget)
+    assert library() == library()
 
 
 # ---- the arena
@@ -161,7 +164,7 @@ def test_budget_adds_up() -> None:
 
 
 def test_generated_comment_states_every_term() -> None:
-    source = rendered("nanou_model.cc", idf_target="esp32s3")
+    source = rendered(".cc", idf_target="esp32s3")
     stated = [int(row) for row in re.findall(r"^ \*  +(\d+) [a-z]", source, re.MULTILINE)]
     assert len(stated) == 5
     assert sum(stated) == arena_budget(PATH_NET, 90_000, "esp32s3").total_bytes
@@ -170,10 +173,10 @@ def test_generated_comment_states_every_term() -> None:
 
 def test_a_library_refuses_chips_that_need_more() -> None:
     needed = arena_budget(PATH_NET, 90_000, "esp32s3").total_bytes
-    generic = rendered("nanou_model.cc")
+    generic = rendered(".cc")
     assert f'#ifdef CONFIG_IDF_TARGET_ESP32S3\n#error "On the esp32s3 the arena must be {needed} bytes' in generic
     assert generic.count("#error") == 1
-    assert "#error" not in rendered("nanou_model.cc", idf_target="esp32s3")
+    assert "#error" not in rendered(".cc", idf_target="esp32s3")
 
 
 def test_plan_of_a_real_model_is_tflms_own(shared_model: Callable[[str], Path]) -> None:
@@ -203,15 +206,13 @@ def test_kernels_that_the_arena_follows_are_pinned() -> None:
 def test_harness_keeps_the_contract(require_tool: Callable[..., str], tmp_path: Path) -> None:
     """The real TFLM is not in this repository; against its real headers the harness was built and run by hand."""
     c_compiler, cxx_compiler = require_tool("gcc", "clang"), require_tool("g++", "clang++")
-    budget = arena_budget(PATH_NET, 90_000)
-    for name, text in tflm_files(PATH_NET, MODEL, budget).items():
+    for name, text in library().files.items():
         (tmp_path / Path(name).name).write_text(text)
     flags = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-I.", f"-I{DOUBLE}", f"-I{REPOSITORY / 'firmware/include'}"]
-    flags.append(f"-DNANOU_ARENA_BYTES={budget.total_bytes}u")
     cxx = [cxx_compiler, "-std=c++14", "-fno-exceptions", "-fno-rtti", *flags]
     for command in (
-        [c_compiler, "-std=c99", *flags, "-c", "nanou_model_data.c"],
-        [*cxx, "nanou_model.cc", str(DOUBLE / "checks.cc"), "nanou_model_data.o", "-o", "checks"],
+        [c_compiler, "-std=c99", *flags, "-c", "path_net_data.c"],
+        [*cxx, "path_net.cc", str(DOUBLE / "checks.cc"), "path_net_data.o", "-o", "checks"],
     ):
         built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert built.returncode == 0, built.stderr

@@ -8,13 +8,13 @@ static const uint32_t bounds_px[4] = {0, MASK_WIDTH_PX / 3u, MASK_WIDTH_PX - MAS
 
 static const uint8_t *next_row(void *user, uint32_t y) {
     const vision_t *const vision = (const vision_t *)user;
-    return vision->pixels + y * NANOU_CAMERA_ROW_BYTES;
+    return vision->pixels + y * APP_CAMERA_ROW_BYTES;
 }
 
 static int read_row(void *user, uint32_t y, int8_t *row) {
     vision_t *const vision = (vision_t *)user;
     const uint32_t start = port_ticks();
-    const int failed = nanou_camera_read_row(&vision->camera, y, row);
+    const int failed = app_camera_read_row(&vision->camera, y, row);
     vision->preprocessing_ticks += port_ticks() - start;
     return failed;
 }
@@ -24,7 +24,7 @@ static int write_row(void *user, uint32_t y, const int8_t *row) {
     const uint32_t start = port_ticks();
     uint8_t row_bits[MASK_ROW_BYTES];
     uint8_t *const bits = vision->mask != NULL ? vision->mask + y * MASK_ROW_BYTES : row_bits;
-    nanou_mask_row(row, bits);
+    app_mask_row(row, bits);
     for (uint32_t part = 0; part < 3u && y >= FIRST_ROW; part++) {
         vision->drivable_px[part] += packed_mask_count(bits, bounds_px[part], bounds_px[part + 1]);
     }
@@ -52,8 +52,8 @@ static void note_times(vision_t *vision, uint32_t total_ticks, uint64_t total_us
 
 vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t *frame, uint8_t *mask,
                            cover_t *cover) {
-    if (frame->pixels == NULL || frame->width_px != NANOU_CAMERA_WIDTH_PX ||
-        frame->height_px != NANOU_CAMERA_HEIGHT_PX) {
+    if (frame->pixels == NULL || frame->width_px != APP_CAMERA_WIDTH_PX ||
+        frame->height_px != APP_CAMERA_HEIGHT_PX) {
         return VISION_ERROR_FRAME;
     }
     vision->pixels = frame->pixels;
@@ -62,7 +62,7 @@ vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t 
     for (uint32_t part = 0; part < 3u; part++) {
         vision->drivable_px[part] = 0;
     }
-    nanou_camera_begin(&vision->camera, next_row, vision, frame->big_endian);
+    app_camera_begin(&vision->camera, next_row, vision, frame->big_endian);
 
     const uint64_t start_us = port_time_us();
     const uint32_t start = port_ticks();

@@ -1,20 +1,20 @@
 /* vision.h - a picture of the camera, through the model, to a mask and its cover. Portable C99.
  *
- * Joins nanou_camera (resizing, row by row), nanou_invoke_rows and nanou_mask_row. Rows go from the camera's
+ * Joins nanou_camera (resizing, row by row), nanou_invoke_rows and app_mask_row. Rows go from the camera's
  * own buffer into the model and from the model into bits: there is no frame in between, so nanou_init needs
- * no more than NANOU_ROWS_ARENA_BYTES.
+ * no more than APP_ROWS_ARENA_BYTES.
  */
 #ifndef NANOU_VISION_H
 #define NANOU_VISION_H
 
-#include "nanou_camera.h"
+#include "app_model.h"
 #include "port.h"
 #include "vision/navigation.h"
 #include "vision/packed_mask.h"
 
 typedef enum vision_status {
     VISION_OK = 0,
-    VISION_ERROR_FRAME = 1, /* not NANOU_CAMERA_WIDTH_PX x NANOU_CAMERA_HEIGHT_PX, or no pixels */
+    VISION_ERROR_FRAME = 1, /* not APP_CAMERA_WIDTH_PX x APP_CAMERA_HEIGHT_PX, or no pixels */
     VISION_ERROR_MODEL = 2  /* nanou_invoke_rows failed */
 } vision_status_t;
 
@@ -30,7 +30,7 @@ typedef struct vision_times {
 /* One picture on its way, and what it took. The caller owns it; it may be anything before the first picture.
  */
 typedef struct vision {
-    nanou_camera_t camera;
+    app_camera_t camera;
     const uint8_t *pixels;
     uint8_t *mask;
     uint32_t drivable_px[3]; /* left, middle and right third of the lower half, so far */

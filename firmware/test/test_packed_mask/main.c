@@ -1,9 +1,8 @@
 /* Packed rows hold what the decision says, bit for bit, and are counted right at any border. */
 #include "check.h"
-#include "nanou.h"
 #include "vision/packed_mask.h"
 
-#define CHANNELS (NANOU_OUTPUT_BYTES / (MASK_WIDTH_PX * MASK_HEIGHT_PX))
+#define CHANNELS (APP_OUTPUT_BYTES / (MASK_WIDTH_PX * MASK_HEIGHT_PX))
 
 static int8_t row[MASK_WIDTH_PX * CHANNELS];
 static uint8_t bits[MASK_ROW_BYTES];
@@ -15,13 +14,13 @@ static uint32_t bit(uint32_t x) {
 int main(void) {
     int packed = 1, counted = 1, rest = 1;
     for (uint32_t i = 0; i < sizeof row; i++) {
-        const int32_t value = nanou_get_info()->threshold_q + (i % 3 == 0 ? 0 : i % 3 == 1 ? -1 : 1);
+        const int32_t value = APP_THRESHOLD_Q + (i % 3 == 0 ? 0 : i % 3 == 1 ? -1 : 1);
         row[i] = (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
     }
-    nanou_mask_row(row, bits);
+    app_mask_row(row, bits);
     for (uint32_t x = 0; x < MASK_WIDTH_PX; x++) {
-        packed = packed && bit(x) == nanou_is_drivable(row + x * CHANNELS);
-        packed = packed && (CHANNELS > 1 || bit(x) == (row[x] >= nanou_get_info()->threshold_q));
+        packed = packed && bit(x) == app_is_drivable(row + x * CHANNELS);
+        packed = packed && (CHANNELS > 1 || bit(x) == (row[x] >= APP_THRESHOLD_Q));
     }
     for (uint32_t x = MASK_WIDTH_PX; x < 8 * MASK_ROW_BYTES; x++) {
         rest = rest && bit(x) == 0;

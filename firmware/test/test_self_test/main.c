@@ -1,10 +1,10 @@
 /* The boot self-test passes on this very processor. */
+#include "app_model.h"
 #include "check.h"
-#include "nanou_model.h"
 #include "port.h"
 #include "self_test.h"
 
-static uint8_t arena[NANOU_ARENA_BYTES] __attribute__((aligned(NANOU_ARENA_ALIGNMENT_BYTES)));
+static uint8_t arena[APP_ARENA_BYTES] __attribute__((aligned(APP_ARENA_ALIGNMENT_BYTES)));
 static profile_t profile;
 static nanou_t net;
 static uint32_t ticks;
@@ -24,10 +24,10 @@ int main(void) {
     CHECK(result.status == NANOU_ERROR_NOT_READY);
     CHECK(!self_test_passed(&result));
 
-    CHECK(nanou_init(&net, arena, sizeof arena) == NANOU_OK);
+    CHECK(nanou_init(&net, APP_MODEL, arena, sizeof arena) == NANOU_OK);
     result = self_test_run(&net, &profile);
     CHECK(self_test_passed(&result));
-    CHECK(result.actual_crc32 == NANOU_GOLDEN_CRC32);
+    CHECK(result.actual_crc32 == APP_MODEL->golden_crc32);
     CHECK(result.layer == SELF_TEST_NO_LAYER);
     CHECK(result.layer_name[0] == '\0');
     return check_result();

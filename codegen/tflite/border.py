@@ -1,0 +1,88 @@
+"""Convert inputs and outputs between the file's types and the graph's int8, as TFLM's QUANTIZE and DEQUANTIZE do.
+
+Where a file takes or gives float32 or uint8, the graph begins behind or ends before that conversion (canonicalize.py).
+Formulas: tensorflow/lite/kernels/internal/reference/{quantize,dequantize,requantize}.h of tflite-micro 90b983c.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen.arithmetic.requantize import multiply_by_quantized_multiplier, quantize_multiplier
+from codegen.graph.graph import Graph, Tensor
+
+Bytes = npt.NDArray[np.uint8]
+Values = npt.NDArray[Any]
+
+
+def enter(graph: Graph, cases: Bytes) -> npt.NDArray[np.int8]:
+    """What the file takes, one input behind the other, uint8 (N, bytes) -> int8 (N, graph.input_bytes)."""
+    pairs = list(zip(graph.file_inputs, graph.inputs, strict=True))
+    parts = _split(cases, [graph.tensor(outer) for outer, _ in pairs])
+    inner = [convert(part, graph.tensor(a), graph.tensor(b)) for part, (a, b) in zip(parts, pairs, strict=True)]
+    return np.concatenate([value.reshape(len(cases), -1) for value in inner], axis=1)
+
+
+def leave(graph: Graph, outputs: Bytes) -> Bytes:
+    """What the graph gives, one output behind the other, uint8 (N, bytes) -> what the file gives."""
+    pairs = list(zip(graph.outputs, graph.file_outputs, strict=True))
+    parts = _split(outputs, [graph.tensor(inner) for inner, _ in pairs])
+    outer = [convert(part, graph.tensor(a), graph.tensor(b)) for part, (a, b) in zip(parts, pairs, strict=True)]
+    return np.concatenate([_bytes(value) for value in outer], axis=1)
+
+
+def before(graph: Graph, frames: npt.NDArray[np.int8]) -> Bytes:
+    """Values that `enter` makes `frames` of, as near as the file's type allows: int8 (N, bytes) -> uint8 (N, bytes)."""
+    pairs = list(zip(graph.inputs, graph.file_inputs, strict=True))
+    parts = _split(np.ascontiguousarray(frames).view(np.uint8), [graph.tensor(inner) for inner, _ in pairs])
+    outer = []
+    for part, (a, b) in zip(parts, pairs, strict=True):
+        inner_tensor, file_tensor = graph.tensor(a), graph.tensor(b)
+        if file_tensor.dtype == inner_tensor.dtype:
+            outer.append(part)
+            continue
+        real = (part.astype(np.float32) - inner_tensor.zero_point) * np.float32(inner_tensor.scale)
+        if file_tensor.dtype == "uint8":
+            real = np.clip(np.rint(real / file_tensor.scale) + file_tensor.zero_point, 0, 255)
+        outer.append(real.astype(file_tensor.dtype))
+    return np.concatenate([_bytes(value) for value in outer], axis=1)
+
+
+def convert(values: Values, source: Tensor, target: Tensor) -> Values:
+    """The values of one tensor in another's type."""
+    if source.dtype == target.dtype:
+        return values
+    if source.dtype == "float32":
+        return _quantize(values, target)
+    if target.dtype == "float32":
+        difference = values.astype(np.float64) - source.zero_point
+        return (np.float64(np.float32(source.scale)) * difference).astype(np.float32)
+    multiplier, shift = quantize_multiplier(float(np.float32(source.scale)) / float(np.float32(target.scale)))
+    wide = values.astype(np.int64) - source.zero_point
+    scaled = multiply_by_quantized_multiplier(wide, multiplier, shift) + target.zero_point
+    bounds = np.iinfo(target.dtype)
+    return np.clip(scaled, bounds.min, bounds.max).astype(target.dtype)
+
+
+def _quantize(values: Values, target: Tensor) -> Values:
+    """Half away from zero. NaN becomes the zero point; what no int32 holds, which TFLM leaves open, is clamped."""
+    steps = np.nan_to_num(values / np.float32(target.scale), nan=0.0, posinf=512, neginf=-512)
+    steps = np.clip(steps, -512, 512).astype(np.float64)
+    rounded = np.trunc(steps + np.copysign(0.5, steps)).astype(np.int64) + target.zero_point
+    return np.clip(rounded, -128, 127).astype(np.int8)
+
+
+def _split(cases: Bytes, tensors: list[Tensor]) -> list[Values]:
+    ends = np.cumsum([tensor.size_bytes for tensor in tensors])[:-1]
+    parts = np.split(cases, ends, axis=1)
+    return [
+        np.ascontiguousarray(part).view(tensor.dtype).reshape(len(cases), *tensor.shape)
+        for part, tensor in zip(parts, tensors, strict=True)
+    ]
+
+
+def _bytes(values: Values) -> Bytes:
+    return np.ascontiguousarray(values).reshape(len(values), -1).view(np.uint8)

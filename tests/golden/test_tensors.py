@@ -1,0 +1,173 @@
+"""Several inputs and outputs, state, other types at the border, several models in one program: C and TFLM agree."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codegen.compile import compile_model
+from codegen.graph.model import QuantizedModel
+from codegen.library.identifier import model_identifier
+from codegen.library.render import render_aot
+from codegen.library.write import write_project
+from codegen.tflite.border import before, enter
+from codegen.tflite.builder import ModelBuilder
+from codegen.tflite.canonicalize import canonicalize
+from codegen.tflite.interpreters import run_tflm
+from codegen.tflite.load import load_graph
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.verify.verify import verify
+
+STRICT = (
+    "-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion",
+    "-Wshadow", "-pedantic", "-Werror", "-DNANOU_FLAGS_SET",
+)  # fmt: skip
+
+
+def two_of_each() -> bytes:
+    """Inputs of other shapes and scales; of the two outputs one is read on the way to the other."""
+    b = ModelBuilder()
+    picture, row = b.activation((1, 6, 5, 4), 0.02, 3), b.activation((1, 7), 0.05, -9)
+    weights = np.random.default_rng(0).integers(-90, 90, (4, 3, 3, 4)).astype(np.int8)
+    mask = b.convolution(picture, weights, [0.01] * 4, None, scale=0.2, zero_point=-5)
+    pooled = b.max_pool(mask, (2, 2), (2, 2))
+    b_row = b.quantize(row, 0.2, -5)
+    flat = b.reshape(pooled, (1, 24))
+    return b.finish([picture, row], [mask, b.concatenate([flat, b_row], axis=1)])
+
+
+def counter() -> bytes:
+    """A window over the last inputs, as streaming wake words keep it, and a running sum."""
+    b = ModelBuilder()
+    source = b.activation((1, 2, 3), 0.1, -4)
+    handle, past = b.variable("window", (1, 4, 3), 0.1, -4)
+    window = b.concatenate([past, source], axis=1)
+    begin, end, strides = (b.constant(np.array(v, np.int32)) for v in ([0, 2, 0], [1, 6, 3], [1, 1, 1]))
+    newest = b.activation((1, 4, 3), 0.1, -4)
+    b.assign(handle, b.operator("STRIDED_SLICE", [window, begin, end, strides], newest))
+    total_handle, total = b.variable("total", (1, 12), 0.3, 7)
+    more = b.operator("ADD", [total, b.reshape(newest, (1, 12))], b.activation((1, 12), 0.3, 7))
+    b.assign(total_handle, more)
+    return b.finish([source], [window, more])
+
+
+def foreign(dtype: str) -> bytes:
+    """float32 or uint8 in and out; uint8 of another scale than the int8 behind it."""
+    b = ModelBuilder()
+    source = b.activation((1, 5, 5, 3), 0.013, 100, dtype)
+    if dtype == "float32":
+        b.tensors[source] |= {"scales": [], "zeros": []}
+    inner = b.quantize(source, 0.02, -20)
+    weights = np.random.default_rng(1).integers(-90, 90, (2, 3, 3, 3)).astype(np.int8)
+    value = b.convolution(inner, weights, [0.01] * 2, None, scale=0.1, zero_point=11)
+    out = b.activation((1, 5, 5, 2), 0.1, 139, dtype)
+    if dtype == "float32":
+        b.tensors[out] |= {"scales": [], "zeros": []}
+    return b.finish([source], [b.operator("DEQUANTIZE" if dtype == "float32" else "QUANTIZE", [value], out)])
+
+
+MODELS: dict[str, Callable[[], bytes]] = {
+    "two of each": two_of_each,
+    "state": counter,
+    "float32": lambda: foreign("float32"),
+    "uint8": lambda: foreign("uint8"),
+}
+
+
+@pytest.mark.parametrize("which", MODELS)
+def test_everything_agrees_on_consecutive_inferences(which: str, require_tool: Callable[..., str]) -> None:
+    require_tool("gcc", "clang")
+    model = QuantizedModel("sample", MODELS[which]())
+    report = verify(model, [(find_board("host"), 24)])
+    assert report.passed, report
+    assert {"aot host", "aot host ASan+UBSan", "NumPy oracle"} <= {e.name for e in report.executors}
+
+
+def test_state_matters() -> None:
+    """The same input gives another output later, and a run begins anew."""
+    frames = np.repeat(np.arange(6, dtype=np.int8).reshape(1, -1), 3, axis=0)
+    outputs = run_tflm(counter(), frames)
+    assert (outputs[0] != outputs[2]).any()
+    np.testing.assert_array_equal(run_tflm(counter(), frames), outputs)
+
+
+def test_every_byte_passes_the_border() -> None:
+    """Every int8 has a float that becomes it; of uint8 with a coarser scale behind it, those that are reached."""
+    frames = np.resize(np.arange(-128, 128), (4, 75)).astype(np.int8)
+    graph = canonicalize(load_graph(foreign("float32")))
+    np.testing.assert_array_equal(enter(graph, before(graph, frames)), frames)
+    graph = canonicalize(load_graph(foreign("uint8")))
+    reached = enter(graph, before(graph, frames))
+    np.testing.assert_array_equal(enter(graph, before(graph, reached)), reached)
+    assert len(np.unique(reached)) == round(255 * 0.013 / 0.02) + 1
+
+
+TWO_MODELS = r"""
+#include <stdio.h>
+#include "first.h"
+#include "second.h"
+
+static uint8_t one[FIRST_ARENA_BYTES] __attribute__((aligned(16)));
+static uint8_t other[SECOND_ARENA_BYTES] __attribute__((aligned(16)));
+
+static int passes(nanou_t *net, const nanou_model_t *model, void *arena, size_t size_bytes) {
+    return nanou_init(net, model, arena, size_bytes) == NANOU_OK && nanou_golden_input(net) == NANOU_OK &&
+           nanou_invoke(net) == NANOU_OK && nanou_output_crc32(net) == model->golden_crc32;
+}
+
+int main(void) {
+    nanou_t a, b;
+    const int both = passes(&a, &first, one, sizeof one) && passes(&b, &second, other, sizeof other);
+    printf("%s %s\n", a.model->name, b.model->name);
+    return both ? 0 : 1;
+}
+"""
+
+
+def test_two_models_in_one_program(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    """Of the same network twice, whose layers have the same names: nothing external meets."""
+    compiler = require_tool("gcc", "clang")
+    sources, includes = [], []
+    for name in ("first", "second"):
+        write_project(render_aot(compile_model(QuantizedModel(name, counter()))), tmp_path / name)
+        sources += sorted((tmp_path / name / "src").glob("*.c"))
+        includes.append(f"-I{tmp_path / name / 'include'}")
+    (tmp_path / "main.c").write_text(TWO_MODELS)
+    program = tmp_path / "program"
+    subprocess.run([compiler, *STRICT, *includes, tmp_path / "main.c", *sources, "-o", program], check=True)
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "first second\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "identifier"),
+    [
+        ("Nano-U v2.1", "nano_u_v2_1"),
+        ("96x96", "m_96x96"),
+        ("float", "m_float"),
+        ("memcpy", "m_memcpy"),
+        ("nanou", "m_nanou"),
+        ("NANOU_INIT", "m_nanou_init"),
+        ("_x", "m__x"),
+    ],
+)
+def test_identifiers(name: str, identifier: str) -> None:
+    assert model_identifier(name) == identifier
+
+
+def test_no_name_meets_what_the_generated_file_declares(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    """A model called as something in its own source."""
+    compiler = require_tool("gcc", "clang")
+    for name in ("run", "inputs", "schedule", "trace", "ring_row", "layer_00_conv_2d", "state_0", "uint8_t", "prepare"):
+        files = render_aot(compile_model(QuantizedModel(name, counter()))).files
+        folder = tmp_path / name
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        sources = list((folder / "src").glob("*.c"))
+        subprocess.run(
+            [compiler, *STRICT, "-fsyntax-only", f"-I{folder / 'include'}", *sources], check=True, cwd=folder
+        )

@@ -1,0 +1,2 @@
+#define NANOU_TRACED
+#include "invert.c"
