@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from codegen.graph.graph import Graph
 from codegen.program.program import Program, Stage
 
 GOLDEN_SEED = 0x6E616E6F  # "nano"
@@ -31,6 +32,19 @@ def golden_frame(size_bytes: int, seed: int = GOLDEN_SEED) -> npt.NDArray[np.int
         state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
         values[i] = state >> 24
     return values.view(np.int8)
+
+
+def golden_inputs(graph: Graph) -> npt.NDArray[np.uint8]:
+    """Make all inputs of the self-test as the file takes them, one behind the other: uint8 (1, bytes).
+
+    float32 gets multiples of 1/128, one for each byte that int8 would get. As `nanou_golden_input`.
+    """
+    tensors = [graph.tensor(index) for index in graph.inputs]
+    counts = [tensor.size_bytes // (4 if tensor.dtype == "float32" else 1) for tensor in tensors]
+    parts = np.split(golden_frame(sum(counts)).view(np.uint8), np.cumsum(counts)[:-1])
+    floats = [((part.astype(np.float32) - 128) / 128).view(np.uint8) for part in parts]
+    chosen = [f if t.dtype == "float32" else p for t, p, f in zip(tensors, parts, floats, strict=True)]
+    return np.concatenate(chosen).reshape(1, -1)
 
 
 def golden_crc32(*outputs: npt.NDArray[np.generic]) -> int:

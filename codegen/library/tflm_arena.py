@@ -93,6 +93,8 @@ def scratch_bytes(graph: Graph, idf_target: str | None) -> Mapping[int, int]:
 
 
 def _scratch(graph: Graph, operator: Operator, idf_target: str | None) -> int:
+    if not operator.inputs or not operator.outputs:  # variables
+        return 0
     source, result = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     if source.dtype != "int8" or result.dtype != "int8":
         return 0  # only int8 goes to ESP-NN

@@ -40,7 +40,14 @@ typedef enum nanou_status {
     NANOU_ERROR_NO_ROWS = 6          /* nanou_invoke_rows: the model has several inputs or outputs */
 } nanou_status_t;
 
-typedef enum nanou_dtype { NANOU_INT8 = 0, NANOU_INT32 = 1, NANOU_INT64 = 2 } nanou_dtype_t;
+/* The aot runtime's own tensors are integers; the interpreter's are what the .tflite file states. */
+typedef enum nanou_dtype {
+    NANOU_INT8 = 0,
+    NANOU_INT32 = 1,
+    NANOU_INT64 = 2,
+    NANOU_UINT8 = 3,
+    NANOU_FLOAT32 = 4
+} nanou_dtype_t;
 
 /* An input or output, in the order of its dimensions. real = scale * (q - zero_point). */
 typedef struct nanou_tensor {
@@ -233,7 +240,8 @@ static inline uint32_t nanou_crc32(uint32_t crc, const void *data, size_t size_b
     return ~crc;
 }
 
-/* Fills all inputs with the bytes of the self-test, and sets state to its initial value. */
+/* Fills all inputs with the noise of the self-test, and sets state to its initial value: bytes, or multiples
+ * of 1/128 from -1 to 1 where a tensor is float32. */
 static inline nanou_status_t nanou_golden_input(nanou_t *net) {
     const nanou_status_t status = nanou_reset(net);
     if (status != NANOU_OK) {
@@ -241,13 +249,20 @@ static inline nanou_status_t nanou_golden_input(nanou_t *net) {
     }
     uint32_t noise = NANOU_GOLDEN_SEED; /* Numerical Recipes' linear congruential generator */
     for (uint32_t index = 0; index < net->model->input_count; ++index) {
-        uint8_t *const bytes = (uint8_t *)nanou_input(net, index);
-        if (bytes == NULL) {
+        const nanou_tensor_t *const tensor = &net->model->inputs[index];
+        void *const data = nanou_input(net, index);
+        if (data == NULL) {
             return NANOU_ERROR_ARENA_SIZE;
         }
-        for (uint32_t i = 0; i < net->model->inputs[index].size_bytes; ++i) {
+        const int is_float = tensor->dtype == NANOU_FLOAT32;
+        const uint32_t count = is_float ? tensor->size_bytes / (uint32_t)sizeof(float) : tensor->size_bytes;
+        for (uint32_t i = 0; i < count; ++i) {
             noise = noise * 1664525u + 1013904223u;
-            bytes[i] = (uint8_t)(noise >> 24);
+            if (is_float) {
+                ((float *)data)[i] = (float)((int32_t)(noise >> 24) - 128) / 128.0f;
+            } else {
+                ((uint8_t *)data)[i] = (uint8_t)(noise >> 24);
+            }
         }
     }
     return NANOU_OK;

@@ -8,7 +8,7 @@ from pathlib import Path
 from codegen.compile import Compilation
 from codegen.graph.macs import count_macs
 from codegen.graph.model import CameraSize, QuantizedModel
-from codegen.library.golden import golden_crc32, golden_frame
+from codegen.library.golden import golden_crc32, golden_inputs
 from codegen.library.render import RenderedProject, Runtime, render_aot, render_tflm
 from codegen.library.tflm_arena import arena_budget
 from codegen.library.write import write_project
@@ -52,8 +52,7 @@ def render_library(
         return render_aot(compile_for(model, board, objective))
     graph = load_graph(model.flatbuffer)
     measured_bytes = reference.measure_tflm_arena_bytes(model.flatbuffer)
-    frames = golden_frame(graph.input_bytes).reshape(1, -1)
-    crc32 = golden_crc32(reference.run_tflm(model.flatbuffer, frames))
+    crc32 = golden_crc32(reference.run_tflm(model.flatbuffer, golden_inputs(graph)))
     budget = arena_budget(graph, measured_bytes, board.idf_target)
     return render_tflm(model, graph, budget, macs=count_macs(graph) or 0, crc32=crc32)
 

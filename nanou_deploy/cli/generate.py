@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder of the library.",
 )
+@click.option("--name", help="Name of the model, after which the library and its symbols are called.")
 @click.option("--force", is_flag=True, help="Replace the folder even if it holds other or edited files.")
 @json_option
 def generate(
@@ -44,6 +46,7 @@ def generate(
     objective: Objective,
     camera: CameraSize | None,
     output: Path,
+    name: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -55,6 +58,7 @@ def generate(
     from nanou_deploy.build.library import open_model, render_library
 
     quantized = open_model(model, camera)
+    quantized = replace(quantized, name=name) if name else quantized
     project = render_library(quantized, cast(Runtime, runtime), find_board(board), objective)
     changed = write_project(project, output, force=force)
     for text in remarks(quantized):
