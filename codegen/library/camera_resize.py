@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codegen.errors import UnsupportedError
 from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel
 from codegen.library.c_text import number_lines
 from codegen.library.resources import render_template
@@ -158,11 +157,6 @@ def camera_files(model: QuantizedModel, preprocessing: Preprocessing, descriptio
     """
     if preprocessing.channels not in CHANNELS:
         return {}
-    if preprocessing.is_per_channel:
-        raise UnsupportedError(
-            "the contract has a mean or std for each channel; a library has one table for all",
-            hint="export the network with one mean and std, or with the difference in its first layer",
-        )
     context = {**description, **_context(preprocessing, model.camera)}
     return {
         f"{folder}/{description['id']}_camera.{suffix}": render_template(f"common/camera.{suffix}.j2", **context)

@@ -8,22 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import codegen
 from codegen.compile import Compilation
 from codegen.errors import UnsupportedError
-from codegen.graph.contract import class_names, decision_threshold, drivable_classes, input_lookup
 from codegen.graph.graph import Graph, image_shape
 from codegen.graph.model import QuantizedModel
-from codegen.library.c_text import float_literal, number_lines
+from codegen.library.c_text import float_literal
 from codegen.library.camera_resize import camera_files
 from codegen.library.compile_flags import FLAGS_SET, NO_SCHEDULING, OPTIMIZE
 from codegen.library.golden import golden_crc32, golden_frame, golden_layers
 from codegen.library.identifier import model_identifier
 from codegen.library.render_aot import aot_files
 from codegen.library.render_border import border_conversions
+from codegen.library.render_contract import describe_decision, describe_picture
 from codegen.library.render_tflm import tflm_dependencies, tflm_files
 from codegen.library.resources import api_header, render_template
 from codegen.library.stack_estimate import StackEstimate, estimate_stack
@@ -36,7 +36,7 @@ Runtime = Literal["aot", "tflm"]
 MANIFEST = "nanou-manifest.json"
 APP_HEADER = "app/app_model.h"  # of the one model that an application serves; no part of the library itself
 MAX_RANK = 8  # NANOU_MAX_RANK
-NEVER = 128  # a threshold that no int8 reaches
+_TASK_HEADERS = {"segment": "classes.h", "classify": "classify.h", "grid": "grid.h"}
 _DTYPES = {name: f"NANOU_{name.upper()}" for name in ("int8", "int32", "int64", "uint8", "float32")}
 
 
@@ -116,8 +116,8 @@ def _about(model: QuantizedModel, graph: Graph, facts: LibraryFacts) -> dict[str
         "outputs": [_tensor(graph, identifier, "output", i) for i in range(len(graph.outputs))],
         "borders": border_conversions(graph) if facts.runtime == "aot" else (),
         "alignment_bytes": ALIGNMENT_BYTES,
-        "threshold_q": decision_threshold(model, graph) if model.preprocessing else NEVER,
-        "classes": _classes(model, graph) if model.preprocessing else None,
+        **describe_decision(model, graph),
+        **describe_picture(model, graph),
         "golden_crc32": f"0x{facts.golden_crc32:08x}u",
     }
 
@@ -127,12 +127,12 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
     identifier = about["id"]
     templates = {name: name for name in ("CMakeLists.txt", "library.json")}
     templates |= {f"include/{identifier}.h": "model.h", APP_HEADER: "app_model.h"}
-    if model.preprocessing is not None:
-        height_px, width_px, channels = image_shape(graph.input.shape)
-        contract = replace(model.preprocessing, height_px=height_px, width_px=width_px, channels=channels)
-        sources = {**sources, **camera_files(model, contract, about)}
-        about["input_lookup"] = number_lines(input_lookup(model, graph), 16)
-        templates |= {f"src/{identifier}_input.c": "input.c", f"include/{identifier}_classes.h": "classes.h"}
+    if about["picture"]:
+        sources = {**sources, **camera_files(model, about["picture"], about)}
+        templates[f"src/{identifier}_input.c"] = "input.c"
+    if about["decision"]:
+        header = _TASK_HEADERS[about["decision"].task]
+        templates[f"include/{identifier}_{header}"] = header
     if about["borders"]:
         templates |= {f"src/{identifier}_border.c": "border.c", f"include/{identifier}_border.h": "border.h"}
     headers = sorted(path for path in (*sources, *templates) if path.startswith("include/"))
@@ -148,16 +148,6 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
     files |= {path: render_template(f"common/{template}.j2", **about) for path, template in templates.items()}
     made = {"model_sha256": model.sha256, "runtime": facts.runtime, "model": model.name, "identifier": identifier}
     return with_manifest(files, {**made, "camera": str(model.camera)})
-
-
-def _classes(model: QuantizedModel, graph: Graph) -> Mapping[str, Any]:
-    names, drivable = class_names(model, graph), drivable_classes(model, graph)
-    return {
-        "names": names,
-        "drivable_bits": f"0x{sum(1 << index for index in drivable):08x}u",
-        "drivable": [names[index] for index in drivable],
-        "rule": "highest" if graph.output.shape[-1] > 1 else "threshold",
-    }
 
 
 def with_manifest(files: Mapping[str, str], about: Mapping[str, str]) -> RenderedProject:

@@ -118,7 +118,7 @@ def plan_device(machine: Machine, board: Board, library: Path, folder: Path, *, 
     device = firmware_folder() / "device"
     port = device / ("port_posix.c" if board.kind == "host" else "port_bare.c")
     shared = [path for path in machine_sources(machine) if path.name not in _HARNESS_ONLY]
-    sees = any((library / "include").glob("*_camera.h"))
+    sees = all(any((library / "include").glob(f"*_{part}.h")) for part in ("camera", "classes"))
     app = firmware_folder() / "app"
     application = sorted([*app.glob("*.c"), *((app / "vision").glob("*.c") if sees else ())])
     defines = (

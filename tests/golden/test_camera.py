@@ -41,7 +41,14 @@ HEADER = """
 #define EYE_INPUT_CHANNELS {channels}
 extern const int8_t eye_input_lookup[256];
 """
-DESCRIPTION = {"id": "eye", "ID": "EYE", "generator": "test"}
+DESCRIPTION = {
+    "id": "eye",
+    "ID": "EYE",
+    "generator": "test",
+    "inputs": [{"macro": "EYE_INPUT"}],
+    "picture_input": 0,
+    "input_lookup": [()],
+}
 # Reads both byte orders of one picture, writes the rows of each. The lookup is v - 128. Rows come from a buffer of
 # their own, so that the sanitizer sees a read beside one.
 PROGRAM = """
@@ -112,7 +119,7 @@ def _run_preprocessing(contract: Preprocessing, camera: CameraSize, frames: byte
     sizes = {"height_px": contract.height_px, "width_px": contract.width_px, "channels": contract.channels}
     with TemporaryDirectory() as name:
         folder = Path(name)
-        for path, text in camera_files(model, contract, DESCRIPTION | {"model": model}).items():
+        for path, text in camera_files(model, contract, DESCRIPTION | {"model": model, "picture": contract}).items():
             (folder / Path(path).name).write_text(text)
         (folder / "eye.h").write_text(HEADER.format(**sizes))
         (folder / "main.c").write_text(PROGRAM % ",".join(str(v - 128) for v in range(256)))

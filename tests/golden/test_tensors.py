@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from codegen.compile import compile_model
-from codegen.graph.model import QuantizedModel
+from codegen.graph.model import Contract, OutputContract, QuantizedModel
 from codegen.library.identifier import model_identifier
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
@@ -70,6 +71,8 @@ def foreign(dtype: str) -> bytes:
     return b.finish([source], [b.operator("DEQUANTIZE" if dtype == "float32" else "QUANTIZE", [value], out)])
 
 
+SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+Int8Array = npt.NDArray[np.int8]
 MODELS: dict[str, Callable[[], bytes]] = {
     "two of each": two_of_each,
     "state": counter,
@@ -171,3 +174,83 @@ def test_no_name_meets_what_the_generated_file_declares(tmp_path: Path, require_
         subprocess.run(
             [compiler, *STRICT, "-fsyntax-only", f"-I{folder / 'include'}", *sources], check=True, cwd=folder
         )
+
+
+# ---- What outputs mean -----------------------------------------------------------------------------------------
+
+CLASSIFY = r"""
+#include <stdio.h>
+#include "sample_classify.h"
+
+int main(void) {
+    int8_t output[SAMPLE_CLASSES];
+    while (fread(output, 1, sizeof output, stdin) == sizeof output) {
+        uint32_t top[3];
+        const uint32_t found = sample_top_classes(output, top, 3);
+        printf("%u %u %u %u %u\n", (unsigned)sample_best_class(output), (unsigned)found, (unsigned)top[0],
+               (unsigned)top[1], (unsigned)top[2]);
+    }
+    return 0;
+}
+"""
+GRID = r"""
+#include <stdio.h>
+#include "sample_grid.h"
+
+int main(void) {
+    static sample_grid_t grid;
+    static sample_object_t objects[64];
+    int8_t output[SAMPLE_GRID_HEIGHT * SAMPLE_GRID_WIDTH * SAMPLE_CLASSES];
+    while (fread(output, 1, sizeof output, stdin) == sizeof output) {
+        const uint32_t found = sample_objects(&grid, output, objects, 64);
+        for (uint32_t i = 0; i < found; i++) {
+            printf("%u:%u:%d:%u:%u ", (unsigned)objects[i].class_index, (unsigned)objects[i].cells,
+                   (int)objects[i].best_q, (unsigned)objects[i].x_256ths, (unsigned)objects[i].y_256ths);
+        }
+        printf("\n");
+    }
+    return 0;
+}
+"""
+
+
+def answers(source: str, model: QuantizedModel, outputs: Int8Array, folder: Path, compiler: str) -> list[str]:
+    """Lines that a program prints about outputs, by the headers of the model's library."""
+    write_project(render_aot(compile_model(model)), folder / "library")
+    (folder / "main.c").write_text(source)
+    command = [compiler, *STRICT, *SANITIZE, f"-I{folder / 'library' / 'include'}", folder / "main.c"]
+    subprocess.run([*command, "-o", folder / "program"], check=True)
+    done = subprocess.run([folder / "program"], input=outputs.tobytes(), capture_output=True, check=True)
+    return done.stdout.decode().splitlines()
+
+
+def test_classes_are_ranked(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 7), 0.1, 0)
+    flatbuffer = b.finish([source], [b.operator("SOFTMAX", [source], b.activation((1, 7), 1 / 256, -128), Beta=1.0)])
+    stated = OutputContract("classify", "probabilities", classes=tuple("abcdefg"))
+    model = QuantizedModel("sample", flatbuffer, Contract(outputs=(stated,)))
+    outputs = np.random.default_rng(0).integers(-3, 3, (200, 7)).astype(np.int8)  # with many that are equal
+    for line, values in zip(answers(CLASSIFY, model, outputs, tmp_path, require_tool("gcc")), outputs, strict=True):
+        best, found, *top = map(int, line.split())
+        ranked = sorted(range(7), key=lambda i: (-int(values[i]), i))
+        assert (best, found, top) == (ranked[0], 3, ranked[:3])
+
+
+def test_cells_that_touch_are_one_object(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 5, 6, 3), 0.1, 0)
+    out = b.activation((1, 5, 6, 3), 1 / 256, -128)
+    flatbuffer = b.finish([source], [b.operator("SOFTMAX", [source], out, Beta=1.0)])
+    stated = OutputContract("grid", "probabilities", 0.5, ("nothing", "cup", "lamp"))
+    model = QuantizedModel("sample", flatbuffer, Contract(outputs=(stated,)))
+    cells = np.zeros((1, 5, 6), int)
+    cells[0, 0, 0] = cells[0, 1, 1] = 1  # by a corner
+    cells[0, 1, 2] = 2  # beside it, of another class
+    cells[0, 4, 5] = 1
+    outputs = np.full((1, 5, 6, 3), -120, np.int8)
+    np.put_along_axis(outputs, cells[..., None], np.int8(40), axis=-1)
+    outputs[0, 3, 3] = [-100, -20, -90]  # highest, and below the threshold
+    outputs[0, 1, 1, 1] = 90
+    (line,) = answers(GRID, model, outputs, tmp_path, require_tool("gcc"))
+    assert line.split() == ["1:2:90:42:51", "2:1:40:106:76", "1:1:40:234:230"]

@@ -151,9 +151,11 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "eye.h").write_text(MODEL)
     (folder / "app_model.h").write_text(APP_MODEL)
     model = QuantizedModel("red", b"", segmentation(Preprocessing(8, 12)), camera=CameraSize(24, 16))
-    classes = {"names": ["0", "1"], "drivable": ["1"], "drivable_bits": "2u", "rule": "threshold"}
-    about = {"id": "eye", "ID": "EYE", "generator": "test", "model": model}
-    (folder / "eye_classes.h").write_text(render_template("common/classes.h.j2", **about, classes=classes))
+    decision = {"names": ["0", "1"], "drivable": ["1"], "drivable_bits": "2u", "rule": "threshold"}
+    about = {"id": "eye", "ID": "EYE", "generator": "test", "model": model, "decisive_output": 0, "picture_input": 0}
+    about |= {"picture": model.preprocessing, "input_lookup": [()], "decision": decision}
+    about |= {f"{kind}s": [{"macro": f"EYE_{kind.upper()}"}] for kind in ("input", "output")}
+    (folder / "eye_classes.h").write_text(render_template("common/classes.h.j2", **about))
     (folder / "board.c").write_text(BOARD % ",".join(str(v - 128) for v in range(256)))
     for path, text in camera_files(model, model.preprocessing, about).items():
         (folder / Path(path).name).write_text(text)
