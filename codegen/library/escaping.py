@@ -38,6 +38,7 @@ _LANGUAGES: Mapping[str, str] = {
     ".h": "C",
     ".cc": "C",
     ".ino": "C",
+    ".S": "C",  # goes through the C preprocessor
     ".cmake": "CMake",
     "CMakeLists.txt": "CMake",
     ".json": "JSON",

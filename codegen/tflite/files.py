@@ -61,7 +61,7 @@ def load_model(path: Path) -> QuantizedModel:
         return model_without_sidecar(path, flatbuffer)
     text = _read(sidecar_path, SIDECAR_BYTES, _AGAIN)
     try:
-        return read_sidecar(parse_json(text), flatbuffer, contract_graph(flatbuffer))
+        return read_sidecar(parse_json(text), flatbuffer, contract_graph)
     except ValueError as error:
         raise ModelError(f"{sidecar_path} is not a model sidecar: {error}", hint=_AGAIN) from error
     except ModelError as error:

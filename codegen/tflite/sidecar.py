@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+import hashlib
+from collections.abc import Callable, Mapping, Set
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
@@ -66,7 +67,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def read_sidecar(document: Any, flatbuffer: bytes, graph: Graph) -> QuantizedModel:
+def read_sidecar(document: Any, flatbuffer: bytes, read_graph: Callable[[bytes], Graph]) -> QuantizedModel:
     """The model that a sidecar of schema 1 or 2 states, checked against its canonical graph.
 
     Raises ValueError where the document is not of its schema, ModelError where a value is out of bounds or contradicts
@@ -78,6 +79,12 @@ def read_sidecar(document: Any, flatbuffer: bytes, graph: Graph) -> QuantizedMod
             f"sidecar schema {shown(schema)} is not 1 or {SIDECAR_SCHEMA}", hint="describe the model again"
         )
     stated = _members("the document", document, *((_KEYS_1, _OPTIONAL_1) if schema == 1 else (_KEYS, _OPTIONAL)))
+    if stated["sha256"] != hashlib.sha256(flatbuffer).hexdigest():
+        raise ModelError(
+            "it describes another file than the model beside it",
+            hint="write another one with `nanou-deploy describe MODEL --fresh`, or delete it",
+        )
+    graph = read_graph(flatbuffer)
     model = QuantizedModel(
         name=stated["name"],
         flatbuffer=flatbuffer,
@@ -85,11 +92,6 @@ def read_sidecar(document: Any, flatbuffer: bytes, graph: Graph) -> QuantizedMod
         provenance=_object("provenance", stated.get("provenance", {})),
         camera=CameraSize(**_members_of(CameraSize, "camera", stated.get("camera", {}))),
     )
-    if stated["sha256"] != model.sha256:
-        raise ModelError(
-            "it describes another file than the model beside it",
-            hint="write another one with `nanou-deploy describe MODEL --fresh`, or delete it",
-        )
     check_contract(model.contract, graph)
     return model
 

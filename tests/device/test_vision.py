@@ -58,7 +58,7 @@ def camera_program(program: Path, folder: Path, *arguments: str) -> str:
 def test_the_application_compiles_without_a_warning(
     compiler: str, require_tool: Callable[..., str], tmp_path: Path
 ) -> None:
-    library, firmware = write_library(compiled("u_net"), tmp_path), firmware_folder()
+    library, firmware = write_library(compiled("default"), tmp_path), firmware_folder()
     folders = [firmware / "app", firmware / "device", library / "include", library / "app"]
     sources = [*(firmware / "app").rglob("*.c"), firmware / "device" / "main.c", firmware / "device" / "port_posix.c"]
     flags = [

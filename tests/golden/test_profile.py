@@ -27,6 +27,7 @@ TOOLS = {
     "cortex-m0-qemu": ("arm-none-eabi-gcc", "arm-none-eabi-objdump", "qemu-system-arm"),
     "cortex-m4-qemu": ("arm-none-eabi-gcc", "arm-none-eabi-objdump", "qemu-system-arm"),
     "xtensa-qemu": ("llc-22", "llvm-objdump-22", "xtensa-lx106-elf-ld", "qemu-system-xtensa"),
+    "esp32s3-qemu": ("llc-22", "llvm-objdump-22", "xtensa-lx106-elf-ld", "qemu-system-xtensa"),
 }
 NeedBoard = Callable[[str], None]
 

@@ -224,12 +224,20 @@ def answers(source: str, model: QuantizedModel, outputs: Int8Array, folder: Path
     return done.stdout.decode().splitlines()
 
 
-def test_classes_are_ranked(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+def deciding(shape: tuple[int, ...], stated: OutputContract) -> QuantizedModel:
+    """A model that ends in probabilities."""
     b = ModelBuilder()
-    source = b.activation((1, 7), 0.1, 0)
-    flatbuffer = b.finish([source], [b.operator("SOFTMAX", [source], b.activation((1, 7), 1 / 256, -128), Beta=1.0)])
-    stated = OutputContract("classify", "probabilities", classes=tuple("abcdefg"))
-    model = QuantizedModel("sample", flatbuffer, Contract(outputs=(stated,)))
+    source = b.activation(shape, 0.1, 0)
+    flatbuffer = b.finish([source], [b.operator("SOFTMAX", [source], b.activation(shape, 1 / 256, -128), Beta=1.0)])
+    return QuantizedModel("sample", flatbuffer, Contract(outputs=(stated,)))
+
+
+CLASSIFIER = ((1, 7), OutputContract("classify", "probabilities", classes=tuple("abcdefg")))
+DETECTOR = ((1, 5, 6, 3), OutputContract("grid", "probabilities", 0.5, ("nothing", "cup", "lamp")))
+
+
+def test_classes_are_ranked(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    model = deciding(*CLASSIFIER)
     outputs = np.random.default_rng(0).integers(-3, 3, (200, 7)).astype(np.int8)  # with many that are equal
     for line, values in zip(answers(CLASSIFY, model, outputs, tmp_path, require_tool("gcc")), outputs, strict=True):
         best, found, *top = map(int, line.split())
@@ -238,12 +246,7 @@ def test_classes_are_ranked(tmp_path: Path, require_tool: Callable[..., str]) ->
 
 
 def test_cells_that_touch_are_one_object(tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    b = ModelBuilder()
-    source = b.activation((1, 5, 6, 3), 0.1, 0)
-    out = b.activation((1, 5, 6, 3), 1 / 256, -128)
-    flatbuffer = b.finish([source], [b.operator("SOFTMAX", [source], out, Beta=1.0)])
-    stated = OutputContract("grid", "probabilities", 0.5, ("nothing", "cup", "lamp"))
-    model = QuantizedModel("sample", flatbuffer, Contract(outputs=(stated,)))
+    model = deciding(*DETECTOR)
     cells = np.zeros((1, 5, 6), int)
     cells[0, 0, 0] = cells[0, 1, 1] = 1  # by a corner
     cells[0, 1, 2] = 2  # beside it, of another class

@@ -61,7 +61,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_boards_are_selected() -> None:
-    assert [board.kind for board in select_boards(None)] == ["qemu"] * 5
+    assert [board.kind for board in select_boards(None)] == ["qemu"] * 6
     assert select_boards("all") == tuple(board for board in BOARDS.values() if board.runs_here)
     assert select_boards("cortex-m4-qemu, rv32-qemu,rv32-qemu") == (M4, RV32)
     with pytest.raises(DeployError, match="no board 'rv32'"):

@@ -36,7 +36,7 @@ from nanou_deploy.build.export import Format, default_package, render_export
 from nanou_deploy.build.firmware_project import render_firmware_project, render_repository_project
 from nanou_deploy.report import render_report
 from nanou_deploy.report.pareto import render_front
-from tests.golden.test_tensors import foreign
+from tests.golden.test_tensors import CLASSIFIER, DETECTOR, deciding, foreign
 from tests.unit import test_pareto_page, test_report
 from tests.unit.test_sidecar import flatbuffer
 
@@ -312,7 +312,8 @@ def renderings() -> dict[str, Rendering]:
         compiled = compile_model(MODEL)
         library = render_aot(compiled)
         graph = load_graph(MODEL.flatbuffer)
-        render_aot(compile_model(QuantizedModel("foreign", foreign("float32"))))
+        for other in (QuantizedModel("foreign", foreign("float32")), deciding(*CLASSIFIER), deciding(*DETECTOR)):
+            render_aot(compile_model(other))
         interpreter = render_tflm(MODEL, graph, arena_budget(graph, 4096), macs=1, crc32=2)
         package = replace(default_package(MODEL), url="https://example.org")
         for form in get_args(Format):
@@ -363,7 +364,7 @@ def changed(value: Any, path: tuple[Any, ...], text: str) -> Any:
 def test_real_renderings_are_of_nearly_all_templates(renderings: dict[str, Rendering]) -> None:
     """What is missing is a part of others, or one kernel among many, or needs devices and long measurements."""
     missing = {name for name in TEMPLATES if name not in renderings}
-    parts = {name for name in missing if re.search(r"/_|/use\.md|_style\.css|aot/[a-z_/0-9]+\.[ch]\.j2$", name)}
+    parts = {name for name in missing if re.search(r"/_|/use\.md|_style\.css|aot/[a-z_/0-9]+\.[chS]\.j2$", name)}
     assert missing - parts <= {"monitor/monitor.html.j2", "report/benchmarks.md.j2"}
 
 
