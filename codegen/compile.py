@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from codegen.errors import CodegenError, UnsupportedError
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
 from codegen.lower.lower import lower_graph
@@ -15,7 +16,7 @@ from codegen.program.target import REGISTERS_32, Target
 from codegen.proof.proof import Proofs, prove
 from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.load import load_graph
-from codegen.tflite.verify import verify_file, verify_graph
+from codegen.tflite.verify import graph_problems, raise_together, verify_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +38,18 @@ class Compilation:
         return replace(self, plan=plan, proofs=prove(self.program, plan))
 
 
+def compilable_graph(graph: Graph) -> tuple[Graph, tuple[CodegenError, ...]]:
+    """The canonical form of a verified file's graph, and everything that keeps it from being compiled."""
+    refused: list[UnsupportedError] = []
+    canonical = canonicalize(graph, refused)
+    return canonical, (*refused, *graph_problems(canonical))
+
+
 def compile_model(
     model: QuantizedModel, target: Target = REGISTERS_32, objective: Objective = DEFAULT_OBJECTIVE
 ) -> Compilation:
     """Load, canonicalize, verify, lower, plan and prove. Raises CodegenError, which names the operator or tensor."""
-    graph = verify_graph(canonicalize(verify_file(load_graph(model.flatbuffer))))
+    graph, problems = compilable_graph(verify_file(load_graph(model.flatbuffer)))
+    raise_together(problems)
     program, plan = best_plan(lower_graph(graph, target), objective)
     return Compilation(model, graph, program, plan, prove(program, plan))

@@ -19,15 +19,24 @@ from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, State, Tensor
 
 _FOLDABLE_BYTES = 1 << 16  # constants made by folding; shapes are a few numbers
+_VARIABLES = frozenset({"var_handle", "read_variable", "assign_variable", "call_once"})
 _RESHAPES = frozenset({"reshape", "squeeze", "expand_dims"})
 
 
-def canonicalize(graph: Graph) -> Graph:
+def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) -> Graph:
     """The same function of int8 inputs.
 
-    Raises ModelError where operators lack operands, UnsupportedError where a file's variables cannot be resolved.
+    Raises ModelError where operators lack operands, UnsupportedError where a file's variables cannot be resolved;
+    with a list for `refused`, that is told there, and what is read of variables counts as inputs.
     """
     _check_operands(graph)
+    try:
+        _resolve_variables(graph)
+    except UnsupportedError as error:
+        if refused is None:
+            raise
+        refused.append(error)
+        graph = _without_variables(graph)
     for rule in (_fold_constants, _resolve_variables, _take_off_borders, _recognize_upsampling, _drop_unused):
         graph = rule(graph)
     return graph
@@ -84,7 +93,7 @@ def _folded(graph: Graph, operator: Operator) -> tuple[npt.NDArray[np.generic], 
 def _resolve_variables(graph: Graph) -> Graph:
     """VAR_HANDLE, READ_VARIABLE and ASSIGN_VARIABLE become states; CALL_ONCE has been read with the file."""
     stems = Counter(operator.stem for operator in graph.operators)
-    if not stems.keys() & {"var_handle", "read_variable", "assign_variable", "call_once"}:
+    if not stems.keys() & _VARIABLES:
         return graph
     handles = {op.outputs[0]: str(op.options["shared_name"]) for op in graph.operators if op.stem == "var_handle"}
     read: dict[str, int] = {}
@@ -111,6 +120,13 @@ def _resolve_variables(graph: Graph) -> Graph:
         for name, tensor in read.items()
     )
     return replace(graph, operators=tuple(left), states=(*graph.states, *states))
+
+
+def _without_variables(graph: Graph) -> Graph:
+    """The graph for those who look for what else it lacks."""
+    read = [op.outputs[0] for op in graph.operators if op.stem == "read_variable"]
+    operators = tuple(op for op in graph.operators if op.stem not in _VARIABLES)
+    return replace(graph, operators=operators, inputs=(*graph.inputs, *dict.fromkeys(read)))
 
 
 def _variable(handles: Mapping[int, str], operator: Operator) -> str:

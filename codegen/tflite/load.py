@@ -34,6 +34,7 @@ _DTYPES: Mapping[int, str] = {
     tflite.TensorType.BOOL: "bool",
     tflite.TensorType.RESOURCE: "int32",  # a variable's handle
 }
+_TYPE_NAMES = {code: name.lower() for name, code in vars(tflite.TensorType).items() if isinstance(code, int)}
 _DAMAGED = "convert or copy it again"
 SCHEMA_VERSION = 3
 MAX_SUBGRAPHS = 8
@@ -71,14 +72,32 @@ def load_graph(flatbuffer: bytes) -> Graph:
     can still use the graph. Raises ModelError where the bytes are no intact TFLite file, UnsupportedError where it is
     too large or a tensor has a type that no runtime here takes.
     """
+    graph, refused = read_graph(flatbuffer)
+    if refused:
+        raise refused[0]
+    return graph
+
+
+def read_graph(flatbuffer: bytes) -> tuple[Graph, tuple[UnsupportedError, ...]]:
+    """Parse a file as far as it can be shown, and what of it no runtime here takes.
+
+    Tensors of which that is so have no values and no quantization, and types that NumPy may not know. Raises ModelError
+    as `load_graph` does, UnsupportedError where the file has too much of anything.
+    """
+    refused: list[UnsupportedError] = []
     check_flatbuffer(flatbuffer)
     try:
         model = tflite.Model.GetRootAs(flatbuffer, 0)
         if model.Version() != SCHEMA_VERSION or model.SubgraphsLength() < 1:
             raise ModelError("not a TFLite file with a subgraph", hint="convert the model again")
         _check_count("subgraphs", model.SubgraphsLength(), MAX_SUBGRAPHS)
-        graphs = [_subgraph(model, model.Subgraphs(i)) for i in range(model.SubgraphsLength())]
-        return replace(graphs[0], initial_values=_initial_values(graphs))
+        graphs = [_subgraph(model, model.Subgraphs(i), refused) for i in range(model.SubgraphsLength())]
+        try:
+            values = _initial_values(graphs)
+        except UnsupportedError as error:
+            refused.append(error)
+            values = {}
+        return replace(graphs[0], initial_values=values), tuple(refused)
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         raise ModelError(
             f"the TFLite file is damaged or truncated ({type(error).__name__}: {error})",
@@ -86,10 +105,10 @@ def load_graph(flatbuffer: bytes) -> Graph:
         ) from error
 
 
-def _subgraph(model: Any, raw: Any) -> Graph:
+def _subgraph(model: Any, raw: Any, refused: list[UnsupportedError]) -> Graph:
     _check_count("tensors", raw.TensorsLength(), MAX_TENSORS)
     _check_count("operators", raw.OperatorsLength(), MAX_OPERATORS)
-    tensors = tuple(_tensor(model, raw.Tensors(i), i) for i in range(raw.TensorsLength()))
+    tensors = tuple(_tensor_or_shape(model, raw.Tensors(i), i, refused) for i in range(raw.TensorsLength()))
     stems = [_stem(model, raw.Operators(i)) for i in range(raw.OperatorsLength())]
     operators = tuple(_operator(raw.Operators(i), stem, i) for i, stem in enumerate(stems))
     graph = Graph(tensors, operators, _indices(raw.InputsAsNumpy()), _indices(raw.OutputsAsNumpy()))
@@ -186,11 +205,22 @@ def _operator(raw: Any, stem: str, index: int) -> Operator:
     return Operator(index, stem, inputs, outputs, read_options(raw.BuiltinOptions()))
 
 
+def _tensor_or_shape(model: Any, raw: Any, index: int, refused: list[UnsupportedError]) -> Tensor:
+    """The tensor; where no runtime takes it, its name, shape and type alone."""
+    try:
+        return _tensor(model, raw, index)
+    except UnsupportedError as error:
+        refused.append(error)
+        name = printable((raw.Name() or b"").decode(errors="replace"), MAX_NAME)
+        dtype = _TYPE_NAMES.get(raw.Type(), f"type {raw.Type()}")
+        return Tensor(index, name, _indices(raw.ShapeAsNumpy())[:MAX_DIMENSIONS], dtype)
+
+
 def _tensor(model: Any, raw: Any, index: int) -> Tensor:
     name = printable((raw.Name() or b"").decode(errors="replace"), MAX_NAME)
     label = f"tensor {index} '{name}'"
     if raw.Type() not in _DTYPES:
-        raise UnsupportedError(f"{label} has TFLite type {raw.Type()}", hint="quantize to full int8")
+        raise UnsupportedError(f"{label} is {_TYPE_NAMES.get(raw.Type(), raw.Type())}", hint="quantize to full int8")
     if raw.Sparsity() is not None or raw.VariantTensorsLength():
         raise UnsupportedError(f"{label} is sparse or of a variant type", hint="convert the model without it")
     dtype, shape = _DTYPES[raw.Type()], _indices(raw.ShapeAsNumpy())

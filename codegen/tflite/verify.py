@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 
 from codegen import operators as ops
-from codegen.errors import CompilerLimit, ModelError, UnsupportedError
+from codegen.errors import CodegenError, CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, Tensor, image_shape
 
+MAX_LISTED = 12  # of what is told of a file that lacks more
 MAX_OPERATORS = 65000  # the generated schedule names each by two bytes
 MAX_ROWS = 16_384  # of all activations: steps of the schedule
+_STATEFUL = frozenset({"svdf", "unidirectional_sequence_lstm"})
 SCALES = 2.0**-64, 2.0**64  # of activations; float32 quotients of these and of activation limits are finite
 
 
@@ -17,19 +20,28 @@ def verify_graph(graph: Graph) -> Graph:
     """Return `graph` if it is well formed and compilable.
 
     Raises ModelError where the file contradicts itself, UnsupportedError where it is valid but outside what the
-    compiler can do; both name the operator or tensor.
+    compiler can do: all that lacks, naming operators and tensors.
     """
-    verify_interface(graph)
-    _refuse_unsupported(graph)
-    _verify_order(graph)
-    _verify_size(graph)
+    raise_together(graph_problems(graph))
+    return graph
+
+
+def graph_problems(graph: Graph) -> tuple[CodegenError, ...]:
+    """Everything that keeps `graph` from being compiled."""
+    problems = _Problems()
+    for check in (verify_interface, _refuse_unsupported, _verify_order, _verify_size):
+        problems.collect(check, graph)
+    seen: set[int] = set()
     for operator in graph.operators:
         for tensor in _used(graph, operator):
-            _verify_tensor(tensor, operator.label)
-            _verify_compilable(tensor, operator.label)
-        _verify_operator(graph, operator)
-        _refuse_constants(graph, operator)
-    return graph
+            if tensor.index not in seen:
+                seen.add(tensor.index)
+                problems.collect(_verify_tensor, tensor, operator.label)
+                problems.collect(_verify_compilable, tensor, operator.label)
+        if operator.stem in ops.IMPLEMENTATIONS:
+            problems.collect(_verify_operator, graph, operator)
+            problems.collect(_refuse_constants, graph, operator)
+    return tuple(problems.found)
 
 
 def verify_file(graph: Graph) -> Graph:
@@ -39,21 +51,76 @@ def verify_file(graph: Graph) -> Graph:
     Raises ModelError where the file contradicts itself, UnsupportedError where no runtime takes it. What only the
     compiler cannot do passes.
     """
-    if not (graph.inputs and graph.outputs):
-        raise UnsupportedError(f"the model has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs")
-    _verify_order(graph)
-    _verify_size(graph)
+    raise_together(file_problems(graph))
+    return graph
+
+
+def file_problems(graph: Graph) -> tuple[CodegenError, ...]:
+    """Everything that keeps a file from interpreters."""
+    problems = _Problems()
+    for check in (_verify_ends, _verify_order, _verify_size):
+        problems.collect(check, graph)
+    seen: set[int] = set()
     for operator in graph.operators:
+        problems.collect(_verify_variables, graph, operator)
         used = _used(graph, operator)
         for tensor in used:
-            _verify_tensor(tensor, operator.label)
-        known = operator.stem in ops.IMPLEMENTATIONS
-        if known and not operator.outputs:
-            raise ModelError(f"{operator.label} has no output")
-        if known and all(tensor.data is not None or tensor.dtype == "int8" for tensor in used):
-            with contextlib.suppress(CompilerLimit):
-                _verify_operator(graph, operator)
-    return graph
+            if tensor.index not in seen:
+                seen.add(tensor.index)
+                problems.collect(_verify_tensor, tensor, operator.label)
+        if operator.stem in ops.IMPLEMENTATIONS:
+            problems.collect(_verify_known, graph, operator, used)
+    return tuple(problems.found)
+
+
+def _verify_variables(graph: Graph, operator: Operator) -> None:
+    """Only operators that keep a state of their own have tensors that nobody produces."""
+    for tensor in _used(graph, operator):
+        if tensor.is_variable and operator.stem not in _STATEFUL:
+            raise UnsupportedError(
+                f"tensor {tensor.index} '{tensor.name}' of {operator.label} is a variable",
+                hint="export the model without state",
+            )
+
+
+def _verify_known(graph: Graph, operator: Operator, used: Sequence[Tensor]) -> None:
+    if not operator.outputs:
+        raise ModelError(f"{operator.label} has no output")
+    if all(tensor.data is not None or tensor.dtype == "int8" for tensor in used):
+        with contextlib.suppress(CompilerLimit):
+            _verify_operator(graph, operator)
+
+
+def _verify_ends(graph: Graph) -> None:
+    if not (graph.inputs and graph.outputs):
+        raise UnsupportedError(f"the model has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs")
+
+
+class _Problems:
+    """Gathers what checks raise."""
+
+    def __init__(self) -> None:
+        self.found: list[CodegenError] = []
+
+    def collect(self, check: Callable[..., object], *arguments: object) -> None:
+        try:
+            check(*arguments)
+        except CodegenError as error:
+            self.found.append(error)
+
+
+def raise_together(problems: Sequence[CodegenError]) -> None:
+    """Raise what was found as one error: the first contradiction, else everything that is not supported."""
+    for problem in problems:
+        if not isinstance(problem, UnsupportedError):
+            raise problem
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        texts = list(dict.fromkeys(str(problem) for problem in problems))
+        more = f"; and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else ""
+        hints = list(dict.fromkeys(problem.hint for problem in problems if problem.hint))
+        raise UnsupportedError("; ".join(texts[:MAX_LISTED]) + more, hint="; ".join(hints[:MAX_LISTED]))
 
 
 def _verify_operator(graph: Graph, operator: Operator) -> None:
@@ -103,13 +170,14 @@ def _refuse_unsupported(graph: Graph) -> None:
         listing = "; ".join(f"{stem.upper()} (operator {', '.join(map(str, at))})" for stem, at in where.items())
         raise UnsupportedError(
             f"the aot compiler has no implementation for {listing}",
-            hint=f"supported: {', '.join(sorted(s.upper() for s in ops.IMPLEMENTATIONS))}; or use --runtime tflm",
+            hint="use --runtime tflm; docs/NETWORKS.md lists what compiles",
         )
 
 
 def _verify_order(graph: Graph) -> None:
     known = {t.index for t in graph.tensors if t.data is not None} | set(graph.inputs)
     known |= {state.tensor for state in graph.states}
+    known |= {tensor.index for tensor in graph.tensors if tensor.is_variable}
     produced: set[int] = set()
     for operator in graph.operators:
         for index in operator.inputs:
@@ -157,8 +225,6 @@ def _verify_tensor(tensor: Tensor, where: str) -> None:
     label = f"tensor {tensor.index} '{tensor.name}' of {where}"
     if tensor.data is None and any(n <= 0 for n in tensor.shape):
         raise UnsupportedError(f"{label} has dynamic shape {tensor.shape}", hint="export with batch size 1")
-    if tensor.is_variable:
-        raise UnsupportedError(f"{label} is a variable", hint="export the model without state")
     if tensor.dtype == "int8" and not tensor.scales:
         raise UnsupportedError(f"{label} is int8 without quantization parameters", hint="quantize to full int8")
     # A dead channel's weights may carry scale 0; an activation's scale is divided by.
@@ -175,6 +241,8 @@ def _verify_compilable(tensor: Tensor, where: str) -> None:
     if tensor.data is not None:
         return
     label = f"tensor {tensor.index} '{tensor.name}' of {where}"
+    if tensor.is_variable:
+        raise UnsupportedError(f"{label} is a variable", hint="use --runtime tflm")
     if not tensor.shape:
         raise UnsupportedError(f"{label} is one number without a shape")
     if tensor.dtype != "int8":

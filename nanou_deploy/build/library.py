@@ -29,6 +29,12 @@ def open_model(path: Path | None, camera: CameraSize | None = None) -> Quantized
 
     `camera` takes the place of what its sidecar states.
     """
+    model = load_model(model_path(path))
+    return replace(model, camera=camera) if camera else model
+
+
+def model_path(path: Path | None) -> Path:
+    """The .tflite file of a model that is given as a file, as a run folder, or not at all."""
     if path is None:
         path = models_folder() / DEFAULT_MODEL
     if path.is_dir():
@@ -37,8 +43,7 @@ def open_model(path: Path | None, camera: CameraSize | None = None) -> Quantized
                 f"{path} holds no model.tflite", hint=f"make it with `nanou-deploy quantize --run {path}`"
             )
         path = path / "model.tflite"
-    model = load_model(path)
-    return replace(model, camera=camera) if camera else model
+    return path
 
 
 def render_library(

@@ -14,34 +14,136 @@ from nanou_deploy.errors import EXIT_OK
 if TYPE_CHECKING:
     from codegen.compile import Compilation
     from codegen.graph.graph import Tensor
+    from nanou_deploy.build.runtimes import Examination
 
 
-@click.command(short_help="Operators, shapes, quantization, MACs, arena map; proofs.")
+@click.command(short_help="What a .tflite file is, which runtimes take it, operators, arena map; proofs.")
 @model_option
 @board_option("rv32-qemu")
 @click.option("--proofs", is_flag=True, help="Prove again what the generated code relies on, and show it.")
 @json_option
 def inspect(model: Path | None, board: str, proofs: bool, as_json: bool) -> int:
-    """Show operators, shapes, quantization, multiply-accumulates and the arena map of a model.
+    """Show what a .tflite file is, which runtimes take it, and all that keeps it from the others.
 
-    With --proofs: what holds for every input, layer by layer, of the kernels that the board gets, and the stack that
-    they take; exit code 1 if something does not hold.
+    Of a file that compiles: operators, shapes, quantization, multiply-accumulates and the arena map. With --proofs:
+    what holds for every input, layer by layer, of the kernels that the board gets, and the stack that they take; exit
+    code 1 if something does not hold.
     """
     from nanou_deploy.boards.boards import find_board
     from nanou_deploy.build.compilation import compile_for
-    from nanou_deploy.build.library import open_model
+    from nanou_deploy.build.library import model_path, open_model
+    from nanou_deploy.build.runtimes import examine
 
     target = find_board(board)
-    compiled = compile_for(open_model(model), target)
     if proofs:
         from nanou_deploy.cli.proofs import show_proofs
 
-        return show_proofs(compiled, target, as_json)
+        return show_proofs(compile_for(open_model(model), target), target, as_json)
+    examined = examine(model_path(model), target)
     if as_json:
-        emit_json("inspect/1", _document(compiled))
+        emit_json("inspect/1", _examined(examined) | (_document(examined.compiled) if examined.compiled else {}))
+        return EXIT_OK
+    _print_examined(examined)
+    if examined.compiled:
+        _print(examined.compiled)
     else:
-        _print(compiled)
+        _print_operators(examined)
     return EXIT_OK
+
+
+# ---- Any file ----------------------------------------------------------------------------------------------------
+
+
+def _examined(examined: Examination) -> dict[str, Any]:
+    from codegen.tflite.sidecar import contract_document
+
+    graph = examined.graph
+    return {
+        "sha256": examined.sha256,
+        "size_bytes": examined.size_bytes,
+        "kind": examined.kind,
+        "contract": contract_document(examined.model.contract) if examined.model else None,
+        "sidecar_problem": examined.sidecar,
+        "runtimes": {
+            "aot": {"takes": not examined.aot, "problems": examined.aot},
+            "tflm": {"takes": not examined.tflm, "problems": examined.tflm, "arena_bytes": examined.arena_bytes},
+        },
+        "file_inputs": [_file_tensor(graph.tensor(index)) for index in graph.inputs],
+        "file_outputs": [_file_tensor(graph.tensor(index)) for index in graph.outputs],
+        "file_operators": [
+            {
+                "index": operator.index,
+                "op": operator.stem.upper(),
+                "inputs": [_file_tensor(graph.tensor(i)) if i >= 0 else None for i in operator.inputs],
+                "outputs": [_file_tensor(graph.tensor(i)) for i in operator.outputs],
+                **dict(zip(("aot", "tflm"), examined.operator_status(operator), strict=True)),
+            }
+            for operator in graph.operators
+        ],
+    }
+
+
+def _file_tensor(tensor: Tensor) -> dict[str, Any]:
+    several = len(tensor.scales) > 1
+    return {
+        "index": tensor.index,
+        "name": tensor.name,
+        "shape": tensor.shape,
+        "dtype": tensor.dtype,
+        "scale": None if several or not tensor.scales else tensor.scale,
+        "zero_point": None if several or not tensor.zero_points else tensor.zero_point,
+        "scales": len(tensor.scales),
+    }
+
+
+def _print_examined(examined: Examination) -> None:
+    name = examined.model.name if examined.model else "model"
+    click.echo(f"{name}  sha256 {examined.sha256[:16]}  {examined.size_bytes:,} bytes, {examined.kind.description}")
+    if examined.sidecar:
+        click.secho(f"its sidecar is not used: {examined.sidecar.what}", fg="yellow")
+    arena = f"arena {examined.arena_bytes:,} bytes here" if examined.arena_bytes else ""
+    for runtime, problems, detail in (("aot", examined.aot, ""), ("tflm", examined.tflm, arena)):
+        if not problems:
+            click.echo(f"{runtime:<5} takes it{': ' if detail else ''}{detail}")
+            continue
+        click.secho(f"{runtime:<5} does not take it:", fg="yellow")
+        for problem in problems:
+            click.echo(f"  - {problem.what}")
+            if problem.unblock:
+                click.echo(f"    try: {problem.unblock}")
+
+
+def _print_operators(examined: Examination) -> None:
+    graph = examined.graph
+
+    def shape(indices: tuple[int, ...]) -> str:
+        tensors = [graph.tensor(index) for index in indices if index >= 0]
+        activations = [tensor for tensor in tensors if tensor.data is None] or tensors
+        return ", ".join(f"{tensor.dtype} {'x'.join(map(str, tensor.shape))}" for tensor in activations)
+
+    emit_table(
+        ("#", "Operator", "Reads", "Gives", "Scale", "Zero", "aot", "tflm"),
+        (
+            (
+                operator.index,
+                operator.stem.upper(),
+                shape(operator.inputs),
+                shape(operator.outputs),
+                *_quantization([graph.tensor(index) for index in operator.outputs[:1]]),
+                *examined.operator_status(operator),
+            )
+            for operator in graph.operators
+        ),
+        right=(0, 4, 5),
+    )
+
+
+def _quantization(tensors: list[Tensor]) -> tuple[str, str]:
+    one = bool(tensors) and len(tensors[0].scales) == 1
+    return (f"{tensors[0].scale:.5g}", str(tensors[0].zero_point)) if one else ("", "")
+
+
+# ---- A file that compiles ----------------------------------------------------------------------------------------
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:
@@ -90,7 +192,6 @@ def _document(compiled: Compilation) -> dict[str, Any]:
 
 def _print(compiled: Compilation) -> None:
     graph, program, plan = compiled.graph, compiled.program, compiled.plan
-    click.echo(f"{compiled.model.name}  sha256 {compiled.model.sha256[:16]}")
     for what, tensor in (("input", graph.input), ("output", graph.output)):
         shape = "x".join(map(str, tensor.shape[1:]))
         click.echo(f"{what:<7} {shape:<10} int8  scale {tensor.scale:.6g}  zero point {tensor.zero_point}")
