@@ -110,10 +110,13 @@ class _Problems:
 
 
 def raise_together(problems: Sequence[CodegenError]) -> None:
-    """Raise what was found as one error: the first contradiction, else everything that is not supported."""
-    for problem in problems:
-        if not isinstance(problem, UnsupportedError):
-            raise problem
+    """Raise what was found as one error: everything that is not supported, or the contradiction that comes first.
+
+    Contradictions behind something that is not supported may follow from it.
+    """
+    if problems and not isinstance(problems[0], UnsupportedError):
+        raise problems[0]
+    problems = [problem for problem in problems if isinstance(problem, UnsupportedError)]
     if len(problems) == 1:
         raise problems[0]
     if problems:
