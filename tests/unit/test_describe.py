@@ -52,6 +52,7 @@ CLASSES = OutputContract("classify", "probabilities")
 PROBABILITIES = OutputContract("segment", "probabilities")
 CASES = {
     "logits": (model(1, lambda b, x: x), OutputContract()),
+    "positive": (model(1, lambda b, x: b.quantize(x, 0.05, -128)), OutputContract()),
     "several logits": (model(3, lambda b, x: x), OutputContract()),
     "logistic": (model(1, lambda b, x: b.logistic(x)), PROBABILITIES),
     "upsampled": (model(1, lambda b, x: b.resize_nearest(b.logistic(x), (24, 32))), PROBABILITIES),
@@ -155,7 +156,7 @@ def _floats(b: flatbuffers.Builder, *values: float) -> int:
         ("logits", "--task segment --values probabilities", "the contract says probabilities"),
         ("logistic", "--values logits", "so that it has probabilities; the contract says logits"),
         ("logits", "--task segment --values raw", "a threshold needs values"),
-        ("logits", "--task segment --values logits --threshold 0.00001", "every value of the output"),
+        ("positive", "--task segment --values logits", "every value of the output"),
         ("logits", "--task classify --values logits", "no vector of classes"),
         ("logits", "--task grid --values logits", "a channel for background"),
         ("flattened", "--task segment", "no map"),
