@@ -101,7 +101,7 @@ def _gallery(slug: str, title: str, note: str, panels: tuple[Panel, ...]) -> Gal
 
 
 def _verdict(executors: tuple[ExecutorResult, ...]) -> Cell:
-    compared = [row for row in executors if row.status != "absent" and row.name != TRUTH]
+    compared = [row for row in executors if row.status in ("equal", "differs") and row.name != TRUTH]
     differing = [row for row in compared if row.status == "differs"]
     if not compared:
         return Cell(f"Not verified: nothing was compared with {TRUTH}.", "bad")
@@ -116,7 +116,7 @@ def _verdict(executors: tuple[ExecutorResult, ...]) -> Cell:
 
 def _figures(data: ReportData) -> tuple[Figure, ...]:
     plan = data.plan
-    compared = [row for row in data.executors if row.status != "absent" and row.name != TRUTH]
+    compared = [row for row in data.executors if row.status in ("equal", "differs") and row.name != TRUTH]
     absent = sum(row.status == "absent" for row in data.executors)
     return (
         *_accuracy_figures(data),

@@ -55,6 +55,7 @@ def executors_table(data: ReportData) -> Table:
     verdicts = {
         "equal": Cell("✓ equal", "good"),
         "differs": Cell("✗ differs", "bad"),
+        "apart": Cell("≈ rounds otherwise", "muted"),
         "absent": Cell("not run", "muted"),
     }
 

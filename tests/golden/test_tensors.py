@@ -257,3 +257,19 @@ def test_cells_that_touch_are_one_object(tmp_path: Path, require_tool: Callable[
     outputs[0, 1, 1, 1] = 90
     (line,) = answers(GRID, model, outputs, tmp_path, require_tool("gcc"))
     assert line.split() == ["1:2:90:42:51", "2:1:40:106:76", "1:1:40:234:230"]
+
+
+def test_builtin_ref_is_a_second_opinion(require_tool: Callable[..., str]) -> None:
+    """Its FULLY_CONNECTED rounds once and TFLM's twice: devices run TFLM's, so the C that equals it passes."""
+    require_tool("gcc", "clang")
+    rng = np.random.default_rng(8)
+    b = ModelBuilder()
+    source = b.activation((1, 64), 0.05, 3)
+    weights = b.constant(rng.integers(-127, 128, (48, 64)).astype(np.int8), [0.011])
+    bias = b.constant(rng.integers(-900, 900, 48).astype(np.int32), [0.05 * 0.011])
+    out = b.operator("FULLY_CONNECTED", [source, weights, bias], b.activation((1, 48), 0.023, -7))
+    report = verify(QuantizedModel("sample", b.finish([source], [out])), [(find_board("host"), 40)])
+    status = {executor.name: executor.status for executor in report.executors}
+    assert report.passed
+    assert status.pop("BUILTIN_REF") in ("apart", "absent")
+    assert set(status.values()) == {"equal"}

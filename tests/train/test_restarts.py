@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from nanou_train.data.dataset import Dataset
@@ -75,7 +76,8 @@ def test_the_best_is_kept_interrupted_or_not(tmp_path: Path, small: Dataset) -> 
     assert len(teachers) == 1
     plain = {**KEYS, "restarts": 1, "teacher_weights": folder / "teacher.keras"}
     result = train_model(**plain, dataset=small, output_dir=tmp_path / "plain")
-    assert read_manifest(result["experiment_dir"])["weights"]["student"] == found[0]
+    pairs = zip(*(load_student(one).get_weights() for one in (result["experiment_dir"], restarts[0])), strict=True)
+    assert all(np.allclose(a, b, rtol=0, atol=1e-3) for a, b in pairs)  # two processes may round apart
 
     with pytest.raises(KeyboardInterrupt):
         train_model(**KEYS, dataset=small, output_dir=tmp_path / "broken", progress=interrupt)

@@ -151,13 +151,13 @@ def test_the_command_ends_with_points_within_limits_and_the_same_command_again_o
 
 
 def test_ctrl_c_says_what_is_kept(parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nanou_deploy.choose import searching
+    from nanou_deploy.choose import counted_search
     from nanou_deploy.cli import cli
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(searching, "search_with_costs", interrupt)
+    monkeypatch.setattr(counted_search, "search_with_costs", interrupt)
     result = CliRunner().invoke(cli, ["search", "--run", str(parent), "--output", str(tmp_path / "search")])
     assert result.exit_code != 0
     assert f"{tmp_path / 'search'} keeps all trials" in result.output

@@ -13,7 +13,7 @@ from nanou_train.networks.rebuild import Origin, rebuild
 from nanou_train.networks.structure import Block, Structure, structure_of
 from nanou_train.pruning.evidence import mixing_layer
 from nanou_train.pruning.importance import places_of
-from nanou_train.simplify import simplify
+from nanou_train.simplify.simplify import simplify
 from tests.train.networks import (
     edit_weights,
     lively_model,
