@@ -31,9 +31,12 @@ class Decision:
 
 
 def describe_decision(model: QuantizedModel, graph: Graph) -> Mapping[str, Any]:
-    """Return `decision` (None of a raw model), its `threshold_q`, and the number of the output that it is about."""
+    """Return `decision`, its `threshold_q`, and the number of the output that it is about.
+
+    None of a raw model, and where the library gives the output in another type than int8, as the interpreter's does.
+    """
     position = model.contract.decisive_output
-    if position is None:
+    if position is None or graph.tensor(graph.outputs[position]).dtype != "int8":
         return {"decision": None, "threshold_q": NEVER, "decisive_output": 0}
     tensor, stated = graph.tensor(graph.outputs[position]), model.decision
     names, drivable = class_names(model, graph), drivable_classes(model, graph)
@@ -56,9 +59,9 @@ def describe_decision(model: QuantizedModel, graph: Graph) -> Mapping[str, Any]:
 
 
 def describe_picture(model: QuantizedModel, graph: Graph) -> Mapping[str, Any]:
-    """Return `picture` (None where no input is one), the number of that input, and `input_lookup`, tables of int8."""
+    """Return `picture` (None where no int8 input is one), the input's number, and `input_lookup`, tables of int8."""
     position, stated = model.contract.image_input, model.picture
-    if position is None or stated is None:
+    if position is None or stated is None or graph.tensor(graph.inputs[position]).dtype != "int8":
         return {"picture": None, "picture_input": 0, "input_lookup": ()}
     height_px, width_px, channels = image_shape(graph.tensor(graph.inputs[position]).shape)
     picture: Preprocessing = replace(stated, height_px=height_px, width_px=width_px, channels=channels)

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import flatbuffers
@@ -14,7 +15,8 @@ import pytest
 
 from codegen.graph.contract import decision_threshold, input_lookup, quantize_pixels, remarks
 from codegen.graph.infer_contract import FileMetadata, TensorMetadata, infer_contract
-from codegen.graph.model import InputContract, OutputContract, Preprocessing
+from codegen.graph.model import InputContract, OutputContract, Preprocessing, QuantizedModel
+from codegen.library.render_contract import describe_decision, describe_picture
 from codegen.tflite.builder import ModelBuilder
 from codegen.tflite.files import contract_graph, inferred, load_model
 from codegen.tflite.load import load_graph
@@ -242,3 +244,17 @@ def test_per_channel_values_are_tables(tmp_path: Path) -> None:
     assert all((found[..., c] == table[c][pixels[..., c]]).all() for c in range(3))
     real = known.image.normalize(pixels)
     assert np.abs(found * graph.input.scale - np.clip(real, -128 / 127.5, 127 / 127.5)).max() < 0.51 * graph.input.scale
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_rules_for_int8_are_not_rendered_for_other_types(dtype: str) -> None:
+    """The interpreter's library has the file's own types at its ends."""
+    known = QuantizedModel("m", CASES["logistic"][0], inferred(CASES["logistic"][0]).contract)
+    graph = load_graph(known.flatbuffer)
+    assert describe_decision(known, graph)["decision"].task == "segment"
+    assert describe_picture(known, graph)["picture"]
+    ends = {*graph.inputs, *graph.outputs}
+    tensors = tuple(replace(tensor, dtype=dtype) if tensor.index in ends else tensor for tensor in graph.tensors)
+    foreign = replace(graph, tensors=tensors)
+    assert describe_decision(known, foreign)["decision"] is None
+    assert describe_picture(known, foreign)["picture"] is None
