@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from nanou_deploy.errors import DeployError
+from nanou_deploy.errors import DeployError, UsageMistake
 
 Kind = Literal["host", "qemu", "sim", "hardware", "library"]
 Psram = Literal["none", "quad", "octal", "hex"]
@@ -260,13 +260,13 @@ BOARDS: Mapping[str, Board] = MappingProxyType({board.name: board for board in _
 
 
 def find_board(name: str) -> Board:
-    """Find the board called `name`. Raises DeployError with the nearest names, or all of them."""
+    """Find the board called `name`. Raises UsageMistake with the nearest names, or all of them."""
     board = BOARDS.get(name)
     if board is not None:
         return board
     near = difflib.get_close_matches(name, BOARDS, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"boards: {', '.join(BOARDS)}"
-    raise DeployError(f"there is no board {name!r}", hint=hint)
+    raise UsageMistake(f"there is no board {name!r}", hint=hint)
 
 
 def check_firmware(board: Board) -> None:

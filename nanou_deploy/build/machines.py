@@ -41,6 +41,11 @@ _EMULATE_PIE = "-DNANOU_EMULATE_PIE"
 _BARE_SOURCES = ("bare/trap.c", "bare/memory.c")
 
 
+def _word(path: Path) -> str:
+    """A path for a command line: absolute, so that a compiler takes none for an option or a file of options."""
+    return str(path.absolute())
+
+
 class Compiler(Protocol):
     """Command lines that make an object of a source, and a program of objects."""
 
@@ -62,12 +67,12 @@ class Driver:
 
     def compile_commands(self, flags: Flags, source: Path, target: Path) -> list[Command]:
         stack = [] if self.tool.is_zig else ["-fstack-usage"]  # read by stack_usage.py
-        return [[*self.tool.command, *flags, *stack, "-c", str(source), "-o", str(target)]]
+        return [[*self.tool.command, *flags, *stack, "-c", _word(source), "-o", _word(target)]]
 
     def link_command(self, flags: Flags, objects: list[Path], script: Path | None, program: Path) -> Command:
-        bare = ["-nostdlib", "-static", "-Wl,--gc-sections", "-T", str(script)] if script else []
+        bare = ["-nostdlib", "-static", "-Wl,--gc-sections", "-T", _word(script)] if script else []
         library = [] if script is None or self.tool.is_zig else ["-lgcc"]
-        return [*self.tool.command, *flags, *map(str, objects), *bare, *library, "-o", str(program)]
+        return [*self.tool.command, *flags, *map(_word, objects), *bare, *library, "-o", _word(program)]
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,8 @@ class XtensaCompiler:
         return self.tools.clang.version
 
     def compile_commands(self, flags: Flags, source: Path, target: Path) -> list[Command]:
-        assembly, middle = str(target.with_suffix(".s")), str(target.with_suffix(".ll"))
-        clang = [*self.tools.clang.command, "--target=xtensa", *flags, str(source)]
+        assembly, middle = _word(target.with_suffix(".s")), _word(target.with_suffix(".ll"))
+        clang = [*self.tools.clang.command, "--target=xtensa", *flags, _word(source)]
         if source.suffix == ".S":
             to_assembly = [[*clang, "-E", "-o", assembly]]
         else:
@@ -97,13 +102,14 @@ class XtensaCompiler:
             "-filetype=obj",
             assembly,
             "-o",
-            str(target),
+            _word(target),
         ]
         return [*to_assembly, assemble]
 
     def link_command(self, flags: Flags, objects: list[Path], script: Path | None, program: Path) -> Command:
-        options = ["--no-relax", "--gc-sections", "-z", "noexecstack", "--no-warn-rwx-segments", "-T", str(script)]
-        return [*self.tools.linker.command, *options, *map(str, objects), "-o", str(program)]
+        assert script is not None
+        options = ["--no-relax", "--gc-sections", "-z", "noexecstack", "--no-warn-rwx-segments", "-T", _word(script)]
+        return [*self.tools.linker.command, *options, *map(_word, objects), "-o", _word(program)]
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
 
 from codegen import __version__
 from codegen.child_python import keep_current_folder_out
-from nanou_deploy.cli.output import fail
+from nanou_deploy.cli.output import fail, fail_usage, interrupted, prepare_streams
+from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 # In the order of a first project. Each is a function in the module of its name.
 _COMMANDS = (
@@ -30,6 +33,15 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"nanou_deploy.cli.{name}"), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
+            near = get_close_matches(args[0], _COMMANDS, n=3)
+            mean = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{mean}", ctx)
+        return super().resolve_command(ctx, args)
+
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="nanou-deploy")
@@ -47,18 +59,20 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; every intended error becomes two lines on stderr and a stable exit code."""
     keep_current_folder_out()
+    prepare_streams()
     try:
         code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
+        sys.stdout.flush()
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        sys.exit(interrupted(error))
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(fail_usage(error))
+    except BrokenPipeError:  # whoever read the results has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would fail once more
+        sys.exit(EXIT_ERROR)
     except Exception as error:
         sys.exit(fail(error))
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code if isinstance(code, int) else EXIT_OK)
 
 
 if __name__ == "__main__":

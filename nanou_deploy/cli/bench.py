@@ -9,8 +9,8 @@ import click
 from click.core import ParameterSource
 
 from nanou_deploy.cli.device_options import port_option, timeout_option
-from nanou_deploy.cli.options import board_option, json_option, objective_options
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
+from nanou_deploy.cli.options import Output, board_option, json_option, objective_options
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress, say
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 @click.option("--boards", metavar="A,B", help="With --compare: boards, or all that run here. Default: those in QEMU.")
 @click.option(
     "--markdown",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Output(is_file=True),
     metavar="FILE",
     help="With --compare: write the document, breakdown and published figures included.",
 )
 @port_option
 @click.option(
     "--save-timing",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Output(is_file=True),
     metavar="FILE",
     help="With one --port: write how long its instructions take, for `fit --timing`; --model is what it runs.",
 )
@@ -170,7 +170,7 @@ def _time_devices(
 def _print_layers(result: DeviceTimes) -> None:
     total = sum(layer.cycles for layer in result.bench.layers) or 1
     unit = "Cycles" if result.info.counts_cycles else "us"
-    click.secho(f"{result.info.board} at {result.address}, traced: slower than above", bold=True)
+    say(f"{result.info.board} at {result.address}, traced: slower than above", bold=True)
     emit_table(
         ("Operator", "Layer", unit, "%"),
         ((x.operator_index, x.name, f"{x.cycles:,}", f"{100 * x.cycles / total:.1f}") for x in result.bench.layers),
@@ -198,7 +198,7 @@ def _compare(
         emit_json("bench-compare/1", {"models": comparisons})
     else:
         for comparison in comparisons:
-            click.secho(f"{comparison.model}, sha256 {comparison.sha256[:12]}", bold=True)
+            say(f"{comparison.model}, sha256 {comparison.sha256[:12]}", bold=True)
             _print(compare_table(comparison))
             if with_breakdown:
                 _print(kernels_table(comparison))
@@ -231,7 +231,7 @@ def _write(path: Path, text: str) -> None:
 def _print(table: TextTable) -> None:
     emit_table(table.columns, table.rows, right=table.right)
     for note in table.notes:
-        click.echo(note)
+        say(note)
 
 
 def _figure(value: object) -> str:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from nanou_deploy.cli.options import (
+    Output,
     board_option,
     camera_option,
+    check_output,
     json_option,
     model_option,
     objective_options,
     runtime_option,
 )
-from nanou_deploy.cli.output import as_dict, emit_json, heading, progress, remark
+from nanou_deploy.cli.output import as_dict, emit_json, heading, next_step, progress, remark, say
 from nanou_deploy.cli.verify import print_golden
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_NOT_LINKED, EXIT_OK
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 @runtime_option
 @objective_options
 @camera_option
-@click.option("--output", type=click.Path(path_type=Path), help="Folder to build in. Default: build/BOARD.")
+@click.option("--output", type=Output(), help="Folder to build in. Default: build/BOARD.")
 @click.option("--cases", type=click.IntRange(1), default=10, show_default=True, help="Input frames to verify with.")
 @click.option("--force", is_flag=True, help="Replace generated folders even if they hold edited files.")
 @json_option
@@ -64,7 +66,7 @@ def build(
     if target.kind == "hardware":
         _ = quantized.image  # firmware decides by what pictures mean: refuse a raw model before anything is written
     check_firmware(target)
-    folder = output or Path("build") / board
+    folder = output or check_output(Path("build") / board)
     for text in remarks(quantized):
         remark(text)
     heading(f"{quantized.name} for {target.name}: {target.description}")
@@ -117,14 +119,14 @@ def _link_hardware(project: Path, board: Board) -> dict[str, Any]:
 
 def _print_outcome(outcome: dict[str, Any], source: Path) -> None:
     for message in (*outcome["lint"].errors, *outcome["lint"].warnings) if "lint" in outcome else ():
-        click.secho(f"platformio.ini: {message}", fg="yellow")
+        say(f"platformio.ini: {message}", fg="yellow")
     if outcome["linked"]:
         built = cast("Build", outcome["build"])
-        click.echo(
+        say(
             f"{built.elf}: model code {built.code_bytes:,} B, tables {built.table_bytes:,} B; "
             f"whole program flash {built.flash_bytes:,} B, RAM {built.ram_bytes:,} B"
         )
         if "lint" in outcome:
-            click.echo(f"next: pio run -d {source} -t upload")
+            next_step("pio", "run", "-d", source, "-t", "upload")
     else:
-        click.secho(outcome["reason"], fg="yellow")
+        say(outcome["reason"], fg="yellow")

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from nanou_deploy.cli.device_options import port_option, timeout_option
-from nanou_deploy.cli.options import json_option
-from nanou_deploy.cli.output import emit_json, progress
+from nanou_deploy.cli.options import Output, json_option
+from nanou_deploy.cli.output import emit_json, progress, say
 from nanou_deploy.errors import EXIT_OK
 
 
 @click.command(short_help="Camera pictures to a data-set folder.")
 @port_option
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Data-set folder.")
+@click.option("--output", type=Output(), required=True, help="Data-set folder.")
 @click.option("--count", type=click.IntRange(1), default=100, show_default=True, help="Pictures from each device.")
 @click.option(
     "--interval",
@@ -58,5 +58,5 @@ def capture(
     if as_json:
         emit_json("capture/1", {"output": output, "sessions": list(names.values()), "files": saved})
     else:
-        click.echo(f"{output}: {len(saved)} pictures in img/" + (", their masks in mask/" if with_masks else ""))
+        say(f"{output}: {len(saved)} pictures in img/" + (", their masks in mask/" if with_masks else ""))
     return EXIT_OK

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from nanou_deploy.cli.output import say
+
 
 @click.command(short_help="Remove generated folders.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("build"))
@@ -21,9 +23,9 @@ def clean(folder: Path, force: bool) -> None:
     for generated in outermost:
         edited = [path for path in edited_files(generated) if (generated / path).exists()]
         if edited and not force:
-            click.echo(f"kept {generated}: {', '.join(edited[:3])} edited since (--force removes it)")
+            say(f"kept {generated}: {', '.join(edited[:3])} edited since (--force removes it)")
         else:
             shutil.rmtree(generated)
-            click.echo(f"removed {generated}")
+            say(f"removed {generated}")
     if not outermost:
-        click.echo(f"nothing generated in {folder}")
+        say(f"nothing generated in {folder}")

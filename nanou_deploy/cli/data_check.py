@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import group_by_option, json_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table
+from nanou_deploy.cli.options import DataFolder, group_by_option, json_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, say, warn
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ _SHOWN_PAIRS = 10
 
 
 @click.command(short_help="Class balance, duplicates, and leaks across splits.")
-@click.option(
-    "--data", type=click.Path(path_type=Path), required=True, help="Data set ROOT/{train,val,test}/{img,mask}."
-)
+@click.option("--data", type=DataFolder(), required=True, help="Data set ROOT/{train,val,test}/{img,mask}.")
 @group_by_option
 @click.option(
     "--distance",
@@ -60,18 +58,18 @@ def print_audit(audit: Audit) -> None:
     )
     emit_table(columns, rows, right=range(1, len(columns)))
     sizes = [f"{count} of {size}" for size, count in audit.sizes_px.items()]
-    click.echo(f"sizes: {', '.join(sizes[:5])}{', ...' if len(sizes) > 5 else ''}")
-    click.echo(f"exact duplicates: {len(audit.duplicates)}, of which {len(audit.duplicates_across)} across splits")
+    say(f"sizes: {', '.join(sizes[:5])}{', ...' if len(sizes) > 5 else ''}")
+    say(f"exact duplicates: {len(audit.duplicates)}, of which {len(audit.duplicates_across)} across splits")
     _print_pairs(audit.duplicates_across)
-    click.echo(f"look-alikes across splits: {len(audit.near_duplicates_across)}")
+    say(f"look-alikes across splits: {len(audit.near_duplicates_across)}")
     _print_pairs(audit.near_duplicates_across)
-    click.echo(f"sequences across splits: {len(audit.groups_across)}")
+    say(f"sequences across splits: {len(audit.groups_across)}")
     for group, splits in list(audit.groups_across.items())[:_SHOWN_PAIRS]:
-        click.echo(f"  {group}: {', '.join(splits)}")
+        say(f"  {group}: {', '.join(splits)}")
     for warning in audit.warnings:
-        click.secho(f"warning: {warning}", fg="yellow", err=True)
+        warn(warning)
 
 
 def _print_pairs(pairs: tuple[Pair, ...]) -> None:
     for pair in pairs[:_SHOWN_PAIRS]:
-        click.echo(f"  {pair.first} and {pair.second}: {pair.distance_bits} bits, correlation {pair.correlation:.3f}")
+        say(f"  {pair.first} and {pair.second}: {pair.distance_bits} bits, correlation {pair.correlation:.3f}")

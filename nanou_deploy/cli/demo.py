@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanou_deploy.cli.output import heading, progress
+from nanou_deploy.cli.options import Output
+from nanou_deploy.cli.output import heading, progress, say
 from nanou_deploy.cli.verify import print_golden
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Do everything once, on rendered terrain, in about three minutes.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True, help="Folder to fill."
-)
+@click.option("--output", type=Output(), default=Path("build/demo"), show_default=True, help="Folder to fill.")
 @click.option("--seed", type=int, default=0, show_default=True)
 def demo(output: Path, seed: int) -> int:
     """Train, quantize, compile, verify and report, in about three minutes on two cores."""
@@ -50,10 +49,12 @@ def _summarize(result: DemoResult) -> None:
         ("Report", f"{result.report}"),
     )
     for label, text in lines:
-        click.echo(f"{click.style(f'{label:<13}', bold=True)} {text}")
-    click.echo(
-        "\nNow with your own images (ROOT/{train,val,test}/{img,mask}):\n"
-        "  nanou-deploy train --data ROOT --output runs/mine\n"
-        "  nanou-deploy quantize --run runs/mine\n"
-        "  nanou-deploy build --board esp32s3 --model runs/mine"
-    )
+        say(text, label=f"{label:<13} ", bold=True)
+    for line in (
+        "",
+        "Now with your own images (ROOT/{train,val,test}/{img,mask}):",
+        "  nanou-deploy train --data ROOT --output runs/mine",
+        "  nanou-deploy quantize --run runs/mine",
+        "  nanou-deploy build --board esp32s3 --model runs/mine",
+    ):
+        say(line)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.options import camera_option, json_option
-from nanou_deploy.cli.output import emit_json
+from nanou_deploy.cli.output import emit_json, say
 
 if TYPE_CHECKING:
     from codegen.graph.graph import Graph, Tensor
@@ -122,7 +122,7 @@ def describe(
         return
     if not asked:
         _print(known)
-    click.echo(f"written: {written}" if written else "nothing written")
+    say(f"written: {written}" if written else "nothing written")
 
 
 def _known(path: Path, fresh: bool) -> Known:
@@ -218,7 +218,7 @@ def _ask(known: Known) -> Known:
 def _ask_input(known: Known, at: int, tensor: Tensor) -> Known:
     if not click.confirm(f"Is input {at}, {tensor.shape}, a picture?", default=False):
         return known
-    click.echo("  Its value for a pixel component v in 0..255 is (v/255 - mean) / std.")
+    say("  Its value for a pixel component v in 0..255 is (v/255 - mean) / std.")
     said = {key: click.prompt(f"  {key}", type=Numbers()) for key in ("mean", "std")}
     if tensor.shape[3] > 1:
         said["color_order"] = click.prompt("  colour order", type=click.Choice(["RGB", "BGR"]), default="RGB")
@@ -250,13 +250,13 @@ def _ask_output(known: Known, at: int, tensor: Tensor) -> Known:
 def _print(known: Known) -> None:
     from codegen.graph.contract import remarks
 
-    click.echo(f"{known.model.name}  sha256 {known.model.sha256[:16]}  camera {known.model.camera}")
+    say(f"{known.model.name}  sha256 {known.model.sha256[:16]}  camera {known.model.camera}")
     for what, text, why in _lines(known):
-        click.echo(what)
-        click.echo(f"  {text}")
-        click.secho(f"  ({why})", fg="bright_black")
+        say(what)
+        say(f"  {text}")
+        say(f"  ({why})", fg="bright_black")
     for remark in remarks(known.model):
-        click.secho(remark, fg="yellow")
+        say(remark, fg="yellow")
 
 
 def _lines(known: Known) -> Iterator[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nanou_deploy.cli.options import json_option
-from nanou_deploy.cli.output import as_dict, emit_json
+from nanou_deploy.cli.output import as_dict, emit_json, say
 from nanou_deploy.errors import EXIT_OK, EXIT_TOOL_MISSING
 
 
@@ -26,7 +26,7 @@ def doctor(ports: tuple[str, ...], as_json: bool) -> int:
             word, color = (
                 ("ok", "green") if check.ok else ("optional", "yellow") if check.optional else ("MISSING", "red")
             )
-            click.echo(f"{click.style(f'{word:<9}', fg=color)} {check.name:<22} {check.detail}")
+            say(f"{check.name:<22} {check.detail}", label=f"{word:<9} ", fg=color)
             if not check.ok:
-                click.echo(f"{'':<9} {'':<22} try: {check.fix}")
+                say(f"{'':<9} {'':<22} try: {check.fix}")
     return EXIT_OK if ok else EXIT_TOOL_MISSING

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import data_option, group_by_option, json_option, model_option
-from nanou_deploy.cli.output import emit_json, emit_table, percent, progress
+from nanou_deploy.cli.options import Output, data_option, group_by_option, json_option, model_option
+from nanou_deploy.cli.output import emit_json, emit_table, percent, progress, say
 from nanou_deploy.cli.training_output import print_metrics
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ COMPARED = ("int8", "tflm", "aot")
     "--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Instead of the model's own."
 )
 @group_by_option
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for JSON, charts, pictures and report.html.")
+@click.option("--output", type=Output(), help="Folder for JSON, charts, pictures and report.html.")
 @json_option
 def evaluate(
     model: Path | None,
@@ -82,7 +82,7 @@ def evaluate(
         return
     _print(result)
     if output is not None:
-        click.echo(f"written: {output}")
+        say(f"written: {output}")
 
 
 def _executors(given: tuple[str, ...], compare: bool, has_run: bool) -> tuple[str, ...]:
@@ -154,7 +154,7 @@ def _grouped(dataset: Dataset, group_by: str) -> Dataset:
 
 
 def _print(result: EvaluationResult) -> None:
-    click.echo(f"{result.dataset}, {result.images} {result.split} images, threshold {result.threshold:g}")
+    say(f"{result.dataset}, {result.images} {result.split} images, threshold {result.threshold:g}")
     print_metrics({"constant mask": result.constant_mask, **{one.executor: one.metrics for one in result.executors}})
     titles = ("share", "iou", "dice", "precision", "recall", "f05", "f2", "boundary_f")
     columns = ("Executor", "Class", *(title.replace("_", " ") for title in titles))
@@ -165,12 +165,12 @@ def _print(result: EvaluationResult) -> None:
     )
     emit_table(columns, rows_by_class, right=range(2, len(columns)))
     for one in result.executors:
-        click.echo(f"{one.executor}: {', '.join(_remarks(one))}")
+        say(f"{one.executor}: {', '.join(_remarks(one))}")
     for pair in result.comparisons:
         decided = f"{pair.differing_pixels:,} of {pair.pixels:,} pixels decided differently"
         steps = pair.max_difference_steps
         apart = "" if steps is None else f", logits at most {steps:.2f} int8 steps apart"
-        click.echo(f"{pair.first} and {pair.second}: {decided}{apart}")
+        say(f"{pair.first} and {pair.second}: {decided}{apart}")
 
 
 def _remarks(one: Evaluation) -> Iterator[str]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import config_option, data_option, json_option
-from nanou_deploy.cli.output import emit_json, emit_table, percent
+from nanou_deploy.cli.options import Output, config_option, data_option, json_option
+from nanou_deploy.cli.output import emit_json, emit_table, note, percent, say
 from nanou_deploy.cli.training_output import print_metrics, training_progress
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @config_option
 @click.option("--experiment", "names", multiple=True, metavar="NAME", help="Which to run; again for more.")
 @click.option("--list", "list_only", is_flag=True, help="Check the whole file and list what is in it.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder of the run folders. Default: its output_dir.")
+@click.option("--output", type=Output(), help="Folder of the run folders. Default: its output_dir.")
 @data_option
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Another value for a key; again for more.")
 @click.option("--seed", type=int, help="Default: the experiment's, which is 0 unless it says otherwise.")
@@ -115,7 +115,7 @@ def _sweep(result: TrainResult) -> Any:
 
 
 def _print_result(name: str, result: TrainResult) -> None:
-    click.secho(f"{name}: {result['status']}, {result['experiment_dir']}", bold=True)
+    say(f"{name}: {result['status']}, {result['experiment_dir']}", bold=True)
     if sweep := _sweep(result):
         rows = (
             (row["name"], percent(row["val_miou"]), percent(row["test_miou"]), row["error"]) for row in sweep["runs"]
@@ -124,4 +124,4 @@ def _print_result(name: str, result: TrainResult) -> None:
     if result["final_metrics"]:
         print_metrics(result["final_metrics"])
     if result["error"]:
-        click.secho(result["error"], fg="red", err=True)
+        note(result["error"], fg="red")

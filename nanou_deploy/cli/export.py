@@ -8,8 +8,8 @@ from typing import cast, get_args
 import click
 
 from codegen.program.objective import Objective
-from nanou_deploy.cli.options import board_option, json_option, model_option, objective_options, runtime_option
-from nanou_deploy.cli.output import emit_json
+from nanou_deploy.cli.options import Output, board_option, json_option, model_option, objective_options, runtime_option
+from nanou_deploy.cli.output import emit_json, say
 
 _FORMATS = ("platformio", "esp-idf-component", "arduino", "cmake")
 
@@ -26,7 +26,7 @@ _FORMATS = ("platformio", "esp-idf-component", "arduino", "cmake")
 @click.option("--url", help="Where it is at home. Arduino's library manager wants one before it publishes.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Output(),
     help="Folder to write. Default: build/export/FORMAT/NAME.",
 )
 @click.option("--force", is_flag=True, help="Replace the folder even if it holds other or edited files.")
@@ -80,6 +80,4 @@ def export(
             },
         )
     else:
-        click.echo(
-            f"{folder}: {len(project.files)} files, {'written' if changed else 'unchanged'}; begin with README.md"
-        )
+        say(f"{folder}: {len(project.files)} files, {'written' if changed else 'unchanged'}; begin with README.md")

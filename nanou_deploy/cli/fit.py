@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nanou_deploy.cli.options import Count, Size, json_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table, percent
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, next_step, percent, progress, say
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def fit(
     wanted = Goal(max_ram_bytes=max_ram, max_flash_bytes=max_flash, **goal)
     folder = front if front.is_dir() else front.parent
     place = find_board(board)
-    points = with_costs(read_front(front), place, folder, progress=lambda message: click.echo(f"  {message}", err=True))
+    points = with_costs(read_front(front), place, folder, progress=progress)
     found = find_fit(points, place, wanted, measured, folder=folder)
     if as_json:
         emit_json("fit/1", _as_json(found, folder))
@@ -69,7 +70,8 @@ def _as_json(found: Fit, folder: Path) -> dict[str, Any]:
     def plain(verdict: Verdict | None) -> dict[str, Any] | None:
         if verdict is None:
             return None
-        return {**as_dict(verdict), "point": verdict.point.to_json(), "command": _command(found, folder, verdict)}
+        command = shlex.join(_command(found, folder, verdict))
+        return {**as_dict(verdict), "point": verdict.point.to_json(), "command": command}
 
     return {
         "budget": found.budget,
@@ -83,9 +85,9 @@ def _as_json(found: Fit, folder: Path) -> dict[str, Any]:
 
 
 def _print(found: Fit, folder: Path) -> None:
-    click.secho(f"{found.budget.board}", bold=True)
+    say(f"{found.budget.board}", bold=True)
     for reason in found.budget.reasons:
-        click.echo(f"  {reason}")
+        say(f"  {reason}")
     columns = ["Network", "mIoU val", "int8 test", "Instructions", "RAM", "Flash"]
     if found.budget.cycles:
         columns.append("may take, cycles each")
@@ -93,18 +95,18 @@ def _print(found: Fit, folder: Path) -> None:
         columns.append("ms")
     emit_table((*columns, "Verdict"), (_row(one, found) for one in found.verdicts), right=range(1, len(columns)))
     if chosen := found.chosen:
-        click.echo(f"chosen: {chosen.point.name}, the highest validation mIoU of those that fit")
+        say(f"chosen: {chosen.point.name}, the highest validation mIoU of those that fit")
         if other := found.runner_up:
             less = 100 * (chosen.point.miou - other.point.miou)
-            click.echo(
+            say(
                 f"runner-up: {other.point.name}, {less:.1f} points less, for "
                 f"{100 * other.cost.instructions / chosen.cost.instructions:.0f} % of its instructions"
             )
-        click.echo(f"next: {_command(found, folder, chosen)}")
+        next_step(*_command(found, folder, chosen))
     else:
-        click.secho("none fits", fg="yellow")
+        say("none fits", fg="yellow")
         for words in found.needed:
-            click.echo(f"  {words}")
+            say(f"  {words}")
 
 
 def _row(one: Verdict, found: Fit) -> list[str]:
@@ -118,10 +120,10 @@ def _row(one: Verdict, found: Fit) -> list[str]:
     return [*cells, verdict]
 
 
-def _command(found: Fit, folder: Path, verdict: Verdict) -> str:
+def _command(found: Fit, folder: Path, verdict: Verdict) -> list[str]:
     from nanou_deploy.boards.boards import find_board
     from nanou_deploy.choose.fit import run_folder
 
     run = run_folder(folder, verdict.point).as_posix()
     verb = "generate" if find_board(found.budget.board).kind == "library" else "build"
-    return f"nanou-deploy {verb} --board {found.budget.board} --model {run}"
+    return ["nanou-deploy", verb, "--board", found.budget.board, "--model", run]

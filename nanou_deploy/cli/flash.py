@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nanou_deploy.cli.options import board_option, json_option
-from nanou_deploy.cli.output import emit_json, progress
+from nanou_deploy.cli.output import emit_json, progress, say
 from nanou_deploy.errors import EXIT_OK
 
 
@@ -25,7 +25,7 @@ def flash(board: str, port: str | None, project: Path | None, as_json: bool) -> 
     if as_json:
         emit_json("flash/1", {"board": board, "port": address, "bytes": size_bytes, "verified": True})
     else:
-        click.echo(f"{board} at {address}: {size_bytes:,} bytes written, every hash verified")
+        say(f"{board} at {address}: {size_bytes:,} bytes written, every hash verified")
     return EXIT_OK
 
 

@@ -10,6 +10,7 @@ import click
 
 from codegen.program.objective import Objective
 from nanou_deploy.cli.options import (
+    Output,
     board_option,
     camera_option,
     json_option,
@@ -17,7 +18,7 @@ from nanou_deploy.cli.options import (
     objective_options,
     runtime_option,
 )
-from nanou_deploy.cli.output import emit_json, remark
+from nanou_deploy.cli.output import emit_json, remark, say
 
 if TYPE_CHECKING:
     from codegen.graph.model import CameraSize
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @camera_option
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Output(),
     default=Path("build/nanou_model"),
     show_default=True,
     help="Folder of the library.",
@@ -77,4 +78,4 @@ def generate(
             },
         )
     else:
-        click.echo(f"{output}: {len(project.files)} files, {'written' if changed else 'unchanged'}")
+        say(f"{output}: {len(project.files)} files, {'written' if changed else 'unchanged'}")

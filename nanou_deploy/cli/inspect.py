@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.options import board_option, json_option, model_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, say
 from nanou_deploy.errors import EXIT_OK
 
 if TYPE_CHECKING:
@@ -98,19 +98,19 @@ def _file_tensor(tensor: Tensor) -> dict[str, Any]:
 
 def _print_examined(examined: Examination) -> None:
     name = examined.model.name if examined.model else "model"
-    click.echo(f"{name}  sha256 {examined.sha256[:16]}  {examined.size_bytes:,} bytes, {examined.kind.description}")
+    say(f"{name}  sha256 {examined.sha256[:16]}  {examined.size_bytes:,} bytes, {examined.kind.description}")
     if examined.sidecar:
-        click.secho(f"its sidecar is not used: {examined.sidecar.what}", fg="yellow")
+        say(f"its sidecar is not used: {examined.sidecar.what}", fg="yellow")
     arena = f"arena {examined.arena_bytes:,} bytes here" if examined.arena_bytes else ""
     for runtime, problems, detail in (("aot", examined.aot, ""), ("tflm", examined.tflm, arena)):
         if not problems:
-            click.echo(f"{runtime:<5} takes it{': ' if detail else ''}{detail}")
+            say(f"{runtime:<5} takes it{': ' if detail else ''}{detail}")
             continue
-        click.secho(f"{runtime:<5} does not take it:", fg="yellow")
+        say(f"{runtime:<5} does not take it:", fg="yellow")
         for problem in problems:
-            click.echo(f"  - {problem.what}")
+            say(f"  - {problem.what}")
             if problem.unblock:
-                click.echo(f"    try: {problem.unblock}")
+                say(f"    try: {problem.unblock}")
 
 
 def _print_operators(examined: Examination) -> None:
@@ -194,7 +194,7 @@ def _print(compiled: Compilation) -> None:
     graph, program, plan = compiled.graph, compiled.program, compiled.plan
     for what, tensor in (("input", graph.input), ("output", graph.output)):
         shape = "x".join(map(str, tensor.shape[1:]))
-        click.echo(f"{what:<7} {shape:<10} int8  scale {tensor.scale:.6g}  zero point {tensor.zero_point}")
+        say(f"{what:<7} {shape:<10} int8  scale {tensor.scale:.6g}  zero point {tensor.zero_point}")
     emit_table(
         ("#", "Operator", "What", "Scale", "Zero", "MACs", "Tables B", "Accumulator"),
         (
@@ -229,8 +229,8 @@ def _print(compiled: Compilation) -> None:
         right=(1, 2, 3),
     )
     cuts = f", completed first: tensor {', '.join(map(str, plan.cuts))}" if plan.cuts else ""
-    click.echo(f"{len(plan.schedule):,} rows in demand order{cuts}")
-    click.echo(
+    say(f"{len(plan.schedule):,} rows in demand order{cuts}")
+    say(
         f"{plan.macs:,} MACs, tables {program.table_bytes:,} B, "
         f"arena {plan.arena_bytes:,} B = {plan.working_bytes:,} working + {plan.io_bytes:,} frames"
     )

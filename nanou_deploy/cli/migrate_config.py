@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from nanou_deploy.cli.options import json_option
-from nanou_deploy.cli.output import emit_json
+from nanou_deploy.cli.options import Output, json_option
+from nanou_deploy.cli.output import emit_json, next_step, say, warn
 
 
 @click.command(short_help="Turn an old configuration into an experiment file.")
 @click.argument("old", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="The experiment file to write.")
+@click.option("--output", type=Output(is_file=True), required=True, help="The experiment file to write.")
 @click.option("--name", default="", help="Name of an experiment that has none. Default: the old file's.")
 @click.option("--force", is_flag=True, help="Replace the file, if there is one.")
 @json_option
@@ -31,6 +31,6 @@ def migrate_config(old: Path, output: Path, name: str, force: bool, as_json: boo
         emit_json("migrate-config/1", found)
         return
     for warning in migration.warnings:
-        click.secho(f"warning: {warning}", fg="yellow", err=True)
-    click.echo(f"{output}: {', '.join(migration.experiments)}")
-    click.echo(f"next: nanou-deploy experiment --config {output} --list")
+        warn(warning)
+    say(f"{output}: {', '.join(migration.experiments)}")
+    next_step("nanou-deploy", "experiment", "--config", output, "--list")

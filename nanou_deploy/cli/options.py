@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -13,6 +15,7 @@ import click
 from codegen.errors import ModelError
 from codegen.program.objective import OPTIMIZE, Objective, Optimize
 from nanou_deploy.boards.boards import BOARDS
+from nanou_deploy.errors import DeployError
 
 if TYPE_CHECKING:
     from codegen.graph.model import CameraSize
@@ -20,6 +23,50 @@ if TYPE_CHECKING:
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def check_output(path: Path, *, is_file: bool = False) -> Path:
+    """Find out that a folder, or a file, can be written before any work is done. Raises DeployError, OSError."""
+    if path.is_dir() if is_file else path.is_file():
+        raise DeployError(f"cannot write {path}: it is a {'folder' if is_file else 'file'}", hint="name another place")
+    place = path
+    while not place.is_dir():
+        if place.exists() and place != path:
+            raise DeployError(f"cannot write {path}: {place} is a file", hint="name another place")
+        place = place.parent
+    try:
+        with TemporaryFile(dir=place) as probe:
+            probe.write(b"\0")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    return path
+
+
+class Output(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """Parses the path of a folder, or a file, that can be written."""
+
+    name = "path"
+
+    def __init__(self, *, is_file: bool = False) -> None:
+        self._is_file = is_file
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return check_output(Path(value), is_file=self._is_file)
+
+
+class DataFolder(click.ParamType):  # type: ignore[type-arg] # as above
+    """Parses the path of a data set, which is there: what reads it is started much later."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        if not path.is_dir():
+            raise DeployError(f"there is no folder {path}", hint="give a data set, ROOT/{train,val,test}/{img,mask}")
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise DeployError(f"{path} cannot be read", hint="check the rights of the folder")
+        return path
+
 
 model_option = click.option(
     "--model",
@@ -38,7 +85,7 @@ config_option = click.option(
 )
 data_option = click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=DataFolder(),
     help="Data set ROOT/{train,val,test}/{img,mask}. Default: embedded terrain.",
 )
 group_by_option = click.option(

@@ -1,68 +1,249 @@
-"""Print results on stdout, progress on stderr, errors in two lines. JSON objects name their schema and its version."""
+"""Print: results on stdout, progress on stderr, errors in two lines, JSON objects that name their schema and version.
+
+Every word on its way to a terminal passes here, and here alone is decided about colour, width and tables. Control
+characters are escaped, since names and messages may be a stranger's; nothing is taken for markup.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import math
+import os
+import shlex
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from codegen.untrusted import printable
-from nanou_deploy.errors import EXIT_ERROR, INTENDED_ERRORS, DeployError
+from codegen.untrusted import printable, printable_lines
+from nanou_deploy.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, INTENDED_ERRORS, DeployError, IntendedError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PIPE_COLUMNS = 160  # where no terminal sets the width
+_GAP = "  "  # between columns of a table
+
+
+# ---- Terminals -------------------------------------------------------------------------------------------------
+
+
+def prepare_streams() -> None:
+    """Make stdout and stderr write what their encoding lacks as an escape instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+
+
+def columns_of(stream: TextIO) -> int | None:
+    """The width of the terminal behind a stream, None where there is none. $COLUMNS overrides it."""
+    if not stream.isatty():
+        return None
+    if os.environ.get("COLUMNS", "").isdecimal():
+        return max(20, int(os.environ["COLUMNS"]))
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that may get colours: https://no-color.org."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def make_console(stream: TextIO) -> Console:
+    """A console of rich's that does what this module decides."""
+    from rich.console import Console
+
+    return Console(
+        file=stream,
+        width=columns_of(stream) or _PIPE_COLUMNS,
+        color_system="standard" if is_coloured(stream) else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def _write(text: str, stream: TextIO, *, label: str = "", wrap: bool = True, **style: Any) -> None:
+    """Print a line, broken between words where a terminal would break it anywhere; only the label gets the style."""
+    width = columns_of(stream)
+    text = printable(f"{label}{text}")
+    if wrap and width is not None and len(text) > width:
+        indent = " " * (len(label) or len(text) - len(text.lstrip()))
+        text = textwrap.fill(
+            text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, tabsize=1
+        )
+    if style and is_coloured(stream):
+        styled = len(label) or len(text)
+        text = click.style(text[:styled], **style) + text[styled:]
+    click.echo(text, file=stream, color=True)
+
+
+def say(text: str = "", *, label: str = "", **style: Any) -> None:
+    """Print a line of a result on stdout; `style` is click's, for terminals: of the label alone where there is one."""
+    _write(text, sys.stdout, label=label, **style)
+
+
+def note(text: str, **style: Any) -> None:
+    """Print a line on stderr."""
+    _write(text, sys.stderr, **style)
 
 
 def progress(message: str) -> None:
     """Print a line of progress on stderr."""
-    click.secho(f"  {message}", fg="bright_black", err=True)
+    note(f"  {message}", fg="bright_black")
 
 
 def remark(message: str) -> None:
     """Print what the user has to know of a result that is no error, on stderr."""
-    click.secho(f"note: {message}", fg="yellow", err=True)
+    note(f"note: {message}", fg="yellow")
 
 
 def heading(message: str) -> None:
     """Print the heading of a stage on stderr."""
-    click.secho(message, bold=True, err=True)
+    note(message, bold=True)
+
+
+def warn(message: str) -> None:
+    """Print on stderr what is not as it might be expected."""
+    note(f"warning: {message}", fg="yellow")
+
+
+def next_step(*command: object) -> None:
+    """Print the command that comes next, quoted, so that it runs as printed."""
+    _write(f"next: {shlex.join(map(str, command))}", sys.stdout, wrap=False)
+
+
+# ---- JSON ------------------------------------------------------------------------------------------------------
 
 
 def emit_json(schema: str, content: Mapping[str, Any]) -> None:
-    """Print one JSON object on stdout. `schema` is "command/version"."""
-    click.echo(json.dumps({"schema": f"nanou-deploy/{schema}", **content}, indent=2, default=_plain))
+    """Print one JSON object on stdout. `schema` is "command/version". What is no number becomes null."""
+    document = _finite({"schema": f"nanou-deploy/{schema}", **content})
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Plain data of JSON's types; RFC 8259 has no NaN and no infinity."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key) if isinstance(key, Path) else key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _finite(dataclasses.asdict(value))
+    if hasattr(value, "item"):
+        return _finite(value.item())
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+# ---- Tables ----------------------------------------------------------------------------------------------------
 
 
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()) -> None:
-    """Print a table on stdout; columns in `right` are right-aligned."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Print a table on stdout, numbers in the columns `right`.
 
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    numbers = set(right)
-    for i, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if i in numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(str(cell))) for cell in row))
-    # Into a pipe, lines are as long as they need to be.
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+    Nothing in it is ever broken: columns for which a terminal has no room go below their row, by name.
+    """
+    from rich.cells import cell_len
+
+    numbers, cells = set(right), [[printable(str(cell)) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    room, used, inside = columns_of(sys.stdout), -len(_GAP), list[int]()
+    for number, width in enumerate(widths):
+        if room is None or used + len(_GAP) + width <= room:
+            used += len(_GAP) + width
+            inside.append(number)
+
+    def line(row: Sequence[str]) -> str:
+        padded = ((row[i], " " * (widths[i] - cell_len(row[i])), i in numbers) for i in inside)
+        return _GAP.join(space + text if is_number else text + space for text, space, is_number in padded).rstrip()
+
+    below = [i for i in range(len(columns)) if i not in inside]
+    say()
+    say(line(columns), bold=True)
+    say("─" * used)
+    for row in cells:
+        say(line(row))
+        if told := [f"{columns[i]}: {row[i]}" for i in below if row[i]]:
+            say(f"    {'; '.join(told)}")
+    say()
+
+
+# ---- Errors ----------------------------------------------------------------------------------------------------
 
 
 def fail(error: Exception) -> int:
     """Report an intended error and return its exit code; anything else is a defect and keeps its traceback."""
-    if not isinstance(error, INTENDED_ERRORS):
+    reported: Exception | IntendedError = _of_the_system(error)
+    if not isinstance(reported, INTENDED_ERRORS):
         raise error
-    code = error.exit_code if isinstance(error, DeployError) else EXIT_ERROR
-    click.echo(f"{click.style('error:', fg='red', bold=True, reset=True)} {error}", err=True)
-    if error.hint:
-        click.echo(f"{click.style('try:', fg='green', bold=True, reset=True)} {error.hint}", err=True)
-    if "--json" in sys.argv:
-        emit_json("error/1", {"error": str(error), "hint": error.hint, "exit_code": code})
+    code = reported.exit_code if isinstance(reported, DeployError) else EXIT_ERROR
+    _report(str(reported), reported.hint, code)
     return code
+
+
+def fail_usage(error: click.ClickException) -> int:
+    """Report a wrong command line, as `fail` does, and return the exit code."""
+    context = getattr(error, "ctx", None)
+    hint = f"{context.command_path} --help" if context else ""
+    code = EXIT_USAGE if isinstance(error, click.UsageError) else EXIT_ERROR
+    _report(error.format_message(), hint, code)
+    return code
+
+
+def interrupted(error: BaseException) -> int:
+    """Say that the user ended the command, and what it leaves if it says so; return the exit code."""
+    cause = error.__cause__ or error.__context__ or error
+    _report(" ".join(["interrupted", *getattr(cause, "__notes__", ())]), "", EXIT_INTERRUPTED)
+    return EXIT_INTERRUPTED
+
+
+def _report(message: str, hint: str, code: int) -> None:
+    for word, colour, text in (("error:", "red", message), ("try:", "green", hint)):
+        if text:
+            shown = click.style(word, fg=colour, bold=True) if is_coloured(sys.stderr) else word
+            click.echo(f"{shown} {printable_lines(text)}", err=True, color=True)
+    if "--json" in sys.argv:
+        emit_json("error/1", {"error": message, "hint": hint, "exit_code": code})
+
+
+_SYSTEM_HINTS = {
+    errno.ENOSPC: "make room there, or name another folder",
+    errno.EDQUOT: "make room there, or name another folder",
+    errno.EFBIG: "make room there, or name another folder",
+    errno.EROFS: "name a folder that can be written to",
+    errno.EACCES: "check the rights of the file and its folder, or name another one",
+    errno.EPERM: "check the rights of the file and its folder, or name another one",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "close other programs, or raise the limit: ulimit -n",
+}
+
+
+def _of_the_system(error: Exception) -> Exception:
+    """In words, what the operating system refused: neither a defect nor what a command can foresee."""
+    if isinstance(error, MemoryError):
+        return DeployError("there is not enough memory for this", hint="close other programs, or use smaller inputs")
+    if not isinstance(error, OSError) or error.errno is None:
+        return error
+    names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    what = error.strerror or str(error)
+    return DeployError(f"{names}: {what}" if names else what, hint=_SYSTEM_HINTS.get(error.errno, "check the path"))
+
+
+# ---- Values ----------------------------------------------------------------------------------------------------
 
 
 def percent(value: float | None) -> str:
@@ -73,13 +254,3 @@ def percent(value: float | None) -> str:
 def as_dict(value: Any) -> dict[str, Any]:
     """Turn a frozen dataclass into plain data."""
     return dataclasses.asdict(value)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Path):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanou_deploy.cli.options import json_option
-from nanou_deploy.cli.output import emit_json, emit_table, percent, progress
+from nanou_deploy.cli.options import DataFolder, Output, json_option
+from nanou_deploy.cli.output import emit_json, emit_table, percent, progress, say
 
 if TYPE_CHECKING:
     from nanou_train.search.pareto import Front
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @click.command(short_help="Gather finished runs into a front: pareto.json and pareto.html.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--board", "boards", multiple=True, default=("rv32-qemu",), show_default=True, help="Again for more.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for pareto.json and .html.")
-@click.option("--data", type=click.Path(path_type=Path), help="The runs' data set, if it is no longer where it was.")
+@click.option("--output", type=Output(), required=True, help="Folder for pareto.json and .html.")
+@click.option("--data", type=DataFolder(), help="The runs' data set, if it is no longer where it was.")
 @json_option
 def pareto(runs: tuple[Path, ...], boards: tuple[str, ...], output: Path, data: Path | None, as_json: bool) -> None:
     """Make a front of run folders: scores and costs of each, and a page that shows them.
@@ -37,7 +37,7 @@ def pareto(runs: tuple[Path, ...], boards: tuple[str, ...], output: Path, data: 
         emit_json("pareto/1", {"file": output / FRONT, "page": output / PAGE, "boards": front.boards, "points": points})
         return
     print_front(front)
-    click.echo(f"{output / FRONT}: {len(front.points)} networks; look at {output / PAGE}")
+    say(f"{output / FRONT}: {len(front.points)} networks; look at {output / PAGE}")
 
 
 def print_front(front: Front) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from nanou_deploy.cli.data_check import audit_json, print_audit
-from nanou_deploy.cli.options import FrameSize, group_by_option, json_option
-from nanou_deploy.cli.output import emit_json
+from nanou_deploy.cli.options import FrameSize, Output, group_by_option, json_option
+from nanou_deploy.cli.output import emit_json, next_step
 
 
 @click.command(short_help="Make a data set from images and masks.")
 @click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images, searched deeply.")
 @click.option("--masks", type=click.Path(path_type=Path), required=True, help="Folder of masks, of the same names.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Data set folder to write.")
+@click.option("--output", type=Output(), required=True, help="Data set folder to write.")
 @click.option("--label-map", type=click.Path(path_type=Path), help="YAML or JSON: classes and their mask values.")
 @click.option("--mask-suffix", default="", help="What mask names have after the image's, such as _L.")
 @group_by_option
@@ -55,4 +55,4 @@ def prepare(
         emit_json("prepare/1", {"output": prepared.output, **audit_json(prepared.audit)})
         return
     print_audit(prepared.audit)
-    click.echo(f"next: nanou-deploy train --data {output} --output runs/mine")
+    next_step("nanou-deploy", "train", "--data", output, "--output", "runs/mine")

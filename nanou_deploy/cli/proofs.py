@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from nanou_deploy.cli.output import emit_json, emit_table
+from nanou_deploy.cli.output import emit_json, emit_table, note, say
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
@@ -28,17 +26,17 @@ def show_proofs(compiled: Compilation, board: Board, as_json: bool) -> int:
         about = {"name": compiled.model.name, "sha256": compiled.model.sha256, "board": board.name}
         emit_json("proofs/1", {**about, "failures": failures, **vars(proofs), "stack": estimates, "stack_usage": usage})
     else:
-        click.echo(f"{compiled.model.name}  sha256 {compiled.model.sha256[:16]}  for {board.name}")
+        say(f"{compiled.model.name}  sha256 {compiled.model.sha256[:16]}  for {board.name}")
         if not failures:
             _print_summary(proofs)
-            click.echo(f"{'stack':<15} {stack}")
+            say(f"{'stack':<15} {stack}")
             listed = ", ".join(f"{estimate.size_bytes:,} ({estimate.processor})" for estimate in estimates)
-            click.echo(f"{'':<15} estimated, not proven: {listed} bytes")
+            say(f"{'':<15} estimated, not proven: {listed} bytes")
         _print_layers(proofs)
     for failure in failures:
-        click.echo(f"not proven: {failure}", err=True)
+        note(f"not proven: {failure}")
     if failures:
-        click.echo("This is a defect of nanou-deploy, not of the model: please report it with the model.", err=True)
+        note("This is a defect of nanou-deploy, not of the model: please report it with the model.")
     return EXIT_ERROR if failures else EXIT_OK
 
 
@@ -80,9 +78,9 @@ def _print_summary(proofs: Proofs) -> None:
         ),
     }
     for what, (first, *rest) in lines.items():
-        click.echo(f"{what:<15} {first}")
+        say(f"{what:<15} {first}")
         for line in rest:
-            click.echo(f"{'':<15} {line}")
+            say(f"{'':<15} {line}")
 
 
 def _print_layers(proofs: Proofs) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import board_option, json_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table
+from nanou_deploy.cli.options import DataFolder, Output, board_option, json_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, next_step, say
 from nanou_deploy.cli.training_output import print_metrics, training_progress
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
 
 @click.command(short_help="Remove channels from a run's network and distil it again.")
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="A completed run's folder.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder of the new run. Not needed with --dry-run.")
+@click.option("--output", type=Output(), help="Folder of the new run. Not needed with --dry-run.")
 @click.option(
     "--to", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="The share of the cost that is left: 0.5."
 )
@@ -43,7 +43,7 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
     help="What --to is a share of. Instructions are counted on --board, some ten times for each cut.",
 )
 @board_option("esp32c3")
-@click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
+@click.option("--data", type=DataFolder(), help="The run's data set, if it is no longer where it was.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--exact", is_flag=True, help="Remove only what has no effect at all, and train nothing.")
 @click.option("--dry-run", is_flag=True, help="Show one cut without training, and write nothing.")
@@ -98,7 +98,7 @@ def prune(
         return
     print_cuts(result.rounds)
     print_metrics(result.metrics)
-    click.echo(f"next: nanou-deploy quantize --run {output}")
+    next_step("nanou-deploy", "quantize", "--run", output)
 
 
 def cost_function(measure: str, board: str) -> CostFunction:
@@ -124,16 +124,16 @@ def _simplify(run_folder: Path, output: Path | None, data: Path | None, as_json:
         emit_json("prune/1", {"output": output, **facts, "structure": structure_of(found.model).to_json()})
         return
     for part in found.parts:
-        click.echo(f"gone: {part}")
+        say(f"gone: {part}")
     rows = ((one.block, one.channel, one.kind, "" if one.twin is None else one.twin) for one in found.channels)
     if found.channels:
         emit_table(("Block", "Channel", "Why", "Same as"), rows, right=(1, 3))
     if not found.channels and not found.parts:
-        click.echo("nothing is without effect")
+        say("nothing is without effect")
     if found.other_grids:
-        click.echo(f"int8 grids change in {', '.join(found.other_grids)}: the largest weight of a channel went")
+        say(f"int8 grids change in {', '.join(found.other_grids)}: the largest weight of a channel went")
     if output is not None:
-        click.echo(f"next: nanou-deploy quantize --run {output}")
+        next_step("nanou-deploy", "quantize", "--run", output)
 
 
 def print_cuts(rounds: Sequence[Round]) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from nanou_deploy.cli.options import json_option
-from nanou_deploy.cli.output import emit_json
+from nanou_deploy.cli.options import DataFolder, Output, check_output, json_option
+from nanou_deploy.cli.output import emit_json, next_step, say
 
 
 @click.command(short_help="Make a run's full-int8 .tflite file.")
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="A completed run's folder.")
-@click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
-@click.option("--output", type=click.Path(path_type=Path), help="Where to write. Default: RUN/model.tflite.")
+@click.option("--data", type=DataFolder(), help="The run's data set, if it is no longer where it was.")
+@click.option("--output", type=Output(is_file=True), help="Where to write. Default: RUN/model.tflite.")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -46,18 +46,16 @@ def quantize(
 
     if threshold is not None and objective:
         raise click.UsageError("--threshold and --choose-threshold exclude each other")
+    target = output or check_output(run_folder / "model.tflite", is_file=True)
     dataset = run.run_dataset(run.read_manifest(run_folder), data)
     model = quantize_run(run_folder, dataset=dataset)
     if threshold is not None or objective:
         model = with_threshold(model, dataset, threshold=threshold, objective=objective or "")
-    target = output or run_folder / "model.tflite"
     save_model(model, target)
     if as_json:
         size_bytes = len(model.flatbuffer)
         facts = {"model": target, "sha256": model.sha256, "size_bytes": size_bytes, "threshold": model.threshold}
         emit_json("quantize/1", facts)
     else:
-        click.echo(
-            f"{target}: {len(model.flatbuffer):,} bytes, threshold {model.threshold:g}, sha256 {model.sha256[:16]}"
-        )
-        click.echo(f"next: nanou-deploy build --board esp32s3 --model {output or run_folder}")
+        say(f"{target}: {len(model.flatbuffer):,} bytes, threshold {model.threshold:g}, sha256 {model.sha256[:16]}")
+        next_step("nanou-deploy", "build", "--board", "esp32s3", "--model", output or run_folder)

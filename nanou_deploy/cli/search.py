@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import Count, FrameSize, Size, json_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table, heading
+from nanou_deploy.cli.options import Count, DataFolder, FrameSize, Output, Size, json_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, heading, next_step, say, warn
 from nanou_deploy.cli.output import progress as tell
 from nanou_deploy.cli.training_output import training_progress
 
@@ -35,10 +35,8 @@ class Rungs(click.ParamType):  # type: ignore[type-arg] # generic in newer click
 
 @click.command(short_help="Search networks that cost less and still see.")
 @click.option("--run", "parent", type=click.Path(path_type=Path), required=True, help="The completed run to vary.")
-@click.option("--data", type=click.Path(path_type=Path), help="The run's data set, if it is no longer where it was.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), default=Path("runs/search"), show_default=True, help="Its folder."
-)
+@click.option("--data", type=DataFolder(), help="The run's data set, if it is no longer where it was.")
+@click.option("--output", type=Output(), default=Path("runs/search"), show_default=True, help="Its folder.")
 @click.option("--board", default="esp32c3", show_default=True, metavar="NAME", help="Where it has to run.")
 @click.option("--max-ram", type=Size(), help="Most working RAM, frames not counted: 8192 or 8KB.")
 @click.option("--max-instructions", type=Count(), help="Most instructions of one inference: 4000000 or 4M.")
@@ -152,9 +150,9 @@ def _as_json(found: Searched, output: Path) -> dict[str, Any]:
 def _print(found: Searched, output: Path) -> None:
     counts, candidates = found.result.counts, found.result.candidates
     untrained = sum(not one.feasible for one in candidates)
-    click.echo(f"{counts.complete} of {counts.total} trials, {untrained} of them beyond a limit and not trained")
+    say(f"{counts.complete} of {counts.total} trials, {untrained} of them beyond a limit and not trained")
     if counts.failed:
-        click.echo(f"{counts.failed} failed", err=True)
+        warn(f"{counts.failed} trials failed")
     emit_table(
         ("Trial", "Picture", "mIoU val", "Instructions", "RAM", "Flash"),
         (
@@ -170,10 +168,10 @@ def _print(found: Searched, output: Path) -> None:
     )
     if found.points:
         _print_points(found)
-        click.echo(f"{output / 'pareto.json'}: {len(found.points)} networks; look at {output / 'pareto.html'}")
-        click.echo(f"next: nanou-deploy fit {output} --board {next(iter(found.points[0].costs))}")
+        say(f"{output / 'pareto.json'}: {len(found.points)} networks; look at {output / 'pareto.html'}")
+        next_step("nanou-deploy", "fit", output, "--board", next(iter(found.points[0].costs)))
     for one in found.dropped:
-        click.echo(f"not taken: {one.run}: {'; '.join(one.reasons)}", err=True)
+        warn(f"not taken: {one.run}: {'; '.join(one.reasons)}")
 
 
 def _print_points(found: Searched) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from nanou_deploy.cli.options import FrameSize, data_option, json_option
-from nanou_deploy.cli.output import emit_json
+from nanou_deploy.cli.options import FrameSize, Output, data_option, json_option
+from nanou_deploy.cli.output import emit_json, next_step
 from nanou_deploy.cli.training_output import print_metrics, training_progress
 
 
@@ -16,9 +16,7 @@ from nanou_deploy.cli.training_output import print_metrics, training_progress
 @data_option
 @click.option("--experiment", default="default", show_default=True, help="Name in config/experiments.yaml.")
 @click.option("--config", type=click.Path(path_type=Path), help="Another experiments file.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), default=Path("runs/default"), show_default=True, help="Run folder."
-)
+@click.option("--output", type=Output(), default=Path("runs/default"), show_default=True, help="Run folder.")
 @click.option("--size", type=FrameSize(), help="Height and width of the model's input, such as 48x64.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the student instead of the experiment's.")
 @click.option("--from", "start_from", type=click.Path(path_type=Path), help="Go on with this run's student.")
@@ -62,4 +60,4 @@ def train(
         return
     print_metrics(result["final_metrics"])
     trained = result["model_path"]
-    click.echo(f"next: nanou-deploy quantize --run {output if trained is None else trained.parent}")
+    next_step("nanou-deploy", "quantize", "--run", output if trained is None else trained.parent)

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-import click
+from codegen.untrusted import printable
+from nanou_deploy.cli.output import emit_table, make_console, note
 
-from nanou_deploy.cli.output import emit_table
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 METRIC_NAMES = ("miou", "iou_drivable", "iou_background", "f1", "precision", "recall")
+_SILENCE_S = 30.0  # after which a line is printed where there is no terminal
 AVERAGED = ("miou", "f1", "precision", "recall")  # shown in any case; with other classes, the IoU of each as well
 
 
-def training_progress() -> Any:
+def training_progress() -> TrainingProgress:
     """Make a progress line on stderr that is rewritten in place on a terminal and thinned out elsewhere."""
-    import sys
-
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    percentage, message = TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}")
-    columns = (BarColumn(28), percentage, TimeRemainingColumn(), message)
-    bar = Progress(*columns, console=console, transient=True) if sys.stderr.isatty() else None
-    return _Reporter(bar)
+    return TrainingProgress()
 
 
-class _Reporter:
+class TrainingProgress:
     """Callable (message, done in 0..1), and a context that owns the terminal's line."""
 
-    def __init__(self, bar: Any) -> None:
-        self._bar, self._task, self._shown = bar, None, -1
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._shown, self._shown_s = -1, -_SILENCE_S
 
-    def __enter__(self) -> _Reporter:
-        if self._bar is not None:
+    def __enter__(self) -> TrainingProgress:
+        if sys.stderr.isatty():
+            self._bar = _bar()
             self._bar.start()
             self._task = self._bar.add_task("", total=1.0)
         return self
@@ -44,11 +42,27 @@ class _Reporter:
             self._bar.stop()
 
     def __call__(self, message: str, done: float) -> None:
+        tenth, now_s = int(done * 10), time.monotonic()
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=message)
-        elif int(done * 10) != self._shown:
-            self._shown = int(done * 10)
-            click.echo(f"  {done:4.0%}  {message}", err=True)
+            self._bar.update(self._task, completed=done, description=printable(message))
+        elif tenth != self._shown or now_s - self._shown_s >= _SILENCE_S:
+            self._shown, self._shown_s = tenth, now_s
+            note(f"  {done:4.0%}  {message}")
+
+
+def _bar() -> Progress:
+    """A bar, its percentage and the time left, which keep their places; what remains is the message's."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    console = make_console(sys.stderr)
+    message = TextColumn(
+        "{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    )
+    percentage = TextColumn("{task.percentage:>3.0f} %", table_column=Column(no_wrap=True))
+    bar = BarColumn(min(28, console.width // 5))
+    columns = (bar, percentage, TimeRemainingColumn(compact=True), message)
+    return Progress(*columns, console=console, transient=True, expand=True)
 
 
 def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:

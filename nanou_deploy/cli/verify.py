@@ -10,8 +10,8 @@ import click
 
 from nanou_deploy.boards.boards import BOARDS, Board
 from nanou_deploy.cli.device_options import device_address, port_option, timeout_option
-from nanou_deploy.cli.options import json_option, model_option, objective_options, runtime_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
+from nanou_deploy.cli.options import DataFolder, json_option, model_option, objective_options, runtime_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress, say
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random frames.")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=DataFolder(),
     help="Data set whose test images become cases. Default: rendered terrain.",
 )
 @click.option(
@@ -96,7 +96,7 @@ def verify(
         print_golden(report)
         for board, _ in targets if runtime == "aot" else ():
             if verification_board(board) is not board:
-                click.echo(f"{board.name} is hardware: its C was run as {verification_board(board).name}.")
+                say(f"{board.name} is hardware: its C was run as {verification_board(board).name}.")
     return EXIT_OK if report.passed else EXIT_MISMATCH
 
 
@@ -158,10 +158,10 @@ def print_golden(report: GoldenReport) -> None:
     if report.passed:
         cases = "case" if report.cases == 1 else "cases"
         compared = sum(e.status == "equal" for e in report.executors)
-        click.secho(f"All {compared} executors agree byte for byte on {report.cases} {cases}.", fg="green")
+        say(f"All {compared} executors agree byte for byte on {report.cases} {cases}.", fg="green")
     else:
         differing = ", ".join(e.name for e in report.executors if e.status == "differs")
-        click.secho(f"NOT EQUAL: {differing or 'nothing could be compared'}", fg="red", bold=True)
+        say(f"NOT EQUAL: {differing or 'nothing could be compared'}", fg="red", bold=True)
 
 
 def _equal(result: ExecutorResult) -> str:

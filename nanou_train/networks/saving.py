@@ -14,6 +14,7 @@ from codegen.atomic_files import replacing
 from codegen.captured_output import silenced
 from codegen.start_tensorflow import import_tensorflow
 from nanou_train.errors import TrainError
+from nanou_train.networks.saved_model import check_saved_model
 
 if TYPE_CHECKING:
     import keras
@@ -89,11 +90,15 @@ def _load_folder(path: Path) -> keras.Model:
 
     if not (path / "saved_model.pb").is_file():
         raise TrainError(f"{path} is no SavedModel (no saved_model.pb)", hint="give the folder of an exported model")
-    served = tf.saved_model.load(str(path)).signatures["serving_default"]
-    (specification,) = served.structured_input_signature[1].values()
-    inputs = keras.Input(specification.shape[1:], dtype=specification.dtype.name)
-    layer = keras.layers.TFSMLayer(str(path), call_endpoint="serve")
-    return keras.Model(inputs, layer(inputs), name=path.name)
+    check_saved_model(path)
+    try:
+        served = tf.saved_model.load(str(path)).signatures["serving_default"]
+        (specification,) = served.structured_input_signature[1].values()
+        inputs = keras.Input(specification.shape[1:], dtype=specification.dtype.name)
+        layer = keras.layers.TFSMLayer(str(path), call_endpoint="serve")
+        return keras.Model(inputs, layer(inputs), name=path.name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
+        raise TrainError(f"cannot read {path} as a SavedModel: {str(error)[:200]}", hint="export it again") from error
 
 
 def _check_target(path: Path) -> None:

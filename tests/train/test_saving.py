@@ -61,3 +61,39 @@ def test_mistakes_are_named_and_nothing_is_lost(model: Any, tmp_path: Path) -> N
     for path, says in (("absent.keras", "no model file"), ("mine", "no SavedModel"), ("broken.keras", "cannot read")):
         with pytest.raises(TrainError, match=says):
             load_model(tmp_path / path)
+
+
+@pytest.mark.parametrize("what", ["tf.io.write_file(MARK, 'x')", "tf.print('x')", "tf.py_function(print, [1.0], [])"])
+def test_a_saved_model_that_does_more_than_compute_is_not_even_loaded(tmp_path: Path, what: str) -> None:
+    import tensorflow as tf
+
+    class Teacher(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((1, 4, 4, 3))])
+        def serve(self, x: Any) -> Any:
+            eval(what, {"tf": tf, "MARK": str(tmp_path / "mark")})
+            return x
+
+    teacher = Teacher()
+    tf.saved_model.save(teacher, str(tmp_path / "teacher"), signatures={"serving_default": teacher.serve})
+    with pytest.raises(TrainError, match="does more than compute"):
+        load_model(tmp_path / "teacher")
+    assert not (tmp_path / "mark").exists()
+
+
+def test_what_saves_weights_is_for_nothing_else(model: Any, tmp_path: Path) -> None:
+    """Its function may write files, so that nothing that is loaded may call it."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = save_model(model, tmp_path / "teacher") / "saved_model.pb"
+    document = saved_model_pb2.SavedModel()
+    document.ParseFromString(file.read_bytes())
+    (graph,) = document.meta_graphs
+    function = next(one for one in graph.graph_def.library.function if "traced_save" in one.signature.name)
+    served = next(node for node in graph.object_graph_def.nodes if node.WhichOneof("kind") == "function")
+    served.function.concrete_functions.append(function.signature.name)
+    file.write_bytes(document.SerializeToString())
+    with pytest.raises(TrainError, match="does more than compute"):
+        load_model(tmp_path / "teacher")
+    file.write_bytes(b"\xff" * 100)
+    with pytest.raises(TrainError, match="cannot be read"):
+        load_model(tmp_path / "teacher")

@@ -37,6 +37,18 @@ def test_builds_are_repeatable(require_tool: Callable[..., str], tmp_path: Path)
     assert images[0] == images[1]
 
 
+@pytest.mark.parametrize("name", ["-fplugin=evil", "@options", "-o"])
+def test_no_folder_s_name_is_an_option(
+    require_tool: Callable[..., str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_tool("riscv64-unknown-elf-gcc")
+    library = make_library(tmp_path / "lib")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "options").write_text("-include /etc/hostname\n")
+    assert build_harness(library, find_board("rv32-qemu"), Path(name)).elf.is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"lib", "options", name}
+
+
 def test_folders_without_a_library_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="not a generated model library"):
         build_harness(tmp_path, find_board("host"), tmp_path / "work")
