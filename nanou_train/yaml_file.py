@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 
+from codegen.untrusted import read_bounded
 from nanou_train.errors import ConfigError, TrainError
 
 LARGEST_BYTES = 200_000
@@ -46,12 +47,11 @@ class Located:
 def read_yaml(path: Path, *, error: type[TrainError] = ConfigError) -> Located:
     """Read a YAML file. Raises `error`, with the line, where it cannot be read, is ambiguous or holds odd values."""
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_BYTES + 1)
+        data = read_bounded(path, LARGEST_BYTES)
     except OSError as failure:
         raise error(f"cannot read {path}: {failure.strerror}", hint="give the path of a YAML file") from failure
-    if len(data) > LARGEST_BYTES:
-        raise error(f"{path} has more than {LARGEST_BYTES:,} bytes", hint="give a smaller YAML file")
+    except ValueError as failure:
+        raise error(f"cannot read {path}: {failure}", hint="give a smaller YAML file") from failure
     try:
         return parse_yaml(data.decode("utf-8"), str(path), error=error)
     except UnicodeDecodeError as failure:

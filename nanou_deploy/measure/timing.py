@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codegen.graph.model import QuantizedModel
+from codegen.untrusted import read_json
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.errors import DeployError
 from nanou_deploy.measure.bench import bench
@@ -71,7 +71,7 @@ def save_timing(timing: InstructionTiming, path: Path) -> None:
 def load_timing(path: Path) -> InstructionTiming:
     """Read a timing. Raises DeployError where the file is missing or is none."""
     try:
-        stated = json.loads(path.read_text())
+        stated = read_json(path)
         if stated["schema"] != TIMING_SCHEMA:
             raise ValueError(f"schema {stated['schema']}")
         found = InstructionTiming(

@@ -6,12 +6,12 @@ is chosen from it is nanou_deploy's business (`nanou-deploy pareto`, `nanou-depl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from codegen.untrusted import read_json
 from nanou_train.errors import TrainError
 from nanou_train.networks.cost import Cost
 from nanou_train.networks.structure import Structure
@@ -102,7 +102,7 @@ def read_front(path: Path) -> Front:
     """The front in `path`, a pareto.json or the folder that holds one. Raises TrainError where it cannot be read."""
     file = path / FRONT if path.is_dir() else path
     try:
-        stated = json.loads(file.read_text())
+        stated = read_json(file)
         schema = stated["schema"]
         if schema != FRONT_SCHEMA:
             raise TrainError(f"{file} has schema {schema}, this version reads {FRONT_SCHEMA}", hint="make it again")

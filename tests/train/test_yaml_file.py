@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,6 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_text(f"a: {'b' * 200_000}")
     with pytest.raises(ConfigError, match="more than 200,000 bytes"):
         read_yaml(path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="a pipe or a device"):
+        read_yaml(tmp_path / "pipe")
