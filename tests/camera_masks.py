@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from codegen.graph.contract import decide_classes, decision_threshold, drivable_classes, input_lookup
+from codegen.graph.contract import decide_classes, decision_threshold, drivable_classes, quantize_pixels
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.interpreters import run_tflm
 from codegen.tflite.load import load_graph
@@ -39,4 +39,4 @@ def pack_mask(classes: npt.NDArray[np.uint8], drivable: tuple[int, ...]) -> npt.
 def _model_input(model: QuantizedModel, frame: bytes, *, big_endian: bool) -> npt.NDArray[np.int8]:
     pixels = decode_rgb565(frame, model.camera, big_endian=big_endian)
     resized = camera_pixels(Image.fromarray(pixels), Path("camera frame"), model.preprocessing)
-    return input_lookup(model, load_graph(model.flatbuffer))[resized]
+    return quantize_pixels(model, load_graph(model.flatbuffer), resized)

@@ -171,7 +171,7 @@ def test_masks_under_sanitizers(tmp_path: Path) -> None:
 
 def test_masks_with_another_filter_size_and_order(tmp_path: Path) -> None:
     model = open_model(None, CameraSize(96, 96))
-    contract = replace(model.preprocessing, resize_filter="bicubic", color_order="BGR")
+    contract = replace(model.preprocessing, resize_filter="bicubic", color_order="BGR", mean=(0.5, 0.47, 0.52))
     model = replace(model, contract=segmentation(contract, 0.8))
     check_masks(model, write_library(model, "host", tmp_path), "host", rendered_frames(2, model.camera))
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from codegen.compile import compile_model
-from codegen.graph.model import Contract, OutputContract, QuantizedModel
+from codegen.graph.model import Contract, OutputContract, Preprocessing, QuantizedModel, segmentation
 from codegen.library.identifier import model_identifier
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
@@ -273,3 +273,18 @@ def test_builtin_ref_is_a_second_opinion(require_tool: Callable[..., str]) -> No
     assert report.passed
     assert status.pop("BUILTIN_REF") in ("apart", "absent")
     assert set(status.values()) == {"equal"}
+
+
+def test_channels_with_their_own_mean(require_tool: Callable[..., str]) -> None:
+    """One table a channel, in Python and in the library's camera."""
+    require_tool("gcc", "clang")
+    picture = Preprocessing(12, 16, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    b = ModelBuilder()
+    source = b.activation((1, 12, 16, 3), 0.0187, -14)
+    weights = np.random.default_rng(2).integers(-90, 90, (1, 3, 3, 3)).astype(np.int8)
+    logits = b.convolution(source, weights, [0.01], None, scale=0.05, zero_point=4)
+    model = QuantizedModel("sample", b.finish([source], [logits]), segmentation(picture))
+    assert "sample_input_lookup[3][256]" in render_aot(compile_model(model)).files["src/sample_input.c"]
+    report = verify(model, [(find_board("host"), 16)])
+    assert report.passed, report
+    assert {"application host", "aot host"} <= {executor.name for executor in report.executors}
