@@ -134,7 +134,7 @@ def test_sidecar_of_another_file_is_refused(tmp_path: Path) -> None:
     sidecar = {"schema": 1, "name": "a", "sha256": model.sha256, "threshold": 0.5, "provenance": {}}
     contract = {"height_px": 60, "width_px": 80}
     (tmp_path / "a.json").write_text(json.dumps({**sidecar, "preprocessing": contract}))
-    done = run("inspect", "--model", "a.tflite", cwd=tmp_path)
+    done = run("generate", "--model", "a.tflite", cwd=tmp_path)
     assert done.returncode == 1
     assert "describes another file" in done.stderr
 
