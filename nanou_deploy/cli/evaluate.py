@@ -55,6 +55,9 @@ def evaluate(
 ) -> None:
     """Score a model beside a constant mask: by class, by sequence, over all thresholds; calibration; worst images.
 
+    A classifier's --data is a folder with one for each class, of pictures or .npy files: top-1 beside the majority,
+    confusion matrix. A raw model's is a folder with input.npy, and output.npy to compare with.
+
     A run is evaluated on its own data unless --data says otherwise. docs/EVALUATION.md defines every metric.
     """
     from nanou_deploy.evaluate.evaluate_executors import evaluate_executors, write_evaluation
@@ -62,6 +65,11 @@ def evaluate(
     run_folder = run_folder or (model if model is not None and model.is_dir() else None)
     names = _executors(executors, compare, run_folder is not None)
     quantized = _quantized(model, run_folder, names)
+    if quantized is not None and quantized.decision.task != "segment":
+        from nanou_deploy.cli.evaluate_tensors import evaluate_tensors
+
+        evaluate_tensors(quantized, data, split, names, threshold, output, as_json)
+        return
     dataset = _grouped(_dataset(quantized, run_folder, data), group_by)
     contract, own_threshold = _contract(quantized, run_folder)
     result = evaluate_executors(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,17 +36,22 @@ def predictor(name: str, model: QuantizedModel | None, run_folder: Path | None) 
         raise DeployError(
             f"executor {name} needs an int8 model", hint=f"make it with `nanou-deploy quantize --run {run_folder}`"
         )
+    return int8_predictor(name, model, tensor_runs((name,), model)[name])
+
+
+def tensor_runs(names: Sequence[str], model: QuantizedModel) -> dict[str, Callable[[Any], Any]]:
+    """Find what runs a model on all cases, one input behind the other, by name of EXECUTORS; without keras."""
     flatbuffer = model.flatbuffer
-    runs: dict[str, Callable[[Int8Array], Int8Array]] = {
+    runs: dict[str, Callable[[Any], Any]] = {
         "int8": lambda frames: reference.run_builtin_ref(flatbuffer, frames),
         "tflm": lambda frames: reference.run_tflm(flatbuffer, frames),
         "aot": lambda frames: run_compiled(model, frames),
     }
-    return int8_predictor(name, model, runs[name])
+    return {name: runs[name] for name in names}
 
 
 def run_compiled(model: QuantizedModel, frames: Int8Array) -> Int8Array:
-    """Build the generated C and run it on this computer: int8 (N, H, W, C) -> int8 (N, output bytes)."""
+    """Build the generated C and run it on this computer: (N, H, W, C) or (N, bytes) -> int8 (N, output bytes)."""
     board = find_board("host")
     with TemporaryDirectory(prefix="nanou-") as scratch:
         library = Path(scratch) / "nanou_model"
