@@ -155,7 +155,7 @@ def header_constant(library: Path) -> int:
         ("prepare --images photos/images --masks photos/masks --output out --filter sinc", 1, "resize filter 'sinc'"),
         ("prepare --images photos/images --masks photos/masks --output out --ratios 1 0 1", 1, "leave a split empty"),
         ("prepare --images photos/images --masks photos/masks --output out --label-map no.yaml", 1, "cannot read no.y"),
-        ("data-check --data nowhere", 1, "no data set folder nowhere"),
+        ("data-check --data nowhere", 1, "there is no folder nowhere"),
         ("evaluate --executor keras", 1, "needs a training run"),
         ("evaluate --run nowhere", 1, "nowhere"),
         ("evaluate --threshold 1", 2, "threshold"),
@@ -167,7 +167,7 @@ def test_mistakes_have_stable_exit_codes(run: Run, workplace: Path, line: str, c
     found, said, trouble = run(line)
     assert (found, said) == (code, "")
     assert says in trouble
-    assert ("try: " in trouble) == (code == 1)
+    assert "try: " in trouble
     assert sorted(path.relative_to(workplace) for path in workplace.rglob("*")) == before
 
 
