@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from codegen.arithmetic.one_multiply_search import HighMul, RequantizedChannel, Rescale
+from codegen.arithmetic.one_multiply_search import HighMul, Line, RequantizedChannel, Rescale
 from codegen.graph.graph import IntArray
 
 _INT32 = range(-(2**31), 2**31)
@@ -29,7 +29,7 @@ class Certificate:
     `thresholds`: sums at which the exact result changes; `compared`: sums at which both results were computed.
     """
 
-    form: Literal["one multiply", "two roundings"]
+    form: Literal["one multiply", "digits", "two roundings"]
     factor: int
     start: int
     multiplier: int
@@ -48,6 +48,8 @@ class Certificate:
 def certify(channel: RequantizedChannel) -> Certificate:
     """Compare one multiply with TFLite's two roundings; of two roundings themselves, only that nothing overflows."""
     found, exact, sums = channel.found, channel.exact, channel.sums
+    if isinstance(found, Line):
+        return _certify_line(channel, found)
     factor, start = (found.c, found.b) if found else (1, exact.bias)
     value_low, value_high = start + factor * sums.partial_low, start + factor * sums.partial_high
     certificate = Certificate(
@@ -65,18 +67,32 @@ def certify(channel: RequantizedChannel) -> Certificate:
     failure = _overflow(channel, value_low, value_high)
     if failure or found is None:
         return replace(certificate, failure=failure)
+    return _compare(channel, certificate, [-(found.b // found.c)] if found.c else [])
+
+
+def _certify_line(channel: RequantizedChannel, line: Line) -> Certificate:
+    """Compare a line that is added up digit by digit; that no digit's sum is too wide is its kernel's proof."""
+    exact, sums = channel.exact, channel.sums
+    low, high = exact.bias + sums.partial_low, exact.bias + sums.partial_high
+    certificate = Certificate("digits", line.factor, line.offset, 1, line.shift, 0, sums.low, sums.high, low, high)
+    return _compare(channel, certificate, [])
+
+
+def _compare(channel: RequantizedChannel, certificate: Certificate, more: list[int]) -> Certificate:
+    """Compare both results on either side of each threshold, at the ends and at `more` sums."""
+    found, exact, sums = channel.found, channel.exact, channel.sums
+    assert found is not None
     thresholds = _thresholds(exact, sums.low, sums.high)
-    sign_change = [-(found.b // found.c)] if found.c else []
-    edges = np.array([sums.low, *thresholds.tolist(), *sign_change, sums.high + 1])
+    edges = np.array([sums.low, *thresholds.tolist(), *more, sums.high + 1])
     points = _distinct(np.sort(_clamp(np.concatenate([edges, edges - 1]), sums.low, sums.high)))
     differing = points[_exact(exact, points) != _generated(found, exact, points)]
-    if differing.size:
-        failure = f"differs from TFLite's result at the sum {int(differing[0])}"
+    failure = f"differs from TFLite's result at the sum {int(differing[0])}" if differing.size else ""
     return replace(certificate, thresholds=len(thresholds), compared=len(points), failure=failure)
 
 
 def _overflow(channel: RequantizedChannel, value_low: int, value_high: int) -> str:
     found = channel.found
+    assert not isinstance(found, Line)
     if found is None:
         left = max(channel.exact.shift, 0)
         fits = value_low << left in _INT32 and value_high << left in _INT32
@@ -103,8 +119,11 @@ def _exact(rescale: Rescale, sums: IntArray) -> IntArray:
     return _clamp(rounded, rescale.low, rescale.high)
 
 
-def _generated(found: HighMul, rescale: Rescale, sums: IntArray) -> IntArray:
-    """The C of a kernel's end: (value * multiplier) >> 32 >> shift, less the offset, clamped."""
+def _generated(found: HighMul | Line, rescale: Rescale, sums: IntArray) -> IntArray:
+    """What a kernel ends in: (value * multiplier) >> 32 >> shift, less the offset, clamped; or a line, in int8."""
+    if isinstance(found, Line):
+        stored = _clamp((found.factor * sums + found.offset) >> found.shift, -128, 127)
+        return stored - found.zero_point
     value = found.b + found.c * sums
     corrected = np.where(value < 0, value + found.sign_correction, value)
     scaled = (corrected * found.multiplier) >> 32 >> found.shift

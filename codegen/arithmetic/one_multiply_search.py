@@ -110,12 +110,31 @@ class HighMul:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One channel's integers where no wide multiply is needed (codegen.arithmetic.digit_line): the stored result is
+    floor((factor * sum + offset) / 2**shift), clamped to int8. `zero_point` is the output's, which it includes."""
+
+    factor: int
+    offset: int
+    shift: int
+    zero_point: int
+
+    def apply(self, sums: IntArray) -> IntArray:
+        """The result less its zero point, before the clamp."""
+        return ((self.factor * sums + self.offset) >> self.shift) - self.zero_point
+
+    def scaled(self, bits: int) -> Line:
+        """The same line in larger numbers."""
+        return Line(self.factor << bits, self.offset << bits, self.shift + bits, self.zero_point)
+
+
+@dataclass(frozen=True)
 class RequantizedChannel:
     """States how one channel is requantized, for `certify`. `found` is None where `exact` itself is computed."""
 
     exact: Rescale
     sums: WeightedSum
-    found: HighMul | None
+    found: HighMul | Line | None
 
 
 def find_high_mul(
@@ -142,7 +161,7 @@ def find_high_mul(
     if first == last:
         return HighMul(0, 4 * first + 2, 1 << 30, offset=offset)  # (4k + 2) * 2**30 = (k + 1/2) * 2**32
     values = np.arange(first + 1, last + 1)
-    thresholds = np.stack([_thresholds(exact, sums, values - offset), values], 1)
+    thresholds = np.stack([thresholds_of(exact, sums, values - offset), values], 1)
     # Beyond the ends of the interval only those values matter that the clamp does not hide.
     before = np.array([[sums.low, first]] if first > exact.low + offset else [], np.int64).reshape(-1, 2)
     after = np.array([[sums.high, last + 1]] if last < exact.high + offset else [], np.int64).reshape(-1, 2)
@@ -195,7 +214,7 @@ def _with_shift(found: HighMul, shift: int) -> HighMul | None:
     return replace(found, multiplier=found.multiplier << spare, shift=shift)
 
 
-def _thresholds(exact: Rescale, sums: WeightedSum, values: IntArray) -> IntArray:
+def thresholds_of(exact: Rescale, sums: WeightedSum, values: IntArray) -> IntArray:
     """For each value the smallest sum in the interval that yields it or more; exact(low) < values <= exact(high).
 
     By bisection, which begins close to where real arithmetic has the threshold, if that is confirmed.

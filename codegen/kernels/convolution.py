@@ -78,6 +78,10 @@ class Convolution(WeightedLayer):
         return kernel == (3, 3, 1, 1) and geometry == (1, 1, 1, 1) and same_size and same_channels
 
     @property
+    def is_blocked(self) -> bool:
+        return self.input.is_blocked
+
+    @property
     def width_name(self) -> str:
         return f"{self.window.in_width}x{self.in_channels}_to_{self.out_channels}"
 
@@ -91,6 +95,10 @@ class UpsampledDepthwise:
 
     convolution: Convolution
     factor: int
+
+    @property
+    def is_blocked(self) -> bool:
+        return self.convolution.is_blocked
 
     @property
     def source_width(self) -> int:

@@ -19,6 +19,10 @@ class Pooling:
     storage: Storage  # of input and output
 
     @property
+    def is_blocked(self) -> bool:
+        return self.storage.is_blocked
+
+    @property
     def name(self) -> str:
         return f"{self.window.in_width}x{self.channels}{self.window.row.name}"
 

@@ -5,12 +5,17 @@ A layer of which there is but one kernel needs no entry: its operator builds tha
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from codegen.kernels.armv7e_m import conv_2d_pointwise as armv7e_m_conv_2d_pointwise
 from codegen.kernels.armv7e_m import depthwise_conv_2d_3x3 as armv7e_m_depthwise_conv_2d_3x3
 from codegen.kernels.armv7e_m import depthwise_conv_2d_3x3_upsampled as armv7e_m_depthwise_conv_2d_3x3_upsampled
 from codegen.kernels.convolution import Convolution, UpsampledDepthwise
+from codegen.kernels.esp32s3 import conv_2d_pointwise as esp32s3_conv_2d_pointwise
+from codegen.kernels.esp32s3 import depthwise_conv_2d_3x3 as esp32s3_depthwise_conv_2d_3x3
+from codegen.kernels.esp32s3 import depthwise_conv_2d_3x3_upsampled as esp32s3_depthwise_conv_2d_3x3_upsampled
+from codegen.kernels.esp32s3 import max_pool_2d as esp32s3_max_pool_2d
 from codegen.kernels.pooling import Pooling
 from codegen.kernels.portable import (
     conv_2d,
@@ -24,41 +29,61 @@ from codegen.kernels.portable import (
 from codegen.program.kernel import Built
 from codegen.program.target import Target
 
-Layer = TypeVar("Layer", contravariant=True)
+
+class AnyLayer(Protocol):
+    @property
+    def is_blocked(self) -> bool:
+        """Whether its input comes in blocks of pixels (Storage.layout)."""
 
 
-class KernelModule(Protocol[Layer]):
+Layer = TypeVar("Layer", bound=AnyLayer)
+LayerIn = TypeVar("LayerIn", contravariant=True)
+
+
+class NoKernelError(Exception):
+    """No kernel computes the layer in this layout on this processor."""
+
+
+class KernelModule(Protocol[LayerIn]):
     """What a module codegen/kernels/ISA/NAME.py offers for one kind of layer."""
 
-    def applies(self, layer: Layer, target: Target) -> bool:
+    def applies(self, layer: LayerIn, target: Target) -> bool:
         """Whether the kernel computes exactly this layer, on this processor."""
 
-    def build(self, layer: Layer, target: Target) -> Built:
+    def build(self, layer: LayerIn, target: Target) -> Built:
         """The kernel for a layer to which it applies, and the layer's tables."""
 
 
-CONV_2D: tuple[KernelModule[Convolution], ...] = (armv7e_m_conv_2d_pointwise, conv_2d_pointwise, conv_2d)
-DEPTHWISE_CONV_2D: tuple[KernelModule[Convolution], ...] = (
-    armv7e_m_depthwise_conv_2d_3x3,
-    depthwise_conv_2d_3x3,
-    depthwise_conv_2d,
+@dataclass(frozen=True)
+class Kernels(Generic[Layer]):
+    """Kernels for one kind of layer, best first, by the layout of its input."""
+
+    interleaved: tuple[KernelModule[Layer], ...]
+    blocked: tuple[KernelModule[Layer], ...]
+
+
+CONV_2D: Kernels[Convolution] = Kernels(
+    (armv7e_m_conv_2d_pointwise, conv_2d_pointwise, conv_2d), (esp32s3_conv_2d_pointwise,)
 )
-UPSAMPLED_DEPTHWISE: tuple[KernelModule[UpsampledDepthwise], ...] = (
-    armv7e_m_depthwise_conv_2d_3x3_upsampled,
-    depthwise_conv_2d_3x3_upsampled,
+DEPTHWISE_CONV_2D: Kernels[Convolution] = Kernels(
+    (armv7e_m_depthwise_conv_2d_3x3, depthwise_conv_2d_3x3, depthwise_conv_2d), (esp32s3_depthwise_conv_2d_3x3,)
 )
-MAX_POOL_2D: tuple[KernelModule[Pooling], ...] = (max_pool_2d_inside, max_pool_2d)
+UPSAMPLED_DEPTHWISE: Kernels[UpsampledDepthwise] = Kernels(
+    (armv7e_m_depthwise_conv_2d_3x3_upsampled, depthwise_conv_2d_3x3_upsampled),
+    (esp32s3_depthwise_conv_2d_3x3_upsampled,),
+)
+MAX_POOL_2D: Kernels[Pooling] = Kernels((max_pool_2d_inside, max_pool_2d), (esp32s3_max_pool_2d,))
 
-AnyLayer = TypeVar("AnyLayer")
 
-
-def find(kernels: tuple[KernelModule[AnyLayer], ...], layer: AnyLayer, target: Target) -> KernelModule[AnyLayer] | None:
+def find(kernels: Kernels[Layer], layer: Layer, target: Target) -> KernelModule[Layer] | None:
     """Find the first kernel that applies; None where none does."""
-    return next((kernel for kernel in kernels if kernel.applies(layer, target)), None)
+    among = kernels.blocked if layer.is_blocked else kernels.interleaved
+    return next((kernel for kernel in among if kernel.applies(layer, target)), None)
 
 
-def build(kernels: tuple[KernelModule[AnyLayer], ...], layer: AnyLayer, target: Target) -> Built:
-    """Build the first kernel that applies, of which the last applies to every layer."""
+def build(kernels: Kernels[Layer], layer: Layer, target: Target) -> Built:
+    """Build the first kernel that applies. Where channels lie side by side, the last one applies to every layer."""
     kernel = find(kernels, layer, target)
-    assert kernel is not None, f"no kernel applies to {layer}"
+    if kernel is None:
+        raise NoKernelError(f"no kernel applies to {layer}")
     return kernel.build(layer, target)

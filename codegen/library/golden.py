@@ -55,9 +55,11 @@ def golden_crc32(*outputs: npt.NDArray[np.generic]) -> int:
 def traced_stages(program: Program) -> tuple[Stage, ...]:
     """List stages that give an operator's whole output for the first time, in the file's order.
 
-    Diagnostic builds show these. Left out are parts of operators that were split, and rows that are computed again.
+    Diagnostic builds show these. Left out are parts of operators that were split, rows that are computed again, and
+    rows in blocks of pixels, where some bytes are nobody's.
     """
-    return tuple(sorted((s for s in program.stages if s.gives_operator), key=lambda stage: stage.operator_index))
+    shown = (stage for stage in program.stages if stage.gives_operator and not stage.kernel.output.is_blocked)
+    return tuple(sorted(shown, key=lambda stage: stage.operator_index))
 
 
 def golden_layers(program: Program, values: Mapping[int, npt.NDArray[np.generic]]) -> tuple[GoldenLayer, ...]:

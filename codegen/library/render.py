@@ -122,6 +122,13 @@ def _about(model: QuantizedModel, graph: Graph, facts: LibraryFacts) -> dict[str
     }
 
 
+def _languages(facts: LibraryFacts, sources: Mapping[str, str]) -> str:
+    """CMake's names of the languages that the sources are in."""
+    if facts.runtime == "tflm":
+        return "C CXX"
+    return "C ASM" if any(path.endswith(".S") for path in sources) else "C"
+
+
 def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:
     about = _about(model, graph, facts)
     identifier = about["id"]
@@ -137,11 +144,11 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
         templates |= {f"src/{identifier}_border.c": "border.c", f"include/{identifier}_border.h": "border.h"}
     headers = sorted(path for path in (*sources, *templates) if path.startswith("include/"))
     about |= {
-        "sources": sorted(path for path in (*sources, *templates) if path.endswith((".c", ".cc"))),
+        "sources": sorted(path for path in (*sources, *templates) if path.endswith((".c", ".cc", ".S"))),
         "headers": [path.removeprefix("include/") for path in ("include/nanou.h", *headers)],
         "has_camera": f"include/{identifier}_camera.h" in sources,
         "flags": [OPTIMIZE, NO_SCHEDULING, FLAGS_SET] if facts.runtime == "aot" else [OPTIMIZE],
-        "languages": "C CXX" if facts.runtime == "tflm" else "C",
+        "languages": _languages(facts, sources),
         "requires": ["esp-tflite-micro"] if facts.runtime == "tflm" else [],
     }
     files = {**sources, "include/nanou.h": api_header()}

@@ -10,7 +10,7 @@ import numpy as np
 
 from codegen.compile import Compilation
 from codegen.library.c_text import number_lines
-from codegen.library.render_kernels import render_kernels
+from codegen.library.render_kernels import render_assembly, render_kernels
 from codegen.library.render_layers import Layer, ProgramTable, make_layers, make_tables, output_name, place_name
 from codegen.library.resources import render_template
 from codegen.plan.plan import Placement
@@ -80,7 +80,7 @@ class Commit:
 def aot_files(compiled: Compilation, identifier: str, description: Mapping[str, Any]) -> dict[str, str]:
     """Render the sources of the library: relative path -> text. `description`: what templates say of the model."""
     program, plan = compiled.program, compiled.plan
-    kernels = render_kernels(program)
+    kernels = render_kernels(program, identifier)
     layers = make_layers(compiled, identifier, kernels.names)
     states = _states(compiled, identifier)
     context = {
@@ -110,6 +110,7 @@ def aot_files(compiled: Compilation, identifier: str, description: Mapping[str, 
                 "title": found.title,
                 "c_type": f"{found.table.values.dtype.name}_t",
                 "size": found.table.values.size,
+                "is_aligned": found.table.is_aligned,
                 "lines": number_lines(found.table.values, found.table.per_line),
             }
             for found in (*make_tables(compiled, identifier), *_initial_tables(compiled, states))
@@ -118,7 +119,9 @@ def aot_files(compiled: Compilation, identifier: str, description: Mapping[str, 
     files = {"": "model.c", "_weights": "weights.c", "_traced": "traced.c"}
     sources = {f"src/{identifier}{ending}.c": f"aot/{name}.j2" for ending, name in files.items()}
     sources[f"src/{identifier}_weights.h"] = "aot/weights.h.j2"
-    return {path: render_template(template, **context) for path, template in sources.items()}
+    rendered: dict[str, str] = {path: render_template(template, **context) for path, template in sources.items()}
+    assembly = render_assembly(program, identifier)
+    return {**rendered, f"src/{identifier}_kernels.S": assembly} if assembly else rendered
 
 
 def _frames(compiled: Compilation) -> tuple[Frames, ...]:

@@ -22,9 +22,9 @@ class RenderedKernels:
     shared: Sequence[str]
 
 
-def render_kernels(program: Program) -> RenderedKernels:
+def render_kernels(program: Program, identifier: str) -> RenderedKernels:
     names = kernel_names(program)
-    functions = [_kernel_text(kernel, name, _users(program, kernel)) for kernel, name in names.items()]
+    functions = [_kernel_text(kernel, name, _users(program, kernel), identifier) for kernel, name in names.items()]
     return RenderedKernels(names, functions, [*_shared_functions(names), *_padding_rows(program)])
 
 
@@ -47,17 +47,36 @@ def _users(program: Program, kernel: Kernel) -> str:
     return f"Layer{'s' * (len(numbers) > 1)} {listed(numbers)}"
 
 
-def _kernel_text(kernel: Kernel, name: str, used_by: str) -> str:
+def _kernel_text(kernel: Kernel, name: str, used_by: str, identifier: str) -> str:
     parameters = [f"const {kernel.row_type} *const rows[]", f"{kernel.output.c_type} *output"]
     parameters += [f"const {c_type} *restrict {parameter}" for parameter, c_type in kernel.tables]
     attribute = "NOT_INLINED" if kernel.never_inlined else "KERNEL"
     context = {
+        "id": identifier,
+        "code": f"{identifier}_{name}",  # of a kernel in assembly
         "signature": wrap_call(f"static {attribute} void {name}", parameters),
         "used_by": used_by,
         "padding_row": "" if kernel.padding_value is None else _padding_row(kernel.padding_value),
         "k": kernel,
     }
     return render_template(f"aot/kernels/{kernel.template}.c.j2", **context)
+
+
+def render_assembly(program: Program, identifier: str) -> str | None:
+    """Render the functions of kernels in assembly, in one file; None where there are none."""
+    names = kernel_names(program)
+    kernels = {kernel: name for kernel, name in names.items() if kernel.is_assembly}
+    functions = [
+        render_template(
+            f"aot/kernels/{kernel.template}.S.j2",
+            code=f"{identifier}_{name}",
+            used_by=_users(program, kernel),
+            k=kernel,
+        )
+        for kernel, name in kernels.items()
+    ]
+    isa = next((kernel.template.split("/")[0] for kernel in kernels), None)
+    return render_template(f"aot/kernels/{isa}/_file.S.j2", functions=functions) if isa else None
 
 
 def _shared_functions(kernels: Mapping[Kernel, str]) -> list[str]:
@@ -69,6 +88,7 @@ def _shared_functions(kernels: Mapping[Kernel, str]) -> list[str]:
 def _padding_rows(program: Program) -> list[str]:
     """Render a row for each stored zero that kernels read outside the image, as long as the longest that wants it."""
     sizes: dict[int, int] = {}
+    aligned = {stage.kernel.padding_value for stage in program.stages if stage.kernel.is_assembly}
     for stage in program.stages:
         zero = stage.kernel.padding_value
         if zero is not None:
@@ -79,6 +99,7 @@ def _padding_rows(program: Program) -> list[str]:
             zero=zero,
             name=_padding_row(zero),
             size_bytes=size,
+            is_aligned=zero in aligned,
             lines=number_lines(np.full(size, zero & 255), 20) if zero else None,
         )
         for zero, size in sorted(sizes.items())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from codegen import operators as ops
 from codegen.graph.graph import Graph
+from codegen.lower.block_rows import block_rows
 from codegen.lower.fold_upsampling import Folded, fold_upsampling
 from codegen.lower.split_depthwise import split_depthwise
 from codegen.program.kernel import Storage
@@ -17,6 +18,9 @@ def lower_graph(graph: Graph, target: Target) -> Program:
     """Lower a verified graph. Raises UnsupportedError where a bound cannot be proven."""
     graph = split_depthwise(graph)
     storage = assign_storage(graph)
+    if target.vector_blocks:
+        blocked = block_rows(graph, storage, target)
+        return _program(graph, blocked.stages, blocked.storage, blocked.copied)
     context = Lowering(storage, target)
     folded = fold_upsampling(graph, context)
     absorbed = {fold.upsampled for fold in folded.values()}
@@ -25,15 +29,22 @@ def lower_graph(graph: Graph, target: Target) -> Program:
         for op in graph.operators
         if op.outputs[0] not in absorbed
     )
-    stages = [stage for item in lowered for stage in _stages(item)]
+    return _program(graph, tuple(stage for item in lowered for stage in _stages(item)), storage, {})
+
+
+def _program(
+    graph: Graph, stages: tuple[Stage, ...], storage: Mapping[int, Storage], copied: Mapping[int, int]
+) -> Program:
+    """`copied`: the tensor of the graph that each one stands for which the graph does not have."""
     existing = [*graph.inputs, *(state.tensor for state in graph.states), *(stage.output for stage in stages)]
+    tensors = {i: graph.tensor(copied.get(i, i)) for i in existing}
     return Program(
-        tuple(stages),
+        stages,
         graph.inputs,
         graph.outputs,
-        {i: rows_of(graph.tensor(i).shape, storage[i]) for i in existing},
+        {i: rows_of(tensor.shape, storage[i]) for i, tensor in tensors.items()},
         {i: storage[i] for i in existing},
-        {i: graph.tensor(i).name for i in existing},
+        {i: tensor.name for i, tensor in tensors.items()},
         tuple(State(state.tensor, state.source, state.initial.tobytes()) for state in graph.states),
     )
 

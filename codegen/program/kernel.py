@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from codegen.arithmetic.one_multiply_search import RequantizedChannel
 
+BLOCK_PX = 16
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -19,13 +21,12 @@ class Storage:
 
     `bias`: bytes are the int8 values as they are (0), or plus 128 as uint8. The latter where the zero point is -128, so
     that real 0 is byte 0: padding costs nothing, and neither do offsets.
-    `layout`: the channels of a pixel side by side, or one plane of a row for each channel.
-    `row_alignment_bytes`: what is contiguous (a row, a plane of it) is padded to a multiple of this.
+    `layout`: the channels of a pixel side by side; or the row in blocks of 16 pixels, in each block 16 bytes for each
+    channel, one behind the other. What lies behind the last pixel in the last block is nobody's.
     """
 
     bias: int
-    layout: Literal["interleaved", "planar"] = "interleaved"
-    row_alignment_bytes: int = 1
+    layout: Literal["interleaved", "blocked"] = "interleaved"
 
     @property
     def c_type(self) -> str:
@@ -41,8 +42,18 @@ class Storage:
 
     def row_bytes(self, width: int, channels: int) -> int:
         """Of one row, with its padding."""
-        planes, values = (channels, width) if self.layout == "planar" else (1, width * channels)
-        return planes * -(-values // self.row_alignment_bytes) * self.row_alignment_bytes
+        return (blocks_of_row(width) * BLOCK_PX if self.is_blocked else width) * channels
+
+    @property
+    def is_blocked(self) -> bool:
+        return self.layout == "blocked"
+
+
+BLOCKED = Storage(0, "blocked")
+
+
+def blocks_of_row(width: int) -> int:
+    return -(-width // BLOCK_PX)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +61,8 @@ class Table:
     """A constant array. `values` is 1-D; `per_line` of them are printed on one line of C.
 
     With several `phases`, the kernel for output row y gets the (y % phases)-th part of equal size. `channels` is what
-    numbers for requantization claim, channel by channel; `codegen.proof.proof` checks it.
+    numbers for requantization claim, channel by channel; `codegen.proof.proof` checks it. `is_aligned`: it begins at a
+    multiple of 16 bytes, as vector loads ask for.
     """
 
     name: str
@@ -58,6 +70,7 @@ class Table:
     per_line: int
     phases: int = 1
     channels: tuple[RequantizedChannel, ...] = ()
+    is_aligned: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -103,6 +116,7 @@ class Kernel(ABC):
     never_inlined: ClassVar[bool] = (
         False  # runs a few times for each row, and inlining would enlarge the caller's frame
     )
+    is_assembly: ClassVar[bool] = False  # NAME.S.j2 beside NAME.c.j2, which calls it
 
     @property
     def template(self) -> str:

@@ -63,17 +63,20 @@ class Stage:
     part: str = ""  # a letter, where this gives only a part of the operator's output
     position: int = 0  # of the output that it gives, among the operator's
     is_again: bool = False  # a twin: computes rows of an operator that another stage computes too
+    is_copy: bool = False  # the same rows in another layout, for operators whose kernels take that one
 
     @property
     def number(self) -> str:
         """The operator's number in the file; what part of it this is; whether it has been computed before."""
         output = f".{self.position}" if self.position else ""
-        return f"{self.operator_index}{output}{self.part}{' again' if self.is_again else ''}"
+        copy = f" {self.stem}" if self.is_copy else ""
+        return f"{self.operator_index}{output}{self.part}{copy}{' again' if self.is_again else ''}"
 
     @property
     def prefix(self) -> str:
         """In C, of what belongs to it: layer_04, and a part's letter or an output's position behind that."""
-        return f"layer_{self.operator_index:02d}{f'_{self.position}' if self.position else ''}{self.part}"
+        position, copy = f"_{self.position}" if self.position else "", "_copy" if self.is_copy else ""
+        return f"layer_{self.operator_index:02d}{position}{self.part}{copy}"
 
     @property
     def label(self) -> str:
@@ -83,7 +86,7 @@ class Stage:
     @property
     def gives_operator(self) -> bool:
         """Whether its rows are those of the operator's first output, for the first time."""
-        return not self.part and not self.position and not self.is_again
+        return not self.part and not self.position and not self.is_again and not self.is_copy
 
 
 @dataclass(frozen=True)

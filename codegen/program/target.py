@@ -22,7 +22,7 @@ class Target:
     `splits_rows`: pixels at the end of a row that are no whole block have code of their own; without, the last block
     starts earlier and computes some pixels again. `signed_clamp`: one instruction clamps to the range of int8.
     `dual_multiply`: one instruction multiplies two pairs of 16-bit numbers and adds both products to a 32-bit sum, and
-    bytes are stored lowest first.
+    bytes are stored lowest first. `vector_blocks`: the ESP32-S3's vector instructions, for rows in blocks of 16 pixels.
     """
 
     name: str
@@ -34,12 +34,14 @@ class Target:
     splits_rows: bool = False
     signed_clamp: bool = False
     dual_multiply: bool = False
+    vector_blocks: bool = False
 
 
 REGISTERS_32 = Target("32 registers", pixels_per_block=4, channels_per_block=4, columns_per_step=3)
 REGISTERS_16 = Target("16 registers", pixels_per_block=2, channels_per_block=4, columns_per_step=3)
 ARMV7E_M = replace(REGISTERS_16, name="Armv7E-M", columns_per_step=6, dual_multiply=True)
 XTENSA = replace(REGISTERS_16, name="Xtensa", source_columns_per_step=2, inputs_per_step=2, signed_clamp=True)
+ESP32S3 = replace(XTENSA, name="ESP32-S3", vector_blocks=True)
 
 # Least code, what is compiled by default, fewest instructions.
 VARIANTS: Mapping[str, Mapping[Variant, Target]] = {
@@ -67,6 +69,11 @@ VARIANTS: Mapping[str, Mapping[Variant, Target]] = {
         "balanced": XTENSA,
         "fast": replace(XTENSA, columns_per_step=5, source_columns_per_step=4, inputs_per_step=16, splits_rows=True),
     },
+    ESP32S3.name: {
+        "compact": replace(ESP32S3, columns_per_step=1, source_columns_per_step=1, inputs_per_step=1),
+        "balanced": ESP32S3,
+        "fast": replace(ESP32S3, columns_per_step=5, source_columns_per_step=4, inputs_per_step=16, splits_rows=True),
+    },
 }
 
 
@@ -77,6 +84,8 @@ def find_target(isa: str, variant: Variant = "balanced") -> Target:
     """
     if isa == "armv7e-m":
         base = ARMV7E_M
+    elif isa == "xtensa-esp32s3":
+        base = ESP32S3
     elif isa.startswith("xtensa"):
         base = XTENSA
     else:

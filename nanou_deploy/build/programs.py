@@ -65,7 +65,8 @@ def plan_program(
     host = firmware_folder() / "host"
     common = [library / "include", library / "app", *([host / "bare" / "include"] if machine.link_script else [])]
     model_flags = (*machine.flags, *flags)
-    model_sources = sorted(path for path in (library / "src").glob("*.c") if not path.name.endswith(tuple(without)))
+    made = (path for suffix in ("*.c", "*.S") for path in (library / "src").glob(suffix))
+    model_sources = sorted(path for path in made if not path.name.endswith(tuple(without)))
     model = _steps(machine.compiler, model_flags, common, model_sources, folder / "model")
     rest_flags = (*model_flags, *machine.harness_flags)
     rest = _steps(

@@ -17,7 +17,7 @@ from tests.ops import contributions
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 SAMPLES = (*MODELS, *contributions("sample"))
-ISAS = ("rv32imc", "armv7e-m", "xtensa-lx6")
+ISAS = ("rv32imc", "armv7e-m", "xtensa-lx6", "xtensa-esp32s3")
 
 PREAMBLE = """\
 #include <stdlib.h>
@@ -49,7 +49,7 @@ def call(identifier: str, stage: Stage, name: str, present: tuple[bool, ...]) ->
     rows = ", ".join(
         f"exactly(NULL, {size} - less)" if there else "NULL" for size, there in zip(touched.rows, present, strict=True)
     )
-    prefix = f"{identifier}_layer_{stage.operator_index:02d}"
+    prefix = f"{identifier}_{stage.prefix}"
     tables = "".join(
         f", exactly({prefix}_{t.name}, {touched.tables[t.name]} * sizeof {prefix}_{t.name}[0])" for t in stage.tables
     )
@@ -86,7 +86,8 @@ def test_kernels_stay_inside(which: str, isa: str, tmp_path: Path, require_tool:
 
 def test_a_kernel_is_a_module_beside_a_template() -> None:
     modules = _kernels(REPOSITORY / "codegen" / "kernels", ".py")
-    assert modules == _kernels(REPOSITORY / "templates" / "aot" / "kernels", ".c.j2") | {"armv7e_m/pairs"}
+    shared = {"armv7e_m/pairs", "esp32s3/digits"}
+    assert modules == _kernels(REPOSITORY / "templates" / "aot" / "kernels", ".c.j2") | shared
 
 
 def _kernels(folder: Path, suffix: str) -> set[str]:

@@ -36,7 +36,7 @@ def _text(form: Form, values: list[int]) -> str:
 def test_every_macro_writes_the_documented_word(tmp_path: Path, require_tool: Callable[..., str]) -> None:
     require_tool("llvm-mc-22")
     rng, forms = np.random.default_rng(0), read_forms()
-    text, expected = [render_template("aot/kernels/esp32s3/instructions.S.j2")], b""
+    text, expected = [render_template("aot/kernels/esp32s3/_instructions.S.j2")], b""
     for form in forms.values():
         for _ in range(WORDS_PER_FORM if form.operands else 1):
             values = [_operand(name, rng) for name in form.operands]
@@ -52,6 +52,6 @@ def test_every_macro_writes_the_documented_word(tmp_path: Path, require_tool: Ca
 
 
 def test_macros_and_facts_name_the_same_instructions() -> None:
-    text = render_template("aot/kernels/esp32s3/instructions.S.j2")
+    text = render_template("aot/kernels/esp32s3/_instructions.S.j2")
     macros = {word.split("(")[0] for word in text.split() if word.startswith(("EE_", "WUR_"))}
     assert macros == {name.upper().replace(".", "_") for name in read_forms()}

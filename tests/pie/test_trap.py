@@ -38,7 +38,7 @@ def run(tmp_path: Path, require_tool: Callable[..., str]) -> Callable[[Sequence[
         require_tool(tool)
 
     def run_code(body: Sequence[str], memory: bytes) -> Finished:
-        instructions = render_template("aot/kernels/esp32s3/instructions.S.j2")
+        instructions = render_template("aot/kernels/esp32s3/_instructions.S.j2")
         source = tmp_path / "vector_code.S"
         source.write_text(instructions + FUNCTION.format(body="\n".join(f"    {line}" for line in body)))
         build = build_program([HARNESS, source], find_board("esp32s3-qemu"), tmp_path / "work")

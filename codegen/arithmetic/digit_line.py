@@ -1,0 +1,70 @@
+"""Requantization without a wide multiply: a line, floor((M * sum + B) / 2**N), added up in digits of eight bits.
+
+For vector units whose lanes of an accumulator hold few bits (20 on the ESP32-S3) and are shifted right in place. The
+factor M goes into the weights: w * M is written in balanced digits of base 256, d0 + 256 * d1 + 65536 * d2 + ..., each
+-128 .. 127. Then, from the lowest digit on, products of one digit are added and the accumulator is shifted by eight:
+
+    acc = sum(x * d0) + b0;    acc >>= 8;    acc += sum(x * d1) + b1;    acc >>= 8;    ...    result = acc >> n
+
+which is the line exactly, since floor((floor(a / 256) + b) / c) == floor((a + 256 * b) / (256 * c)). No sum is ever
+wider than that of one digit. Where a scale is a power of two, so is M.
+
+Where the results of the exact form change is found as in `codegen.arithmetic.one_multiply_search`; a line is searched
+among those whose slope is the nearest to the exact factor, the least M first.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from codegen.arithmetic.one_multiply_search import Line, Rescale, WeightedSum, thresholds_of
+from codegen.graph.graph import IntArray
+
+RADIX_BITS = 8
+_NEAR_FACTORS = (0, 1, -1, 2)
+_MAX_SHIFT = 50  # a result of nine bits stays in int64
+
+
+@lru_cache(maxsize=1 << 12)
+def find_line(exact: Rescale, sums: WeightedSum, zero_point: int, offset_step: int, max_factor: int) -> Line | None:
+    """Find the least factor with which a line equals `exact` at every sum; its offset is a multiple of `offset_step`.
+
+    The result is clamped to int8 and to nothing narrower; None where that is not what the layer does.
+    """
+    if (exact.low + zero_point, exact.high + zero_point) != (-128, 127):
+        return None
+    first, last = (int(value) for value in exact.apply(np.array([sums.low, sums.high])))
+    if first == last:
+        return Line(0, (first + zero_point) * offset_step, offset_step.bit_length() - 1, zero_point)
+    values = np.arange(first + 1, last + 1)
+    reached = thresholds_of(exact, sums, values)
+    # Beyond the ends only those values matter that the clamp does not hide.
+    before = [(sums.low, first)] if first > exact.low else []
+    after = [(sums.high, last + 1)] if last < exact.high else []
+    reach = np.concatenate([np.stack([reached, values], 1), np.array(before, np.int64).reshape(-1, 2)])
+    below = np.concatenate([np.stack([reached - 1, values], 1), np.array(after, np.int64).reshape(-1, 2)])
+    for shift in range(_MAX_SHIFT + 1):
+        nearest = int(math.ldexp(exact.factor, shift))
+        for factor in (nearest + d for d in _NEAR_FACTORS):
+            # factor * t + offset >= k << shift where k is reached, and less where it is not.
+            low = int((((reach[:, 1] + zero_point) << shift) - factor * reach[:, 0]).max())
+            high = int((((below[:, 1] + zero_point) << shift) - factor * below[:, 0]).min()) - 1
+            lowest = -(-low // offset_step) * offset_step
+            if 0 <= factor <= max_factor and lowest <= high:
+                return Line(factor, max((low + high) // 2 // offset_step * offset_step, lowest), shift, zero_point)
+        if nearest > max_factor:
+            break
+    return None
+
+
+def digits_of(values: IntArray, count: int) -> IntArray | None:
+    """Write int64 values in `count` balanced digits of base 256, lowest first along a new first axis; None if more."""
+    digits, rest = [], np.asarray(values, np.int64)
+    for _ in range(count):
+        digit = ((rest + 128) & 255) - 128
+        digits.append(digit)
+        rest = (rest - digit) >> RADIX_BITS
+    return np.stack(digits) if not rest.any() else None

@@ -1,0 +1,80 @@
+"""Compute a 1x1 convolution of rows in blocks: 16 pixels at a time, each weight digit one instruction for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from codegen.kernels.convolution import Convolution
+from codegen.kernels.esp32s3.digits import Digits, build_digits, differences
+from codegen.program.kernel import BLOCK_PX, Accesses, Built, Kernel, Present, Table, blocks_of_row, parameters_of
+from codegen.program.target import Target
+
+_MAX_LOOP_BYTES = 240  # of a zero-overhead loop; 256 less what aligns it
+_HELD_CHANNELS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv2DPointwise(Kernel):
+    in_channels: int
+    out_channels: int
+    blocks: int
+    digits: Digits
+
+    never_inlined = True
+    is_assembly = True
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        return ("digit_sum",)
+
+    @property
+    def holds_inputs(self) -> bool:
+        """Whether all channels of a block stay in registers; else they are read again for each digit."""
+        return self.in_channels <= _HELD_CHANNELS
+
+    @property
+    def loops_in_hardware(self) -> bool:
+        """Whether the code of one output channel is short enough for a zero-overhead loop."""
+        products = self.digits.count * self.in_channels + sum(self.digits.starts)
+        rest = self.digits.count * (self.digits.vectors + 1) + 4
+        streamed = 0 if self.holds_inputs else 4 * self.digits.count * self.in_channels // 3 + self.digits.count + 4
+        return 3 * (products + rest + streamed) <= _MAX_LOOP_BYTES
+
+    def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
+        pixels = self.blocks * BLOCK_PX
+        return Accesses(
+            rows=(pixels * self.in_channels,),
+            required=(0,),
+            output=pixels * self.out_channels,
+            tables={"digits": self.digits.table_bytes(self.out_channels)},
+        )
+
+    def differences(self, tables: Mapping[str, Table]) -> tuple[str, ...]:
+        return differences(self.digits, tables["digits"], units_of_channel=1)
+
+
+def applies(layer: Convolution, target: Target) -> bool:
+    same_width = layer.window.in_width == layer.window.out_width
+    return target.vector_blocks and layer.is_pointwise and same_width and _digits(layer) is not None
+
+
+def build(layer: Convolution, target: Target) -> Built:
+    found = _digits(layer)
+    assert found is not None  # it applies
+    digits, table = found
+    kernel = Conv2DPointwise(
+        inputs=(layer.input,),
+        output=layer.output,
+        shape_name=layer.width_name,
+        tables=parameters_of((table,)),
+        in_channels=layer.in_channels,
+        out_channels=layer.out_channels,
+        blocks=blocks_of_row(layer.window.out_width),
+        digits=digits,
+    )
+    return Built(kernel, (table,))
+
+
+def _digits(layer: Convolution) -> tuple[Digits, Table] | None:
+    return build_digits(layer, layer.taps.T[None, :, None], phases=1, edge_lane=BLOCK_PX - 1)
