@@ -47,6 +47,11 @@ class LayerProof:
         return sum(channel.form == "one multiply" for channel in self.channels)
 
     @property
+    def digits(self) -> int:
+        """Channels whose scale is in the digits of their weights (codegen.arithmetic.digit_line)."""
+        return sum(channel.form == "digits" for channel in self.channels)
+
+    @property
     def compared(self) -> int:
         return sum(channel.compared for channel in self.channels)
 
@@ -67,6 +72,10 @@ class Proofs:
     @property
     def one_multiply(self) -> int:
         return sum(layer.one_multiply for layer in self.layers)
+
+    @property
+    def digits(self) -> int:
+        return sum(layer.digits for layer in self.layers)
 
     @property
     def compared(self) -> int:

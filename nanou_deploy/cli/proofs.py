@@ -10,7 +10,7 @@ from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 if TYPE_CHECKING:
     from codegen.compile import Compilation
     from codegen.program.program import AccumulatorBound
-    from codegen.proof.proof import Proofs
+    from codegen.proof.proof import LayerProof, Proofs
     from nanou_deploy.boards.boards import Board
     from nanou_deploy.build.stack_usage import StackUsage
 
@@ -59,7 +59,8 @@ def _measured_stack(compiled: Compilation, board: Board) -> tuple[StackUsage | N
 
 def _print_summary(proofs: Proofs) -> None:
     """Print what is proven, by category."""
-    memory, exact = proofs.memory, proofs.channels - proofs.one_multiply
+    memory, exact = proofs.memory, proofs.channels - proofs.one_multiply - proofs.digits
+    digits = (f"{proofs.digits} by digits of their weights, in 20 bits, equal as well;",) if proofs.digits else ()
     layers = sum(layer.values is not None for layer in proofs.layers)
     arrays = sum(len(layer.arrays) for layer in proofs.layers)
     lines = {
@@ -67,6 +68,7 @@ def _print_summary(proofs: Proofs) -> None:
         "requantization": (
             f"{proofs.one_multiply} of {proofs.channels} channels by one multiply, equal to TFLite's two roundings "
             f"({exact} compute those);",
+            *digits,
             f"compared at {proofs.compared:,} sums, between which neither side changes",
         ),
         "index ranges": (f"{proofs.calls:,} kernel calls stay inside {arrays} arrays: rows and tables",),
@@ -85,14 +87,14 @@ def _print_summary(proofs: Proofs) -> None:
 
 def _print_layers(proofs: Proofs) -> None:
     emit_table(
-        ("#", "Operator", "Accumulator", "Sums in C", "One multiply", "Compared", "Calls", "Arrays", "Verdict"),
+        ("#", "Operator", "Accumulator", "Sums in C", "Requantized", "Compared", "Calls", "Arrays", "Verdict"),
         (
             (
                 layer.number,
                 layer.op,
                 _interval(layer.accumulator),
                 _interval(layer.values),
-                f"{layer.one_multiply} of {len(layer.channels)}" if layer.channels else "",
+                _forms(layer),
                 f"{layer.compared:,}" if layer.compared else "",
                 layer.calls,
                 len(layer.arrays),
@@ -102,6 +104,13 @@ def _print_layers(proofs: Proofs) -> None:
         ),
         right=(0, 2, 3, 4, 5, 6, 7),
     )
+
+
+def _forms(layer: LayerProof) -> str:
+    """Say how many channels are requantized in which way, where not all are by one multiply."""
+    if layer.digits:
+        return f"{layer.digits} by digits"
+    return f"{layer.one_multiply} of {len(layer.channels)} by one multiply" if layer.channels else ""
 
 
 def _interval(bound: AccumulatorBound | None) -> str:

@@ -91,7 +91,8 @@ def test_isas_find_their_target() -> None:
         ("rv32imc", "32 registers"),
         ("native", "16 registers"),
         ("armv7e-m", "Armv7E-M"),
-        ("xtensa-lx7", "Xtensa"),
+        ("xtensa-lx6", "Xtensa"),
+        ("xtensa-esp32s3", "ESP32-S3"),
     ):
         assert find_target(isa) is find_target(isa, "balanced") is VARIANTS[family]["balanced"]
         assert len({find_target(isa, variant) for variant in ("compact", "balanced", "fast")}) == 3

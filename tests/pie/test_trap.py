@@ -51,20 +51,23 @@ def run(tmp_path: Path, require_tool: Callable[..., str]) -> Callable[[Sequence[
 
 def _random_instruction(rng: np.random.Generator) -> str:
     q = [f"q{n}" for n in rng.integers(0, 8, 3)]
-    lane, forms = int(rng.integers(16)), (
-        "EE_VLD_128_IP({0}, a8, 16)",
-        "EE_VLD_128_XP({0}, a8, a3)",
-        "EE_VST_128_IP({0}, a8, -32)",
-        "EE_VST_128_XP({0}, a8, a3)",
-        "EE_VLDBC_8({0}, a8)",
-        "EE_VSMULAS_S8_QACC({0}, {1}, {lane})",
-        "EE_VSMULAS_S8_QACC_LD_INCP({0}, a8, {1}, {2}, {lane})",
-        "EE_VSMULAS_S8_QACC_LD_INCP({0}, a8, {0}, {0}, {lane})",
-        "EE_SRCMB_S8_QACC({0}, a3)",
-        "EE_SRC_Q({0}, {1}, {2})",
-        "EE_VMAX_S8({0}, {1}, {2})",
-        "EE_VMIN_S8({0}, {1}, {2})",
-        "WUR_SAR_BYTE(a3)",
+    lane, forms = (
+        int(rng.integers(16)),
+        (
+            "EE_VLD_128_IP({0}, a8, 16)",
+            "EE_VLD_128_XP({0}, a8, a3)",
+            "EE_VST_128_IP({0}, a8, -32)",
+            "EE_VST_128_XP({0}, a8, a3)",
+            "EE_VLDBC_8({0}, a8)",
+            "EE_VSMULAS_S8_QACC({0}, {1}, {lane})",
+            "EE_VSMULAS_S8_QACC_LD_INCP({0}, a8, {1}, {2}, {lane})",
+            "EE_VSMULAS_S8_QACC_LD_INCP({0}, a8, {0}, {0}, {lane})",
+            "EE_SRCMB_S8_QACC({0}, a3)",
+            "EE_SRC_Q({0}, {1}, {2})",
+            "EE_VMAX_S8({0}, {1}, {2})",
+            "EE_VMIN_S8({0}, {1}, {2})",
+            "WUR_SAR_BYTE(a3)",
+        ),
     )
     return forms[int(rng.integers(len(forms)))].format(*q, lane=lane)
 

@@ -1,0 +1,92 @@
+"""The ESP32-S3's kernels, as vector code in QEMU: rows of every ending, zero points, digits in several vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codegen.kernels.esp32s3 import digits
+from codegen.kernels.esp32s3.digits import Digits
+from codegen.program.target import ESP32S3
+from codegen.tflite.builder import ModelBuilder
+from tests.exactness import assert_exact, compile_bytes
+
+RELU = {"scale": 0.04, "zero_point": -128}
+
+
+def _convolution(b: ModelBuilder, source: int, channels: int, *, depthwise: bool = False, **options: Any) -> int:
+    rng = np.random.default_rng(channels)
+    width = b.tensors[source]["shape"][3]
+    shape = (1, 3, 3, width) if depthwise else (channels, 1, 1, width)
+    weights = rng.integers(-127, 128, shape).astype(np.int8)
+    bias = rng.integers(-2000, 2000, channels).astype(np.int32)
+    return b.convolution(
+        source, weights, list(rng.uniform(0.002, 0.01, channels)), bias, depthwise=depthwise, **{**RELU, **options}
+    )
+
+
+def every_kernel(width: int, channels: int, input_zero_point: int) -> bytes:
+    """Depthwise, pointwise, pooling, upsampling; the last output is one that has to be copied out of its blocks."""
+    b = ModelBuilder()
+    source = b.activation((1, 6, width, 3), 0.02, input_zero_point)
+    value = _convolution(b, source, 3, depthwise=True)
+    value = _convolution(b, value, channels)
+    value = b.max_pool(value, (2, 2), (2, 2), "valid")
+    value = _convolution(b, value, channels, depthwise=True, zero_point=-128)
+    value = b.resize_nearest(value, (6, b.tensors[value]["shape"][2] * 2))
+    value = _convolution(b, value, channels, depthwise=True)
+    return b.finish([source], [_convolution(b, value, 2)])
+
+
+@pytest.mark.parametrize(("width", "channels", "zero_point"), [(10, 4, -128), (32, 17, 3), (70, 6, -128), (36, 16, 0)])
+def test_every_kernel_is_exact(
+    width: int, channels: int, zero_point: int, tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    for tool in ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa"):
+        require_tool(tool)
+    flatbuffer = every_kernel(width, channels, zero_point)
+    compiled = assert_exact(flatbuffer, tmp_path, board="esp32s3-qemu", builtin_ref=False, target=ESP32S3)
+    used = {stage.kernel.template for stage in compiled.program.stages}
+    assert used == {f"esp32s3/{name}" for name in KERNELS}
+
+
+KERNELS = (
+    "conv_2d_pointwise",
+    "copy_blocks",
+    "depthwise_conv_2d_3x3",
+    "depthwise_conv_2d_3x3_upsampled",
+    "max_pool_2d",
+)
+
+
+def test_a_layer_of_another_activation_keeps_the_portable_kernel() -> None:
+    """Results are clamped to int8 by the shift and to nothing narrower."""
+    b = ModelBuilder()
+    source = b.activation((1, 4, 16, 4), 0.02, 3)
+    value = _convolution(b, source, 4)
+    value = _convolution(b, value, 4, activation="relu6", zero_point=-20)
+    compiled = compile_bytes(b.finish([source], [_convolution(b, value, 4)]), target=ESP32S3)
+    used = [stage.kernel.template for stage in compiled.program.stages]
+    vector = ["esp32s3/copy_blocks", "esp32s3/conv_2d_pointwise", "esp32s3/copy_blocks"]
+    assert used == [*vector, "portable/conv_2d_pointwise", *vector]
+    assert not compiled.proofs.failures
+
+
+def test_the_proof_reads_the_bytes_of_the_table() -> None:
+    """One byte changed is another weight, start or shift; large digits make sums too wide."""
+    compiled = compile_bytes(every_kernel(16, 4, 3), target=ESP32S3)
+    stage = next(s for s in compiled.program.stages if s.kernel.template == "esp32s3/conv_2d_pointwise")
+    (table,), shape = stage.tables, stage.kernel.digits  # type: ignore[attr-defined]
+    assert digits.differences(shape, table, 1) == ()
+    for place in (0, shape.taps, shape.shift_lane, (shape.count - 1) * shape.vectors * 16):
+        values = table.values.copy()
+        values[digits.HEAD * 16 + place] ^= 1
+        assert digits.differences(shape, replace(table, values=values), 1)
+    wide = Digits(32, (1,))
+    values = np.full(wide.table_bytes(1), 127, np.int8)
+    assert "do not fit 20 bits" in next(digits.overflows(wide, replace(table, values=values, phases=1)))
