@@ -37,6 +37,15 @@ class Symbol:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class Function:
+    """Machine code of a function, from `address` on, and where in the file it is."""
+
+    address: int
+    offset_bytes: int
+    code: bytes
+
+
 def read_sections(path: Path) -> tuple[Section, ...]:
     """Read the allocated sections of an ELF object or executable. Raises DeployError if it is not one."""
     with _opened(path) as file:
@@ -59,6 +68,21 @@ def find_symbol(path: Path, name: str) -> Symbol | None:
         tables = (table for table in file.iter_sections() if isinstance(table, SymbolTableSection))
         found = (symbol for table in tables for symbol in table.get_symbol_by_name(name) or ())
         return next((Symbol(one["st_value"], one["st_size"]) for one in found), None)
+
+
+def read_functions(path: Path, part: str) -> tuple[Function, ...]:
+    """Read the functions whose names contain `part`. Raises DeployError if `path` is no ELF file."""
+    with _opened(path) as file:
+        tables = (table for table in file.iter_sections() if isinstance(table, SymbolTableSection))
+        symbols = [symbol for table in tables for symbol in table.iter_symbols() if part in symbol.name]
+        found = []
+        for symbol in symbols:
+            if symbol["st_info"]["type"] == "STT_FUNC" and isinstance(symbol["st_shndx"], int):
+                section = file.get_section(symbol["st_shndx"])
+                start = symbol["st_value"] - section["sh_addr"]
+                code = section.data()[start : start + symbol["st_size"]]
+                found.append(Function(symbol["st_value"], section["sh_offset"] + start, code))
+        return tuple(found)
 
 
 def assemble_elf(machine: int, entry: int, segments: Sequence[tuple[int, bytes]]) -> bytes:

@@ -3,11 +3,11 @@
 The mnemonic alone decides, so every executed instruction is in exactly one class:
 
 class                 | RV32IMC            | Armv7E-M                           | Xtensa (ESP32)
-load                  | lb lbu lh lhu lw   | LDR..., LDM, POP                   | L8UI, L16UI/SI, L32I/R/E
-store                 | sb sh sw           | STR..., STM, PUSH                  | S8I, S16I, S32I/E
-multiply              | mul                | MUL, MLA, MLS, SMLAxy, SMLAD, ...  | MULL, MUL16S/U
-multiply_high_clamp   | mulh mulhu mulhsu  | SMULL, UMULL, SMMUL, ..., SSAT,    | MULSH, MULUH, CLAMPS, MIN(U), MAX(U)
-                      | min(u) max(u)      | USAT                               |
+load                  | lb lbu lh lhu lw   | LDR..., LDM, POP                   | L8UI, L16UI/SI, L32I/R/E, EE.VLD...
+store                 | sb sh sw           | STR..., STM, PUSH                  | S8I, S16I, S32I/E, EE.VST...
+multiply              | mul                | MUL, MLA, MLS, SMLAxy, SMLAD, ...  | MULL, MUL16S/U, EE.VSMULAS...
+multiply_high_clamp   | mulh mulhu mulhsu  | SMULL, UMULL, SMMUL, ..., SSAT,    | MULSH, MULUH, CLAMPS, MIN(U), MAX(U),
+                      | min(u) max(u)      | USAT                               | EE.SRCMB..., EE.VMAX..., EE.VMIN...
 jump                  | branches, j, jal,  | B..., CBZ, TBB/TBH, IT             | branches, J, CALL, RET, LOOP, ENTRY
                       | jr, jalr, ret      |                                    |
 arithmetic            | everything else: additions, shifts, moves, comparisons, address computation
@@ -26,9 +26,11 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from nanou_deploy.build.toolchain import find_disassembler
 from nanou_deploy.errors import DeployError
+from nanou_deploy.measure.vector_instructions import without_vectors
 
 CLASSES = ("load", "store", "multiply", "multiply_high_clamp", "arithmetic", "jump")
 
@@ -49,10 +51,10 @@ _RULES: Mapping[str, Mapping[str, str]] = {  # by the first two letters of the i
         "jump": rf"(b|bl|bx|blx){_CONDITION}|cbn?z|tb[bh]|it[te]{{0,3}}",
     },
     "xt": {
-        "load": r"l(8ui|16[us]i|32(i|r|e|ai))",
-        "store": r"s(8i|16i|32(i|e|ri|c1i))",
-        "multiply": r"mull|mul16[su]|mula?\..*",
-        "multiply_high_clamp": r"mul[su]h|clamps|(min|max)u?",
+        "load": r"l(8ui|16[us]i|32(i|r|e|ai))|ee\.vld.*",
+        "store": r"s(8i|16i|32(i|e|ri|c1i))|ee\.vst.*",
+        "multiply": r"mull|mul16[su]|mula?\..*|ee\.vsmulas.*",
+        "multiply_high_clamp": r"mul[su]h|clamps|(min|max)u?|ee\.(srcmb|vmax|vmin).*",
         "jump": r"b(eq|ne|ge|lt)(i|z|u|ui)?|b(all|any|nall|none|bc|bs|bci|bsi|f|t)|j|jx|callx?(0|4|8|12)"
         r"|retw?|entry|loop\w*|rf(e|wo|wu)",
     },
@@ -69,6 +71,15 @@ def classify(isa: str, mnemonic: str) -> str:
 
 def disassemble(program: Path, isa: str) -> Mapping[int, str]:
     """Map addresses to mnemonics of everything in the code sections. Raises ToolMissing without an objdump."""
+    if isa == "xtensa-esp32s3":
+        with TemporaryDirectory(prefix="nanou-") as folder:
+            copy = Path(folder) / "program.elf"
+            vectors = without_vectors(program, copy)
+            return {**_disassemble(copy, isa), **vectors}
+    return _disassemble(program, isa)
+
+
+def _disassemble(program: Path, isa: str) -> Mapping[int, str]:
     tool = find_disassembler(isa)
     options = ["--mcpu=esp32"] if isa.startswith("xtensa") else []
     command = [*tool.command, "-d", "--no-show-raw-insn", *options, str(program)]
