@@ -50,16 +50,21 @@ _OPERATORS = (
     "strided_slice",
     "sub",
     "sum",
+    "svdf",
     "tanh",
     "tile",
     "transpose",
     "transpose_conv",
+    "unidirectional_sequence_lstm",
     "unpack",
 )
 
 
 class Implementation(Protocol):
-    """What the compiler needs to know of an operator; `SEVERAL_OUTPUTS = True` lets it have more than one output."""
+    """What the compiler needs to know of an operator.
+
+    `SEVERAL_OUTPUTS = True` lets it have more than one output; `STATE_INPUTS` are the positions of its own variables.
+    """
 
     REQUIRED_INPUTS: int  # the first ones, which may not be absent
     VARIABLE_INPUTS: int  # the first ones, which may not be constants; one of all inputs never is
@@ -84,3 +89,9 @@ class Implementation(Protocol):
 IMPLEMENTATIONS: Mapping[str, Implementation] = {
     stem: cast(Implementation, import_module(f"codegen.operators.{stem}")) for stem in _OPERATORS
 }
+
+
+def state_inputs(operator: Operator) -> tuple[int, ...]:
+    """Which of its inputs are variables of its own, that it changes."""
+    positions: tuple[int, ...] = getattr(IMPLEMENTATIONS.get(operator.stem), "STATE_INPUTS", ())
+    return positions if max(positions, default=-1) < len(operator.inputs) else ()

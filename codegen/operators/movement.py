@@ -80,6 +80,7 @@ def _stage(
         output.index,
         tuple(RowRead(used.index(read.input), read.rows, read.is_linear) for read in reads),
         *built,
+        part=operator.part,
         position=position,
     )
 

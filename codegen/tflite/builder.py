@@ -19,6 +19,7 @@ Options = Callable[[flatbuffers.Builder], int]
 _TYPES = {
     "int8": tflite.TensorType.INT8,
     "uint8": tflite.TensorType.UINT8,
+    "int16": tflite.TensorType.INT16,
     "int32": tflite.TensorType.INT32,
     "float32": tflite.TensorType.FLOAT32,
     "resource": tflite.TensorType.RESOURCE,
@@ -41,6 +42,12 @@ class ModelBuilder:
 
     def activation(self, shape: Sequence[int], scale: float, zero_point: int, dtype: str = "int8") -> int:
         return self._tensor(shape, dtype, [scale], [zero_point], 0, None)
+
+    def own_variable(self, shape: Sequence[int], scale: float, zero_point: int = 0, dtype: str = "int8") -> int:
+        """A tensor that its only operator reads and changes; its value lasts from one inference to the next."""
+        index = self.activation(shape, scale, zero_point, dtype)
+        self.tensors[index]["variable"] = True
+        return index
 
     def constant(
         self, values: npt.NDArray[Any], scales: Sequence[float] = (), quantized_dimension: int = 0, zero_point: int = 0
@@ -291,6 +298,7 @@ def _tensor_table(b: flatbuffers.Builder, index: int, tensor: dict[str, Any], bu
         )
     name, shape = b.CreateString(f"t{index}"), _ints(b, tensor["shape"])
     fields = {"Shape": shape, "Type": _TYPES[tensor["dtype"]], "Buffer": buffer, "Name": name}
+    fields |= {"IsVariable": True} if tensor.get("variable") else {}
     return _table(b, "Tensor", **fields, **({"Quantization": quantization} if quantization else {}))
 
 

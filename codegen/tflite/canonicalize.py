@@ -17,6 +17,7 @@ import numpy.typing as npt
 from codegen import operators as ops
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, State, Tensor
+from codegen.tflite.recurrent import resolve_own_variables
 
 _FOLDABLE_BYTES = 1 << 16  # constants made by folding; shapes are a few numbers
 _VARIABLES = frozenset({"var_handle", "read_variable", "assign_variable", "call_once"})
@@ -37,6 +38,12 @@ def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) ->
             raise
         refused.append(error)
         graph = _without_variables(graph)
+    try:
+        graph = resolve_own_variables(graph)
+    except UnsupportedError as error:
+        if refused is None:
+            raise
+        refused.append(error)
     for rule in (_fold_constants, _resolve_variables, _take_off_borders, _recognize_upsampling, _drop_unused):
         graph = rule(graph)
     return graph

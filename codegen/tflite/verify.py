@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from codegen import operators as ops
@@ -12,7 +13,6 @@ from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, Tensor, i
 MAX_LISTED = 12  # of what is told of a file that lacks more
 MAX_OPERATORS = 65000  # the generated schedule names each by two bytes
 MAX_ROWS = 16_384  # of all activations: steps of the schedule
-_STATEFUL = frozenset({"svdf", "unidirectional_sequence_lstm"})
 SCALES = 2.0**-64, 2.0**64  # of activations; float32 quotients of these and of activation limits are finite
 
 
@@ -74,19 +74,30 @@ def file_problems(graph: Graph) -> tuple[CodegenError, ...]:
 
 
 def _verify_variables(graph: Graph, operator: Operator) -> None:
-    """Only operators that keep a state of their own have tensors that nobody produces."""
+    """Only operators that keep a state of their own have tensors that nobody produces, each its own."""
     for tensor in _used(graph, operator):
-        if tensor.is_variable and operator.stem not in _STATEFUL:
+        if tensor.is_variable and tensor.index not in own_variables(graph):
             raise UnsupportedError(
                 f"tensor {tensor.index} '{tensor.name}' of {operator.label} is a variable",
                 hint="export the model without state",
             )
 
 
+def own_variables(graph: Graph) -> frozenset[int]:
+    """Variable tensors that one operator alone reads, and changes."""
+    candidates = {operator.inputs[i] for operator in graph.operators for i in ops.state_inputs(operator)}
+    if not candidates:
+        return frozenset()
+    readers = Counter(index for operator in graph.operators for index in operator.inputs)
+    written = {index for operator in graph.operators for index in operator.outputs} | {*graph.inputs, *graph.outputs}
+    return frozenset(i for i in candidates - written if i >= 0 and readers[i] == 1 and graph.tensor(i).is_variable)
+
+
 def _verify_known(graph: Graph, operator: Operator, used: Sequence[Tensor]) -> None:
     if not operator.outputs:
         raise ModelError(f"{operator.label} has no output")
-    if all(tensor.data is not None or tensor.dtype == "int8" for tensor in used):
+    own = own_variables(graph)
+    if all(tensor.data is not None or tensor.dtype == "int8" or tensor.index in own for tensor in used):
         with contextlib.suppress(CompilerLimit):
             _verify_operator(graph, operator)
 
