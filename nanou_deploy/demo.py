@@ -30,7 +30,7 @@ from nanou_deploy.evaluate.evaluate_executors import (
 from nanou_deploy.measure.bench import BenchResult, bench_compiled
 from nanou_deploy.report import AccuracyRow, Panel, ReportData, operator_rows, render_report, write_panel_png
 from nanou_deploy.verify.golden import GoldenReport
-from nanou_deploy.verify.verify import verify
+from nanou_deploy.verify.verify import picture_frames, verify
 from nanou_train.data.dataset import Dataset, terrain_dataset
 from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, load_experiment
 from nanou_train.runs import run_folder as run
@@ -95,9 +95,9 @@ def run_demo(
         progress(f"{folder / runtime}: {len(rendered.files)} files")
 
     heading("4/6  Verify: every executor against TFLite Micro, byte for byte")
-    images = list(dataset.test.images[: TARGETS[0][1]])
+    frames = picture_frames(model, compiled.graph, list(dataset.test.images[: TARGETS[0][1]]))
     targets = [(find_board(name), cases) for name, cases in TARGETS]
-    golden = verify(model, targets, seed=seed, images=images, library=folder / "aot", progress=progress)
+    golden = verify(model, targets, seed=seed, real_frames=frames, library=folder / "aot", progress=progress)
 
     heading("5/6  Measure, and build the firmware project")
     bench = bench_compiled(compiled, emulated, progress=progress)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--data",
     type=DataFolder(),
-    help="Data set whose test images become cases. Default: rendered terrain.",
+    help="By the model's task: data set whose test images become cases, folders of classes, or input.npy's.",
 )
 @click.option(
     "--library",
@@ -84,7 +84,7 @@ def verify(
         targets,
         runtime=cast(Runtime, runtime),
         seed=seed,
-        images=_images(data, quantized),
+        real_frames=_real_frames(data, quantized),
         library=library,
         objective=objective,
         progress=progress,
@@ -122,7 +122,7 @@ def _verify_devices(
             progress(f"building the application for {board.name}")
             built[device_address(board, quantized, Path(scratch, board.name))] = board.name
         report = verify_devices(
-            quantized, (*built, *ports), cases, seed=seed, images=_images(data, quantized),
+            quantized, (*built, *ports), cases, seed=seed, real_frames=_real_frames(data, quantized),
             timeout_s=timeout_s, progress=progress, names=built,
         )  # fmt: skip
     if as_json:
@@ -175,9 +175,18 @@ def _where(result: ExecutorResult) -> str:
     return f"{at.operator}, {at.differing_bytes} bytes of tensor '{at.tensor}' in case '{at.case_label}'"
 
 
-def _images(data: Path | None, model: QuantizedModel) -> list[npt.NDArray[np.uint8]]:
+def _real_frames(data: Path | None, model: QuantizedModel) -> npt.NDArray[np.uint8] | None:
+    """The data's cases as the file takes them: pictures with masks, folders of classes, or .npy files, by the task."""
     if data is None:
-        return []
+        return None
+    from codegen.tflite.files import contract_graph
+    from nanou_deploy.evaluate.cases import read_labelled, read_tensors
+    from nanou_deploy.verify.verify import picture_frames
     from nanou_train.data.dataset import DatasetSpec, load_split
 
-    return list(load_split(DatasetSpec.of(data, model.image), "test").images)
+    graph, task = contract_graph(model.flatbuffer), model.decision.task
+    if task == "segment":
+        return picture_frames(model, graph, list(load_split(DatasetSpec.of(data, model.image), "test").images))
+    if task == "classify":
+        return read_labelled(model, graph, data / "test" if (data / "test").is_dir() else data).frames
+    return read_tensors(graph, data).frames

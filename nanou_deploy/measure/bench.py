@@ -107,7 +107,7 @@ def measure(compiled: Compilation, board: Board, work_dir: Path, *, progress: Pr
     """Build and run the fixed frames; what comes out is not judged."""
     target = measurement_board(board)
     count = 1 if target.kind == "sim" else BENCH_FRAMES
-    cases = make_cases(compiled.graph, compiled.model.preprocessing, count, seed=0)
+    cases = make_cases(compiled.graph, count, seed=0)
     progress(f"building for {target.name}")
     build = build_harness(write_library(compiled, work_dir), target, work_dir / "bench")
     progress(f"running {count} frames on {target.name}")
@@ -118,7 +118,7 @@ def measure(compiled: Compilation, board: Board, work_dir: Path, *, progress: Pr
 def bench_layers(compiled: Compilation, board: Board, *, progress: Progress = _silent) -> tuple[LayerCost, ...]:
     """Count instructions by operator and class, on one fixed frame. Raises DeployError where the board cannot tell."""
     target = measurement_board(board)
-    cases = make_cases(compiled.graph, compiled.model.preprocessing, 1, seed=0)
+    cases = make_cases(compiled.graph, 1, seed=0)
     with TemporaryDirectory(prefix="nanou-") as scratch:
         progress(f"counting by operator on {target.name}")
         library = write_library(compiled, Path(scratch))

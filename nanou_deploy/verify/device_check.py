@@ -27,7 +27,7 @@ from nanou_deploy.verify.golden import (
     compare,
     make_cases,
 )
-from nanou_deploy.verify.verify import Progress, golden_images
+from nanou_deploy.verify.verify import Progress, rendered_frames
 
 
 def verify_devices(
@@ -36,7 +36,7 @@ def verify_devices(
     count: int,
     *,
     seed: int,
-    images: Sequence[npt.NDArray[np.uint8]],
+    real_frames: npt.NDArray[np.uint8] | None,
     timeout_s: float,
     progress: Progress,
     names: Mapping[str, str] = MappingProxyType({}),
@@ -47,8 +47,9 @@ def verify_devices(
     DeviceError where the line or the device fails, StaleModel where it runs another model.
     """
     graph = canonicalize(load_graph(model.flatbuffer))
-    images = images or golden_images(model, (count + 1) // 2, seed)
-    cases = make_cases(graph, model.preprocessing, count, seed=seed, images=images)
+    if real_frames is None:
+        real_frames = rendered_frames(model, graph, (count + 1) // 2, seed)
+    cases = make_cases(graph, count, seed=seed, real_frames=real_frames)
     progress(f"{TRUTH}, {count} cases")
     truth = reference.run_tflm(model.flatbuffer, cases.file)
     results = [ExecutorResult(TRUTH, "equal", count, count, detail="the reference")]

@@ -6,7 +6,7 @@ oracle, and the compiled C on each board. A difference is traced to the first op
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.graph.graph import Graph, image_shape
-from codegen.graph.model import Preprocessing, Quantization
 from codegen.tflite.border import before, enter
 from codegen.tflite.oracle import trace_oracle
 
@@ -106,27 +105,17 @@ class Executor:
 # ---- Cases -----------------------------------------------------------------------------------------------------
 
 
-def make_cases(
-    graph: Graph,
-    preprocessing: Preprocessing | None,
-    count: int,
-    *,
-    seed: int,
-    images: Sequence[npt.NDArray[np.uint8]] = (),
-) -> Cases:
+def make_cases(graph: Graph, count: int, *, seed: int, real_frames: npt.NDArray[np.uint8] | None = None) -> Cases:
     """Make `count` frames: extremes and ramps first, then random and real ones in turn.
 
-    Of few cases, the first are one random frame, one real image and the extremes. `images` are uint8 (H, W, C) of the
-    model's size; they pass through the preprocessing contract, without which there are none.
+    Of few cases, the first are one random frame, one real one and the extremes. `real_frames` are what the file takes,
+    uint8 (N, bytes of its inputs).
     """
     tensors = [graph.tensor(index) for index in graph.inputs]
     shapes = [image_shape(tensor.shape) for tensor in tensors]
     rng = np.random.default_rng(seed)
-    real = []
-    if preprocessing:
-        quantization = Quantization(graph.input.scale, graph.input.zero_point)
-        pixels = (preprocessing.quantize(image, quantization).reshape(-1) for image in images)
-        real = [(f"image {i}", frame) for i, frame in enumerate(pixels)]
+    given = () if real_frames is None else enter(graph, real_frames)
+    real = [(f"real {i}", frame) for i, frame in enumerate(given)]
     each = [_extremes(shape, tensor.zero_point) for shape, tensor in zip(shapes, tensors, strict=True)]
     extremes = [(alike[0][0], _joined(value for _, value in alike)) for alike in zip(*each, strict=True)]
     made: list[tuple[str, Int8Array]] = [("random 0", _joined(_random(rng, 0, shape) for shape in shapes))]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.errors import UnsupportedError
+from codegen.graph.contract import quantize_pixels
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
 from codegen.library.render import Runtime
@@ -42,6 +43,7 @@ from nanou_deploy.verify.golden import (
 )
 
 Progress = Callable[[str], None]
+Frames = npt.NDArray[np.uint8]
 Outputs = npt.NDArray[Any]
 
 
@@ -116,15 +118,20 @@ def application_executors(
     return [Executor(f"application {board.name}", run, trace, build.compiler, min(cases, count))]
 
 
-def golden_images(model: QuantizedModel, count: int, seed: int) -> Sequence[npt.NDArray[np.uint8]]:
-    """Render terrain of the model's size: "real" inputs where no data set is given. Empty unless RGB."""
-    if model.preprocessing is None or model.preprocessing.channels != 3 or count < 1:
-        return ()
+def picture_frames(model: QuantizedModel, graph: Graph, images: Sequence[npt.NDArray[np.uint8]]) -> Frames:
+    """Turn uint8 images (H, W, C) of the model's size into what its file takes: uint8 (N, input bytes)."""
+    return before(graph, quantize_pixels(model, graph, np.stack(images)).reshape(len(images), -1))
+
+
+def rendered_frames(model: QuantizedModel, graph: Graph, count: int, seed: int) -> Frames | None:
+    """Render terrain of the model's size: "real" inputs where no data set is given. None unless it segments RGB."""
+    if model.preprocessing is None or model.preprocessing.channels != 3 or len(graph.inputs) > 1 or count < 1:
+        return None
     from nanou_train.data.terrain import generate
 
     size = {"height_px": model.preprocessing.height_px, "width_px": model.preprocessing.width_px}
     images, _ = generate(count, seed=seed, **size)
-    return list(images)
+    return picture_frames(model, graph, list(images))
 
 
 def _load(model: QuantizedModel) -> Graph:
@@ -142,23 +149,24 @@ def verify(
     *,
     runtime: Runtime = "aot",
     seed: int = 0,
-    images: Sequence[npt.NDArray[np.uint8]] = (),
+    real_frames: Frames | None = None,
     library: Path | None = None,
     objective: Objective = DEFAULT_OBJECTIVE,
     progress: Progress = _silent,
 ) -> GoldenReport:
     """Compare everything that can run the model here.
 
-    `targets` are boards and the number of cases for each; the interpreters run the largest number. `images` are
-    uint8 (H, W, C) of the model's size. `library` verifies that generated folder instead of fresh ones; those are
+    `targets` are boards and the number of cases for each; the interpreters run the largest number. `real_frames` are
+    uint8 (N, bytes of the file's inputs). `library` verifies that generated folder instead of fresh ones; those are
     compiled once for all boards that get the same kernels. The compiler is not needed for the interpreter (`tflm`).
     """
     graph = _load(model)
     boards = [board for board, _ in targets] if runtime == "aot" else []
     compiled = compile_each(model, boards if library is None else (), objective)
     count = max(cases for _, cases in targets)
-    images = images or golden_images(model, (count + 1) // 2, seed)  # as many as random frames
-    cases = make_cases(graph, model.preprocessing, count, seed=seed, images=images)
+    if real_frames is None:
+        real_frames = rendered_frames(model, graph, (count + 1) // 2, seed)  # as many as random ones
+    cases = make_cases(graph, count, seed=seed, real_frames=real_frames)
     progress(f"{TRUTH}, {count} cases")
     truth = reference.run_tflm(model.flatbuffer, cases.file)
     results = [ExecutorResult(TRUTH, "equal", count, count, detail="the reference")]

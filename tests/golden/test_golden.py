@@ -18,7 +18,7 @@ from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.library import open_model
 from nanou_deploy.measure.bench import bench
 from nanou_deploy.verify.golden import make_cases
-from nanou_deploy.verify.verify import verify
+from nanou_deploy.verify.verify import picture_frames, verify
 from tests.command_line import run
 from tests.exactness import assert_exact
 from tests.generated import flip_weight, small_model, u_net
@@ -100,7 +100,8 @@ def test_a_flipped_weight_is_located(layer: int, tmp_path: Path) -> None:
 def test_cases_hold_extremes_noise_and_images() -> None:
     compiled = compile_model(open_model(None))
     image = np.full((60, 80, 3), 200, np.uint8)
-    cases = make_cases(compiled.graph, compiled.model.preprocessing, 17, seed=3, images=[image, image])
+    frames = picture_frames(compiled.model, compiled.graph, [image, image])
+    cases = make_cases(compiled.graph, 17, seed=3, real_frames=frames)
     assert len(cases) == 17
     assert len(cases.frames) == 17
     labels = dict(zip(cases.labels, cases.frames.reshape(-1, 60, 80, 3), strict=True))
@@ -112,7 +113,7 @@ def test_cases_hold_extremes_noise_and_images() -> None:
         assert (ramp[0].tolist(), ramp[-1].tolist()) == ([-128] * 3, [127] * 3)
         assert (np.diff(ramp.astype(int), axis=0) > 0).all()
     assert len(np.unique(labels["random 0"])) == 256
-    assert np.unique(labels["image 0"]).tolist() == [
+    assert np.unique(labels["real 0"]).tolist() == [
         round((200 / 255 - 0.5) / 0.5 / compiled.graph.input.scale) + compiled.graph.input.zero_point
     ]
 

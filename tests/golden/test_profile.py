@@ -46,7 +46,7 @@ def _compile(board: str) -> Compilation:
 
 
 def _frame(compiled: Compilation) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
-    return make_cases(compiled.graph, compiled.model.preprocessing, 1, seed=0).file
+    return make_cases(compiled.graph, 1, seed=0).file
 
 
 def _profile(compiled: Compilation, library: Path, board: str, work_dir: Path) -> tuple[LayerCost, ...]:

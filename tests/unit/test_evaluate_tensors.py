@@ -134,3 +134,15 @@ def test_without_data_it_says_what_data_are(tmp_path: Path) -> None:
     done = run("evaluate", "--model", "m.tflite", *RUNTIMES, cwd=tmp_path)
     assert done.returncode == 1
     assert "one for each class" in done.stderr
+
+
+def test_verify_takes_the_same_data(colours: Path) -> None:
+    said = ("--model", "colours.tflite", "--runtime", "tflm", "--cases", "4", "--data", "data")
+    code, document = run_json("verify", *said, cwd=colours)
+    assert (code, document["passed"]) == (0, True)
+    (colours / "raw.tflite").write_bytes(classifier("", picture=False))
+    np.save(colours / "data/input.npy", np.zeros((2, 3), np.float32))
+    code, document = run_json("verify", "--model", "raw.tflite", *said[2:], cwd=colours)
+    assert (code, document["passed"]) == (0, True)
+    np.save(colours / "data/input.npy", np.zeros((2, 4), np.float32))
+    assert run("verify", "--model", "raw.tflite", *said[2:], cwd=colours).returncode == 1
