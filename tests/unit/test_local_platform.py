@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -179,6 +180,25 @@ def test_versions_agree_everywhere() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     emulate = project["optional-dependencies"]["emulate"]
     assert {f"{name}=={versions.python[name]}" for name in ("labwired", "esp32-mock-bootloader")} <= set(emulate)
+
+
+def test_every_version_that_is_installed_has_its_hash() -> None:
+    """`scripts/lock` was run after constraints.txt and pyproject.toml changed."""
+
+    def plain(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    text = "".join((REPOSITORY / f"{name}.lock").read_text() for name in ("requirements", "ziglang"))
+    entries = re.findall(r"^([\w.-]+)==([^ ;\\]+)(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert all("--hash=sha256:" in rest for *_, rest in entries)
+    locked = {plain(name): version for name, version, _ in entries}
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    stated = {plain(name): version for name, version in (line.split("==") for line in lines if "==" in line)}
+    assert stated == {name: locked.get(name) for name in stated}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = [name for extra in project["optional-dependencies"].values() for name in extra]
+    named = {plain(re.match(r"[\w.-]+", one)[0]) for one in (*project["dependencies"], *extras)}  # type: ignore[index]
+    assert named <= locked.keys()
 
 
 def test_local_boards_are_those_of_nanou_deploy() -> None:
