@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -11,7 +10,7 @@ import click
 
 from codegen import __version__
 from codegen.child_python import keep_current_folder_out
-from nanou_deploy.cli.output import fail, fail_usage, interrupted, prepare_streams
+from nanou_deploy.cli.output import abandon_stdout, fail, fail_usage, interrupted, prepare_streams
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 # In the order of a first project. Each is a function in the module of its name.
@@ -60,19 +59,23 @@ def main() -> None:
     """Run the command line; every intended error becomes two lines on stderr and a stable exit code."""
     keep_current_folder_out()
     prepare_streams()
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
         code = cli.main(standalone_mode=False)
-        sys.stdout.flush()
+        sys.stdout.flush()  # a full disk is found out here
+        return code if isinstance(code, int) else EXIT_OK
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
-        sys.exit(interrupted(error))
+        return interrupted(error)
     except click.ClickException as error:
-        sys.exit(fail_usage(error))
+        return fail_usage(error)
     except BrokenPipeError:  # whoever read the results has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would fail once more
-        sys.exit(EXIT_ERROR)
+        abandon_stdout()
+        return EXIT_ERROR
     except Exception as error:
-        sys.exit(fail(error))
-    sys.exit(code if isinstance(code, int) else EXIT_OK)
+        return fail(error)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from nanou_deploy.cli.clean import mark_built
 from nanou_deploy.cli.options import (
     Output,
     board_option,
@@ -103,7 +104,7 @@ def _link_harness(library: Path, folder: Path, board: Board, runtime: str) -> di
     if runtime == "tflm":
         reason = "the tflm runtime is linked on hardware only; here it was run by the tflite-micro package"
         return {"linked": False, "build": None, "reason": reason}
-    return {"linked": True, "build": build_harness(library, board, folder / "harness"), "reason": ""}
+    return {"linked": True, "build": build_harness(library, board, mark_built(folder / "harness")), "reason": ""}
 
 
 def _link_hardware(project: Path, board: Board) -> dict[str, Any]:

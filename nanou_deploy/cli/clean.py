@@ -3,29 +3,75 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from nanou_deploy.cli.output import say
+from nanou_deploy.cli.options import json_option
+from nanou_deploy.cli.output import emit_json, say
+
+# https://bford.info/cachedir: backups leave such folders out, too.
+_TAG = "CACHEDIR.TAG"
+_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by nanou-deploy: `nanou-deploy clean` removes it.\n"
 
 
 @click.command(short_help="Remove generated folders.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("build"))
 @click.option("--force", is_flag=True, help="Also remove folders that hold edited files.")
-def clean(folder: Path, force: bool) -> None:
-    """Remove generated folders inside FOLDER (default: build). Runs and models are never touched."""
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@json_option
+def clean(folder: Path, force: bool, dry_run: bool, as_json: bool) -> None:
+    """Remove generated folders inside FOLDER (default: build), and what was compiled or rendered beside them.
+
+    Runs and models are never touched.
+    """
+    found = dict(_generated(folder))
+    removed = [path for path, edited in found.items() if force or not edited]
+    for path in removed if not dry_run else ():
+        shutil.rmtree(path)
+        _remove_empty(path.parent, folder)
+    if as_json:
+        kept = {str(path): edited for path, edited in found.items() if path not in removed}
+        emit_json("clean/1", {"removed": removed, "kept": kept, "dry_run": dry_run})
+        return
+    for path, edited in found.items():
+        if path in removed:
+            say(f"{'would remove' if dry_run else 'removed'} {path}")
+        else:
+            say(f"kept {path}: {', '.join(edited[:3])} edited since (--force removes it)")
+    if not found:
+        say(f"nothing generated in {folder}")
+
+
+def mark_built(folder: Path) -> Path:
+    """Make a folder that `clean` may remove, unless it is there already: then it may hold something else."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        tag_built(folder)
+    return folder
+
+
+def tag_built(folder: Path) -> None:
+    """Say in a folder that is ours alone that `clean` may remove it."""
+    (folder / _TAG).write_text(_SIGNATURE)
+
+
+def _generated(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """The outermost folders that were generated or built, and the files in each that were edited since."""
     from codegen.library.render import MANIFEST
     from codegen.library.write import edited_files
 
-    manifests = sorted(folder.rglob(MANIFEST)) if folder.is_dir() else []
-    outermost = [m.parent for m in manifests if not any(o.parent in m.parent.parents for o in manifests)]
-    for generated in outermost:
-        edited = [path for path in edited_files(generated) if (generated / path).exists()]
-        if edited and not force:
-            say(f"kept {generated}: {', '.join(edited[:3])} edited since (--force removes it)")
-        else:
-            shutil.rmtree(generated)
-            say(f"removed {generated}")
-    if not outermost:
-        say(f"nothing generated in {folder}")
+    files = [path for name in (MANIFEST, _TAG) for path in folder.rglob(name)] if folder.is_dir() else []
+    ours = {path.parent for path in files if path.name == MANIFEST or path.read_bytes() == _SIGNATURE.encode()}
+    for path in sorted(ours):
+        if ours.isdisjoint(path.parents):
+            listed = edited_files(path) if (path / MANIFEST).is_file() else []
+            yield path, [str(name) for name in listed if (path / name).exists()]
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Remove a folder and those around it, below `root`, as far as nothing is left in them."""
+    while folder != root and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent

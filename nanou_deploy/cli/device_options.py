@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,6 +51,7 @@ def device_address(board: Board, model: QuantizedModel, folder: Path, *, force: 
     from codegen.library.write import write_project
     from nanou_deploy.build.build import build_device
     from nanou_deploy.build.library import render_library
+    from nanou_deploy.cli.clean import mark_built
     from nanou_deploy.errors import DeployError
 
     if board.kind not in ("host", "sim"):
@@ -59,5 +61,5 @@ def device_address(board: Board, model: QuantizedModel, folder: Path, *, force: 
         )
     library = folder / "nanou_model"
     write_project(render_library(model, "aot", board), library, force=force)
-    built = build_device(library, board, folder / "device")
-    return f"sim:{built.image}@{board.chip}" if board.kind == "sim" else f"exec:{built.elf}"
+    built = build_device(library, board, mark_built(folder / "device"))
+    return f"sim:{built.image}@{board.chip}" if board.kind == "sim" else f"exec:{shlex.quote(str(built.elf))}"

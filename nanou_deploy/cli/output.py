@@ -40,6 +40,11 @@ def prepare_streams() -> None:
             reconfigure(errors="backslashreplace")
 
 
+def abandon_stdout() -> None:
+    """Write nothing more there: what is left in the buffer would fail again when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+
+
 def columns_of(stream: TextIO) -> int | None:
     """The width of the terminal behind a stream, None where there is none. $COLUMNS overrides it."""
     if not stream.isatty():
@@ -216,8 +221,12 @@ def _report(message: str, hint: str, code: int) -> None:
         if text:
             shown = click.style(word, fg=colour, bold=True) if is_coloured(sys.stderr) else word
             click.echo(f"{shown} {printable_lines(text)}", err=True, color=True)
-    if "--json" in sys.argv:
-        emit_json("error/1", {"error": message, "hint": hint, "exit_code": code})
+    try:
+        if "--json" in sys.argv:
+            emit_json("error/1", {"error": message, "hint": hint, "exit_code": code})
+        sys.stdout.flush()
+    except OSError:  # perhaps what was just reported
+        abandon_stdout()
 
 
 _SYSTEM_HINTS = {

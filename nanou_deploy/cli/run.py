@@ -90,6 +90,7 @@ def _flashed(board: Board, model: QuantizedModel, runtime: str, port: str | None
 def _rendered_terrain(model: QuantizedModel, folder: Path) -> Path:
     """Render scenes of the embedded data set as pictures, once."""
     from codegen.library.write import staged_folder
+    from nanou_deploy.cli.clean import tag_built
     from nanou_deploy.errors import DeployError
 
     if model.image.channels != 3:
@@ -101,6 +102,7 @@ def _rendered_terrain(model: QuantizedModel, folder: Path) -> Path:
 
         images, _ = generate(_SCENES, seed=_SCENE_SEED, height_px=120, width_px=160)
         with staged_folder(folder) as staging:
+            tag_built(staging)
             for number, image in enumerate(images):
                 Image.fromarray(image).save(staging / f"scene_{number:03d}.png")
     return folder
