@@ -9,6 +9,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +28,20 @@ class Finished:
     stderr: str
 
 
-def run(*arguments: object, cwd: Path, **environment: str) -> Finished:
-    """Run `nanou-deploy ARGUMENTS` in the folder `cwd`. What is no intended error is raised as it is."""
+def run(
+    *arguments: object, cwd: Path, stream: Callable[[], io.StringIO] = io.StringIO, **environment: str
+) -> Finished:
+    """Run `nanou-deploy ARGUMENTS` in the folder `cwd`, stdout and stderr each a `stream`.
+
+    What is no intended error is raised as it is.
+    """
     line = ["nanou-deploy", *map(str, arguments)]
     with (
         chdir(cwd),
         mock.patch.dict(os.environ, environment),
         mock.patch.object(sys, "argv", line),
-        redirect_stdout(io.StringIO()) as out,
-        redirect_stderr(io.StringIO()) as err,
+        redirect_stdout(stream()) as out,
+        redirect_stderr(stream()) as err,
     ):
         try:
             main()
