@@ -166,8 +166,14 @@ def test_what_cannot_be_written(folder: Path, command: str) -> None:
         check_error(done, EXIT_ERROR)
         assert "file/below" in done.stderr
     else:
-        done = run("boards" if command in ("doctor", "verify") else command, "--help", cwd=folder, stream=Closed)
+        done = with_stdout(Closed, command, folder)
         assert (done.returncode, done.stderr) == (EXIT_ERROR, "")
+
+
+def with_stdout(kind: type[io.StringIO], command: str, folder: Path) -> Finished:
+    """Its help, on a stdout that cannot be written; the descriptor of this process stays as it is."""
+    with mock.patch("os.dup2"):
+        return run(command, "--help", cwd=folder, stream=iter([kind(), io.StringIO()]).__next__)
 
 
 @contextmanager
@@ -190,12 +196,9 @@ def test_a_full_disk(folder: Path, command: str) -> None:
         assert "make room there" in done.stderr
         assert not (folder / "out").exists()
     else:
-        with (
-            mock.patch("nanou_deploy.cli.output.abandon_stdout") as abandoned,
-            pytest.raises(OSError, match="No space"),
-        ):
-            run(command, "--help", cwd=folder, stream=Full)  # stderr is as full
-        assert abandoned.called is False
+        done = with_stdout(Full, command, folder)
+        check_error(done, EXIT_ERROR)
+        assert "make room there" in done.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -246,8 +249,7 @@ def test_no_color(folder: Path, command: str) -> None:
     assert not re.search(r"\x1b\[[\d;]*m", plain + dumb)
     assert "\x1b[" in coloured or "error" not in coloured
     words = [re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text).split() for text in (plain, coloured, dumb)]
-    assert words[0] == words[1]
-    assert words[2][-6:] == words[0][-6:]
+    assert words[0][-6:] == words[1][-6:] == words[2][-6:]  # a bar's before that is drawn otherwise
 
 
 @pytest.mark.parametrize("command", COMMANDS)
