@@ -19,6 +19,7 @@ from codegen.program.program import Lowering, RowRead, Stage
 from codegen.program.target import Target
 
 _OPERATORS = ("conv_2d", "depthwise_conv_2d", "max_pool_2d")
+_MIN_WIDTH_PX = 4  # rows of fewer pixels leave so many lanes unused that other kernels are faster
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def _vector_operators(
     """By output. Pooling alone is not worth copies: it counts where its input is in blocks anyway."""
     found: set[int] = set()
     for operator in graph.operators:
-        if operator.stem not in _OPERATORS or len(graph.tensor(operator.outputs[0]).shape) != 4:
+        shape = graph.tensor(operator.outputs[0]).shape
+        if operator.stem not in _OPERATORS or len(shape) != 4 or shape[2] < _MIN_WIDTH_PX:
             continue
         if operator.stem == "max_pool_2d" and operator.inputs[0] not in found:
             continue

@@ -60,8 +60,7 @@ def test_exact(target: Target, width: int, zero_point: int, tmp_path: Path) -> N
     compiled = assert_exact(build(width, zero_point), tmp_path, target=target)
     names = {stage.kernel.template.split("/")[1] for stage in compiled.program.stages}
     general = {"conv_2d", "depthwise_conv_2d", "max_pool_2d"}
-    alone = width == 1 and not target.vector_blocks  # no column beside the first
-    assert names & general == ({"depthwise_conv_2d"} if alone else set())
+    assert names & general == ({"depthwise_conv_2d"} if width == 1 else set())  # no column beside the first
     folded = "depthwise_conv_2d_3x3_upsampled" in names
     assert folded == (width > 1)
 
