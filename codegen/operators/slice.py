@@ -26,9 +26,13 @@ def verify(graph: Graph, operator: Operator) -> None:
 
 def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
     begin, size = constant(graph, operator, 1), constant(graph, operator, 2)
-    # A size of -1 reaches to the end.
-    box = tuple(builtins.slice(b, None if n == -1 else b + n) for b, n in zip(begin, size, strict=True))
-    return (inputs[0][box],)
+    box = []
+    for extent, first, count in zip(inputs[0].shape, begin, size, strict=True):
+        end = extent if count == -1 else first + count  # -1 reaches to the end
+        if not 0 <= first <= end <= extent:  # which NumPy would cut to fit, and TFLM read beyond
+            raise ValueError(f"it takes {count} from {first} of {extent}")
+        box.append(builtins.slice(first, end))
+    return (inputs[0][tuple(box)],)
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:

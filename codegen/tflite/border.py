@@ -69,7 +69,8 @@ def convert(values: Values, source: Tensor, target: Tensor) -> Values:
 
 def _quantize(values: Values, target: Tensor) -> Values:
     """Half away from zero. NaN becomes the zero point; what no int32 holds, which TFLM leaves open, is clamped."""
-    steps = np.nan_to_num(values / np.float32(target.scale), nan=0.0, posinf=512, neginf=-512)
+    with np.errstate(over="ignore"):
+        steps = np.nan_to_num(values / np.float32(target.scale), nan=0.0, posinf=512, neginf=-512)
     steps = np.clip(steps, -512, 512).astype(np.float64)
     rounded = np.trunc(steps + np.copysign(0.5, steps)).astype(np.int64) + target.zero_point
     return np.clip(rounded, -128, 127).astype(np.int8)

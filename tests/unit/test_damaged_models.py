@@ -122,6 +122,17 @@ def test_a_window_of_millions_of_places_is_refused() -> None:
         compile_bytes(b.finish([source], [b.max_pool(source, (65536, 65536), (1, 1), "same")]))
 
 
+@pytest.mark.parametrize(("begin", "size"), [((0, 1, 0), (1, 4, 3)), ((0, -2, 0), (1, 2, 3)), ((0, 2, 0), (1, -5, 3))])
+def test_a_slice_beyond_its_input_is_refused(begin: tuple[int, ...], size: tuple[int, ...]) -> None:
+    """NumPy would cut it to fit; TFLM reads what is there."""
+    b = ModelBuilder()
+    source = b.activation((1, 4, 3), 0.1, 0)
+    constants = [b.constant(np.array(values, np.int32)) for values in (begin, size)]
+    out = b.operator("SLICE", [source, *constants], b.activation((1, 3, 3), 0.1, 0))
+    with pytest.raises(ModelError, match="SLICE"):
+        compile_bytes(b.finish([source], [out]))
+
+
 def test_an_unsupported_operator_is_refused_by_name() -> None:
     b = ModelBuilder()
     source = b.activation((1, 6, 8, 3), 0.1, 0)
