@@ -208,9 +208,9 @@ def _first_divergence(graph: Graph, cases: Cases, case: int, trace: Trace) -> Di
     wanted = trace_oracle(graph, [frame[0] for frame in graph.split_inputs(cases.frames[case : case + 1])])
     found = trace(cases.frames[case])
     for operator in graph.operators:
-        if operator.index not in found:
-            continue
         tensor = operator.outputs[0]
+        if operator.index not in found or found[operator.index].size != wanted[tensor].size:
+            continue  # not seen, or a form that only the compiler has of it
         value = found[operator.index].reshape(-1).astype(np.int64)
         difference = np.abs(value - wanted[tensor].reshape(-1).astype(np.int64))
         if difference.any():

@@ -24,7 +24,10 @@ def test_exact(
     assert_exact(shared_model(f"{name}.tflite").read_bytes(), tmp_path, builtin_ref=False)
 
 
-@pytest.mark.parametrize("name", ["esphome_okay_nabu_v2", "silabs_rock_paper_scissors", "tflm_simple_add"])
+STATEFUL = ("esphome_okay_nabu_v2", "tflm_mnist_lstm_int8")
+
+
+@pytest.mark.parametrize("name", [*STATEFUL, "silabs_rock_paper_scissors", "tflm_simple_add"])
 def test_state_borders_and_several_inputs(
     name: str, shared_model: Callable[[str], Path], require_tool: Callable[..., str]
 ) -> None:
