@@ -11,6 +11,8 @@ from codegen.program.program import Lowering, Stage
 
 _OPERATORS = (
     "add",
+    "arg_max",
+    "arg_min",
     "average_pool_2d",
     "batch_to_space_nd",
     "concatenation",
@@ -63,7 +65,8 @@ _OPERATORS = (
 class Implementation(Protocol):
     """What the compiler needs to know of an operator.
 
-    `SEVERAL_OUTPUTS = True` lets it have more than one output; `STATE_INPUTS` are the positions of its own variables.
+    `SEVERAL_OUTPUTS = True` lets it have more than one output; `STATE_INPUTS` are the positions of its own variables,
+    `OUTPUT_DTYPES` its outputs' types in a file, where they are not int8.
     """
 
     REQUIRED_INPUTS: int  # the first ones, which may not be absent

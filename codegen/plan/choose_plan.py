@@ -25,6 +25,8 @@ class _Effort:
     placed: int
 
 
+# Of all schedules of one search together, which bounds its time; models of up to 100 layers stay below.
+_SEARCHED_STAGES = 60_000
 _QUICK, _THOROUGH = _Effort(4, 8), _Effort(12, 24)
 
 
@@ -85,6 +87,9 @@ def _best_cuts(start: _Schedule, effort: _Effort) -> tuple[_Schedule, Plan]:
     produced = [stage.output for stage in program.stages if stage.output not in program.kept]
     # A cut holds its whole tensor, so one that is not smaller than the peak cannot lower it.
     small = [t for t in produced if program.rows[t].count * program.rows[t].size_bytes < start.bound_bytes]
+    most = max(effort.placed, _SEARCHED_STAGES // len(program.stages) // (1 + effort.first_cuts))
+    if len(small) > most:  # the narrowest places divide a network best
+        small = sorted(small, key=lambda t: program.rows[t].count * program.rows[t].size_bytes)[:most]
     singles = sorted((_with_cuts(start, (t,)) for t in small), key=_by_bound)
     first = [schedule.cuts[0] for schedule in singles[: effort.first_cuts]]
     pairs = {frozenset((a, b)): (a, b) for a in first for b in small if a != b}

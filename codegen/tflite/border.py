@@ -55,6 +55,8 @@ def convert(values: Values, source: Tensor, target: Tensor) -> Values:
     """The values of one tensor in another's type."""
     if source.dtype == target.dtype:
         return values
+    if target.dtype in ("int32", "int64"):  # indices, which the graph has as their bytes
+        return np.ascontiguousarray(values).view(target.dtype)
     if source.dtype == "float32":
         return _quantize(values, target)
     if target.dtype == "float32":

@@ -44,7 +44,11 @@ def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) ->
         if refused is None:
             raise
         refused.append(error)
-    for rule in (_fold_constants, _resolve_variables, _take_off_borders, _recognize_upsampling, _drop_unused):
+    rules = (
+        *(_fold_constants, _resolve_variables, _take_off_borders, _indices_as_bytes),
+        *(_recognize_upsampling, _drop_unused),
+    )
+    for rule in rules:
         graph = rule(graph)
     return graph
 
@@ -213,6 +217,22 @@ def _is_exit(graph: Graph, operator: Operator) -> bool:
         (operator.stem == "dequantize" and output.dtype == "float32")
         or (operator.stem == "quantize" and output.dtype == "uint8")
     )
+
+
+def _indices_as_bytes(graph: Graph) -> Graph:
+    """What gives an output of int32 or int64 gives its bytes, along one more axis."""
+    tensors, operators, outputs = list(graph.tensors), list(graph.operators), list(graph.outputs)
+    for number, operator in enumerate(graph.operators):
+        dtypes = getattr(ops.IMPLEMENTATIONS.get(operator.stem), "OUTPUT_DTYPES", ())
+        output = graph.tensor(operator.outputs[0]) if operator.outputs else None
+        is_read = output and any(output.index in other.inputs for other in graph.operators)
+        if output is None or output.dtype not in dtypes or output.index not in outputs or is_read:
+            continue
+        shape = (*output.shape, np.dtype(output.dtype).itemsize)
+        tensors.append(Tensor(len(tensors), f"{output.name}/bytes", shape, "int8", (1.0,), (0,)))
+        operators[number] = replace(operator, outputs=(len(tensors) - 1,))
+        outputs[outputs.index(output.index)] = len(tensors) - 1
+    return replace(graph, tensors=tuple(tensors), operators=tuple(operators), outputs=tuple(outputs))
 
 
 # ---- Upsampling ------------------------------------------------------------------------------------------------

@@ -97,7 +97,9 @@ def _verify_known(graph: Graph, operator: Operator, used: Sequence[Tensor]) -> N
     if not operator.outputs:
         raise ModelError(f"{operator.label} has no output")
     own = own_variables(graph)
-    if all(tensor.data is not None or tensor.dtype == "int8" or tensor.index in own for tensor in used):
+    others = getattr(ops.IMPLEMENTATIONS[operator.stem], "OUTPUT_DTYPES", ())
+    is_given = {i for i in operator.outputs if graph.tensor(i).dtype in others}
+    if all(tensor.data is not None or tensor.dtype == "int8" or tensor.index in own | is_given for tensor in used):
         with contextlib.suppress(CompilerLimit):
             _verify_operator(graph, operator)
 

@@ -58,3 +58,17 @@ def test_tables_in_a_row_as_compiled_c(compiler: None, tmp_path: Path) -> None:
 def test_what_tflm_refuses_is_refused(name: str, output: Activation, message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         compile_bytes(model_of(name, Activation((1, 4), 0.1, 0), (), output))
+
+
+@pytest.mark.usefixtures("compiler")
+def test_more_than_256_operators(tmp_path: Path) -> None:
+    """Each with a table of its own, and sums of values that lie far apart."""
+    b = ModelBuilder()
+    source = value = b.activation((1, 2, 1, 4), 0.05, -20)
+    values = []
+    for number in range(260):
+        values.append(value := b.quantize(value, 0.05 + 0.0001 * (number % 7), -20 + number % 5))
+    for other in values[::26]:
+        value = b.operator("ADD", [value, other], b.activation((1, 2, 1, 4), 0.09, 3), FusedActivationFunction=0)
+    compiled = assert_exact(b.finish([source], [value]), tmp_path)
+    assert len(compiled.program.stages) == 270
