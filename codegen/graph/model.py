@@ -262,9 +262,9 @@ class QuantizedModel:
     def image(self) -> Preprocessing:
         """`preprocessing`. Raises ModelError where there is none."""
         if self.preprocessing is None:
-            lacking = "what its output means" if self.picture else "how pictures become the input"
+            lacking = "what the output means" if self.picture else "how pictures become the input"
             raise ModelError(
-                f"nobody has said {lacking} of {self.name}, so it decides nothing about pictures"
+                f"nobody has said {lacking} of {self.name}, so that it decides nothing about pictures"
                 if self.decision.task in ("raw", "segment")
                 else f"{self.name} is a model to {self.decision.task}, which decides nothing about a picture's pixels",
                 hint="`nanou-deploy describe MODEL` shows what is known and writes the rest beside it",

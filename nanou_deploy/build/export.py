@@ -16,12 +16,14 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import codegen
+from codegen.graph.graph import Tensor
 from codegen.graph.model import QuantizedModel
 from codegen.library.compile_flags import FLAGS_SET, NO_SCHEDULING, OPTIMIZE
 from codegen.library.identifier import model_identifier
 from codegen.library.render import MANIFEST, RenderedProject, with_manifest
 from codegen.library.render_tflm import tflm_dependencies
 from codegen.library.resources import render_template
+from codegen.tflite.files import contract_graph
 from codegen.tflite.sidecar import sidecar
 from nanou_deploy.boards.boards import BOARDS
 from nanou_deploy.build.platformio import PLATFORM, PLATFORM_VERSION
@@ -30,6 +32,7 @@ from nanou_deploy.resources import licence_text
 
 Format = Literal["platformio", "esp-idf-component", "arduino", "cmake"]
 
+_TOPICS = {"segment": "segmentation", "classify": "classification", "grid": "detection", "raw": "inference"}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 # Semantic versioning 2.0.0 (semver.org), without its rule about leading zeros in pre-releases.
 _VERSION = re.compile(r"((0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*))(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
@@ -167,8 +170,10 @@ def _context(
 ) -> dict[str, Any]:
     identifier = model_identifier(model.name)
     header = _constants(sources[f"include/{identifier}.h"], identifier.upper())
-    contract = model.image
-    frame = f"{contract.height_px} x {contract.width_px} {contract.color_order}"
+    graph, task = contract_graph(model.flatbuffer), model.decision.task
+    is_aot = runtime == "aot"  # whose tensors are int8; the interpreter's are the file's
+    inputs, outputs = (graph.inputs, graph.outputs) if is_aot else (graph.file_inputs, graph.file_outputs)
+    frame = ", ".join(_tensor_text(graph.tensor(index)) for index in inputs)
     source_list = sorted(path for path in sources if path.endswith((".c", ".cc")))
     hardware = [board for board in BOARDS.values() if board.kind == "hardware"]
     return {
@@ -176,14 +181,17 @@ def _context(
         "id": identifier,
         "ID": identifier.upper(),
         "classes": f"include/{identifier}_classes.h" in sources,
+        "classify": f"include/{identifier}_classify.h" in sources,
+        "picture": model.picture,
+        "topic": _TOPICS[task],
         "model": model,
         "format": form,
         "generator": f"nanou-deploy {codegen.__version__}",
         "command": command,
-        "summary": f"Model {model.name}, {frame}, int8 ({runtime} runtime)",
+        "summary": f"Model {model.name}, {frame} ({runtime} runtime)",
         "frame": frame,
-        "facts": _facts(header, frame, runtime),
-        "arena_bytes": header["ARENA_BYTES"],
+        "facts": _facts(header, frame, [_tensor_text(graph.tensor(index)) for index in outputs], model, runtime),
+        "arena_bytes": header["ARENA_BYTES"].removesuffix("u"),
         "golden_crc32": header["GOLDEN_CRC32"].removesuffix("u"),
         "proofs": " and what is proven" if runtime == "aot" else "",
         "source_list": source_list,
@@ -196,15 +204,24 @@ def _context(
     }
 
 
-def _facts(header: Mapping[str, str], frame: str, runtime: str) -> list[tuple[str, str]]:
+def _tensor_text(tensor: Tensor) -> str:
+    """Describe a tensor as "int8 1 x 60 x 80 x 3"."""
+    return f"{tensor.dtype} {' x '.join(map(str, tensor.shape))}"
+
+
+def _facts(
+    header: Mapping[str, str], frame: str, outputs: Sequence[str], model: QuantizedModel, runtime: str
+) -> list[tuple[str, str]]:
     def size(name: str) -> str:
         return f"{int(header[name].removesuffix('u')):,} bytes"
 
-    output = f"{header['OUTPUT_HEIGHT_PX']} x {header['OUTPUT_WIDTH_PX']} x {header['OUTPUT_CHANNELS']}"
+    decides = f"; {model.decision.task}" if model.decision.task != "raw" else "; nobody has said of what"
+    if model.drivable:
+        decides += f", drivable: {', '.join(model.drivable)}"
     return [
         ("runtime", "compiled C, no interpreter" if runtime == "aot" else "TensorFlow Lite Micro"),
-        ("input", f"{frame}, int8 by table"),
-        ("output", f"{output}, int8; drivable from {header['THRESHOLD_Q']} on"),
+        ("input", frame + (", pixels by table" if model.picture else "")),
+        ("output", ", ".join(outputs) + decides),
         ("RAM with both frames", size("ARENA_BYTES")),
         ("RAM with row callbacks", size("ROWS_ARENA_BYTES")),
         ("multiply-accumulates", f"{int(header['MACS'].removesuffix('u')):,}"),

@@ -9,7 +9,7 @@ import click
 
 from codegen.program.objective import Objective
 from nanou_deploy.cli.options import Output, board_option, json_option, model_option, objective_options, runtime_option
-from nanou_deploy.cli.output import emit_json, say
+from nanou_deploy.cli.output import emit_json, remark, say
 
 _FORMATS = ("platformio", "esp-idf-component", "arduino", "cmake")
 
@@ -51,6 +51,7 @@ def export(
     """
     import dataclasses
 
+    from codegen.graph.contract import remarks
     from codegen.library.render import Runtime
     from codegen.library.write import write_project
     from nanou_deploy.boards.boards import find_board
@@ -66,6 +67,8 @@ def export(
     project = render_export(library, quantized, package, cast(Format, form), command=command)
     folder = output or Path("build") / "export" / form / package.name
     changed = write_project(project, folder, force=force)
+    for text in remarks(quantized):
+        remark(text)
     if as_json:
         emit_json(
             "export/1",

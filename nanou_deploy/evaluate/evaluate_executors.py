@@ -96,7 +96,8 @@ def evaluate_executors(
     for one in predictors:
         progress(f"{one.name}, {len(part)} images")
         logits.append(one.logits(part.images))
-        if logits[-1].shape[:3] != part.masks.shape or (logits[-1].ndim == 3) != (len(dataset.classes) == 2):
+        count = 2 if logits[-1].ndim == 3 else logits[-1].shape[-1]
+        if logits[-1].shape[:3] != part.masks.shape or count != len(dataset.classes):
             raise DeployError(
                 f"{one.name} gives {logits[-1].shape[1:]}, the data set has {len(dataset.classes)} classes",
                 hint="evaluate on the data set that the model was trained for",

@@ -226,7 +226,7 @@ def int8_predictor(name: str, model: QuantizedModel, run: Callable[[Int8Array], 
         if not is_probability:
             return values
         inside = np.clip(values, sink.scale / 2, 1 - sink.scale / 4)
-        return np.asarray(np.log(inside / (1 - inside)))
+        return np.asarray(np.log(inside if sink.shape[-1] > 1 else inside / (1 - inside)))
 
     def logits(images: Pixels) -> Array:
         outputs = run(quantize_pixels(model, graph, images)).reshape(len(images), *sink.shape[1:])

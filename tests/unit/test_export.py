@@ -22,11 +22,13 @@ from codegen.graph.model import QuantizedModel
 from codegen.library.golden import golden_frame
 from codegen.library.render import MANIFEST, RenderedProject
 from codegen.library.write import edited_files, write_project
+from codegen.tflite.files import inferred
 from codegen.tflite.interpreters import run_tflm
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.export import Format, Package, default_package, example_path, render_export
 from nanou_deploy.build.library import open_model, render_library
 from nanou_deploy.errors import DeployError
+from tests.unit.test_evaluate_tensors import classifier
 
 STAND_IN_ARDUINO = Path(__file__).with_name("stand_in_arduino")
 PACKAGE = "nano_u_terrain"
@@ -271,3 +273,18 @@ def test_an_edited_folder_is_kept(exported: Callable[[Format], Path], model: Qua
     with pytest.raises(WriteError, match=r"README\.md"):
         write_project(project, folder)
     assert (folder / "README.md").read_text() == "my own words"
+
+
+@pytest.mark.parametrize("task", ["classify", "raw"])
+def test_what_segments_nothing_is_exported_too(task: str, tmp_path: Path) -> None:
+    """The README's program compiles, and says what the model is."""
+    network = QuantizedModel("letters", classifier("SOFTMAX" if task == "classify" else "", picture=False))
+    network = dataclasses.replace(network, contract=inferred(network.flatbuffer).contract)
+    library = render_library(network, "aot", find_board("host"))
+    write_project(render_export(library, network, default_package(network), "cmake", command=COMMAND), tmp_path / "out")
+    readme = (tmp_path / "out/README.md").read_text()
+    assert "int8 1 x 3" in readme
+    assert ("nobody has said of what" in readme) == (task == "raw")
+    (tmp_path / "use.c").write_text(readme.split("```c\n")[1].split("```")[0])
+    flags = ["-std=c99", "-Wall", "-Wno-unused", "-Werror", "-DNANOU_FLAGS_SET", "-Iout/include"]
+    subprocess.run(["gcc", *flags, "-c", "use.c"], cwd=tmp_path, check=True)
