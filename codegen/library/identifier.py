@@ -6,6 +6,14 @@ import re
 
 from codegen.library.resources import api_header
 
+# Targets that CMake, or a generator of its, keeps for itself; files of a library name one after the model.
+CMAKE_TARGETS = frozenset(
+    """
+    all all_build clean depend edit_cache help install list_install_components package package_source preinstall
+    rebuild_cache run_tests test zero_check
+    """.split()  # noqa: SIM905 - as below
+)
+
 # What a program may already have under such a name: keywords of C and C++, the standard library's functions that
 # people's models are called after, and what the generated file itself declares.
 _RESERVED = frozenset(
@@ -33,7 +41,8 @@ def model_identifier(name: str) -> str:
     """
     plain = re.sub(r"[^a-z0-9_]", "_", name.lower())
     beginning = re.compile(rf"\b(?:{plain}\b|{plain}_|{plain.upper()}_)")
-    is_taken = plain in _RESERVED or plain.startswith(("layer_", "state_", "input_", "output_", "requantize"))
+    ours = ("layer_", "state_", "input_", "output_", "requantize")
+    is_taken = plain in _RESERVED | CMAKE_TARGETS or plain.startswith(ours)
     return f"m_{plain}" if re.match(r"[0-9_]", plain) or is_taken or beginning.search(_declared()) else plain
 
 

@@ -19,7 +19,7 @@ import codegen
 from codegen.graph.graph import Tensor
 from codegen.graph.model import QuantizedModel
 from codegen.library.compile_flags import FLAGS_SET, NO_SCHEDULING, OPTIMIZE
-from codegen.library.identifier import model_identifier
+from codegen.library.identifier import CMAKE_TARGETS, model_identifier
 from codegen.library.render import MANIFEST, RenderedProject, with_manifest
 from codegen.library.render_tflm import tflm_dependencies
 from codegen.library.resources import render_template
@@ -52,6 +52,8 @@ class Package:
         if not _NAME.fullmatch(self.name):
             hint = "use up to 63 of a-z, 0-9, '_' and '-', and begin with a letter"
             raise DeployError(f"{self.name!r} is no name for a package", hint=hint)
+        if self.name in CMAKE_TARGETS | {"self_test"}:  # the example's own
+            raise DeployError(f"{self.name!r} is a target of CMake's own", hint="give the package another name")
         if not _VERSION.fullmatch(self.version):
             raise DeployError(f"{self.version!r} is no semantic version", hint="write it as in 1.2.0")
         for what, text in (("author", self.author), ("URL", self.url)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def model_path(path: Path | None) -> Path:
     if path.is_dir():
         if not (path / "model.tflite").is_file():
             raise DeployError(
-                f"{path} holds no model.tflite", hint=f"make it with `nanou-deploy quantize --run {path}`"
+                f"{path} holds no model.tflite",
+                hint=f"make it with `nanou-deploy quantize --run {shlex.quote(str(path))}`",
             )
         path = path / "model.tflite"
     return path

@@ -10,6 +10,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -88,7 +89,8 @@ def platform_missing(project: Path, environment: str) -> PlatformMissing:
     spec = platform_spec("espressif32") if platform == "espressif32" else f"{platform} {platform_version(environment)}"
     return PlatformMissing(
         f"{environment} was not linked: PlatformIO's platform {spec} is not installed",
-        hint=f"with a network, `pio run -d {project} -e {environment}` fetches it and builds (about 2 GB)",
+        hint=f"with a network, `pio run -d {shlex.quote(str(project))} -e {environment}` fetches it and builds "
+        "(about 2 GB)",
     )
 
 

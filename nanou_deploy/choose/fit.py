@@ -8,6 +8,7 @@ instruction takes is an assumption that the user makes, or the stated default.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,7 +217,7 @@ def _needed(verdicts: Sequence[Verdict], budget: Budget, goal: Goal, folder: Pat
             words.append(
                 f"no network of the front has {limits.max_instructions:,} instructions or fewer: look for one of "
                 f"{ratio:.2f} times those of {least.point.name}, with "
-                f"`nanou-deploy prune --run {run} --to {_floor(ratio):g}`"
+                f"`nanou-deploy prune --run {shlex.quote(run)} --to {_floor(ratio):g}`"
             )
     return words
 

@@ -18,7 +18,7 @@ from nanou_deploy.cli.options import (
     objective_options,
     runtime_option,
 )
-from nanou_deploy.cli.output import as_dict, emit_json, heading, next_step, progress, remark, say
+from nanou_deploy.cli.output import as_dict, emit_json, heading, next_step, progress, remark, say, warn
 from nanou_deploy.cli.verify import print_golden
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_NOT_LINKED, EXIT_OK
 
@@ -70,6 +70,8 @@ def build(
     folder = output or check_output(Path("build") / board)
     for text in remarks(quantized):
         remark(text)
+    if target.kind == "hardware" and " " in str(folder.absolute()):
+        warn(f"{folder.absolute()} has a space, which ESP-IDF under PlatformIO refuses: it cannot be linked there")
     heading(f"{quantized.name} for {target.name}: {target.description}")
     chosen = cast(Runtime, runtime)
     library = render_library(quantized, chosen, target, objective)

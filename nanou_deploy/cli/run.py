@@ -9,7 +9,7 @@ import click
 
 from nanou_deploy.cli.device_options import device_address, frames_option, timeout_option
 from nanou_deploy.cli.monitor import View, view_options, watch
-from nanou_deploy.cli.options import board_option, camera_option, model_option, runtime_option
+from nanou_deploy.cli.options import board_option, camera_option, check_output, model_option, runtime_option
 from nanou_deploy.cli.output import heading, progress
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def run(
     target, quantized = find_board(board), open_model(model, camera)
     _ = quantized.image  # what runs decides by what pictures mean: refuse a raw model before anything is written
     check_firmware(target)
+    check_output(Path("build") / target.name)
     heading(f"{quantized.name} for {target.name}: {target.description}")
     if target.kind == "hardware":
         address = _flashed(target, quantized, runtime, port, force)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +35,8 @@ def predictor(name: str, model: QuantizedModel | None, run_folder: Path | None) 
         return _keras(run_folder)
     if model is None:
         raise DeployError(
-            f"executor {name} needs an int8 model", hint=f"make it with `nanou-deploy quantize --run {run_folder}`"
+            f"executor {name} needs an int8 model",
+            hint=f"make it with `nanou-deploy quantize --run {shlex.quote(str(run_folder))}`",
         )
     return int8_predictor(name, model, tensor_runs((name,), model)[name])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def flash_places(board: Board, folder: Path) -> Mapping[int, Path]:
         raise DeployError(
             f"{built} lacks {', '.join(missing)}: nothing was built there",
             hint=f"`nanou-deploy build --board {board.name}`; where it exits with 4, "
-            f"`pio run -d {folder} -e {board.name}` with a network",
+            f"`pio run -d {shlex.quote(str(folder))} -e {board.name}` with a network",
         )
     return places
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from codegen.tflite.files import save_model
+from nanou_deploy.cli.clean import mark_built
+from nanou_deploy.cli.output import emit_json, emit_table, next_step, say
 from tests.command_line import run, run_json
 from tests.generated import flip_weight, small_model
 
@@ -177,6 +182,37 @@ def test_clean_keeps_edited_work(small: Path) -> None:
     assert (small / "build" / "b" / "src" / "mine.c").exists()
     run("clean", "--force", cwd=small)
     assert [p.name for p in (small / "build").iterdir()] == ["notes.txt"]
+
+
+def test_clean_shows_and_removes_what_was_built_beside(small: Path) -> None:
+    run("generate", "--model", "small.tflite", "--output", "build/host/nanou_model", cwd=small)
+    mark_built(small / "build" / "host" / "harness")
+    for name in ("mine", "theirs"):
+        (small / "build" / name).mkdir()
+    (small / "build" / "theirs" / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
+    mark_built(small / "build" / "mine")  # was there before
+    before = sorted(small.rglob("*"))
+    code, document = run_json("clean", "--dry-run", cwd=small)
+    assert (code, document["removed"]) == (0, ["build/host/harness", "build/host/nanou_model"])
+    assert run("clean", "--dry-run", cwd=small).stdout.count("would remove build/host/") == 2
+    assert sorted(small.rglob("*")) == before
+    run("clean", cwd=small)
+    assert sorted(path.name for path in (small / "build").iterdir()) == ["mine", "theirs"]
+
+
+def test_what_is_printed_is_plain_and_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    next_step("nanou-deploy", "quantize", "--run", Path("runs/My Robot's"))
+    assert shlex.split(capsys.readouterr().out)[1:] == ["nanou-deploy", "quantize", "--run", "runs/My Robot's"]
+    say("\x1b[2Jcleared\rfake\u202e")
+    assert capsys.readouterr().out == "\\x1b[2Jcleared\\rfake\\u202e\n"
+    emit_table(("Name", "[/a]"), [("[bold]x[/a]\x1b", 1), ("\u6f22", 22)], right=[1])
+    table = capsys.readouterr().out
+    assert "[bold]x[/a]\\x1b     1\n" in table
+    assert table.splitlines()[-2].endswith("22")
+    emit_json("test/1", {"nan": float("nan"), "deep": [{"inf": -math.inf, "path": Path("a")}]})
+    assert json.loads(capsys.readouterr().out) == {
+        "schema": "nanou-deploy/test/1", "nan": None, "deep": [{"inf": None, "path": "a"}]
+    }  # fmt: skip
 
 
 def test_boards_and_doctor(tmp_path: Path) -> None:

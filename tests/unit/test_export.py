@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from codegen.errors import WriteError
 from codegen.graph.model import QuantizedModel
 from codegen.library.golden import golden_frame
+from codegen.library.identifier import model_identifier
 from codegen.library.render import MANIFEST, RenderedProject
 from codegen.library.write import edited_files, write_project
 from codegen.tflite.files import inferred
@@ -247,12 +248,19 @@ def test_a_url_and_an_author_reach_every_manifest(model: QuantizedModel, library
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"name": "My Model"}, {"version": "1.2"}, {"author": 'a "b"'}, {"url": "x\ny"}, {"name": ""}]
+    "wrong",
+    [
+        *({"name": name} for name in ("My Model", "", "test", "install", "self_test")),
+        {"version": "1.2"},
+        {"author": 'a "b"'},
+        {"url": "x\ny"},
+    ],
 )
 def test_what_package_managers_refuse(wrong: dict[str, str]) -> None:
     with pytest.raises(DeployError) as raised:
         Package(**{"name": PACKAGE, "version": "1.2.0", **wrong})
     assert raised.value.hint
+    assert model_identifier("test") == "m_test"  # which is a target's name in every library
 
 
 def test_the_interpreter_travels_where_its_sources_are_fetched(model: QuantizedModel) -> None:
