@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from nanou_deploy.cli.options import json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table
+from nanou_deploy.errors import UsageMistake
 
 
 @click.command(short_help="Parameters and bytes of a network, in float and int8.")
@@ -21,6 +23,11 @@ def model_size(models: tuple[str, ...], as_json: bool) -> None:
     """
     from nanou_train.networks.architectures import PRESETS
 
+    for name in models:
+        if name not in PRESETS and not Path(name).exists():
+            near = get_close_matches(name, PRESETS, n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"presets: {', '.join(PRESETS)}"
+            raise UsageMistake(f"there is no preset, file or run {name!r}", hint=hint)
     rows = [_size_row(name) for name in models or PRESETS]
     if as_json:
         emit_json("model-size/1", {"models": rows})

@@ -54,18 +54,25 @@ class Output(click.ParamType):  # type: ignore[type-arg] # generic in newer clic
         return check_output(Path(value), is_file=self._is_file)
 
 
-class DataFolder(click.ParamType):  # type: ignore[type-arg] # as above
-    """Parses the path of a data set, which is there: what reads it is started much later."""
+class Existing(click.ParamType):  # type: ignore[type-arg] # as above
+    """Parses a path that is there: what reads it is started much later."""
 
     name = "path"
+    _kind, _hint = "file or folder", "check the path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(value)
-        if not path.is_dir():
-            raise DeployError(f"there is no folder {path}", hint="give a data set, ROOT/{train,val,test}/{img,mask}")
-        if not os.access(path, os.R_OK | os.X_OK):
-            raise DeployError(f"{path} cannot be read", hint="check the rights of the folder")
+        if not (path.is_dir() or (path.is_file() and self._kind != "folder")):
+            raise DeployError(f"there is no {self._kind} {path}", hint=self._hint)
+        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+            raise DeployError(f"{path} cannot be read", hint="check its rights")
         return path
+
+
+class DataFolder(Existing):
+    """Parses the path of a data set."""
+
+    _kind, _hint = "folder", "give a data set, ROOT/{train,val,test}/{img,mask}"
 
 
 model_option = click.option(

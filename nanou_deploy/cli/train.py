@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nanou_deploy.cli.options import FrameSize, Output, data_option, json_option
+from nanou_deploy.cli.options import Existing, FrameSize, Output, data_option, json_option
 from nanou_deploy.cli.output import emit_json, next_step
 from nanou_deploy.cli.training_output import print_metrics, training_progress
 
@@ -19,7 +19,7 @@ from nanou_deploy.cli.training_output import print_metrics, training_progress
 @click.option("--output", type=Output(), default=Path("runs/default"), show_default=True, help="Run folder.")
 @click.option("--size", type=FrameSize(), help="Height and width of the model's input, such as 48x64.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the student instead of the experiment's.")
-@click.option("--from", "start_from", type=click.Path(path_type=Path), help="Go on with this run's student.")
+@click.option("--from", "start_from", type=Existing(), help="Go on with this run's student.")
 @click.option("--freeze", type=click.Choice(["nothing", "encoder"]), help="What of it to leave as it is.")
 @click.option("--seed", type=int, help="Default: the experiment's, which is 0 unless it says otherwise.")
 @json_option

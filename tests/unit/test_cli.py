@@ -46,6 +46,33 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", probe], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
 
 
+def test_errors_come_before_the_work(tmp_path: Path) -> None:
+    """TensorFlow, which takes seconds to start, is not even asked for what is wrong on the command line."""
+    (tmp_path / "file").touch()
+    lines = (
+        "train --data nope", "train --config nope", "train --experiment nope", "train --from nope",
+        "train --output file/x", "experiment --experiment nope", "experiment --experiment default --output file/x",
+        "quantize --run nope", "evaluate --model nope", "evaluate --run nope", "evaluate --output file/x",
+        "prune --run nope --output out", "search --run nope --output out", "bench-train --experiment nope",
+        "bench-train --data nope", "bench --compare --markdown file/x", "pareto nope --output out",
+        "fit nope --board host", "prepare --images nope --masks nope --output out", "demo --output file/x",
+        "model-size nano_v",
+    )  # fmt: skip
+    probe = (
+        "import sys\nfrom nanou_deploy.cli import main\n"
+        f"for line in {lines!r}:\n"
+        "    sys.argv = ['nanou-deploy', *line.split()]\n"
+        "    try: main()\n"
+        "    except SystemExit as end: assert end.code in (1, 2), line\n"
+        "    assert 'tensorflow' not in sys.modules, line\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("error: ") == len(lines)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
