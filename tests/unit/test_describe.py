@@ -258,3 +258,18 @@ def test_rules_for_int8_are_not_rendered_for_other_types(dtype: str) -> None:
     foreign = replace(graph, tensors=tensors)
     assert describe_decision(known, foreign)["decision"] is None
     assert describe_picture(known, foreign)["picture"] is None
+
+
+def test_what_is_raw_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture, its numbers, the task, its values, names and what is drivable; in this order."""
+    from nanou_deploy.cli import describe as command
+
+    (tmp_path / "m.tflite").write_bytes(model(3, lambda b, x: x, (1, 12, 16, 1)))
+    answers = iter([True, 0.5, 0.5, "segment", "logits", "sky,road,grass", "road,grass"])
+    for ask in ("confirm", "prompt"):
+        monkeypatch.setattr(command.click, ask, lambda *_arguments, **_options: next(answers))
+    known = command._ask(command._known(tmp_path / "m.tflite", fresh=False))
+    assert next(answers, None) is None
+    expected = OutputContract("segment", "logits", classes=("sky", "road", "grass"), drivable=("road", "grass"))
+    assert known.model.contract.outputs == (expected,)
+    assert known.model.picture == Preprocessing(12, 16, 1, mean=0.5, std=0.5)
