@@ -23,7 +23,6 @@ import numpy as np
 from codegen.arithmetic.one_multiply_search import Line, Rescale, WeightedSum, thresholds_of
 from codegen.graph.graph import IntArray
 
-RADIX_BITS = 8
 _NEAR_FACTORS = (0, 1, -1, 2)
 _MAX_SHIFT = 50  # a result of nine bits stays in int64
 
@@ -46,7 +45,9 @@ def find_line(exact: Rescale, sums: WeightedSum, zero_point: int, offset_step: i
     after = [(sums.high, last + 1)] if last < exact.high else []
     reach = np.concatenate([np.stack([reached, values], 1), np.array(before, np.int64).reshape(-1, 2)])
     below = np.concatenate([np.stack([reached - 1, values], 1), np.array(after, np.int64).reshape(-1, 2)])
-    for shift in range(_MAX_SHIFT + 1):
+    # A smaller factor would leave no room for an offset that is a multiple of the step.
+    coarsest = max(math.floor(math.log2(offset_step / 4 / exact.factor)), 0) if exact.factor else 0
+    for shift in range(coarsest, _MAX_SHIFT + 1):
         nearest = int(math.ldexp(exact.factor, shift))
         for factor in (nearest + d for d in _NEAR_FACTORS):
             # factor * t + offset >= k << shift where k is reached, and less where it is not.
@@ -60,11 +61,14 @@ def find_line(exact: Rescale, sums: WeightedSum, zero_point: int, offset_step: i
     return None
 
 
-def digits_of(values: IntArray, count: int) -> IntArray | None:
-    """Write int64 values in `count` balanced digits of base 256, lowest first along a new first axis; None if more."""
-    digits, rest = [], np.asarray(values, np.int64)
-    for _ in range(count):
-        digit = ((rest + 128) & 255) - 128
+def digits_of(values: IntArray, count: int, bits: int) -> IntArray:
+    """Write int64 values in `count` digits, lowest first along a new first axis.
+
+    They are balanced, of so many bits, but for the highest, which holds what is left, however much.
+    """
+    half, digits, rest = 1 << (bits - 1), [], np.asarray(values, np.int64)
+    for _ in range(count - 1):
+        digit = ((rest + half) & (2 * half - 1)) - half
         digits.append(digit)
-        rest = (rest - digit) >> RADIX_BITS
-    return np.stack(digits) if not rest.any() else None
+        rest = (rest - digit) >> bits
+    return np.stack([*digits, rest])

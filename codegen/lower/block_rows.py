@@ -19,7 +19,7 @@ from codegen.program.program import Lowering, RowRead, Stage
 from codegen.program.target import Target
 
 _OPERATORS = ("conv_2d", "depthwise_conv_2d", "max_pool_2d")
-_MIN_WIDTH_PX = 4  # rows of fewer pixels leave so many lanes unused that other kernels are faster
+_MIN_WIDTH_PX = 3  # rows of fewer pixels leave so many lanes unused that other kernels are faster
 
 
 @dataclass(frozen=True)

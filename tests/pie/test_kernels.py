@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from codegen.kernels.esp32s3 import digits
+from codegen.kernels.esp32s3.conv_2d_pointwise import Conv2DPointwise
 from codegen.kernels.esp32s3.digits import Digits
 from codegen.program.target import ESP32S3
 from codegen.tflite.builder import ModelBuilder
@@ -55,6 +56,22 @@ def test_every_kernel_is_exact(
     assert used == {f"esp32s3/{name}" for name in KERNELS}
 
 
+@pytest.mark.parametrize("channels", [128, 300])
+def test_many_products_have_smaller_digits(channels: int, tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    """Which do not leave 20 bits; 300 channels are more than a kernel writes out."""
+    for tool in ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa"):
+        require_tool(tool)
+    b = ModelBuilder()
+    source = b.activation((1, 2, 7, 3), 0.02, 3)
+    value = _convolution(b, _convolution(b, source, channels), 5)
+    flatbuffer = b.finish([source], [value])
+    compiled = assert_exact(flatbuffer, tmp_path, board="esp32s3-qemu", builtin_ref=False, target=ESP32S3)
+    kernels = [s.kernel for s in compiled.program.stages if isinstance(s.kernel, Conv2DPointwise)]
+    assert len(kernels) == (2 if channels == 128 else 1)
+    if channels == 128:
+        assert kernels[1].digits.bits < 8
+
+
 KERNELS = (
     "conv_2d_pointwise",
     "copy_blocks",
@@ -87,6 +104,6 @@ def test_the_proof_reads_the_bytes_of_the_table() -> None:
         values = table.values.copy()
         values[digits.HEAD * 16 + place] ^= 1
         assert digits.differences(shape, replace(table, values=values), 1)
-    wide = Digits(32, (1,))
+    wide = Digits(33, 8, (1,))
     values = np.full(wide.table_bytes(1), 127, np.int8)
     assert "do not fit 20 bits" in next(digits.overflows(wide, replace(table, values=values, phases=1)))

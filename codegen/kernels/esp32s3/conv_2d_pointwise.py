@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.esp32s3.digits import Digits, build_digits, differences
@@ -11,7 +12,9 @@ from codegen.program.kernel import BLOCK_PX, Accesses, Built, Kernel, Present, T
 from codegen.program.target import Target
 
 _MAX_LOOP_BYTES = 240  # of a zero-overhead loop; 256 less what aligns it
+_MAX_BRANCH_BYTES = 1900  # of 2048
 _HELD_CHANNELS = 4
+_MAX_CHANNELS = 256  # whose products are all written out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +37,22 @@ class Conv2DPointwise(Kernel):
         return self.in_channels <= _HELD_CHANNELS
 
     @property
-    def loops_in_hardware(self) -> bool:
-        """Whether the code of one output channel is short enough for a zero-overhead loop."""
+    def channel_bytes(self) -> int:
+        """Of the code for one output channel, at most."""
         products = self.digits.count * self.in_channels + sum(self.digits.starts)
         rest = self.digits.count * (self.digits.vectors + 1) + 4
         streamed = 0 if self.holds_inputs else 4 * self.digits.count * self.in_channels // 3 + self.digits.count + 4
-        return 3 * (products + rest + streamed) <= _MAX_LOOP_BYTES
+        return 3 * (products + rest + streamed)
+
+    @property
+    def loops_in_hardware(self) -> bool:
+        """Whether the code of one output channel is short enough for a zero-overhead loop."""
+        return self.channel_bytes <= _MAX_LOOP_BYTES
+
+    @property
+    def branches_reach(self) -> bool:
+        """Whether a branch goes back over the code of one output channel; else it takes a jump."""
+        return self.channel_bytes <= _MAX_BRANCH_BYTES
 
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
         pixels = self.blocks * BLOCK_PX
@@ -56,7 +69,8 @@ class Conv2DPointwise(Kernel):
 
 def applies(layer: Convolution, target: Target) -> bool:
     same_width = layer.window.in_width == layer.window.out_width
-    return target.vector_blocks and layer.is_pointwise and same_width and _digits(layer) is not None
+    fits = layer.is_pointwise and same_width and layer.in_channels <= _MAX_CHANNELS
+    return target.vector_blocks and fits and _digits(layer) is not None
 
 
 def build(layer: Convolution, target: Target) -> Built:
@@ -76,5 +90,6 @@ def build(layer: Convolution, target: Target) -> Built:
     return Built(kernel, (table,))
 
 
+@lru_cache(maxsize=4)  # it applies, and is built
 def _digits(layer: Convolution) -> tuple[Digits, Table] | None:
-    return build_digits(layer, layer.taps.T[None, :, None], phases=1, edge_lane=BLOCK_PX - 1)
+    return build_digits(layer, layer.taps.T[None, :, None], edge_lane=BLOCK_PX - 1)

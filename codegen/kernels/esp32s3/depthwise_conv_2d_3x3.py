@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.esp32s3.digits import Digits, build_digits, differences
@@ -71,8 +72,9 @@ def build(layer: Convolution, target: Target) -> Built:
     return Built(kernel, (table,))
 
 
+@lru_cache(maxsize=4)  # it applies, and is built
 def _digits(layer: Convolution) -> tuple[Digits, Table] | None:
     """None too where the weights of one digit and its starts take more than a vector."""
     edge_lane = (layer.window.in_width - 1) % BLOCK_PX
-    found = build_digits(layer, layer.taps.T[None, :, None], phases=1, edge_lane=edge_lane)
+    found = build_digits(layer, layer.taps.T[None, :, None], edge_lane=edge_lane)
     return found if found and found[0].vectors == 1 else None

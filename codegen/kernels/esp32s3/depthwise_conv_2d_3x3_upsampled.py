@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -76,10 +77,11 @@ def build(layer: UpsampledDepthwise, target: Target) -> Built:
     return Built(kernel, (table,))
 
 
+@lru_cache(maxsize=4)  # it applies, and is built
 def _digits(layer: UpsampledDepthwise) -> tuple[Digits, Table] | None:
     """A channel's units are even columns, of left and middle source pixels, and odd ones, of middle and right."""
     upper, lower = np.split(layer.sums(), 2, axis=2)
     units = np.stack([np.concatenate([rows[..., i : i + 2] for rows in (upper, lower)], 2) for i in (0, 2)], 2)
     edge_lane = (layer.source_width - 1) % BLOCK_PX
-    found = build_digits(layer.convolution, units, layer.factor, edge_lane)
+    found = build_digits(layer.convolution, units, edge_lane)
     return found if found and found[0].vectors == 1 else None

@@ -9,13 +9,14 @@ shift at the end.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from codegen.arithmetic.digit_line import RADIX_BITS, digits_of, find_line
+from codegen.arithmetic.digit_line import digits_of, find_line
 from codegen.arithmetic.one_multiply_search import Line, RequantizedChannel, Rescale, WeightedSum
 from codegen.graph.graph import IntArray
 from codegen.kernels.weighted_layer import WeightedLayer
@@ -23,17 +24,20 @@ from codegen.program.kernel import BLOCK_PX, Table
 
 START_VALUE = -128
 HEAD = 4  # vectors: START_VALUE; the stored zero; what columns behind the last one are clamped to, low and high
-MAX_DIGITS = 4
+MAX_DIGITS = 8
+DIGIT_BITS = (8, 7, 6, 5, 4)
 QACC_LOW, QACC_HIGH = -(2**19), 2**19 - 1
 _MAX_FACTOR = 1 << 24
 _MAX_SHIFT = 31
+_MAX_STARTS = 64
 
 
 @dataclass(frozen=True)
 class Digits:
-    """The shape of a kernel's sums. `starts` by digit, the lowest first."""
+    """The shape of a kernel's sums: digits of `bits`, fewer where many products are added, and `starts` of each one."""
 
     taps: int
+    bits: int
     starts: tuple[int, ...]
 
     @property
@@ -67,7 +71,7 @@ class _Unit:
     shift: int
 
 
-def build_digits(layer: WeightedLayer, units: IntArray, phases: int, edge_lane: int) -> tuple[Digits, Table] | None:
+def build_digits(layer: WeightedLayer, units: IntArray, edge_lane: int) -> tuple[Digits, Table] | None:
     """Make the table of a layer, or None where a channel has no line, or too many digits, or sums that do not fit.
 
     `units`: weights (phases, channels, units of a channel, taps). `edge_lane`: the lane of the last column, whose right
@@ -76,11 +80,12 @@ def build_digits(layer: WeightedLayer, units: IntArray, phases: int, edge_lane: 
     channels = _channels(layer)
     if channels is None:
         return None
-    for count in range(1, MAX_DIGITS + 1):
-        scaled = [_scaled(channel, units[:, c], count) for c, channel in enumerate(channels)]
-        found = [channel for channel in scaled if channel is not None]
-        if len(found) == len(channels):
-            return _assemble(layer, found, units, count, phases, edge_lane)
+    for count, bits in itertools.product(range(1, MAX_DIGITS + 1), DIGIT_BITS):
+        scaled = (_scaled(channel, units[:, c], count, bits) for c, channel in enumerate(channels))
+        fitting = [one for one in itertools.takewhile(lambda one: one is not None, scaled) if one is not None]
+        made = _assemble(layer, fitting, units, (count, bits), edge_lane) if len(fitting) == len(channels) else None
+        if made is not None:
+            return made
     return None
 
 
@@ -98,13 +103,14 @@ def _channels(layer: WeightedLayer) -> list[RequantizedChannel] | None:
     return found
 
 
-def _scaled(channel: RequantizedChannel, weights: IntArray, count: int) -> RequantizedChannel | None:
+def _scaled(channel: RequantizedChannel, weights: IntArray, count: int, bits: int) -> RequantizedChannel | None:
     """The channel with a line that ends behind the last digit, or None where so many digits do not hold its weights."""
     line = channel.found
     assert isinstance(line, Line)
-    line = line.scaled(max((count - 1) * RADIX_BITS - line.shift, 0))
-    fits = digits_of(weights * line.factor, count) is not None
-    within = line.shift - (count - 1) * RADIX_BITS <= _MAX_SHIFT
+    line = line.scaled(max((count - 1) * bits - line.shift, 0))
+    highest = digits_of(weights * line.factor, count, bits)[-1]
+    fits = highest.min() >= -128 and highest.max() <= 127
+    within = line.shift - (count - 1) * bits <= _MAX_SHIFT
     return RequantizedChannel(channel.exact, channel.sums, line) if fits and within else None
 
 
@@ -112,41 +118,33 @@ def _assemble(
     layer: WeightedLayer,
     channels: Sequence[RequantizedChannel],
     units: IntArray,
-    count: int,
-    phases: int,
+    form: tuple[int, int],
     edge_lane: int,
 ) -> tuple[Digits, Table] | None:
+    count, bits = form
     lines = [channel.found for channel in channels]
-    starts = [_start_digits(line, count) for line in lines if isinstance(line, Line)]
+    in_starts = np.array([line.offset // START_VALUE for line in lines if isinstance(line, Line)])
+    starts = digits_of(in_starts, count, bits).T
     highest = max(-(-abs(int(start[-1])) // 127) for start in starts)
-    digits = Digits(units.shape[-1], (*(1,) * (count - 1), max(highest, 1)))
+    if highest > _MAX_STARTS:
+        return None
+    digits = Digits(units.shape[-1], bits, (*(1,) * (count - 1), max(highest, 1)))
     head = np.full((HEAD, BLOCK_PX), START_VALUE, np.int64)
     head[1] = layer.stored_zero
     head[2] = 127
     if edge_lane < BLOCK_PX - 1:
         head[2, edge_lane], head[3, edge_lane] = layer.stored_zero, layer.stored_zero
     parts = []
-    for phase in range(phases):
+    for phase in range(len(units)):
         parts.append(head.reshape(-1))
         for c, line in enumerate(lines):
             assert isinstance(line, Line)
-            shift = line.shift - (count - 1) * RADIX_BITS
+            shift = line.shift - (count - 1) * bits
             for weights in units[phase, c]:
-                weight_digits = digits_of(weights * line.factor, count)
-                assert weight_digits is not None
-                parts.append(_bytes_of(digits, weight_digits, starts[c], shift))
+                parts.append(_bytes_of(digits, digits_of(weights * line.factor, count, bits), starts[c], shift))
     values = np.concatenate(parts).astype(np.int8)
-    table = Table("digits", values, BLOCK_PX, phases, tuple(channels), is_aligned=True)
+    table = Table("digits", values, BLOCK_PX, len(units), tuple(channels), is_aligned=True)
     return None if next(overflows(digits, table), None) else (digits, table)
-
-
-def _start_digits(line: Line, count: int) -> IntArray:
-    """Balanced digits of the start in START_VALUEs, of which the highest holds all that is left."""
-    rest, found = line.offset // START_VALUE, []
-    for _ in range(count - 1):
-        found.append(((rest + 128) & 255) - 128)
-        rest = (rest - found[-1]) >> RADIX_BITS
-    return np.array([*found, rest], np.int64)
 
 
 def _bytes_of(digits: Digits, weights: IntArray, starts: IntArray, shift: int) -> npt.NDArray[np.int64]:
@@ -174,26 +172,26 @@ def overflows(digits: Digits, table: Table) -> Iterator[str]:
         for taps, starts in zip(unit.taps, unit.starts, strict=True):
             products = np.outer(taps, [-128, 127])
             fixed = starts * START_VALUE
-            lowest = (low >> RADIX_BITS) + products.min(1).sum() + np.minimum(fixed, 0).sum()
-            highest = (high >> RADIX_BITS) + products.max(1).sum() + np.maximum(fixed, 0).sum()
+            lowest = (low >> digits.bits) + products.min(1).sum() + np.minimum(fixed, 0).sum()
+            highest = (high >> digits.bits) + products.max(1).sum() + np.maximum(fixed, 0).sum()
             if lowest < QACC_LOW or highest > QACC_HIGH:
                 yield f"unit {number}: sums within {int(lowest)} .. {int(highest)} do not fit 20 bits"
             total = int(fixed.sum())
-            low = (low >> RADIX_BITS) + int(products.min(1).sum()) + total
-            high = (high >> RADIX_BITS) + int(products.max(1).sum()) + total
+            low = (low >> digits.bits) + int(products.min(1).sum()) + total
+            high = (high >> digits.bits) + int(products.max(1).sum()) + total
 
 
 def differences(digits: Digits, table: Table, units_of_channel: int) -> tuple[str, ...]:
     """Compare what the table's bytes add up to with the lines that are certified, channel by channel."""
     wrong = list(overflows(digits, table))
-    powers = 1 << RADIX_BITS * np.arange(digits.count)
+    powers = 1 << digits.bits * np.arange(digits.count)
     for number, unit in enumerate(units_of(digits, table)):
         channel = table.channels[number // units_of_channel % len(table.channels)]
         line = channel.found
         assert isinstance(line, Line)
         weights = powers @ unit.taps
         offset = START_VALUE * int(powers @ unit.starts.sum(1))
-        if (offset, unit.shift + (digits.count - 1) * RADIX_BITS) != (line.offset, line.shift):
+        if (offset, unit.shift + (digits.count - 1) * digits.bits) != (line.offset, line.shift):
             wrong.append(f"unit {number}: starts at {offset} and is shifted by {unit.shift}, which is not its line")
         if line.factor and (weights % line.factor).any():
             wrong.append(f"unit {number}: weights are no multiples of the line's factor {line.factor}")
