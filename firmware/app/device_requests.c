@@ -4,21 +4,6 @@
 
 /* ---- Description ------------------------------------------------------------------------------- */
 
-/* Height, width and channels of an image; of any other shape 1, 1 and the number of values. */
-static void answer_shape(session_t *session, const nanou_tensor_t *tensor) {
-    const int is_image = tensor->rank == 4u && tensor->dims[0] == 1u;
-    answer_u16(session, is_image ? tensor->dims[1] : 1u);
-    answer_u16(session, is_image ? tensor->dims[2] : 1u);
-    answer_u16(session, is_image ? tensor->dims[3] : tensor->size_bytes);
-}
-
-static void answer_quantization(session_t *session, const nanou_tensor_t *tensor) {
-    uint32_t scale_bits;
-    memcpy(&scale_bits, &tensor->scale, sizeof scale_bits);
-    answer_u32(session, scale_bits);
-    answer_u32(session, (uint32_t)tensor->zero_point);
-}
-
 static void answer_numbers(session_t *session) {
     const port_memory_t memory = port_memory();
     const uint64_t uptime_us = port_time_us();
@@ -29,13 +14,12 @@ static void answer_numbers(session_t *session) {
     answer_u8(session, session->features);
     answer_u8(session, NANOU_API_VERSION);
     answer_bytes(session, hash, sizeof hash);
-    answer_shape(session, &APP_MODEL->inputs[0]);
-    answer_shape(session, &APP_MODEL->outputs[0]);
-    answer_quantization(session, &APP_MODEL->inputs[0]);
-    answer_quantization(session, &APP_MODEL->outputs[0]);
+    answer_u8(session, APP_MODEL->input_count);
+    answer_u8(session, APP_MODEL->output_count);
     answer_u32(session, (uint32_t)APP_MODEL->threshold_q);
     answer_u32(session, APP_MODEL->arena_bytes);
     answer_u32(session, APP_MODEL->working_bytes);
+    answer_u32(session, APP_MODEL->state_bytes);
     answer_u32(session, APP_MODEL->macs);
     answer_u32(session, session->host_frame_bytes);
     answer_u32(session, memory.stack_free_bytes);
@@ -45,6 +29,29 @@ static void answer_numbers(session_t *session) {
     answer_u32(session, (uint32_t)(uptime_us >> 32));
     answer_u32(session, session->reader.damaged);
     answer_u16(session, profile_layers());
+}
+
+/* Tensor `number`: inputs come first, then outputs. */
+static answer_status_t answer_tensor(session_t *session, uint32_t number) {
+    const uint32_t inputs = APP_MODEL->input_count;
+    if (number >= inputs + APP_MODEL->output_count) {
+        return STATUS_RANGE;
+    }
+    const nanou_tensor_t *const tensor =
+        number < inputs ? &APP_MODEL->inputs[number] : &APP_MODEL->outputs[number - inputs];
+    uint32_t scale_bits;
+    memcpy(&scale_bits, &tensor->scale, sizeof scale_bits);
+    answer_u8(session, number);
+    answer_u8(session, (uint32_t)tensor->dtype);
+    answer_u8(session, tensor->rank);
+    answer_u32(session, tensor->size_bytes);
+    answer_u32(session, scale_bits);
+    answer_u32(session, (uint32_t)tensor->zero_point);
+    for (uint32_t i = 0; i < tensor->rank; i++) {
+        answer_u32(session, tensor->dims[i]);
+    }
+    answer_text(session, tensor->name);
+    return STATUS_OK;
 }
 
 /* What built this; the build passes its flags where it knows them. */
@@ -64,10 +71,10 @@ static const char *build_text(void) {
 }
 
 answer_status_t request_info(session_t *session, const protocol_frame_t *request) {
-    if (request->payload_bytes != INFO_BYTES) {
+    const uint8_t page = request->payload_bytes > 0 ? request->payload[INFO_PAGE_AT] : PAGE_NUMBERS;
+    if (request->payload_bytes != (page == PAGE_TENSOR ? INFO_TENSOR_BYTES : INFO_BYTES)) {
         return STATUS_MALFORMED;
     }
-    const uint8_t page = request->payload[INFO_PAGE_AT];
     answer_u8(session, page);
     switch (page) {
     case PAGE_NUMBERS:
@@ -88,6 +95,8 @@ answer_status_t request_info(session_t *session, const protocol_frame_t *request
     case PAGE_RESET_REASON:
         answer_text(session, port_reset_reason());
         return STATUS_OK;
+    case PAGE_TENSOR:
+        return answer_tensor(session, request->payload[INFO_TENSOR_AT]);
     default:
         return STATUS_RANGE;
     }
@@ -95,16 +104,34 @@ answer_status_t request_info(session_t *session, const protocol_frame_t *request
 
 /* ---- Buffers ----------------------------------------------------------------------------------- */
 
-/* The bytes that WRITE and READ name, of a buffer that has so many there; NULL where it has not. */
-static const buffer_t *find_buffer(const session_t *session, const uint8_t *payload, uint32_t count) {
-    const uint32_t number = payload[PIECE_BUFFER_AT];
-    const uint32_t offset = protocol_get_u32(payload + PIECE_OFFSET_AT);
-    if (number >= BUFFERS) {
-        return NULL;
+static const buffer_t no_buffer = {NULL, NULL, 0};
+
+static buffer_t named_buffer(const session_t *session, uint32_t buffer, uint32_t number) {
+    if (buffer == BUFFER_INPUT && number < APP_MODEL->input_count) {
+        uint8_t *const bytes = (uint8_t *)nanou_input(session->net, number);
+        return (buffer_t){bytes, bytes, APP_MODEL->inputs[number].size_bytes};
     }
-    const buffer_t *const buffer = &session->buffers[number];
-    const int is_inside = count > 0 && offset < buffer->size_bytes && count <= buffer->size_bytes - offset;
-    return is_inside ? buffer : NULL;
+    if (buffer == BUFFER_OUTPUT && number < APP_MODEL->output_count) {
+        const uint8_t *const bytes = (const uint8_t *)nanou_output(session->net, number);
+        return (buffer_t){bytes, NULL, APP_MODEL->outputs[number].size_bytes};
+    }
+    if (number == 0 && (buffer == BUFFER_FRAME || buffer == BUFFER_MASK)) {
+        return buffer == BUFFER_FRAME ? session->frame : session->mask;
+    }
+    return no_buffer;
+}
+
+/* The buffer that WRITE and READ name, from their offset on, where it has `count` bytes there; else
+ * no_buffer. */
+static buffer_t find_bytes(const session_t *session, const uint8_t *payload, uint32_t count) {
+    const buffer_t buffer = named_buffer(session, payload[PIECE_BUFFER_AT], payload[PIECE_NUMBER_AT]);
+    const uint32_t offset = protocol_get_u32(payload + PIECE_OFFSET_AT);
+    if (buffer.bytes == NULL || count == 0 || offset >= buffer.size_bytes ||
+        count > buffer.size_bytes - offset) {
+        return no_buffer;
+    }
+    uint8_t *const writable = buffer.writable == NULL ? NULL : buffer.writable + offset;
+    return (buffer_t){buffer.bytes + offset, writable, count};
 }
 
 answer_status_t request_write(session_t *session, const protocol_frame_t *request) {
@@ -112,12 +139,11 @@ answer_status_t request_write(session_t *session, const protocol_frame_t *reques
         return STATUS_MALFORMED;
     }
     const uint32_t count = request->payload_bytes - PIECE_HEAD_BYTES;
-    const buffer_t *const buffer = find_buffer(session, request->payload, count);
-    if (buffer == NULL || buffer->writable == NULL) {
+    const buffer_t found = find_bytes(session, request->payload, count);
+    if (found.writable == NULL) {
         return STATUS_RANGE;
     }
-    memcpy(buffer->writable + protocol_get_u32(request->payload + PIECE_OFFSET_AT),
-           request->payload + PIECE_HEAD_BYTES, count);
+    memcpy(found.writable, request->payload + PIECE_HEAD_BYTES, count);
     answer_bytes(session, request->payload, PIECE_HEAD_BYTES);
     answer_u16(session, count);
     return STATUS_OK;
@@ -128,11 +154,11 @@ answer_status_t request_read(session_t *session, const protocol_frame_t *request
         return STATUS_MALFORMED;
     }
     const uint32_t count = protocol_get_u16(request->payload + READ_COUNT_AT);
-    const buffer_t *const buffer = find_buffer(session, request->payload, count);
-    if (buffer == NULL || buffer->bytes == NULL || count > PROTOCOL_PAYLOAD_BYTES - PIECE_HEAD_BYTES) {
+    const buffer_t found = find_bytes(session, request->payload, count);
+    if (found.bytes == NULL || count > PROTOCOL_PAYLOAD_BYTES - PIECE_HEAD_BYTES) {
         return STATUS_RANGE;
     }
     answer_bytes(session, request->payload, PIECE_HEAD_BYTES);
-    answer_bytes(session, buffer->bytes + protocol_get_u32(request->payload + PIECE_OFFSET_AT), count);
+    answer_bytes(session, found.bytes, count);
     return STATUS_OK;
 }

@@ -22,25 +22,27 @@ typedef enum answer_status {
 } answer_status_t;
 
 enum { REQUEST_INFO = 1, REQUEST_WRITE, REQUEST_READ, REQUEST_INFER, REQUEST_GOLDEN, REQUEST_BENCH };
-enum { REQUEST_CAPTURE = 7, REQUEST_STREAM, REQUEST_RESTART };
+enum { REQUEST_CAPTURE = 7, REQUEST_STREAM, REQUEST_RESTART, REQUEST_RESET };
 enum { EVENT_LOG = 64, EVENT_STREAM = 65 };
 
 /* ---- INFO -------------------------------------------------------------------------------------- */
 
 enum { INFO_PAGE_AT = 0, INFO_BYTES = 1 };
-enum { PAGE_NUMBERS = 0, PAGE_BOARD, PAGE_RUNTIME, PAGE_MODEL, PAGE_BUILD, PAGE_RESET_REASON };
+enum { INFO_TENSOR_AT = 1, INFO_TENSOR_BYTES = 2 }; /* of PAGE_TENSOR */
+enum { PAGE_NUMBERS = 0, PAGE_BOARD, PAGE_RUNTIME, PAGE_MODEL, PAGE_BUILD, PAGE_RESET_REASON, PAGE_TENSOR };
 enum { SELF_TEST_NOT_RUN = 0, SELF_TEST_PASSED = 1, SELF_TEST_FAILED = 2 };
 enum { FEATURE_CAMERA = 1, FEATURE_CYCLES = 2, FEATURE_VISION = 4, FEATURE_LAYERS = 8 };
 
 /* ---- WRITE, READ ------------------------------------------------------------------------------- */
 
-enum { BUFFER_INPUT = 0, BUFFER_OUTPUT, BUFFER_FRAME, BUFFER_MASK, BUFFERS };
-enum { PIECE_BUFFER_AT = 0, PIECE_OFFSET_AT = 1, PIECE_HEAD_BYTES = 5 }; /* both begin with it */
-enum { READ_COUNT_AT = PIECE_HEAD_BYTES, READ_BYTES = 7 };
+enum { BUFFER_INPUT = 0, BUFFER_OUTPUT, BUFFER_FRAME, BUFFER_MASK };
+/* Both begin with it. */
+enum { PIECE_BUFFER_AT = 0, PIECE_NUMBER_AT = 1, PIECE_OFFSET_AT = 2, PIECE_HEAD_BYTES = 6 };
+enum { READ_COUNT_AT = PIECE_HEAD_BYTES, READ_BYTES = 8 };
 
 /* ---- INFER ------------------------------------------------------------------------------------- */
 
-enum { SOURCE_INPUT = 0, SOURCE_HOST_FRAME, SOURCE_CAPTURED, SOURCES };
+enum { SOURCE_INPUTS = 0, SOURCE_HOST_FRAME, SOURCE_CAPTURED, SOURCES };
 enum { INFER_SOURCE_AT = 0, INFER_BIG_ENDIAN_AT = 1, INFER_WIDTH_AT = 2, INFER_HEIGHT_AT = 4 };
 enum { INFER_MODEL_AT = 6, INFER_CRC32_AT = 14, INFER_BYTES = 18 };
 enum { MODEL_PREFIX_BYTES = INFER_CRC32_AT - INFER_MODEL_AT };

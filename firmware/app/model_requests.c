@@ -42,24 +42,48 @@ answer_status_t check_infer(const protocol_frame_t *request) {
     return is_this_model(request->payload + INFER_MODEL_AT) ? STATUS_OK : STATUS_STALE_MODEL;
 }
 
+/* Of all inputs, one behind the other. */
+static uint32_t inputs_crc32(const nanou_t *net) {
+    uint32_t crc32 = 0;
+    for (uint32_t i = 0; i < APP_MODEL->input_count; i++) {
+        crc32 = protocol_crc32(crc32, nanou_input(net, i), APP_MODEL->inputs[i].size_bytes);
+    }
+    return crc32;
+}
+
+static uint32_t outputs_bytes(void) {
+    uint32_t size_bytes = 0;
+    for (uint32_t i = 0; i < APP_MODEL->output_count; i++) {
+        size_bytes += APP_MODEL->outputs[i].size_bytes;
+    }
+    return size_bytes;
+}
+
 answer_status_t request_infer_input(session_t *session, const protocol_frame_t *request) {
     if (nanou_input(session->net, 0) == NULL) {
-        return STATUS_UNSUPPORTED;
+        return STATUS_UNSUPPORTED; /* no room for any of them */
     }
-    if (protocol_crc32(0, nanou_input(session->net, 0), APP_MODEL->inputs[0].size_bytes) !=
-        protocol_get_u32(request->payload + INFER_CRC32_AT)) {
+    if (inputs_crc32(session->net) != protocol_get_u32(request->payload + INFER_CRC32_AT)) {
         return STATUS_INPUT_DIFFERS;
     }
     const measured_t run = invoke_measured(session->net);
     if (run.status != NANOU_OK) {
         return model_failed(session, run.status);
     }
-    answer_u8(session, SOURCE_INPUT);
+    answer_u8(session, SOURCE_INPUTS);
     answer_u32(session, nanou_output_crc32(session->net));
-    answer_u32(session, APP_MODEL->outputs[0].size_bytes);
+    answer_u32(session, outputs_bytes());
     answer_u32(session, run.time_us);
     answer_u32(session, run.cycles);
     return STATUS_OK;
+}
+
+answer_status_t request_reset(session_t *session, const protocol_frame_t *request) {
+    if (request->payload_bytes != 0) {
+        return STATUS_MALFORMED;
+    }
+    const nanou_status_t status = nanou_reset(session->net);
+    return status == NANOU_OK ? STATUS_OK : model_failed(session, status);
 }
 
 answer_status_t request_golden(session_t *session, const protocol_frame_t *request) {

@@ -1,4 +1,4 @@
-/* model_requests.h - the requests that run the model: INFER of its input, GOLDEN, BENCH. */
+/* model_requests.h - the requests that run the model: INFER of its inputs, GOLDEN, BENCH; and RESET. */
 #ifndef NANOU_MODEL_REQUESTS_H
 #define NANOU_MODEL_REQUESTS_H
 
@@ -7,10 +7,11 @@
 /* Whether an INFER is well formed and means this model; of any source. */
 answer_status_t check_infer(const protocol_frame_t *request);
 
-/* INFER of SOURCE_INPUT, after check_infer. */
+/* INFER of SOURCE_INPUTS, after check_infer. */
 answer_status_t request_infer_input(session_t *session, const protocol_frame_t *request);
 
 answer_status_t request_golden(session_t *session, const protocol_frame_t *request);
 answer_status_t request_bench(session_t *session, const protocol_frame_t *request);
+answer_status_t request_reset(session_t *session, const protocol_frame_t *request);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_VERSION       1u
+#define PROTOCOL_VERSION       2u
 #define PROTOCOL_HEADER_BYTES  12u
 #define PROTOCOL_PAYLOAD_BYTES 256u
 #define PROTOCOL_CRC_BYTES     4u

@@ -67,8 +67,9 @@ static answer_status_t execute_infer(service_t *service, const protocol_frame_t 
     if (status != STATUS_OK) {
         return status;
     }
-    return request->payload[INFER_SOURCE_AT] == SOURCE_INPUT ? request_infer_input(&service->session, request)
-                                                             : execute_with_pictures(service, request);
+    return request->payload[INFER_SOURCE_AT] == SOURCE_INPUTS
+               ? request_infer_input(&service->session, request)
+               : execute_with_pictures(service, request);
 }
 
 /* A repetition that arrives after the restart must not restart again, so the boot has to be named. */
@@ -104,6 +105,8 @@ static answer_status_t execute(service_t *service, const protocol_frame_t *reque
         return request_golden(session, request);
     case REQUEST_BENCH:
         return request_bench(session, request);
+    case REQUEST_RESET:
+        return request_reset(session, request);
     case REQUEST_CAPTURE:
     case REQUEST_STREAM:
         return execute_with_pictures(service, request);

@@ -8,15 +8,11 @@
 /* ---- State ------------------------------------------------------------------------------------- */
 
 void session_init(session_t *session, nanou_t *net) {
-    uint8_t *const input = (uint8_t *)nanou_input(net, 0);
     memset(session, 0, sizeof *session);
     session->net = net;
     session->boot = port_boot_number();
     session->features =
         (uint8_t)((port_has_cycles ? FEATURE_CYCLES : 0) | (profile_layers() > 0 ? FEATURE_LAYERS : 0));
-    session->buffers[BUFFER_INPUT] = (buffer_t){input, input, APP_MODEL->inputs[0].size_bytes};
-    session->buffers[BUFFER_OUTPUT] =
-        (buffer_t){(const uint8_t *)nanou_output(net, 0), NULL, APP_MODEL->outputs[0].size_bytes};
 }
 
 void session_note_self_test(session_t *session, const self_test_t *result) {

@@ -13,6 +13,10 @@
 
 #define MODEL_SHA256_BYTES 32u
 
+#if APP_INPUTS + APP_OUTPUTS > 255
+#error "The device protocol numbers up to 255 inputs and outputs"
+#endif
+
 /* Memory that the host may read and write by number. */
 typedef struct buffer {
     const uint8_t *bytes; /* NULL where there is none */
@@ -32,7 +36,8 @@ typedef struct session {
     self_test_t self_test; /* of the boot, or the last GOLDEN */
     uint8_t self_tested;
     uint8_t features;          /* FEATURE_... */
-    buffer_t buffers[BUFFERS]; /* BUFFER_... */
+    buffer_t frame;            /* BUFFER_FRAME */
+    buffer_t mask;             /* BUFFER_MASK */
     uint32_t host_frame_bytes; /* room for a camera frame that the host writes; 0 for none */
     uint32_t boot;
     /* the line */

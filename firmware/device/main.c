@@ -3,8 +3,12 @@
 #include "application.h"
 #include "device.h"
 
-#ifndef NANOU_FRAME_BYTES
-#define NANOU_FRAME_BYTES (160u * 120u * 2u) /* one RGB565 frame that the host sends; 0 for none */
+#ifndef NANOU_FRAME_BYTES /* one RGB565 frame that the host sends; 0 for none */
+#if APP_HAS_VISION
+#define NANOU_FRAME_BYTES (160u * 120u * 2u)
+#else
+#define NANOU_FRAME_BYTES 0u
+#endif
 #endif
 
 static uint8_t arena[APP_ARENA_BYTES] __attribute__((aligned(APP_ARENA_ALIGNMENT_BYTES)));

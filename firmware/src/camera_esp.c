@@ -5,12 +5,12 @@
  * too long, only a restart of the board helps. The driver itself may wait up to 4 s for a picture that its
  * queue promised: the motors do not, see port_drive.
  */
+#include "app_model.h"
 #include "camera_pins.h"
 #include "port.h"
 
-#if NANOU_HAS_CAMERA
+#if NANOU_HAS_CAMERA && APP_HAS_VISION
 
-#include "app_model.h"
 #include "esp_camera.h"
 #include "esp_heap_caps.h"
 #include "esp_log.h"

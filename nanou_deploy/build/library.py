@@ -10,7 +10,7 @@ from codegen.compile import Compilation
 from codegen.graph.macs import count_macs
 from codegen.graph.model import CameraSize, QuantizedModel
 from codegen.library.golden import golden_crc32, golden_inputs
-from codegen.library.render import RenderedProject, Runtime, render_aot, render_tflm
+from codegen.library.render import APP_HEADER, RenderedProject, Runtime, render_aot, render_tflm
 from codegen.library.tflm_arena import arena_budget
 from codegen.library.write import write_project
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
@@ -62,6 +62,11 @@ def render_library(
     crc32 = golden_crc32(reference.run_tflm(model.flatbuffer, golden_inputs(graph)))
     budget = arena_budget(graph, measured_bytes, board.idf_target)
     return render_tflm(model, graph, budget, macs=count_macs(graph) or 0, crc32=crc32)
+
+
+def judges_pictures(library: RenderedProject) -> bool:
+    """Tell whether an application around the library makes masks of a camera's pictures, by which it decides."""
+    return "#define APP_HAS_VISION 1" in library.files[APP_HEADER]
 
 
 def write_library(compiled: Compilation, scratch: Path) -> Path:

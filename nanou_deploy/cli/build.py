@@ -52,20 +52,19 @@ def build(
 ) -> int:
     """Generate, verify and build firmware for a board.
 
-    For hardware this leaves a complete PlatformIO project. Exit code 3: outputs differ, nothing was built. Exit
-    code 4: all is verified, but PlatformIO's platform for the board is not installed, so nothing was linked.
+    For hardware this leaves a complete PlatformIO project. Its application drives by what a model says of a camera's
+    pictures; another model it serves to a host, and does not decide. Exit code 3: outputs differ, nothing was built.
+    Exit code 4: all is verified, but PlatformIO's platform for the board is not installed, so nothing was linked.
     """
     from codegen.graph.contract import remarks
     from codegen.library.render import Runtime
     from codegen.library.write import write_project
     from nanou_deploy.boards.boards import check_firmware, find_board
     from nanou_deploy.build.firmware_project import LIBRARY_FOLDER, render_firmware_project
-    from nanou_deploy.build.library import open_model, render_library
+    from nanou_deploy.build.library import judges_pictures, open_model, render_library
     from nanou_deploy.verify.verify import verify
 
     target, quantized = find_board(board), open_model(model, camera)
-    if target.kind == "hardware":
-        _ = quantized.image  # firmware decides by what pictures mean: refuse a raw model before anything is written
     check_firmware(target)
     folder = output or check_output(Path("build") / board)
     for text in remarks(quantized):
@@ -75,6 +74,9 @@ def build(
     heading(f"{quantized.name} for {target.name}: {target.description}")
     chosen = cast(Runtime, runtime)
     library = render_library(quantized, chosen, target, objective)
+    decides = judges_pictures(library)
+    if not decides:
+        remark(f"firmware serves {quantized.name} to a host and does not decide: it makes no masks of pictures")
     hardware = target.kind == "hardware"
     source = folder if hardware else folder / "nanou_model"
     project = render_firmware_project(target, library) if hardware else library
@@ -91,7 +93,8 @@ def build(
         golden = {**as_dict(report), "passed": report.passed}
         emit_json(
             "build/1",
-            {"board": board, "runtime": runtime, "project": source, "golden": golden, **outcome, "exit_code": code},
+            {"board": board, "runtime": runtime, "project": source, "decides": decides, "golden": golden}
+            | {**outcome, "exit_code": code},
         )
         return code
     print_golden(report)

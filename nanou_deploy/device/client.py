@@ -6,12 +6,15 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import accumulate
 from types import TracebackType
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nanou_deploy.device import messages as m
 from nanou_deploy.device.errors import (
@@ -23,6 +26,7 @@ from nanou_deploy.device.errors import (
     DeviceTimeout,
     LinkLost,
     StaleModel,
+    VersionMismatch,
 )
 from nanou_deploy.device.exchange import COMPUTING, Counters, Exchange, refusal
 from nanou_deploy.device.frames import VERSION, Frame
@@ -33,7 +37,6 @@ from nanou_deploy.device.messages import (
     DeviceInfo,
     Golden,
     Inference,
-    Int8Array,
     LayerBench,
     StreamFrame,
     Vision,
@@ -49,6 +52,7 @@ __all__ = [
     "DeviceTimeout",
     "LinkLost",
     "StaleModel",
+    "VersionMismatch",
 ]
 
 _ROUNDS = 3  # of INFER, where what was written or read is not what should be there
@@ -57,6 +61,21 @@ _LEASE_S = 10
 _SILENCE = 2  # times timeout_s: without a first picture for so long, the camera is asked why
 _LOG_LINES = 1000
 _FROM_HOST, _CAPTURED = 1, 2  # sources of INFER's picture
+
+_Buffer = tuple[int, int, int]  # which of the protocol's, number of the tensor, size in bytes
+
+
+def _buffers(kind: int, tensors: Sequence[m.TensorInfo]) -> list[_Buffer]:
+    return [(kind, number, tensor.size_bytes) for number, tensor in enumerate(tensors)]
+
+
+def _total_bytes(buffers: Sequence[_Buffer]) -> int:
+    return sum(size_bytes for _, _, size_bytes in buffers)
+
+
+def _split(data: bytes, buffers: Sequence[_Buffer]) -> list[bytes]:
+    ends = accumulate(size_bytes for _, _, size_bytes in buffers)
+    return [data[end - size_bytes : end] for (_, _, size_bytes), end in zip(buffers, ends, strict=True)]
 
 
 class Device:
@@ -137,9 +156,14 @@ class Device:
     def info(self) -> DeviceInfo:
         """Ask the device what runs there."""
         numbers = self._exchange.ask(m.INFO, b"\0")
-        texts = [self._exchange.ask(m.INFO, bytes([page])) for page in range(1, 6)]
-        self._info = m.decode_info(numbers, texts, VERSION)
+        texts = [self._exchange.ask(m.INFO, bytes([page])) for page in range(1, m.TENSOR_PAGE)]
+        deadline = time.monotonic() + COMPUTING * self.timeout_s
+        tensors = [self._tensor(number, deadline) for number in range(m.count_tensors(numbers))]
+        self._info = m.decode_info(numbers, texts, tensors, VERSION)
         return self._info
+
+    def _tensor(self, number: int, deadline: float) -> m.TensorInfo:
+        return m.decode_tensor(self._exchange.ask(m.INFO, bytes([m.TENSOR_PAGE, number]), deadline=deadline), number)
 
     def _introduce(self) -> DeviceInfo:
         try:
@@ -150,18 +174,29 @@ class Device:
                 hint="is the firmware flashed? is the board in its boot loader? does another program use the port?",
             ) from error
 
-    def infer(self, frame: Int8Array) -> Inference:
-        """Run the model on `frame`, its int8 input (height, width, channels) or flat. DeviceError for another size."""
-        data = np.ascontiguousarray(frame, dtype=np.int8).tobytes()
-        shape = self._info.output.shape
-        if len(data) != self._info.input.size_bytes:
-            raise DeviceError(
-                f"the model's input has {self._info.input.size_bytes} bytes, not {len(data)}",
-                hint=f"its shape is {self._info.input.shape}",
-            )
-        request = self._infer_request(0, data)
-        output, time_us, cycles, _ = self._infer(m.INPUT, data, request, m.OUTPUT, self._info.output.size_bytes)
-        return Inference(np.frombuffer(output, np.int8).reshape(shape), time_us, cycles)
+    def infer(self, frame: npt.NDArray[Any]) -> Inference:
+        """Run the model on `frame`: the values of its input, or the bytes of all inputs, one behind the other.
+
+        DeviceError for another size. What the model keeps from one inference to the next goes on with each, until
+        `reset`; after any other error it may have gone on or not.
+        """
+        data = np.ascontiguousarray(frame).tobytes()
+        into, out = (_buffers(*pair) for pair in ((m.INPUT, self._info.inputs), (m.OUTPUT, self._info.outputs)))
+        if len(data) != _total_bytes(into):
+            shapes = ", ".join(f"{tensor.dtype} {tensor.shape}" for tensor in self._info.inputs)
+            raise DeviceError(f"the model takes {_total_bytes(into)} bytes, not {len(data)}", hint=f"it takes {shapes}")
+        output, time_us, cycles, _ = self._infer(into, data, self._infer_request(0, data), out)
+        parts = _split(output, out)
+        outputs = [
+            np.frombuffer(part, tensor.dtype).reshape(tensor.shape)
+            for part, tensor in zip(parts, self._info.outputs, strict=True)
+        ]
+        return Inference(tuple(outputs), time_us, cycles)
+
+    def reset(self) -> None:
+        """Set what the model keeps from one inference to the next to its initial value."""
+        answer = self._exchange.ask(m.RESET, patience=COMPUTING)
+        m.expect(not answer, f"RESET answers {len(answer)} bytes")
 
     def infer_camera(self, rgb565: bytes, *, width_px: int, height_px: int, big_endian: bool) -> Vision:
         """Send a camera frame and get its mask and decision. DeviceRefused where the device has no room for it."""
@@ -170,7 +205,7 @@ class Device:
         if len(rgb565) > self._info.frame_bytes:
             raise refusal(m.UNSUPPORTED, f" (room for frames: {self._info.frame_bytes} bytes)")
         request = self._infer_request(_FROM_HOST, rgb565, width_px, height_px, big_endian)
-        return self._vision(m.FRAME, rgb565, request)
+        return self._vision(rgb565, request)
 
     def golden(self) -> Golden:
         answer = self._exchange.ask(m.GOLDEN, patience=COMPUTING)
@@ -190,7 +225,7 @@ class Device:
     def capture(self) -> CameraFrame:
         """Take one picture with the device's camera. DeviceRefused where it has none."""
         width_px, height_px, big_endian, size_bytes, crc32 = self._captured()
-        pixels = self._read(m.FRAME, size_bytes, self._deadline(size_bytes))
+        pixels = self._read([(m.FRAME, 0, size_bytes)], self._deadline(size_bytes))
         if zlib.crc32(pixels) != crc32:
             raise DeviceTimeout("the picture did not arrive whole", hint="does something else talk to the device?")
         return CameraFrame(pixels, width_px, height_px, bool(big_endian))
@@ -217,7 +252,7 @@ class Device:
                 if now >= renew:
                     self._exchange.ask(m.STREAM, start, patience=COMPUTING)
                     if not renew:  # what came before belongs to an earlier stream
-                        assembler = self._stream = StreamAssembler(self._info.output)
+                        assembler = self._stream = StreamAssembler(self._mask_size_px())
                         heard = time.monotonic()
                     renew = time.monotonic() + _LEASE_S / 3
                 self._exchange.pump(min(0.1, end - now))
@@ -286,9 +321,10 @@ class Device:
         return bytes.fromhex(self._info.model_sha256)[: m.HASH_PREFIX_BYTES]
 
     def _infer(
-        self, into: int, data: bytes, request: bytes, result: int, result_bytes: int
+        self, into: Sequence[_Buffer], data: bytes, request: bytes, out: Sequence[_Buffer]
     ) -> tuple[bytes, int, int, bytes]:
-        """Result, which must have `result_bytes`, time in us, cycles, and what the answer has behind them."""
+        """Result, which must be of the size of `out`, time in us, cycles, and what the answer has behind them."""
+        result_bytes = _total_bytes(out)
         deadline = self._deadline(len(data) + result_bytes, COMPUTING)
         for _ in range(_ROUNDS):
             self._write(into, data, deadline)
@@ -304,7 +340,7 @@ class Device:
                 (source, size_bytes) == (request[0], result_bytes),
                 f"INFER's result has {size_bytes} bytes, the model's has {result_bytes}",
             )
-            output = self._read(result, size_bytes, deadline)
+            output = self._read(out, deadline)
             if zlib.crc32(output) == crc32:
                 return output, time_us, cycles, answer[m.INFER_ANSWER.size :]
             refused = DeviceRefused(
@@ -313,32 +349,44 @@ class Device:
                 name="OUTPUT_DIFFERS",
                 hint="does something else talk to the device?",
             )
+            if self._info.state_bytes:  # a second inference would go on from where this one ended
+                break
         raise refused
 
-    def _vision(self, into: int, data: bytes, request: bytes) -> Vision:
-        output = self._info.output
-        mask_bytes = m.mask_row_bytes(output.width_px) * output.height_px
-        mask, time_us, cycles, rest = self._infer(into, data, request, m.MASK, mask_bytes)
+    def _vision(self, data: bytes, request: bytes) -> Vision:
+        width_px, height_px = self._mask_size_px()
+        out = [(m.MASK, 0, m.mask_row_bytes(width_px) * height_px)]
+        mask, time_us, cycles, rest = self._infer([(m.FRAME, 0, len(data))], data, request, out)
         decision, stages = m.decode_judgement(rest)
-        return Vision(mask, output.width_px, output.height_px, decision, time_us, cycles, stages)
+        return Vision(mask, width_px, height_px, decision, time_us, cycles, stages)
 
-    def _write(self, buffer: int, data: bytes, deadline: float) -> None:
-        offset = 0
-        while offset < len(data):
-            piece = data[offset : offset + self._piece_bytes]
-            answer = self._piece(m.WRITE, m.WRITE_HEAD.pack(buffer, offset) + piece, deadline)
-            if answer is not None:
-                m.expect(answer == m.WRITE_ANSWER.pack(buffer, offset, len(piece)), "WRITE wrote something else")
-                offset += len(piece)
+    def _mask_size_px(self) -> tuple[int, int]:
+        if not self._info.judges_frames:
+            raise refusal(m.UNSUPPORTED, " (its model makes no masks)")
+        return self._info.mask_size_px
 
-    def _read(self, buffer: int, size_bytes: int, deadline: float) -> bytes:
+    def _write(self, buffers: Sequence[_Buffer], data: bytes, deadline: float) -> None:
+        for (kind, number, _), part in zip(buffers, _split(data, buffers), strict=True):
+            offset = 0
+            while offset < len(part):
+                piece = part[offset : offset + self._piece_bytes]
+                answer = self._piece(m.WRITE, m.WRITE_HEAD.pack(kind, number, offset) + piece, deadline)
+                if answer is not None:
+                    written = m.WRITE_ANSWER.pack(kind, number, offset, len(piece))
+                    m.expect(answer == written, "WRITE wrote something else")
+                    offset += len(piece)
+
+    def _read(self, buffers: Sequence[_Buffer], deadline: float) -> bytes:
+        return b"".join(self._read_one(*buffer, deadline) for buffer in buffers)
+
+    def _read_one(self, kind: int, number: int, size_bytes: int, deadline: float) -> bytes:
         data = bytearray()
         while len(data) < size_bytes:
             count = min(self._piece_bytes, size_bytes - len(data))
-            answer = self._piece(m.READ, m.READ_REQUEST.pack(buffer, len(data), count), deadline)
+            answer = self._piece(m.READ, m.READ_REQUEST.pack(kind, number, len(data), count), deadline)
             if answer is not None:
                 head, piece = answer[: m.WRITE_HEAD.size], answer[m.WRITE_HEAD.size :]
-                m.expect(head == m.WRITE_HEAD.pack(buffer, len(data)), "READ read something else")
+                m.expect(head == m.WRITE_HEAD.pack(kind, number, len(data)), "READ read something else")
                 m.expect(len(piece) == count, f"{len(piece)} bytes for READ of {count}")
                 data += piece
         return bytes(data)

@@ -188,16 +188,26 @@ class Drill:
         self._rng = random.Random(seed)
         with Device(ProcessLink(program)) as device:
             info = device.info()
-            values = np.random.default_rng(seed).integers(-128, 128, (_INPUTS, *info.input.shape))
+            input_bytes, output_bytes = (sum(t.size_bytes for t in some) for some in (info.inputs, info.outputs))
+            values = np.random.default_rng(seed).integers(-128, 128, (_INPUTS, input_bytes))
             self._inputs: Int8Array = values.astype(np.int8)
-            self._outputs = [device.infer(frame).output for frame in self._inputs]
-        transfers = -(-info.input.size_bytes // 1024) + -(-info.output.size_bytes // 1024)
+            self._has_state = info.state_bytes > 0
+            self._outputs = [self._infer(device, frame) for frame in self._inputs]
+        transfers = -(-(input_bytes + output_bytes) // 1024)
         self._sha256 = info.model_sha256
-        self._limit_s = timeout_s * (5 + transfers)
+        self._span_bytes = 2 * (input_bytes + output_bytes)
+        self._limit_s = timeout_s * (5 + transfers + 5 * self._has_state)
+        self._opening_s = timeout_s * (6 + len(info.inputs) + len(info.outputs))
+
+    def _infer(self, device: Device, frame: Int8Array) -> Int8Array:
+        """The outputs' bytes, from the initial state on."""
+        if self._has_state:
+            device.reset()
+        return device.infer(frame).output
 
     def _is_right(self, device: Device) -> bool:
         number = self._rng.randrange(_INPUTS)
-        return bool(np.array_equal(device.infer(self._inputs[number]).output, self._outputs[number]))
+        return bool(np.array_equal(self._infer(device, self._inputs[number]), self._outputs[number]))
 
     def noise(self, kinds: Sequence[str], rate: float, count: int) -> Tally:
         """Make `count` inferences over a noisy line; after each that failed, another session begins on a quiet one."""
@@ -224,18 +234,17 @@ class Drill:
                 with Device(link, timeout_s=self._timeout_s, model_sha256=self._sha256) as device:
                     return device.counters.requests > 0
 
-            attempt(tally, 6 * self._timeout_s, begin)
+            attempt(tally, self._opening_s, begin)
             tally.faults += link.faults
         return tally
 
     def reset(self, count: int) -> Tally:
         """Cut the device's power in the middle of inferences; the next one must be right."""
         tally = Tally("reset in mid-transfer")
-        span = 2 * (self._inputs[0].size + self._outputs[0].size)
         for _ in range(count):
             link = ResettingLink(self._command)
             with Device(link, timeout_s=self._timeout_s) as device:
-                link.cut_after(self._rng.randrange(1, span))
+                link.cut_after(self._rng.randrange(1, self._span_bytes))
                 while attempt(tally, self._limit_s, lambda d=device: self._is_right(d)):  # type: ignore[misc]
                     pass
                 attempt(tally, self._limit_s, lambda d=device: self._is_right(d))  # type: ignore[misc]

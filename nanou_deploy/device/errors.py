@@ -21,6 +21,15 @@ class DeviceReset(DeviceError):  # noqa: N818
     """The device started again in the middle of what it was asked; nothing of it counts."""
 
 
+class VersionMismatch(DeviceError):  # noqa: N818
+    """The device speaks another version of the protocol than this tool."""
+
+    def __init__(self, device: int, tool: int) -> None:
+        older = "its firmware is older than this tool" if device < tool else "this tool is older than its firmware"
+        hint = "flash it again" if device < tool else "install a newer nanou-deploy, or flash it again with this one"
+        super().__init__(f"the device speaks version {device} of the protocol, not {tool}: {older}", hint=hint)
+
+
 class StaleModel(DeviceError):  # noqa: N818
     """The device runs another model than the one that was meant."""
 

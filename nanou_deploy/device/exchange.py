@@ -13,8 +13,15 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nanou_deploy.device.errors import DeviceRefused, DeviceReset, DeviceStopped, DeviceTimeout, StaleModel
-from nanou_deploy.device.frames import FLAG_ANSWER, FLAG_EVENT, Frame, FrameReader, encode
+from nanou_deploy.device.errors import (
+    DeviceRefused,
+    DeviceReset,
+    DeviceStopped,
+    DeviceTimeout,
+    StaleModel,
+    VersionMismatch,
+)
+from nanou_deploy.device.frames import FLAG_ANSWER, FLAG_EVENT, VERSION, Frame, FrameReader, encode
 from nanou_deploy.device.link import Link
 from nanou_deploy.device.messages import OTHER_BOOT, STALE_MODEL, STATUSES
 
@@ -67,7 +74,7 @@ class Exchange:
         """Send a request until it is answered, `tries` times at most, and return the answer's payload.
 
         Waits `patience` times timeout_s in all, but not past `deadline` (time.monotonic).
-        Raises DeviceTimeout, DeviceReset, StaleModel, DeviceRefused, LinkLost.
+        Raises DeviceTimeout, DeviceReset, StaleModel, VersionMismatch, DeviceRefused, LinkLost.
         """
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         request = Frame(kind, self._sequence, payload, boot=self.boot)
@@ -127,13 +134,15 @@ class Exchange:
         return time.monotonic() - self._heard > COMPUTING * self.timeout_s
 
     def _event(self, frame: Frame) -> None:
-        if not frame.flags & FLAG_EVENT:
+        if not frame.flags & FLAG_EVENT or frame.version != VERSION:
             self.counters.foreign += 1
             return
         self._on_event(frame)
         self._check_boot(frame)
 
     def _accept(self, answer: Frame) -> bytes:
+        if answer.version != VERSION:
+            raise VersionMismatch(answer.version, VERSION)
         self._check_boot(answer)
         if answer.status == 0:
             return answer.payload

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-VERSION = 1
+VERSION = 2
 PAYLOAD_LIMIT_BYTES = 256
 FLAG_ANSWER = 1  # from the device, to a request
 FLAG_EVENT = 2  # from the device, unasked

@@ -20,7 +20,7 @@ from nanou_deploy.device.errors import MalformedAnswer
 
 Int8Array = npt.NDArray[np.int8]
 
-INFO, WRITE, READ, INFER, GOLDEN, BENCH, CAPTURE, STREAM, RESTART = range(1, 10)
+INFO, WRITE, READ, INFER, GOLDEN, BENCH, CAPTURE, STREAM, RESTART, RESET = range(1, 11)
 LOG_EVENT, STREAM_EVENT = 64, 65
 INPUT, OUTPUT, FRAME, MASK = range(4)  # buffers
 OTHER_BOOT, RANGE, STALE_MODEL, INPUT_DIFFERS, UNSUPPORTED = 4, 5, 6, 7, 8
@@ -29,7 +29,7 @@ OTHER_BOOT, RANGE, STALE_MODEL, INPUT_DIFFERS, UNSUPPORTED = 4, 5, 6, 7, 8
 STATUSES: Mapping[int, tuple[str, str]] = {
     1: ("MALFORMED", "is its firmware older or newer than this tool? flash it again"),
     2: ("UNKNOWN", "its firmware is older than this tool: flash it again"),
-    3: ("VERSION", "its firmware speaks another version of the protocol: flash it again"),
+    3: ("VERSION", "its firmware says that it speaks another version of the protocol: flash it again"),
     4: ("OTHER_BOOT", "it was reset"),
     5: ("RANGE", "is its firmware older or newer than this tool? flash it again"),
     6: ("STALE_MODEL", "it runs another model: flash it again"),
@@ -43,21 +43,20 @@ STATUSES: Mapping[int, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Shape and quantization of the model's input or output: real = scale * (q - zero_point)."""
+    """Type and shape of an input or output, and what it means: real = scale * (q - zero_point); scale 0 for none."""
 
-    height_px: int
-    width_px: int
-    channels: int
+    name: str
+    dtype: str  # of DTYPES
+    shape: tuple[int, ...]
+    size_bytes: int
     scale: float
     zero_point: int
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.height_px, self.width_px, self.channels
-
-    @property
-    def size_bytes(self) -> int:
-        return self.height_px * self.width_px * self.channels
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """(height, width, channels) of one int8 image; None for others."""
+        is_image = self.dtype == "int8" and len(self.shape) == 4 and self.shape[0] == 1
+        return (self.shape[1], self.shape[2], self.shape[3]) if is_image else None
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,12 @@ class DeviceInfo:
     runtime: str
     model_name: str
     model_sha256: str
-    input: TensorInfo
-    output: TensorInfo
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
     threshold_q: int
     arena_bytes: int
     working_bytes: int
+    state_bytes: int
     macs: int
     build: str
     reset_reason: str
@@ -92,14 +92,28 @@ class DeviceInfo:
     uptime_us: int
     damaged: int
 
+    @property
+    def mask_size_px(self) -> tuple[int, int]:
+        """Width and height of the masks of a device that judges frames; (0, 0) where it judges none."""
+        image = self.outputs[0].image_shape if self.judges_frames else None
+        return (image[1], image[0]) if image else (0, 0)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Inference:
-    """An inference's int8 `output` (height, width, channels), checked by CRC-32. `cycles` is 0 where not counted."""
+    """An inference's `outputs`, each of its own type and shape, checked by CRC-32. `cycles` is 0 where not counted."""
 
-    output: Int8Array
+    outputs: tuple[npt.NDArray[Any], ...]
     time_us: int
     cycles: int
+
+    @property
+    def output(self) -> Int8Array:
+        """One int8 image as (height, width, channels); else the bytes of all outputs, one behind the other."""
+        first = self.outputs[0]
+        if len(self.outputs) == 1 and first.dtype == np.int8 and first.ndim == 4 and len(first) == 1:
+            return np.asarray(first[0], np.int8)
+        return np.concatenate([np.frombuffer(output.tobytes(), np.int8) for output in self.outputs])
 
 
 @dataclass(frozen=True)
@@ -200,12 +214,14 @@ class StreamFrame:
 
 # ---- Layouts ---------------------------------------------------------------------------------------------------
 
-PIECE_LIMIT_BYTES = 251  # of a buffer, in WRITE and READ
+PIECE_LIMIT_BYTES = 250  # of a buffer, in WRITE and READ
 HASH_PREFIX_BYTES = 8
-INFO_NUMBERS = struct.Struct("<BBBB32s3H3HfifiiIIIIIIIQIH")
-WRITE_HEAD = struct.Struct("<BI")
-WRITE_ANSWER = struct.Struct("<BIH")
-READ_REQUEST = struct.Struct("<BIH")
+INFO_NUMBERS = struct.Struct("<BBBB32sBBiIIIIIIIIQIH")
+TENSOR_PAGE = 6
+INFO_TENSOR = struct.Struct("<BBBBIfi")  # then dimensions, then the name
+WRITE_HEAD = struct.Struct("<BBI")
+WRITE_ANSWER = struct.Struct("<BBIH")
+READ_REQUEST = struct.Struct("<BBIH")
 INFER_REQUEST = struct.Struct("<BBHH8sI")
 INFER_ANSWER = struct.Struct("<BIIII")
 GOLDEN_ANSWER = struct.Struct("<BIIIHH")
@@ -220,8 +236,12 @@ _JUDGEMENT = struct.Struct("<bbHHH4I")
 NO_LAYER = 0xFFFF
 _SELF_TESTS = ("not run", "passed", "failed")
 
+DTYPES = ("int8", "int32", "int64", "uint8", "float32")
+_MAX_RANK = 8
+MAX_TENSORS = 255  # inputs and outputs, which one byte numbers
+
 # More than any microcontroller has: beyond them an answer is no device's.
-TENSOR_LIMIT_BYTES = 64 << 20
+TENSOR_LIMIT_BYTES = 64 << 20  # of all inputs and outputs
 PICTURE_LIMIT_PX = 8 << 20
 LAYERS_LIMIT = 1024
 _TEXT_LIMIT = 256
@@ -252,43 +272,69 @@ def check_picture(width_px: int, height_px: int, size_bytes: int | None = None) 
     expect(size_bytes in (None, 2 * pixels), f"{size_bytes} bytes for {width_px}x{height_px} RGB565 pixels")
 
 
-def _tensor(name: str, shape: Sequence[int], scale: float, zero_point: int) -> TensorInfo:
-    height_px, width_px, channels = shape
-    found = TensorInfo(height_px, width_px, channels, scale, zero_point)
-    expect(0 < found.size_bytes <= TENSOR_LIMIT_BYTES, f"INFO's {name} of shape {found.shape}")
-    expect(math.isfinite(scale) and scale > 0, f"INFO's {name} with scale {scale}")
-    expect(-128 <= zero_point <= 127, f"INFO's {name} with zero point {zero_point}")
-    return found
+def count_tensors(numbers: bytes) -> int:
+    """Read the number of inputs and outputs from page 0 of INFO. Raises MalformedAnswer."""
+    inputs, outputs = unpack(INFO_NUMBERS, numbers, "INFO")[5:7]
+    expect(inputs > 0 and outputs > 0, f"INFO's {inputs} inputs and {outputs} outputs")
+    expect(inputs + outputs <= MAX_TENSORS, f"INFO's {inputs} inputs and {outputs} outputs")
+    return int(inputs + outputs)
 
 
-def decode_info(numbers: bytes, texts: Sequence[bytes], protocol_version: int) -> DeviceInfo:
+def decode_tensor(payload: bytes, number: int) -> TensorInfo:
+    """Decode the page of INFO that describes tensor `number`. Raises MalformedAnswer."""
+    page, found, dtype, rank, size_bytes, scale, zero_point = unpack(INFO_TENSOR, payload, "INFO")
+    expect((page, found) == (TENSOR_PAGE, number), f"INFO's page of tensor {number} is another one")
+    expect(dtype < len(DTYPES) and rank <= _MAX_RANK, f"INFO's tensor {number} of type {dtype} and rank {rank}")
+    dims = unpack(struct.Struct(f"<{rank}I"), payload[INFO_TENSOR.size :], "INFO")
+    wanted_bytes = math.prod(dims) * np.dtype(DTYPES[dtype]).itemsize
+    expect(0 < wanted_bytes <= TENSOR_LIMIT_BYTES, f"INFO's tensor {number} of shape {dims}")
+    expect(size_bytes == wanted_bytes, f"INFO's tensor {number} of shape {dims} and {size_bytes} bytes")
+    is_quantized = DTYPES[dtype] == "int8"
+    expect(math.isfinite(scale) and scale >= 0 and (scale > 0 or not is_quantized), f"INFO's scale {scale}")
+    if DTYPES[dtype] in ("int8", "uint8"):
+        bounds = np.iinfo(DTYPES[dtype])
+        expect(bounds.min <= zero_point <= bounds.max, f"INFO's zero point {zero_point}")
+    name = text(payload[INFO_TENSOR.size + 4 * rank :])
+    return TensorInfo(name, DTYPES[dtype], tuple(dims), size_bytes, scale, zero_point)
+
+
+def decode_info(
+    numbers: bytes, texts: Sequence[bytes], tensors: Sequence[TensorInfo], protocol_version: int
+) -> DeviceInfo:
     """Decode page 0 of INFO and pages 1 to 5, each with its number in front. Raises MalformedAnswer."""
-    v = unpack(INFO_NUMBERS, numbers, "INFO")
+    _, tested, features, api_version, sha256, inputs, _, threshold_q, *sizes = unpack(INFO_NUMBERS, numbers, "INFO")
+    arena, working, state, macs, frame, stack_free, heap_free, heap_least, uptime_us, damaged, layers = sizes
     for page, payload in enumerate((numbers, *texts)):
         expect(payload[:1] == bytes([page]), f"INFO's page {page} is another one")
-    expect(v[25] <= LAYERS_LIMIT, f"INFO's {v[25]} layers")
+    expect(layers <= LAYERS_LIMIT, f"INFO's {layers} layers")
+    total_bytes = sum(tensor.size_bytes for tensor in tensors)
+    expect(total_bytes <= TENSOR_LIMIT_BYTES, f"INFO's inputs and outputs of {total_bytes} bytes")
+    judges_frames = bool(features & 4)
+    masks = tensors[inputs].image_shape
+    expect(masks is not None or not judges_frames, f"INFO's output of shape {tensors[inputs].shape} for masks")
     board, runtime, model_name, build, reset_reason = (text(payload[1:]) for payload in texts)
     return DeviceInfo(
         protocol_version=protocol_version,
-        self_test=_SELF_TESTS[v[1]] if v[1] < len(_SELF_TESTS) else f"state {v[1]}",
-        has_camera=bool(v[2] & 1),
-        counts_cycles=bool(v[2] & 2),
-        judges_frames=bool(v[2] & 4),
-        api_version=v[3],
-        model_sha256=v[4].hex(),
-        input=_tensor("input", v[5:8], v[11], v[12]),
-        output=_tensor("output", v[8:11], v[13], v[14]),
-        threshold_q=v[15],
-        arena_bytes=v[16],
-        working_bytes=v[17],
-        macs=v[18],
-        frame_bytes=v[19],
-        stack_free_bytes=v[20],
-        heap_free_bytes=v[21],
-        heap_least_bytes=v[22],
-        uptime_us=v[23],
-        damaged=v[24],
-        layers=v[25],
+        self_test=_SELF_TESTS[tested] if tested < len(_SELF_TESTS) else f"state {tested}",
+        has_camera=bool(features & 1),
+        counts_cycles=bool(features & 2),
+        judges_frames=judges_frames,
+        api_version=api_version,
+        model_sha256=sha256.hex(),
+        inputs=tuple(tensors[:inputs]),
+        outputs=tuple(tensors[inputs:]),
+        threshold_q=threshold_q,
+        arena_bytes=arena,
+        working_bytes=working,
+        state_bytes=state,
+        macs=macs,
+        frame_bytes=frame,
+        stack_free_bytes=stack_free,
+        heap_free_bytes=heap_free,
+        heap_least_bytes=heap_least,
+        uptime_us=uptime_us,
+        damaged=damaged,
+        layers=layers,
         board=board,
         runtime=runtime,
         model_name=model_name,

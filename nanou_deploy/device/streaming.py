@@ -13,7 +13,6 @@ from nanou_deploy.device.messages import (
     CameraFrame,
     Stages,
     StreamFrame,
-    TensorInfo,
     check_picture,
     decode_decision,
     expect,
@@ -51,15 +50,15 @@ class _Pieces:
 
 
 class StreamAssembler:
-    """Assembles frames whose masks have the size of `output`, the model's; `complete` holds those that arrived whole.
+    """Assembles frames whose masks are `size_px` (width, height); `complete` holds those that arrived whole.
 
     One whose mask did not is lost and counted. `fault` is the first frame's that can be no device's.
     """
 
-    def __init__(self, output: TensorInfo) -> None:
+    def __init__(self, size_px: tuple[int, int]) -> None:
         self.complete: deque[StreamFrame] = deque(maxlen=_KEPT)
         self.fault: MalformedAnswer | None = None
-        self._output = output
+        self._size_px = size_px
         self._number: int | None = None
         self._lost = 0
 
@@ -85,7 +84,7 @@ class StreamAssembler:
         numbers = STREAM_HEAD.unpack(body)
         width_px, height_px, mask_crc32, *decided, tenths, across_px, down_px, big_endian, picture_crc32 = numbers[:-4]
         mask_bytes, picture_bytes = mask_row_bytes(width_px) * height_px, 2 * across_px * down_px
-        size = (self._output.width_px, self._output.height_px)
+        size = self._size_px
         expect((width_px, height_px) == size, f"a mask of {width_px}x{height_px}, the model's has {size[0]}x{size[1]}")
         if across_px or down_px:
             check_picture(across_px, down_px)

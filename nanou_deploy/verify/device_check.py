@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -13,9 +12,6 @@ import numpy.typing as npt
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
 from codegen.tflite import interpreters as reference
-from codegen.tflite.border import leave
-from codegen.tflite.canonicalize import canonicalize
-from codegen.tflite.load import load_graph
 from nanou_deploy.device.client import Device
 from nanou_deploy.device.messages import DeviceBench, DeviceInfo, expect
 from nanou_deploy.verify.golden import (
@@ -27,7 +23,7 @@ from nanou_deploy.verify.golden import (
     compare,
     make_cases,
 )
-from nanou_deploy.verify.verify import Progress, rendered_frames
+from nanou_deploy.verify.verify import Progress, infer_cases, load, rendered_frames
 
 
 def verify_devices(
@@ -46,7 +42,7 @@ def verify_devices(
     A device that fails its own golden test differs, and the layer that it names is in the result's detail. Raises
     DeviceError where the line or the device fails, StaleModel where it runs another model.
     """
-    graph = canonicalize(load_graph(model.flatbuffer))
+    graph = load(model)
     if real_frames is None:
         real_frames = rendered_frames(model, graph, (count + 1) // 2, seed)
     cases = make_cases(graph, count, seed=seed, real_frames=real_frames)
@@ -56,13 +52,12 @@ def verify_devices(
     for address in addresses:
         with Device.open(address, timeout_s=timeout_s, model_sha256=model.sha256) as device:
             info, golden = device.info(), device.golden()
-            _check_sizes(info, graph)
+            _check_tensors(info, graph)
             name = f"device {names[address]}" if address in names else f"{info.board} at {address}"
             progress(f"{name}, {count} cases")
 
-            def run(cases: Cases, device: Device = device) -> npt.NDArray[np.uint8]:
-                outputs = np.stack([device.infer(frame).output for frame in cases.frames])
-                return leave(graph, outputs.reshape(len(outputs), -1).view(np.uint8))
+            def run(cases: Cases, device: Device = device, runtime: str = info.runtime) -> npt.NDArray[np.uint8]:
+                return infer_cases(device, graph, cases, runtime=runtime)
 
             layer = "" if golden.passed else f"; golden test fails at {golden.layer or 'an unknown layer'}"
             detail = f"{info.build}{layer}"
@@ -71,10 +66,15 @@ def verify_devices(
     return GoldenReport(model.sha256, count, tuple(results))
 
 
-def _check_sizes(info: DeviceInfo, graph: Graph) -> None:
-    """Raise MalformedAnswer where the device states the model's hash and tensors of other sizes."""
-    for name, stated, tensor in (("input", info.input, graph.input), ("output", info.output, graph.output)):
-        expect(stated.size_bytes == math.prod(tensor.shape), f"INFO's {name} of shape {stated.shape} for this model")
+def _check_tensors(info: DeviceInfo, graph: Graph) -> None:
+    """Raise MalformedAnswer where the device states the model's hash and other tensors than the model's."""
+    is_file = info.runtime == "tflm"
+    inputs, outputs = (graph.file_inputs, graph.file_outputs) if is_file else (graph.inputs, graph.outputs)
+    for kind, stated, indices in (("input", info.inputs, inputs), ("output", info.outputs, outputs)):
+        expect(len(stated) == len(indices), f"INFO's {len(stated)} {kind}s for this model of {len(indices)}")
+        for found, tensor in zip(stated, map(graph.tensor, indices), strict=True):
+            described = f"INFO's {kind} {found.dtype} {found.shape} for this model's {tensor.dtype} {tensor.shape}"
+            expect((found.dtype, found.shape) == (tensor.dtype, tensor.shape or (1,)), described)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ Progress = Callable[[str], None]
 Frames = npt.NDArray[np.uint8]
 Outputs = npt.NDArray[Any]
 
+_APPLICATION_TIMEOUT_S = 10.0  # its self-test comes first, and runs the model
+
 
 def _silent(_message: str) -> None:
     pass
@@ -102,20 +104,31 @@ def _tracer(graph: Graph, library: Path, board: Board, work_dir: Path) -> Trace:
 def application_executors(
     graph: Graph, library: Path, board: Board, sha256: str, count: int, work_dir: Path
 ) -> list[Executor]:
-    """The firmware's application on this computer or on a simulated chip, asked through the device protocol; on its
-    first `count` cases, simulated on one. Empty for boards on which it does not run."""
+    """Run the firmware's application on this computer or on a simulated chip, asked through the device protocol; on
+    the first `count` cases, simulated on one. Empty for boards on which it does not run."""
     if board.kind not in ("host", "sim"):
         return []
     build = build_device(library, board, work_dir / f"{board.name}-application")
 
     def run(cases: Cases) -> Outputs:
-        with Device.open(device_address(build), model_sha256=sha256) as device:
-            outputs = np.stack([device.infer(frame).output for frame in cases.frames])
-        return leave(graph, outputs.reshape(len(outputs), -1).view(np.uint8))
+        with Device.open(device_address(build), timeout_s=_APPLICATION_TIMEOUT_S, model_sha256=sha256) as device:
+            return infer_cases(device, graph, cases)
 
     cases = 1 if board.kind == "sim" else count
     trace = _tracer(graph, library, board, work_dir)
     return [Executor(f"application {board.name}", run, trace, build.compiler, min(cases, count))]
+
+
+def infer_cases(device: Device, graph: Graph, cases: Cases, *, runtime: str = "aot") -> Outputs:
+    """Ask a device for the cases' outputs as the file states them: consecutive inferences from the initial state on.
+
+    Firmware of the tflm runtime takes and gives the file's own types.
+    """
+    device.reset()
+    is_file = runtime == "tflm"
+    frames = cases.file if is_file else cases.frames
+    outputs = np.stack([device.infer(frame).output.reshape(-1).view(np.uint8) for frame in frames])
+    return outputs if is_file else leave(graph, outputs)
 
 
 def picture_frames(model: QuantizedModel, graph: Graph, images: Sequence[npt.NDArray[np.uint8]]) -> Frames:
@@ -134,7 +147,7 @@ def rendered_frames(model: QuantizedModel, graph: Graph, count: int, seed: int) 
     return picture_frames(model, graph, list(images))
 
 
-def _load(model: QuantizedModel) -> Graph:
+def load(model: QuantizedModel) -> Graph:
     """Load the graph as the compiler sees it, or as the file has it where only the interpreter can take it."""
     graph = load_graph(model.flatbuffer)
     try:
@@ -160,7 +173,7 @@ def verify(
     uint8 (N, bytes of the file's inputs). `library` verifies that generated folder instead of fresh ones; those are
     compiled once for all boards that get the same kernels. The compiler is not needed for the interpreter (`tflm`).
     """
-    graph = _load(model)
+    graph = load(model)
     boards = [board for board, _ in targets] if runtime == "aot" else []
     compiled = compile_each(model, boards if library is None else (), objective)
     count = max(cases for _, cases in targets)
@@ -180,8 +193,7 @@ def verify(
             folder = library or folders[compiled[board]]
             target = verification_board(board)
             executors += board_executors(graph, folder, target, limit, Path(scratch))
-            if model.preprocessing:  # the application decides, which a raw model gives it nothing for
-                executors += application_executors(graph, folder, target, model.sha256, limit, Path(scratch))
+            executors += application_executors(graph, folder, target, model.sha256, limit, Path(scratch))
         for executor in executors:
             progress(f"{executor.name}, {executor.limit or count} cases")
             results.append(_compared(graph, cases, truth, executor))

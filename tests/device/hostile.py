@@ -6,6 +6,7 @@ in test_hostile.py.
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 import time
@@ -17,7 +18,7 @@ from typing import Any
 from codegen.graph.model import Preprocessing, QuantizedModel, segmentation
 from nanou_deploy.device import messages as m
 from nanou_deploy.device.errors import LinkLost
-from nanou_deploy.device.frames import FLAG_ANSWER, FLAG_EVENT, Frame, FrameReader, encode
+from nanou_deploy.device.frames import FLAG_ANSWER, FLAG_EVENT, VERSION, Frame, FrameReader, encode
 from tests.unit.test_sidecar import flatbuffer
 
 MODEL = QuantizedModel("small", flatbuffer(), segmentation(Preprocessing(6, 8)))
@@ -25,9 +26,11 @@ HEIGHT, WIDTH, MASK_BYTES = 6, 8, 6
 ESCAPES = b"\x1b]0;PWNED\x07\x1b[2J\x1b[?1049l\r\nfake line\x9b31m\xe2\x80\xae[/a][bold]<script>"
 TEXTS = (b"board", b"aot", b"model", b"gcc 12", b"power-on")
 INFO = {
-    "self_test": 1, "features": 15, "api": 1, "sha": bytes.fromhex(MODEL.sha256), "in": (HEIGHT, WIDTH, 3),
-    "out": (HEIGHT, WIDTH, 1), "scale": 0.5, "zero": 0, "frame": 1 << 17, "layers": 2,
+    "self_test": 1, "features": 15, "api": 2, "sha": bytes.fromhex(MODEL.sha256), "inputs": 1,
+    "outputs": 1, "state": 0, "frame": 1 << 17, "layers": 2,
 }  # fmt: skip
+# Of page TENSOR: number, type, sizes and quantization of the input; "out": of the output.
+TENSOR = {"type": 0, "in": (1, HEIGHT, WIDTH, 3), "out": (1, HEIGHT, WIDTH, 1), "scale": 0.5, "zero": 0}
 PICTURE = (4, 2)
 
 
@@ -88,13 +91,12 @@ class HostileDevice:
         payload = request.payload
         match request.type:
             case m.INFO:
-                return self._info(payload[0])
+                return self._tensor(payload[1]) if payload[0] == m.TENSOR_PAGE else self._info(payload[0])
             case m.WRITE:
-                buffer, offset = m.WRITE_HEAD.unpack_from(payload)
-                return m.WRITE_ANSWER.pack(buffer, offset, len(payload) - m.WRITE_HEAD.size)
+                return m.WRITE_ANSWER.pack(*m.WRITE_HEAD.unpack_from(payload), len(payload) - m.WRITE_HEAD.size)
             case m.READ:
-                buffer, offset, count = m.READ_REQUEST.unpack(payload)
-                return m.WRITE_HEAD.pack(buffer, offset) + bytes(count)
+                *place, count = m.READ_REQUEST.unpack(payload)
+                return m.WRITE_HEAD.pack(*place) + bytes(count)
             case m.INFER:
                 return self._inference(payload[0])
             case m.GOLDEN:
@@ -113,9 +115,17 @@ class HostileDevice:
             return bytes([page]) + self.change.get("text", TEXTS[page - 1])
         v = INFO | self.change.get("info", {})
         return m.INFO_NUMBERS.pack(
-            0, v["self_test"], v["features"], v["api"], v["sha"], *v["in"], *v["out"], v["scale"], v["zero"], 0.5, 0, 0,
-            100, 100, 60, v["frame"], 0, 0, 0, 123, 0, v["layers"],
+            0, v["self_test"], v["features"], v["api"], v["sha"], v["inputs"], v["outputs"], 0,
+            100, 100, v["state"], 60, v["frame"], 0, 0, 0, 123, 0, v["layers"],
         )  # fmt: skip
+
+    def _tensor(self, number: int) -> bytes:
+        v = TENSOR | self.change.get("tensor", {})
+        shape = v["in" if number < (INFO | self.change.get("info", {}))["inputs"] else "out"]
+        size_bytes = v.get("size", math.prod(shape)) % 2**32
+        about = (v.get("number", number), v["type"], v.get("rank", len(shape)), size_bytes, v["scale"], v["zero"])
+        head = m.INFO_TENSOR.pack(m.TENSOR_PAGE, *about)
+        return head + struct.pack(f"<{len(shape)}I", *shape) + self.change.get("text", b"tensor")
 
     def _inference(self, source: int) -> bytes:
         size = HEIGHT * WIDTH if source == 0 else MASK_BYTES
@@ -158,8 +168,8 @@ def _noise(seed: int = 1) -> Callable[[HostileDevice], bytes]:
     return lambda _device: rng.randbytes(4096)
 
 
-def _flood(kind: int, payload: bytes) -> Callable[[HostileDevice], bytes]:
-    frame = encode(Frame(kind, 1, payload, flags=FLAG_EVENT, boot=7))
+def _flood(kind: int, payload: bytes, version: int = VERSION) -> Callable[[HostileDevice], bytes]:
+    frame = encode(Frame(kind, 1, payload, flags=FLAG_EVENT, boot=7, version=version))
     return lambda _device: frame * (4096 // len(frame))
 
 
@@ -191,7 +201,7 @@ def _another(kind: int) -> dict[Any, Any]:
     return {kind: send}
 
 
-_ALL = range(1, 10)
+_ALL = range(1, 11)
 _HEAD = "<BI"
 _BIG_HEAD = struct.pack("<BI", 0, 9) + m.STREAM_HEAD.pack(8000, 1000, 0, 1, 5, 1, 2, 3, 100, 800, 600, 0, 0, 1, 2, 3, 4)
 
@@ -206,7 +216,10 @@ BEHAVIOURS: dict[str, dict[Any, Any]] = {
     "no zeros": {"read": lambda _device: b"\x01\xff" * 2048, **dict.fromkeys(_ALL, _nothing)},
     "another sequence": _another(m.INFO),
     "another type": {m.INFO: _sends(type=200)},
-    "another version": {m.INFO: _sends(version=9, status=3)},
+    "a newer version": {m.INFO: _sends(version=9, status=3)},
+    "an older version": {m.INFO: _sends(version=1, status=3)},
+    "our version, it says not": {m.INFO: _sends(status=3)},
+    "events of another version": {"read": _flood(m.LOG_EVENT, struct.pack("<BI", 2, 1) + b"A" * 200, version=1)},
     "every answer twice": dict.fromkeys(_ALL, _twice),
     "another boot each time": {"boot": 1},
     "an unknown status": {m.INFO: _sends(status=200)},
@@ -217,18 +230,36 @@ BEHAVIOURS: dict[str, dict[Any, Any]] = {
     "INFO of no bytes": _answers(b"", m.INFO),
     "INFO of one byte": _answers(b"\0", m.INFO),
     "INFO of another page": _answers(bytes([9]) * 200, m.INFO),
-    "no pixels": {"info": {"in": (0, 0, 0)}},
-    "no output": {"info": {"out": (0, 8, 1)}},
-    "huge tensors": {"info": {"in": (65535, 65535, 65535)}},
-    "scale NaN": {"info": {"scale": float("nan")}},
-    "scale 0": {"info": {"scale": 0.0}},
-    "zero point of 32 bits": {"info": {"zero": 2**31 - 1}},
+    "no inputs": {"info": {"inputs": 0}},
+    "no outputs": {"info": {"outputs": 0}},
+    "510 tensors": {"info": {"inputs": 255, "outputs": 255}},
+    "two inputs": {"info": {"inputs": 2}},
+    "no pixels": {"tensor": {"in": (1, 0, 0, 0)}},
+    "no output": {"tensor": {"out": (1, 0, 8, 1)}},
+    "huge tensors": {"tensor": {"in": (2**32 - 1,) * 8}},
+    "tensors whose product wraps": {"tensor": {"in": (1, 2**31, 2, 2**31)}},
+    "254 tensors of 64 MiB": {"info": {"inputs": 253}, "tensor": {"in": (64 << 20,)}},
+    "tensors of another size": {"tensor": {"size": 12}},
+    "rank 9": {"tensor": {"in": (1,) * 9}},
+    "rank 8 of 4 dimensions": {"tensor": {"rank": 8}},
+    "rank 255": {"tensor": {"rank": 255}},
+    "rank 0": {"tensor": {"in": (), "out": ()}},
+    "an unknown type": {"tensor": {"type": 77}},
+    "float32 for int8": {"tensor": {"type": 4, "size": 1}},
+    "another tensor": {"tensor": {"number": 9}},
+    "masks of no image": {"tensor": {"out": (48,)}},
+    "scale NaN": {"tensor": {"scale": float("nan")}},
+    "scale 0": {"tensor": {"scale": 0.0}},
+    "scale below 0": {"tensor": {"scale": -1.0}},
+    "zero point of 32 bits": {"tensor": {"zero": 2**31 - 1}},
+    "4 GiB of state": {"info": {"state": 2**32 - 1}},
     "65535 layers": {"info": {"layers": 65535}},
     "an unknown self-test": {"info": {"self_test": 77}},
     "no camera": {"info": {"features": 14}},
     "no room for frames": {"info": {"frame": 0}},
     "another model": {"info": {"sha": bytes(32)}},
-    "other tensors than the model's": {"info": {"in": (6, 9, 3)}},
+    "other tensors than the model's": {"tensor": {"in": (1, 6, 9, 3)}},
+    "another shape than the model's": {"tensor": {"in": (1, 8, 6, 3)}},
     "escapes as texts": {"text": ESCAPES, "name": ESCAPES, "log": ESCAPES},
     "texts that are no UTF-8": {"text": b"\xff\xfe\x80", "name": b"\xc3\x28", "log": b"\xff"},
     # Streams
@@ -255,12 +286,12 @@ BEHAVIOURS: dict[str, dict[Any, Any]] = {
     "READ of one byte": _answers(b"\1", m.READ),
     "READ of 256 bytes": _answers(bytes(256), m.READ),
     "READ of another place": {
-        m.READ: lambda _device, request: m.WRITE_HEAD.pack(3, 5) + bytes(m.READ_REQUEST.unpack(request.payload)[2])
+        m.READ: lambda _device, request: m.WRITE_HEAD.pack(3, 0, 5) + bytes(m.READ_REQUEST.unpack(request.payload)[3])
     },
     "READ of other bytes": {
-        m.READ: lambda _device, request: request.payload[:5] + b"\1" * m.READ_REQUEST.unpack(request.payload)[2]
+        m.READ: lambda _device, request: request.payload[:6] + b"\1" * m.READ_REQUEST.unpack(request.payload)[3]
     },
-    "WRITE elsewhere": _answers(m.WRITE_ANSWER.pack(3, 5, 1), m.WRITE),
+    "WRITE elsewhere": _answers(m.WRITE_ANSWER.pack(3, 0, 5, 1), m.WRITE),
     # INFER, GOLDEN and BENCH
     "INFER of no bytes": _answers(b"", m.INFER),
     "INFER of 4 GiB": _answers(m.INFER_ANSWER.pack(0, 0, 2**32 - 1, 1, 1) + bytes(24), m.INFER),
@@ -273,6 +304,7 @@ BEHAVIOURS: dict[str, dict[Any, Any]] = {
     "a decision beyond bounds": {
         m.INFER: lambda device, request: device._answer(request)[:17] + b"\x07\x7f" + b"\xff" * 22
     },
+    "RESET of some bytes": _answers(b"\1", m.RESET),
     "GOLDEN of no bytes": _answers(b"", m.GOLDEN),
     "GOLDEN fails": _answers(m.GOLDEN_ANSWER.pack(0, 1, 2, 3, 1, 1) + ESCAPES, m.GOLDEN),
     "BENCH of no bytes": _answers(b"", m.BENCH),
@@ -283,8 +315,8 @@ BEHAVIOURS: dict[str, dict[Any, Any]] = {
     "BENCH of another layer": {
         m.BENCH: lambda _device, request: m.BENCH_LAYER.pack(2, 9, 9, 9) if request.payload[0] == 2 else None
     },
-    "refuses all": {kind: _sends(status=8) for kind in range(2, 10)},
-    "silent after INFO": dict.fromkeys(range(2, 10), _nothing),
+    "refuses all": {kind: _sends(status=8) for kind in range(2, 11)},
+    "silent after INFO": dict.fromkeys(range(2, 11), _nothing),
 }  # fmt: skip
 
 

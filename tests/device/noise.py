@@ -40,15 +40,20 @@ def noisy_stream(seed: int, count: int) -> bytes:
     return b"".join(pieces)
 
 
+def _place(rng: random.Random, last: int) -> tuple[int, int]:
+    return rng.randrange(5), rng.choice([0, last, last + 1, rng.getrandbits(32)])
+
+
 def requests_at_random(rng: random.Random) -> bytes:
     """Valid frames of plausible and absurd requests, damaged frames, and noise."""
     if rng.random() < 0.2:
         return rng.randbytes(rng.randrange(1, 600))
-    kind = rng.choice([*range(1, 9), rng.randrange(256)])  # RESTART at random would end the process
+    kind = rng.choice([*range(1, 9), m.RESET, rng.randrange(256)])  # RESTART at random would end the process
     bodies = (
         rng.randbytes(rng.randrange(257)),
-        write(rng.randrange(5), rng.choice([0, 59, 60, rng.getrandbits(32)]), rng.randbytes(rng.randrange(252))),
-        read(rng.randrange(5), rng.choice([0, 19, 20, rng.getrandbits(32)]), rng.randrange(300)),
+        write(*_place(rng, 59), rng.randbytes(rng.randrange(251)), rng.choice([0, 0, 1, rng.randrange(256)])),
+        read(*_place(rng, 19), rng.randrange(300), rng.choice([0, 0, 1, rng.randrange(256)])),
+        bytes([m.TENSOR_PAGE, rng.choice([0, 1, rng.randrange(256)])]),
         infer(SHA256, rng.getrandbits(32), rng.randrange(4)),
         bytes([rng.randrange(4), rng.randrange(3), 0]),
         b"",

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from nanou_deploy.device.frames import FLAG_ANSWER, Frame, FrameReader, encode
+from nanou_deploy.device.frames import FLAG_ANSWER, VERSION, Frame, FrameReader, encode
 from nanou_deploy.device.link import ProcessLink
 
 PATIENCE_S = 20.0  # sanitizers on a busy computer
@@ -47,24 +47,24 @@ class RawDevice:
             self._answers.extend(f for f in self.reader.feed(self.link.read(0.1)) if f.flags & FLAG_ANSWER)
         raise AssertionError("no answer")
 
-    def request(self, kind: int, payload: bytes = b"", *, boot: int = 0, version: int = 1) -> Frame:
+    def request(self, kind: int, payload: bytes = b"", *, boot: int = 0, version: int = VERSION) -> Frame:
         """A frame with a sequence number of its own."""
         return Frame(kind, next(self._numbers), payload, boot=boot, version=version)
 
-    def ask(self, kind: int, payload: bytes = b"", *, boot: int = 0, version: int = 1) -> Frame:
+    def ask(self, kind: int, payload: bytes = b"", *, boot: int = 0, version: int = VERSION) -> Frame:
         request = self.request(kind, payload, boot=boot, version=version)
         self.send(encode(request))
         answer = self.receive(request.sequence)
-        assert (answer.type, answer.version) == (kind, 1)
+        assert (answer.type, answer.version) == (kind, VERSION)
         return answer
 
 
-def write(buffer: int, offset: int, data: bytes) -> bytes:
-    return struct.pack("<BI", buffer, offset) + data
+def write(buffer: int, offset: int, data: bytes, number: int = 0) -> bytes:
+    return struct.pack("<BBI", buffer, number, offset) + data
 
 
-def read(buffer: int, offset: int, count: int) -> bytes:
-    return struct.pack("<BIH", buffer, offset, count)
+def read(buffer: int, offset: int, count: int, number: int = 0) -> bytes:
+    return struct.pack("<BBIH", buffer, number, offset, count)
 
 
 def infer(model: str, crc32: int, source: int = 0) -> bytes:

@@ -20,11 +20,15 @@ from nanou_deploy.device.client import (
     DeviceReset,
     LinkLost,
     StaleModel,
+    VersionMismatch,
 )
 from nanou_deploy.device.drill import ResettingLink
 from nanou_deploy.device.errors import MalformedAnswer
+from nanou_deploy.device.frames import Frame, FrameReader, encode
 from nanou_deploy.device.link import ProcessLink
 from tests.device.conftest import OTHER_SHA256, SHA256
+from tests.device.recurrent_model import expected_outputs as recurrent_outputs
+from tests.device.recurrent_model import expected_sums
 from tests.unit.invert_model import INPUT_BYTES, expected_outputs
 
 TIMEOUT_S = 10.0  # sanitizers on a busy computer
@@ -41,7 +45,8 @@ def device(program: Path) -> Iterator[Device]:
 def test_info(device: Device) -> None:
     info = device.info()
     assert (info.board, info.runtime, info.model_name, info.model_sha256) == ("host", "aot", "invert", SHA256)
-    assert (info.input.shape, info.output.shape, info.input.scale) == ((4, 5, 3), (4, 5, 1), 0.5)
+    assert info.inputs == (m.TensorInfo("image", "int8", (1, 4, 5, 3), 60, 0.5, 0),)
+    assert [tensor.image_shape for tensor in info.outputs] == [(4, 5, 1)]
     assert (info.self_test, info.reset_reason, info.layers, info.macs) == ("passed", "power-on", 2, 60)
     assert not info.has_camera
     assert not info.judges_frames
@@ -61,6 +66,50 @@ def test_inferences_golden_bench(device: Device) -> None:
     assert [(layer.name, layer.operator_index) for layer in bench.layers] == [("0 invert", 0), ("1 weigh", 1)]
     assert device.bench(1).layers == ()
     assert device.counters.damaged == 0
+
+
+def test_several_tensors_and_state(recurrent: Path) -> None:
+    given = np.random.default_rng(1).integers(-128, 128, (6, 4)).astype(np.int8)
+    with Device.open(f"exec:{recurrent}", timeout_s=TIMEOUT_S, model_sha256=SHA256) as device:
+        info = device.info()
+        found = [(t.name, t.dtype, t.shape) for t in (*info.inputs, *info.outputs)]
+        assert found[:2] == [("factor", "int8", (1,)), ("values", "int8", (1, 3))]
+        assert found[2:] == [("sums", "int32", (1, 3, 1)), ("echo", "int8", (1,))]
+        assert (info.state_bytes, info.mask_size_px) == (12, (0, 0))
+        for _ in range(2):
+            results = [device.infer(frame) for frame in given]
+            assert np.array_equal(np.stack([r.output for r in results]), recurrent_outputs(given))
+            assert np.array_equal(np.stack([r.outputs[0].reshape(3) for r in results]), expected_sums(given))
+            device.reset()
+        with pytest.raises(DeviceError, match="4 bytes, not 3") as caught:
+            device.infer(given[0, :3])
+        assert caught.value.hint == "it takes int8 (1,), int8 (1, 3)"
+
+
+@pytest.mark.parametrize(("version", "words"), [(1, "its firmware is older"), (3, "this tool is older")])
+def test_ends_of_different_versions_say_which_is_older(version: int, words: str) -> None:
+    class Other:
+        """A line to a device of that version."""
+
+        slowness = 1.0
+
+        def __init__(self) -> None:
+            self.reader, self.out = FrameReader(), b""
+
+        def write(self, data: bytes) -> None:
+            for request in self.reader.feed(data):
+                answer = Frame(request.type, request.sequence, flags=1, status=3, boot=9, version=version)
+                self.out += encode(answer)
+
+        def read(self, timeout_s: float) -> bytes:
+            data, self.out = self.out, b""
+            return data
+
+        def close(self) -> None: ...
+
+    with pytest.raises(VersionMismatch, match=f"version {version} of the protocol, not 2: {words}") as caught:
+        Device(Other())
+    assert caught.value.hint
 
 
 def test_wrong_sizes_are_errors_here(device: Device) -> None:
@@ -203,8 +252,10 @@ def test_usage(program: Path, arguments: list[str], complaint: str) -> None:
 
 
 def test_decoders_refuse_what_is_too_short() -> None:
-    with pytest.raises(MalformedAnswer, match="INFO has 1 bytes, not 110"):
-        m.decode_info(b"\0", [b""] * 5, 1)
+    with pytest.raises(MalformedAnswer, match="INFO has 1 bytes, not 88"):
+        m.count_tensors(b"\0")
+    with pytest.raises(MalformedAnswer, match="INFO has 16 bytes, not 32"):
+        m.decode_tensor(m.INFO_TENSOR.pack(m.TENSOR_PAGE, 0, 0, 8, 1, 1.0, 0) + bytes(16), 0)
 
 
 def test_no_file_stays_open(program: Path) -> None:

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codegen.library.golden import golden_frame
 from nanou_deploy.device import messages as m
 from nanou_deploy.device.frames import FLAG_UNPROVEN, encode
 from nanou_deploy.resources import firmware_folder
 from tests.device.conftest import OTHER_SHA256, SHA256
 from tests.device.noise import assault
 from tests.device.raw import RawDevice, infer, read, write
+from tests.device.recurrent_model import expected_outputs as recurrent_outputs
 from tests.device.specification import section, table
 from tests.unit.invert_model import INPUT_BYTES, OUTPUT_BYTES, expected_outputs, golden_input
 
@@ -36,7 +38,7 @@ FRAME = np.arange(INPUT_BYTES, dtype=np.int8)
 def test_the_specification_states_these_numbers() -> None:
     requests = {name: int(number) for number, name, _ in table(section("Requests"), "type")}
     assert requests == {name: getattr(m, name) for name in requests}
-    assert len(requests) == 9
+    assert len(requests) == 10
     buffers = {name: int(number) for number, name, *_ in table(section("Requests"), "buffer")}
     assert buffers == {"INPUT": m.INPUT, "OUTPUT": m.OUTPUT, "FRAME": m.FRAME, "MASK": m.MASK}
     statuses = {int(number): name for number, name, _ in table(section("Asking"), "status")}
@@ -56,27 +58,61 @@ def test_offsets_of_info_are_those_of_the_specification(device: RawDevice) -> No
     assert len(payload) == offsets["layers"] + 2 == m.INFO_NUMBERS.size
     assert payload[offsets["model"] :][:32].hex() == SHA256
     assert payload[offsets["self_test"]] == 1
-    assert struct.unpack_from("<3H3H", payload, offsets["input"]) == (4, 5, 3, 4, 5, 1)
-    assert struct.unpack_from("<fi", payload, offsets["scale"]) == (0.5, 0)
+    assert (payload[offsets["inputs"]], payload[offsets["inputs"] + 1]) == (1, 1)
+    assert struct.unpack_from("<I", payload, offsets["state_bytes"]) == (0,)
     assert struct.unpack_from("<I", payload, offsets["macs"]) == (60,)
     assert struct.unpack_from("<H", payload, offsets["layers"]) == (2,)
 
 
 def test_write_infer_read(device: RawDevice) -> None:
-    assert device.ask(m.WRITE, write(m.INPUT, 0, FRAME[:40].tobytes())).payload == struct.pack("<BIH", m.INPUT, 0, 40)
+    answer = device.ask(m.WRITE, write(m.INPUT, 0, FRAME[:40].tobytes()))
+    assert answer.payload == struct.pack("<BBIH", m.INPUT, 0, 0, 40)
     device.ask(m.WRITE, write(m.INPUT, 40, FRAME[40:].tobytes()))
     answer = device.ask(m.INFER, infer(SHA256, zlib.crc32(FRAME.tobytes())))
     source, crc32, size_bytes, _, cycles = struct.unpack("<BIIII", answer.payload)
     want = expected_outputs(FRAME[None])[0].tobytes()
     assert (answer.status, source, crc32, size_bytes, cycles) == (0, 0, zlib.crc32(want), OUTPUT_BYTES, 0)
-    assert device.ask(m.READ, read(m.OUTPUT, 5, 15)).payload == struct.pack("<BI", m.OUTPUT, 5) + want[5:]
+    assert device.ask(m.READ, read(m.OUTPUT, 5, 15)).payload == struct.pack("<BBI", m.OUTPUT, 0, 5) + want[5:]
+
+
+def test_several_tensors_and_state(recurrent: Path) -> None:
+    with RawDevice(recurrent) as device:
+        numbers = device.ask(m.INFO, b"\0").payload
+        assert m.count_tensors(numbers) == 4
+        assert struct.unpack_from("<I", numbers, 50) == (12,)
+        pages = [device.ask(m.INFO, bytes([m.TENSOR_PAGE, number])).payload for number in range(4)]
+        assert pages[1] == struct.pack("<BBBBIfi2I", 6, 1, 0, 2, 3, 0.25, 7, 1, 3) + b"values"
+        assert pages[2] == struct.pack("<BBBBIfi3I", 6, 2, 1, 3, 12, 0.0, 0, 1, 3, 1) + b"sums"
+        given = np.array([[2, 1, -1, 5]] * 2, np.int8)
+        device.ask(m.WRITE, write(m.INPUT, 0, given[0, :1].tobytes()))
+        device.ask(m.WRITE, write(m.INPUT, 0, given[0, 1:].tobytes(), number=1))
+        request = infer(SHA256, zlib.crc32(given[0].tobytes()))
+        for want in (*recurrent_outputs(given), None, recurrent_outputs(given)[0]):
+            if want is None:
+                assert device.ask(m.RESET).status == 0
+                continue
+            answer = struct.unpack("<BIIII", device.ask(m.INFER, request).payload)
+            assert answer[1:3] == (zlib.crc32(want.tobytes()), 13)
+            sums, echo = (device.ask(m.READ, read(m.OUTPUT, 0, n, number=i)).payload for i, n in ((0, 12), (1, 1)))
+            assert sums[6:] + echo[6:] == want.tobytes()
+
+
+def test_golden_leaves_the_initial_state(recurrent: Path) -> None:
+    with RawDevice(recurrent) as device:
+        request = infer(SHA256, zlib.crc32(golden_frame(4).tobytes()))
+        first = [device.ask(m.GOLDEN).payload[0], device.ask(m.INFER, request).payload[:9]]
+        assert first == [device.ask(m.GOLDEN).payload[0], device.ask(m.INFER, request).payload[:9]]
+        assert first[0] == 1
 
 
 @pytest.mark.parametrize(
     ("kind", "payload", "status"),
     [
         (m.INFO, b"", "MALFORMED"),
-        (m.INFO, b"\x06", "RANGE"),
+        (m.INFO, b"\x07", "RANGE"),
+        (m.INFO, b"\x06", "MALFORMED"),
+        (m.INFO, b"\0\0", "MALFORMED"),
+        (m.INFO, b"\x06\x02", "RANGE"),
         (m.WRITE, write(m.INPUT, 0, b""), "MALFORMED"),
         (m.WRITE, write(m.INPUT, INPUT_BYTES, b"x"), "RANGE"),
         (m.WRITE, write(m.INPUT, INPUT_BYTES - 1, b"xx"), "RANGE"),
@@ -85,7 +121,12 @@ def test_write_infer_read(device: RawDevice) -> None:
         (m.WRITE, write(9, 0, b"x"), "RANGE"),
         (m.READ, read(m.OUTPUT, 0, 0), "RANGE"),
         (m.READ, read(m.OUTPUT, 0, OUTPUT_BYTES + 1), "RANGE"),
-        (m.READ, read(m.INPUT, 0, 252), "RANGE"),
+        (m.READ, read(m.INPUT, 0, 251), "RANGE"),
+        (m.READ, read(m.INPUT, 0, 1, number=1), "RANGE"),
+        (m.READ, read(m.OUTPUT, 0, 1, number=1), "RANGE"),
+        (m.READ, read(m.FRAME, 0, 1), "RANGE"),
+        (m.READ, read(m.MASK, 0, 1), "RANGE"),
+        (m.WRITE, write(m.INPUT, 0, b"x", number=255), "RANGE"),
         (m.READ, read(m.OUTPUT, 2**32 - 4, 8), "RANGE"),
         (m.READ, b"\0", "MALFORMED"),
         (m.INFER, b"", "MALFORMED"),
@@ -99,6 +140,7 @@ def test_write_infer_read(device: RawDevice) -> None:
         (m.BENCH, b"\0", "MALFORMED"),
         (m.CAPTURE, b"", "UNSUPPORTED"),
         (m.STREAM, bytes(6), "UNSUPPORTED"),
+        (m.RESET, b"x", "MALFORMED"),
         (m.RESTART, b"", "OTHER_BOOT"),  # the boot must be named
         (0, b"", "UNKNOWN"),
         (200, b"x" * 256, "UNKNOWN"),
@@ -110,7 +152,8 @@ def test_refusals(device: RawDevice, kind: int, payload: bytes, status: str) -> 
 
 
 def test_another_version_is_answered_in_ours(device: RawDevice) -> None:
-    assert device.ask(m.INFO, b"\0", version=2).status == NUMBER["VERSION"]
+    for version in (1, 3, 255):
+        assert device.ask(m.INFO, b"\0", version=version).status == NUMBER["VERSION"]
 
 
 def test_a_repetition_is_answered_and_not_executed(device: RawDevice) -> None:

@@ -19,6 +19,7 @@ from nanou_deploy.device.client import Device, DeviceRefused
 from nanou_deploy.resources import firmware_folder
 from tests import navigation
 from tests.camera_masks import camera_masks
+from tests.device import recurrent_model
 from tests.generated import MODELS, compiled, write_library
 
 TIMEOUT_S = 20.0
@@ -76,6 +77,23 @@ def test_the_application_compiles_without_a_warning(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("board", ["ESP32CAM", "ESP32C3"])
+def test_it_compiles_for_a_model_that_makes_no_masks(
+    board: str, require_tool: Callable[..., str], tmp_path: Path
+) -> None:
+    """Also on ESP-IDF's side, of whose headers these files then need names alone, with a camera and without."""
+    firmware, library = firmware_folder(), recurrent_model.make_library(tmp_path / "lib")
+    (tmp_path / "sdkconfig.h").write_text(f"#define CONFIG_NANOU_BOARD_{board} 1\n")
+    (tmp_path / "esp_attr.h").write_text("")
+    folders = [tmp_path, firmware / "app", firmware / "device", library / "include", library / "app"]
+    sources = [*(firmware / "app").glob("*.c"), firmware / "device" / "main.c"]
+    sources += [firmware / "src" / name for name in ("main.c", "camera_esp.c")]
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-fsyntax-only"]
+    command = [require_tool("gcc"), *flags, *(f"-I{folder}" for folder in folders), *sources]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("which", MODELS)
 def test_every_layer_has_its_checksum(
     which: str, require_tool: Callable[..., str], program: Callable[[str], Path], tmp_path: Path
@@ -107,7 +125,7 @@ def test_every_layer_has_its_checksum(
 
 def test_outputs_are_those_of_tflm(device: Device) -> None:
     model = compiled("default").model
-    frames = np.random.default_rng(4).integers(-128, 128, (3, *device.info().input.shape)).astype(np.int8)
+    frames = np.random.default_rng(4).integers(-128, 128, (3, 60, 80, 3)).astype(np.int8)
     outputs = np.stack([device.infer(frame).output for frame in frames])
     assert np.array_equal(outputs, reference.run_tflm(model.flatbuffer, frames).reshape(outputs.shape))
 
@@ -164,4 +182,4 @@ def test_capture_and_stream(
         assert without.mask in masks
         assert device.golden().passed  # the host still gets the model to itself
         info = device.info()
-        device.infer(np.zeros(info.input.shape, np.int8))
+        device.infer(np.zeros(info.inputs[0].shape, np.int8))

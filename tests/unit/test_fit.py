@@ -136,9 +136,9 @@ def test_a_timing_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def device_times(model_sha256: str) -> DeviceTimes:
-    frame = TensorInfo(1, 1, 1, 1.0, 0)
+    frame = TensorInfo("x", "int8", (1, 1, 1, 1), 1, 1.0, 0)
     info = DeviceInfo(
-        1, 1, "esp32c3", "aot", "m", model_sha256, frame, frame, 0, 1, 1, 1, "build", "power", "passed",
+        2, 2, "esp32c3", "aot", "m", model_sha256, (frame,), (frame,), 0, 1, 1, 0, 1, "build", "power", "passed",
         False, True, False, 0, 0, 0, 0, 0, 0, 0,
     )  # fmt: skip
     return DeviceTimes("port", info, DeviceBench(20, 69_000, 70_000.0, 71_000, 11_200_000, 11_300_000.0))

@@ -12,8 +12,7 @@ static int has_camera(const pictures_t *pictures) {
 
 static void show_host_frame(pictures_t *pictures) {
     session_t *const session = pictures->session;
-    session->buffers[BUFFER_FRAME] =
-        (buffer_t){pictures->host_frame, pictures->host_frame, session->host_frame_bytes};
+    session->frame = (buffer_t){pictures->host_frame, pictures->host_frame, session->host_frame_bytes};
 }
 
 static answer_status_t capture(pictures_t *pictures) {
@@ -22,7 +21,7 @@ static answer_status_t capture(pictures_t *pictures) {
         return taken == PORT_CAMERA_NONE ? STATUS_UNSUPPORTED : STATUS_CAMERA_FAILED;
     }
     pictures->is_captured = 1;
-    pictures->session->buffers[BUFFER_FRAME] =
+    pictures->session->frame =
         (buffer_t){pictures->captured.pixels, NULL, picture_bytes(&pictures->captured)};
     return STATUS_OK;
 }
@@ -159,7 +158,7 @@ void pictures_begin(pictures_t *pictures, session_t *session, uint8_t *frame, ui
     pictures->host_frame = frame;
     session->features |= (uint8_t)(FEATURE_VISION | (taken != PORT_CAMERA_NONE ? FEATURE_CAMERA : 0));
     session->host_frame_bytes = frame == NULL ? 0 : frame_bytes;
-    session->buffers[BUFFER_MASK] = (buffer_t){pictures->driving.mask, NULL, MASK_BYTES};
+    session->mask = (buffer_t){pictures->driving.mask, NULL, MASK_BYTES};
     show_host_frame(pictures);
     driving_begin(&pictures->driving, session->net, session_is_proven(session), observe, pictures);
 }
