@@ -9,10 +9,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from codegen.graph.model import Contract
 from codegen.tflite.files import save_model
 from nanou_deploy.cli.clean import mark_built
 from nanou_deploy.cli.output import emit_json, emit_table, next_step, say
@@ -167,6 +169,19 @@ def test_build_without_the_platform_is_4(tmp_path: Path, require_tool: Callable[
     model = "components/nanou_model/src/nano_u_terrain.c"
     for path in ("platformio.ini", "src/main.c", model, "boards/partitions.csv"):
         assert (project / path).is_file()
+
+
+def test_build_of_a_model_that_decides_nothing_says_so(
+    tmp_path: Path, small: Path, require_tool: Callable[..., str]
+) -> None:
+    require_tool("riscv64-unknown-elf-gcc")
+    save_model(replace(small_model(), contract=Contract()), small / "raw.tflite")
+    given = ("build", "--model", "raw.tflite", "--board", "esp32c3", "--cases", "1")
+    made = run(*given, "--json", cwd=small, PLATFORMIO_CORE_DIR=str(tmp_path / "no_platforms_here"))
+    document = json.loads(made.stdout)
+    assert (made.returncode, document["decides"], document["golden"]["passed"]) == (4, False, True)
+    assert "serves u_net to a host and does not decide" in made.stderr
+    assert (small / "build" / "esp32c3" / "src" / "main.c").is_file()
 
 
 def test_build_for_an_emulated_board(small: Path, require_tool: Callable[..., str]) -> None:
