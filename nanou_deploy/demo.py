@@ -13,7 +13,6 @@ from codegen.atomic_files import write_text
 from codegen.compile import Compilation
 from codegen.graph.model import QuantizedModel
 from codegen.library.write import write_project
-from codegen.tflite.files import save_model
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.compilation import compile_for
 from nanou_deploy.build.firmware_project import render_firmware_project
@@ -34,6 +33,7 @@ from nanou_deploy.verify.verify import picture_frames, verify
 from nanou_train.data.dataset import Dataset, terrain_dataset
 from nanou_train.experiments.experiment_file import DEFAULT_CONFIG, load_experiment
 from nanou_train.runs import run_folder as run
+from nanou_train.runs.int8_model import save_int8
 from nanou_train.runs.quantize_run import quantize_run
 from nanou_train.training.train import train_model
 
@@ -77,7 +77,7 @@ def run_demo(
     heading("2/6  Quantize to int8 and evaluate")
     run_folder = folder / RUN
     model = quantize_run(run_folder, dataset=dataset)
-    save_model(model, run_folder / "model.tflite")
+    save_int8(run_folder, model)
     evaluation = evaluate_executors(
         ("keras", "tflm"), model, run_folder, dataset, threshold=model.threshold, progress=progress
     )
@@ -120,8 +120,9 @@ def _render_and_train(folder: Path, seed: int, progress: Callable[[str, float], 
     progress("rendering terrain", 0.0)
     dataset = terrain_dataset(load_experiment(DEFAULT_CONFIG, EXPERIMENT).data.terrain.model_dump(), seed=seed)
     trained = train_model(
-        experiment_name=EXPERIMENT, dataset=dataset, output_dir=folder, run_name=RUN, seed=seed, progress=progress
-    )
+        experiment_name=EXPERIMENT, dataset=dataset, output_dir=folder, run_name=RUN, seed=seed, force=True,
+        progress=progress,
+    )  # fmt: skip
     if trained["status"] != "completed":
         raise DeployError(f"training {trained['status']}: {trained['error']}", hint="`nanou-deploy doctor`")
     return dataset

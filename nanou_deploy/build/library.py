@@ -21,6 +21,8 @@ from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.compilation import compile_for
 from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import models_folder
+from nanou_train.runs.int8_model import int8_path, load_int8
+from nanou_train.runs.run_folder import MANIFEST
 
 DEFAULT_MODEL = "nano_u_terrain.tflite"
 
@@ -39,13 +41,20 @@ def model_path(path: Path | None) -> Path:
     if path is None:
         path = models_folder() / DEFAULT_MODEL
     if path.is_dir():
-        if not (path / "model.tflite").is_file():
+        if not int8_path(path).is_file():
             raise DeployError(
-                f"{path} holds no model.tflite",
+                f"{path} holds no {int8_path(Path())}",
                 hint=f"make it with `nanou-deploy quantize --run {shlex.quote(str(path))}`",
             )
-        path = path / "model.tflite"
-    return path
+        return _own(path)
+    run = path.absolute().parent.parent
+    return _own(run) if path.absolute() == int8_path(run) and (run / MANIFEST).is_file() else path
+
+
+def _own(run: Path) -> Path:
+    """The int8 model of a run, once it is known to be its student's."""
+    load_int8(run)
+    return int8_path(run)
 
 
 def render_library(

@@ -12,7 +12,6 @@ from typing import Any, cast, get_args
 
 from codegen.atomic_files import write_text
 from codegen.graph.model import QuantizedModel
-from codegen.tflite.files import save_model
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.library import open_model
 from nanou_deploy.choose.fit import run_folder
@@ -25,11 +24,12 @@ from nanou_train.networks.architectures import count_parameters
 from nanou_train.networks.cost import Cost
 from nanou_train.networks.structure import structure_of
 from nanou_train.runs import run_folder as run
+from nanou_train.runs.int8_model import FOLDER as INT8
+from nanou_train.runs.int8_model import int8_path, save_int8
 from nanou_train.search.pareto import FRONT, Front, MadeBy, Point, read_front, write_front
 from nanou_train.training.train_network import History
 
 PAGE = "pareto.html"
-_PRUNED = "pruning.json"  # what `prune` leaves beside a run's other files
 
 
 def gather_front(
@@ -43,7 +43,7 @@ def gather_front(
     """Make a front of finished runs in the folder `output`, and write it; every run is a point, beaten or not.
 
     Runs of the same structure and configuration are one point: scores are their means, and the folder, with its costs,
-    is that of the best on the validation part. A run without model.tflite is quantized first. Raises TrainError for
+    is that of the best on the validation part. A run without int8 model is quantized first. Raises TrainError for
     what is no completed run, CodegenError, DeployError or ToolMissing where one cannot be quantized or its cost not be
     found.
     """
@@ -101,7 +101,8 @@ def open_models(path: Path | None) -> Iterator[tuple[str, QuantizedModel]]:
 
 def _name(path: Path) -> str:
     """A run's model is called like the run."""
-    return path.resolve().parent.name if path.name == "model.tflite" else path.name
+    place = path.resolve()
+    return place.parents[1].name if place.parent.name == INT8 else path.name
 
 
 def point_of(folder: Path, model: QuantizedModel, costs: Sequence[Cost], base: Path) -> Point:
@@ -109,7 +110,7 @@ def point_of(folder: Path, model: QuantizedModel, costs: Sequence[Cost], base: P
     manifest = run.read_manifest(folder)
     student = run.load_student(folder)
     scores: dict[str, Any] = dict(model.provenance.get("metrics", {}))
-    made_by = manifest.get("made_by", "prune" if (folder / _PRUNED).is_file() else "train")
+    made_by = manifest.get("made_by", "prune" if "pruning" in manifest else "train")
     return Point(
         folder.name,
         Path(_relative(folder, base)).as_posix(),
@@ -135,10 +136,10 @@ def _recipe(folder: Path, point: Point) -> str:
 
 def quantized_model(folder: Path, data_root: Path | None = None) -> QuantizedModel:
     """Open the int8 model of a completed run, quantized now if it is not yet. Raises TrainError or CodegenError."""
-    if not (folder / "model.tflite").is_file():
+    if not int8_path(folder).is_file():
         from nanou_train.runs.quantize_run import quantize_run
 
-        save_model(quantize_run(folder, data_root=data_root), folder / "model.tflite")
+        save_int8(folder, quantize_run(folder, data_root=data_root))
     return open_model(folder)
 
 

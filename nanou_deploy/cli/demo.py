@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanou_deploy.cli.options import Output
-from nanou_deploy.cli.output import heading, progress, say
+from nanou_deploy.cli.options import Output, seed_option
+from nanou_deploy.cli.output import heading, progress, said_when_interrupted, say
 from nanou_deploy.cli.verify import print_golden
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Do everything once, on rendered terrain, in about three minutes.")
 @click.option("--output", type=Output(), default=Path("build/demo"), show_default=True, help="Folder to fill.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@seed_option()
 def demo(output: Path, seed: int) -> int:
     """Train, quantize, compile, verify and report, in about three minutes on two cores."""
     from nanou_deploy.cli.training_output import training_progress
     from nanou_deploy.demo import run_demo
 
-    with training_progress() as training:
+    kept = f"{output} keeps each finished epoch; the same command goes on"
+    with said_when_interrupted(kept), training_progress() as training:
         result = run_demo(output, seed=seed, heading=heading, progress=progress, training_progress=training)
     print_golden(result.golden)
     _summarize(result)

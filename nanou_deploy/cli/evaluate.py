@@ -112,9 +112,10 @@ def _executors(given: tuple[str, ...], compare: bool, has_run: bool) -> tuple[st
 def _quantized(model: Path | None, run_folder: Path | None, names: tuple[str, ...]) -> QuantizedModel | None:
     """The int8 model; None where only the float student of a run that was not quantized is asked for."""
     from nanou_deploy.build.library import open_model
+    from nanou_train.runs.int8_model import int8_path
 
     path = model or run_folder
-    if names == ("keras",) and path is not None and path.is_dir() and not (path / "model.tflite").is_file():
+    if names == ("keras",) and path is not None and path.is_dir() and not int8_path(path).is_file():
         return None
     return open_model(path)
 

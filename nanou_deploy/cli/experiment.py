@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import Output, config_option, data_option, json_option
-from nanou_deploy.cli.output import emit_json, emit_table, note, percent, say
+from nanou_deploy.cli.options import Output, config_option, data_option, force_run_option, json_option, seed_option
+from nanou_deploy.cli.output import emit_json, emit_table, note, percent, said_when_interrupted, say
 from nanou_deploy.cli.training_output import print_metrics, training_progress
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @click.option("--output", type=Output(), help="Folder of the run folders. Default: its output_dir.")
 @data_option
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Another value for a key; again for more.")
-@click.option("--seed", type=int, help="Default: the experiment's, which is 0 unless it says otherwise.")
+@seed_option(None, "Default: the experiment's, which is 0 unless it says otherwise.")
+@force_run_option
 @json_option
 def experiment(
     config: Path | None,
@@ -35,6 +36,7 @@ def experiment(
     data: Path | None,
     changes: tuple[str, ...],
     seed: int | None,
+    force: bool,
     as_json: bool,
 ) -> int:
     """Run experiments one after the other, each into OUTPUT/NAME, and compare them.
@@ -53,9 +55,10 @@ def experiment(
         file.load(name, overrides)  # a mistake in the last name is found before the first has run
     results: dict[str, TrainResult] = {}
     for name in names:
-        with training_progress() as progress:
+        kept = f"{name} keeps each finished epoch; the same command goes on"
+        with said_when_interrupted(kept), training_progress() as progress:
             results[name] = train_model(
-                path, name, data_root=data, output_dir=output, seed=seed, progress=progress, **overrides
+                path, name, data_root=data, output_dir=output, seed=seed, force=force, progress=progress, **overrides
             )
     if as_json:
         emit_json("experiment/1", {"runs": results, "sweeps": {name: _sweep(one) for name, one in results.items()}})

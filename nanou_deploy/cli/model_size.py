@@ -43,13 +43,14 @@ def _size_row(name: str) -> dict[str, Any]:
     from nanou_train.networks.saving import load_model
     from nanou_train.networks.size import model_size
     from nanou_train.runs import run_folder as run
+    from nanou_train.runs.int8_model import int8_path
 
     path = Path(name)
     if name in PRESETS:
         model = create_model_from_config(name)
     else:
         model = run.load_student(path) if (path / run.MANIFEST).is_file() else load_model(path)
-    tflite = path / "model.tflite"
+    tflite = int8_path(path)
     return {
         "model": name,
         **as_dict(model_size(model)),

@@ -101,6 +101,7 @@ group_by_option = click.option(
     metavar="PATTERN|CSV",
     help="What images belong together: a regular expression on their names, or a .csv file (image,group,split).",
 )
+force_run_option = click.option("--force", is_flag=True, help="Replace a completed run of other settings.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
@@ -109,6 +110,14 @@ def board_option(default: str | None = "host") -> Callable[[_Command], _Command]
     if default is None:  # click takes default=None for a value
         return click.option("--board", required=True, metavar="NAME", help=text)
     return click.option("--board", default=default, show_default=True, metavar="NAME", help=text)
+
+
+def seed_option(default: int | None = 0, text: str = "") -> Callable[[_Command], _Command]:
+    """Define --seed, in the range that every generator of random numbers takes."""
+    seed = click.IntRange(0, 2**32 - 1)
+    if default is None:
+        return click.option("--seed", type=seed, help=text)
+    return click.option("--seed", type=seed, default=default, show_default=True, help=text)
 
 
 class Size(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only

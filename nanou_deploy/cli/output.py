@@ -6,6 +6,7 @@ characters are escaped, since names and messages may be a stranger's; nothing is
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -14,7 +15,7 @@ import os
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -211,8 +212,12 @@ def fail_usage(error: click.ClickException) -> int:
 
 def interrupted(error: BaseException) -> int:
     """Say that the user ended the command, and what it leaves if it says so; return the exit code."""
-    cause = error.__cause__ or error.__context__ or error
-    _report(" ".join(["interrupted", *getattr(cause, "__notes__", ())]), "", EXIT_INTERRUPTED)
+    kept: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        kept += getattr(cause, "__notes__", ())
+        cause = cause.__cause__ or cause.__context__
+    _report(": ".join(["interrupted", *kept[:1]]), "", EXIT_INTERRUPTED)
     return EXIT_INTERRUPTED
 
 
@@ -253,6 +258,14 @@ def _of_the_system(error: Exception) -> Exception:
 
 
 # ---- Values ----------------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def said_when_interrupted(kept: str) -> Iterator[None]:
+    """Have Ctrl-C say what is kept and how to go on (`interrupted`)."""
+    try:
+        yield
+    except (KeyboardInterrupt, click.exceptions.Abort) as error:
+        error.add_note(kept)
+        raise
 
 
 def percent(value: float | None) -> str:

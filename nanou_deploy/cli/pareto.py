@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def pareto(runs: tuple[Path, ...], boards: tuple[str, ...], output: Path, data: Path | None, as_json: bool) -> None:
     """Make a front of run folders: scores and costs of each, and a page that shows them.
 
-    RUNS are completed runs of `train`, `prune` or `search`; one without model.tflite is quantized first. Runs that
+    RUNS are completed runs of `train`, `prune` or `search`; one without int8 model is quantized first. Runs that
     differ in their seed alone count as one network. Costs are counted as by `cost`.
     """
     from nanou_deploy.boards.boards import find_board

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from nanou_deploy.cli.data_check import audit_json, print_audit
-from nanou_deploy.cli.options import FrameSize, Output, group_by_option, json_option
-from nanou_deploy.cli.output import emit_json, next_step
+from nanou_deploy.cli.options import FrameSize, Output, group_by_option, json_option, seed_option
+from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted
 
 
 @click.command(short_help="Make a data set from images and masks.")
@@ -21,7 +21,7 @@ from nanou_deploy.cli.output import emit_json, next_step
 @click.option("--size", type=FrameSize(), default="60x80", show_default=True, help="Height and width for the model.")
 @click.option("--filter", "resize_filter", default="box", show_default=True, help="Resize filter, by Pillow's name.")
 @click.option("--ratios", type=(float, float, float), default=(0.7, 0.15, 0.15), show_default=True, metavar="T V T")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the assignment of groups to splits.")
+@seed_option(0, "Of the assignment of groups to splits.")
 @click.option("--force", is_flag=True, help="Replace the output folder, whatever is in it.")
 @json_option
 def prepare(
@@ -49,7 +49,7 @@ def prepare(
 
     contract = Preprocessing(*size, resize_filter=resize_filter)
     spec = PrepareSpec(images, masks, output, label_map, group_by, mask_suffix, contract, ratios, seed, force)
-    with training_progress() as progress:
+    with said_when_interrupted(f"{output} is as it was"), training_progress() as progress:
         prepared = run(spec, progress)
     if as_json:
         emit_json("prepare/1", {"output": prepared.output, **audit_json(prepared.audit)})

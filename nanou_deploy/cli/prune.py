@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import DataFolder, Output, board_option, json_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table, next_step, say
+from nanou_deploy.cli.options import DataFolder, Output, board_option, force_run_option, json_option, seed_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, next_step, said_when_interrupted, say
 from nanou_deploy.cli.training_output import print_metrics, training_progress
 
 if TYPE_CHECKING:
@@ -44,9 +44,10 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
 )
 @board_option("esp32c3")
 @click.option("--data", type=DataFolder(), help="The run's data set, if it is no longer where it was.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@seed_option()
 @click.option("--exact", is_flag=True, help="Remove only what has no effect at all, and train nothing.")
 @click.option("--dry-run", is_flag=True, help="Show one cut without training, and write nothing.")
+@force_run_option
 @json_option
 def prune(
     run_folder: Path,
@@ -57,6 +58,7 @@ def prune(
     seed: int,
     exact: bool,
     dry_run: bool,
+    force: bool,
     as_json: bool,
     **recipe: Any,
 ) -> None:
@@ -73,7 +75,7 @@ def prune(
     if output is None and not dry_run:
         raise click.UsageError("Missing option '--output' (or --dry-run).")
     if exact:
-        _simplify(run_folder, None if dry_run else output, data, as_json)
+        _simplify(run_folder, None if dry_run else output, data, force, as_json)
         return
     stated = run.configuration(run.read_manifest(run_folder)).prune.model_dump()
     settings = PruneSettings(
@@ -89,8 +91,9 @@ def prune(
         else:
             print_cuts([cut])
         return
-    with training_progress() as progress:
-        result = prune_run(run_folder, output, settings, data_root=data, cost=cost, progress=progress)
+    kept = f"{output} keeps each finished epoch; the same command goes on"
+    with said_when_interrupted(kept), training_progress() as progress:
+        result = prune_run(run_folder, output, settings, data_root=data, cost=cost, force=force, progress=progress)
     if as_json:
         rounds = [as_dict(one) for one in result.rounds]
         found = {"output": output, "settings": settings.model_dump(), "rounds": rounds, "final_metrics": result.metrics}
@@ -114,11 +117,11 @@ def cost_function(measure: str, board: str) -> CostFunction:
     return lambda structure: float(cost_of_structure(structure, counted_on).instructions)
 
 
-def _simplify(run_folder: Path, output: Path | None, data: Path | None, as_json: bool) -> None:
+def _simplify(run_folder: Path, output: Path | None, data: Path | None, force: bool, as_json: bool) -> None:
     from nanou_train.networks.structure import structure_of
     from nanou_train.simplify.simplify_run import simplify_run
 
-    found = simplify_run(run_folder, output, data_root=data)
+    found = simplify_run(run_folder, output, data_root=data, force=force)
     if as_json:
         facts = {key: getattr(found, key) for key in ("channels", "parts", "kept", "other_grids")}
         emit_json("prune/1", {"output": output, **facts, "structure": structure_of(found.model).to_json()})

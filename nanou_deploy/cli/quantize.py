@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from nanou_deploy.cli.options import DataFolder, Output, check_output, json_option
-from nanou_deploy.cli.output import emit_json, next_step, say
+from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted, say
 
 
 @click.command(short_help="Make a run's full-int8 .tflite file.")
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="A completed run's folder.")
 @click.option("--data", type=DataFolder(), help="The run's data set, if it is no longer where it was.")
-@click.option("--output", type=Output(is_file=True), help="Where to write. Default: RUN/model.tflite.")
+@click.option("--output", type=Output(is_file=True), help="Where to write. Default: RUN/model/model.tflite.")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -41,17 +41,22 @@ def quantize(
     """
     from codegen.tflite.files import save_model
     from nanou_train.runs import run_folder as run
+    from nanou_train.runs.int8_model import int8_path, save_int8
     from nanou_train.runs.quantize_run import quantize_run
     from nanou_train.runs.threshold import with_threshold
 
     if threshold is not None and objective:
         raise click.UsageError("--threshold and --choose-threshold exclude each other")
-    target = output or check_output(run_folder / "model.tflite", is_file=True)
-    dataset = run.run_dataset(run.read_manifest(run_folder), data)
-    model = quantize_run(run_folder, dataset=dataset)
-    if threshold is not None or objective:
-        model = with_threshold(model, dataset, threshold=threshold, objective=objective or "")
-    save_model(model, target)
+    target = output or check_output(int8_path(run_folder), is_file=True)
+    with said_when_interrupted(f"{target} is as it was; the same command makes it"):
+        dataset = run.run_dataset(run.read_manifest(run_folder), data)
+        model = quantize_run(run_folder, dataset=dataset)
+        if threshold is not None or objective:
+            model = with_threshold(model, dataset, threshold=threshold, objective=objective or "")
+        if output is None:
+            save_int8(run_folder, model)
+        else:
+            save_model(model, output)
     if as_json:
         size_bytes = len(model.flatbuffer)
         facts = {"model": target, "sha256": model.sha256, "size_bytes": size_bytes, "threshold": model.threshold}

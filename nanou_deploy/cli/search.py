@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import Count, DataFolder, FrameSize, Output, Size, json_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table, heading, next_step, say, warn
+from nanou_deploy.cli.options import Count, DataFolder, FrameSize, Output, Size, json_option, seed_option
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, heading, next_step, said_when_interrupted, say, warn
 from nanou_deploy.cli.output import progress as tell
 from nanou_deploy.cli.training_output import training_progress
 
@@ -54,7 +54,7 @@ class Rungs(click.ParamType):  # type: ignore[type-arg] # generic in newer click
 @click.option("--eta", type=click.IntRange(2), help="One in ETA goes on from a rung: 2.")
 @click.option("--finish", type=click.IntRange(0), help="How many to train to the end: 6.")
 @click.option("--finish-epochs", type=click.IntRange(1), help="For how long. Default: half of the run's epochs.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@seed_option()
 @json_option
 def search(as_json: bool, **options: Any) -> None:
     """Vary a run's network in width, depth, kernel, picture size, pooling and skip connections.
@@ -106,34 +106,31 @@ def _search(
     from nanou_train.networks.cost import Limits
     from nanou_train.networks.structure import structure_of
     from nanou_train.runs import run_folder as run
+    from nanou_train.runs.claim import check_apart
     from nanou_train.search.search import SearchSettings
     from nanou_train.search.space import Space
     from nanou_train.training.teacher_views import CACHE
 
     find_board(board)
+    check_apart(output, parent)
     space = Space(structure_of(run.load_student(parent)), vary, narrowest, sizes=sizes)
     limits = Limits(max_ram, max_instructions, max_flash)
     name = output.resolve().name
     settings = SearchSettings(name=name, output=output, space=space, limits=limits_of(limits), **study)
     candidates = CompiledCandidates(parent, data, output / CACHE, seed=settings.seed, board=board)
     heading(f"searching around {parent}: {settings.trials} trials, {workers} at a time")
-    try:
-        with training_progress() as progress:
-            return search_with_costs(
-                settings,
-                candidates,
-                limits,
-                workers=workers,
-                finish=finish,
-                finish_epochs=finish_epochs,
-                progress=progress,
-                told=tell,
-            )
-    except KeyboardInterrupt:
-        tell(
-            f"interrupted: {output} keeps all trials, unfinished ones up to their last epoch; the same command goes on"
+    kept = f"{output} keeps all trials, unfinished ones up to their last epoch; the same command goes on"
+    with said_when_interrupted(kept), training_progress() as progress:
+        return search_with_costs(
+            settings,
+            candidates,
+            limits,
+            workers=workers,
+            finish=finish,
+            finish_epochs=finish_epochs,
+            progress=progress,
+            told=tell,
         )
-        raise
 
 
 def _as_json(found: Searched, output: Path) -> dict[str, Any]:

@@ -7,8 +7,16 @@ from typing import Any
 
 import click
 
-from nanou_deploy.cli.options import Existing, FrameSize, Output, data_option, json_option
-from nanou_deploy.cli.output import emit_json, next_step
+from nanou_deploy.cli.options import (
+    Existing,
+    FrameSize,
+    Output,
+    data_option,
+    force_run_option,
+    json_option,
+    seed_option,
+)
+from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted
 from nanou_deploy.cli.training_output import print_metrics, training_progress
 
 
@@ -21,7 +29,8 @@ from nanou_deploy.cli.training_output import print_metrics, training_progress
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the student instead of the experiment's.")
 @click.option("--from", "start_from", type=Existing(), help="Go on with this run's student.")
 @click.option("--freeze", type=click.Choice(["nothing", "encoder"]), help="What of it to leave as it is.")
-@click.option("--seed", type=int, help="Default: the experiment's, which is 0 unless it says otherwise.")
+@seed_option(None, "Default: the experiment's, which is 0 unless it says otherwise.")
+@force_run_option
 @json_option
 def train(
     data: Path | None,
@@ -33,16 +42,21 @@ def train(
     start_from: Path | None,
     freeze: str | None,
     seed: int | None,
+    force: bool,
     as_json: bool,
 ) -> None:
-    """Train Nano-U, distilled from a BU-Net teacher, and leave the run in a folder."""
+    """Train Nano-U, distilled from a BU-Net teacher, and leave the run in a folder.
+
+    The same command goes on where it was interrupted, and takes a run that is complete as it is.
+    """
     from nanou_deploy.errors import DeployError
     from nanou_train.experiments.experiment_file import DEFAULT_CONFIG
     from nanou_train.training.train import train_model
 
     given = {"input_size": size, "epochs": epochs, "start_from": start_from, "freeze": freeze}
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    with training_progress() as progress:
+    kept = f"{output} keeps each finished epoch; the same command goes on"
+    with said_when_interrupted(kept), training_progress() as progress:
         result = train_model(
             config or DEFAULT_CONFIG,
             experiment,
@@ -50,6 +64,7 @@ def train(
             output_dir=output.parent,
             run_name=output.name,
             seed=seed,
+            force=force,
             progress=progress,
             **overrides,
         )

@@ -10,7 +10,14 @@ import click
 
 from nanou_deploy.boards.boards import BOARDS, Board
 from nanou_deploy.cli.device_options import device_address, port_option, timeout_option
-from nanou_deploy.cli.options import DataFolder, json_option, model_option, objective_options, runtime_option
+from nanou_deploy.cli.options import (
+    DataFolder,
+    json_option,
+    model_option,
+    objective_options,
+    runtime_option,
+    seed_option,
+)
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress, say
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
@@ -37,7 +44,7 @@ if TYPE_CHECKING:
 @runtime_option
 @objective_options
 @click.option("--cases", type=click.IntRange(1), default=20, show_default=True, help="Input frames to compare.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random frames.")
+@seed_option(0, "Seed of the random frames.")
 @click.option(
     "--data",
     type=DataFolder(),

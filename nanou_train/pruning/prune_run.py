@@ -30,6 +30,7 @@ from nanou_train.pruning.evidence import Evidence, absorb, effective_ranks, gath
 from nanou_train.pruning.importance import channel_importance
 from nanou_train.pruning.prune import prune_channels
 from nanou_train.runs import run_folder as run
+from nanou_train.runs.claim import check_apart, locked
 from nanou_train.training.teacher_views import teacher_logits
 from nanou_train.training.train import train_experiment
 from nanou_train.training.train_network import History, Progress
@@ -163,19 +164,31 @@ def prune_run(
     data_root: Path | None = None,
     dataset: Dataset | None = None,
     cost: CostFunction = structure_macs,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> PruneResult:
     """Prune the student of the completed run `folder` into the run folder `output`, training included.
 
     The same call goes on where an earlier one was interrupted. Raises TrainError for a run that is not complete, data
-    that are not the run's, a cost that cannot be reached, and an output folder that holds something else.
+    that are not the run's, a cost that cannot be reached, and an output folder that holds something else: a completed
+    run, other than of this very call, without `force`.
     """
+    check_apart(output, folder)
     source = open_source(folder, data_root=data_root, dataset=dataset, cost=cost)
+    notes = {"pruning": {**settings.model_dump(), "from": source.manifest["weights"]["student"]}}
+    facts = {**_described(source), **notes}
+    own = ("pruning", "data", "versions")
+    with locked(output):
+        if not run.is_unfinished(output) and not run.is_completed(output, {key: facts[key] for key in own}):
+            run.start_run(output, facts, force=force)
+        return _prune(source, output, settings, notes, progress or _silent)
+
+
+def _prune(
+    source: Source, output: Path, settings: PruneSettings, notes: dict[str, Any], progress: Progress
+) -> PruneResult:
     epochs = settings.epochs or max(1, source.config.student.epochs // 10)
     final_epochs = settings.final_epochs or max(1, source.config.student.epochs // 2)
-    notes = {"pruning": {**settings.model_dump(), "from": source.manifest["weights"]["student"]}}
-    if not (output / run.MANIFEST).is_file():
-        run.start_run(output, {**_described(source), **notes})
     base, total = source.cost(structure_of(source.student)), epochs * (settings.rounds - 1) + final_epochs
     student, rounds = source.student, []
     for number in range(1, settings.rounds + 1):
@@ -186,8 +199,7 @@ def prune_run(
         done, own = (number - 1) * epochs, final_epochs if is_last else epochs
 
         def part(message: str, fraction: float, done: int = done, own: int = own, number: int = number) -> None:
-            if progress is not None:
-                progress(f"round {number} of {settings.rounds}: {message}", (done + fraction * own) / total)
+            progress(f"round {number} of {settings.rounds}: {message}", (done + fraction * own) / total)
 
         target_folder = output if is_last else place / "trained"
         result = train_experiment(
@@ -198,7 +210,7 @@ def prune_run(
             folder=target_folder,
             seed=settings.seed,
             progress=part,
-            reuse=True,
+            force=True,  # part of this run, or the folder that it has claimed
             notes=notes,
         )
         rounds.append(_finished(cut, target_folder))
@@ -239,7 +251,7 @@ def _cut_round(
     facts = {**_described(source), **notes, "cut_from": run.weights_sha256(student)}
     if run.completed_metrics(place, facts) is not None:
         return round_of(run.read_manifest(place)["cut"])
-    run.start_run(place, facts)
+    run.start_run(place, facts, force=True)
     narrow, found = cut_student(source, student, target_cost, settings)
     save_model(narrow, place / "student.keras")
     described = {"metrics": {"student": source.metrics(narrow, source.dataset.test)}, "cut": asdict(found)}
@@ -252,6 +264,10 @@ def round_of(values: Mapping[str, Any]) -> Round:
     """Invert `asdict` of a Round."""
     structures = {key: Structure.from_json(values[key]) for key in ("before", "after")}
     return Round(**{**values, **structures})
+
+
+def _silent(_message: str, _done: float) -> None:
+    """Ignore progress."""
 
 
 def _finished(cut: Round, folder: Path) -> Round:

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codegen.tflite.files import save_model
 from nanou_train.data.dataset import Dataset
 from nanou_train.errors import ConfigError
 from nanou_train.evaluation.evaluate import Metrics
@@ -49,14 +48,15 @@ def check_before(constraints: Constraints, student: keras.Model) -> None:
 
 
 def check_run(folder: Path, constraints: Constraints, dataset: Dataset) -> tuple[tuple[Checked, ...], Metrics]:
-    """Quantize a completed run to RUN/model.tflite and hold it to its limits; also the int8 model's test metrics.
+    """Quantize a completed run and hold it to its limits; also the int8 model's test metrics.
 
     The result is recorded in RUN/constraints.json.
     """
+    from nanou_train.runs.int8_model import save_int8
     from nanou_train.runs.quantize_run import quantize_run
 
     model = quantize_run(folder, dataset=dataset)
-    save_model(model, folder / "model.tflite")
+    save_int8(folder, model)
     metrics: Metrics = model.provenance["metrics"]["int8"]
     parameters = count_parameters(run.load_student(folder), deployed=True)
     checked = check(constraints, parameters=parameters, size_bytes=len(model.flatbuffer), miou=metrics["miou"])

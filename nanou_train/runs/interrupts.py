@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 Interrupted = Callable[[], bool]
+Report = Callable[[str, float], None]
 
 
 @contextmanager
@@ -42,11 +43,36 @@ def interrupts_act(interrupted: Interrupted) -> Iterator[None]:
 
 
 @contextmanager
+def interrupts_repeated(report: Report) -> Iterator[Report]:
+    """Raise KeyboardInterrupt at SIGINT and SIGTERM, and at the next `report` again if it was swallowed.
+
+    An exception that surfaces in a library's callback or a finalizer is lost. Gives the report to use instead.
+    """
+    came: list[int] = []
+
+    def act(number: int, frame: Any) -> None:
+        came.append(number)
+        _interrupt(number, frame)
+
+    def reported(message: str, done: float) -> None:
+        report(message, done)
+        if came:
+            raise KeyboardInterrupt
+
+    with _handled(act, signal.SIGINT, signal.SIGTERM):
+        yield reported
+        if came:
+            raise KeyboardInterrupt
+
+
+@contextmanager
 def _handled(handler: Callable[[int, Any], None], *numbers: signal.Signals) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = [(number, signal.signal(number, handler)) for number in numbers]
+    # Who was told to ignore one, as the processes of restarts are, goes on ignoring it.
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = [(number, signal.signal(number, handler)) for number in heeded]
     try:
         yield
     finally:

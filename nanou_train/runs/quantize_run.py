@@ -51,7 +51,8 @@ def quantize_run(
     if not config.student.quantization.aware:
         chosen = np.linspace(0, len(dataset.train) - 1, min(CALIBRATION_COUNT, len(dataset.train))).astype(int)
         representative = contract.normalize(dataset.train.images[chosen])
-    name = name or re.sub(r"\W+", "_", f"{config.student.preset}_{dataset.name}")
+    # ASCII alone: the name goes into C files. Others' letters stay in the manifest's name of the data set.
+    name = name or re.sub(r"[^A-Za-z0-9]+", "_", f"{config.student.preset}_{dataset.name}").strip("_")[:60]
     data = manifest["data"]
     model = quantize(
         student,

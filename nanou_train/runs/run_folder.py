@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import platform
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib import metadata
@@ -21,26 +22,76 @@ from typing import TYPE_CHECKING, Any
 import codegen
 from codegen.atomic_files import write_text
 from codegen.graph.model import Preprocessing
+from codegen.untrusted import printable, read_json
 from nanou_train.data.dataset import Dataset, DatasetSpec, load_dataset, terrain_dataset
 from nanou_train.errors import TrainError
 from nanou_train.experiments.config import ExperimentConfig
 from nanou_train.experiments.keys import validate
 from nanou_train.networks.saving import load_model
+from nanou_train.runs.claim import LOCK
 
 if TYPE_CHECKING:
     import keras
 
 MANIFEST_SCHEMA = 1
 MANIFEST = "manifest.json"
+UNFINISHED = ("running", "interrupted", "failed")
+MANIFEST_BYTES = 16 << 20
+# What a run leaves beside its manifest, and what is made of it: gone where --force begins another in its place.
+RESULTS = (
+    "model", "constraints.json", "metrics.json", "metrics.csv", "pruning.json", "student.keras", "teacher.keras",
+    "restarts", "rounds", "nas_logs",
+)  # fmt: skip
 VERSIONS_OF = ("tensorflow", "keras", "numpy", "pillow")
 
 
-def start_run(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Claim an empty folder, or one that an earlier run made, and write the manifest with status "running"."""
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
+def start_run(folder: Path, facts: Mapping[str, Any], *, force: bool = False) -> None:
+    """Claim an empty folder, or one that an unfinished run left, and write the manifest with status "running".
+
+    A completed run is replaced with `force` alone, and what was made of it goes first. The caller holds the folder's
+    lock (`claim.locked`). Raises TrainError.
+    """
+    there = {path.name for path in folder.iterdir()} - {LOCK} if folder.is_dir() else set()
+    if (folder.exists() and not folder.is_dir()) or (there and MANIFEST not in there):
         raise TrainError(f"{folder} exists and holds no training run", hint="choose another output folder")
+    completed = _completed(folder)
+    if completed == {} and not force:
+        raise TrainError(f"{folder / MANIFEST} is damaged", hint="choose another output folder, or use --force")
+    if completed is not None and not force:
+        raise TrainError(
+            f"{folder} holds a completed run of other settings: {_differences(completed, facts)}",
+            hint="choose another output folder, or replace it with --force",
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    write_manifest(folder, {**facts, "status": "running"})
+    write_manifest(folder, {**facts, "status": "running"})  # from here on, nobody takes what is there for a run
+    for name in RESULTS if completed is not None else ():
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _completed(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a run that may not be replaced unasked; a damaged one may have been complete."""
+    try:
+        manifest = read_json(folder / MANIFEST, MANIFEST_BYTES)
+        return None if manifest["status"] in UNFINISHED else dict(manifest)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Name what two descriptions differ in."""
+
+    def differing(a: Any, b: Any, place: str) -> list[str]:
+        if isinstance(a, dict) and isinstance(b, dict):
+            return [one for key in sorted({*a, *b}) for one in differing(a.get(key), b.get(key), f"{place}.{key}")]
+        return [] if a == b else [place[1:].removeprefix("configuration.")]
+
+    stated = {key: old.get(key) for key in new}
+    return printable(", ".join(differing(stated, dict(new), "")) or "its student is damaged", 200)
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -50,8 +101,10 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read a completed run's manifest. Raises TrainError where there is none or the run did not finish."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        manifest: dict[str, Any] = read_json(folder / MANIFEST, MANIFEST_BYTES)
         schema, status = manifest["schema"], manifest["status"]
+        if status == "completed":
+            _ = manifest["weights"]["student"], manifest["metrics"], manifest["data"]["train"]["sha256"]
     except OSError as error:
         raise TrainError(
             f"{folder} is no training run (no {MANIFEST})", hint="`nanou-deploy train` makes one"
@@ -65,6 +118,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if status != "completed":
         raise TrainError(f"the training run {folder} is {status}, not completed", hint="train again")
     return manifest
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Tell whether a run was begun in the folder, and may go on."""
+    return (folder / MANIFEST).is_file() and _completed(folder) is None
+
+
+def is_completed(folder: Path, facts: Mapping[str, Any]) -> bool:
+    """Tell whether the folder holds a completed run, undamaged, of which all these facts are true."""
+    try:
+        manifest = read_manifest(folder)
+        load_student(folder)
+    except TrainError:
+        return False
+    return all(manifest.get(key) == value for key, value in facts.items())
 
 
 def completed_metrics(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -115,7 +115,7 @@ def train_point(settings: FrontTraining, index: int, progress: Progress) -> floa
         folder=place,
         seed=settings.search.seed,
         progress=progress,
-        reuse=True,
+        force=True,  # a part of this search
         notes=notes,
     )
     if result["status"] != "completed":

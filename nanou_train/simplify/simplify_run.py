@@ -5,22 +5,31 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from codegen.atomic_files import replacing
 from nanou_train.data.dataset import Dataset
 from nanou_train.networks.saving import save_model
 from nanou_train.networks.structure import structure_of
 from nanou_train.pruning.prune_run import open_source
 from nanou_train.runs import run_folder as run
+from nanou_train.runs.claim import check_apart, locked
 from nanou_train.simplify.simplify import Simplified, simplify
 
 
 def simplify_run(
-    folder: Path, output: Path | None, *, data_root: Path | None = None, dataset: Dataset | None = None
+    folder: Path,
+    output: Path | None,
+    *,
+    data_root: Path | None = None,
+    dataset: Dataset | None = None,
+    force: bool = False,
 ) -> Simplified:
     """Simplify the student of the completed run `folder` into the run folder `output`; without one, only look.
 
     Raises TrainError for a run that is not complete, data that are not the run's, and a folder that holds something
-    else.
+    else, a completed run among it without `force`.
     """
+    if output is not None:
+        check_apart(output, folder)
     source = open_source(folder, data_root=data_root, dataset=dataset)
     found = simplify(source.student)
     if output is None:
@@ -29,12 +38,16 @@ def simplify_run(
     parts = {"channels": len(found.channels), "parts": list(found.parts), "from": manifest["weights"]["student"]}
     facts = {key: value for key, value in manifest.items() if key not in ("schema", "status", "pruning")}
     facts |= {"simplified": parts, "structure": structure_of(found.model).to_json()}
-    run.start_run(output, facts)
-    save_model(found.model, output / "student.keras")
-    if source.teacher_path is not None:
-        shutil.copyfile(source.teacher_path, output / "teacher.keras")
     metrics = {**manifest["metrics"], "student": source.metrics(found.model, source.dataset.test)}
-    run.write_json(output / "metrics.json", {"test": metrics})
     weights = {**manifest["weights"], "student": run.weights_sha256(found.model)}
-    run.write_manifest(output, {**facts, "metrics": metrics, "weights": weights, "status": "completed"})
+    facts |= {"metrics": metrics, "weights": weights}
+    with locked(output):
+        if not run.is_completed(output, facts):
+            run.start_run(output, facts, force=force)
+            save_model(found.model, output / "student.keras")
+            if source.teacher_path is not None:
+                with replacing(output / "teacher.keras") as partial:
+                    shutil.copyfile(source.teacher_path, partial)
+            run.write_json(output / "metrics.json", {"test": metrics})
+            run.write_manifest(output, {**facts, "status": "completed"})
     return found

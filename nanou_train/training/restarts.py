@@ -89,7 +89,7 @@ def restarts_of(inputs: RunInputs, teacher: Path | None) -> tuple[Restart, ...]:
         label = f"{number + 1:02d}"
         logs = config.run.logs.folder / label if config.run.logs.folder else None
         own = derived(config, "restart", teacher_weights=teacher, log_dir=logs)
-        place, seed = inputs.folder / FOLDER / label, inputs.seed + SEED_STEP * number
+        place, seed = inputs.folder / FOLDER / label, (inputs.seed + SEED_STEP * number) % 2**32
         return Restart(number, inputs.name, own, inputs.dataset, seed, place)
 
     return tuple(one(number) for number in range(config.run.restarts))
@@ -155,7 +155,7 @@ def _train_here(train: TrainRun, restart: Restart) -> None:
         folder=restart.folder,
         seed=restart.seed,
         progress=lambda message, done: _told.put((restart.number, message, done)),
-        reuse=True,
+        force=True,  # a part of this run
     )
 
 

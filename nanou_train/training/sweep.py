@@ -18,6 +18,7 @@ from nanou_train.experiments.config import ExperimentConfig
 from nanou_train.experiments.derived import derived
 from nanou_train.experiments.keys import short_names, sweep_points
 from nanou_train.runs import run_folder as run
+from nanou_train.runs.claim import LOCK
 from nanou_train.training.train_network import History
 
 SCHEMA = 1
@@ -44,7 +45,8 @@ def run_sweep(
     `train_point(config, folder, index, count)` trains one and raises TrainError where it cannot. Raises TrainError
     where every point failed.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "sweep.json").is_file():
+    there = {path.name for path in folder.iterdir()} - {LOCK} if folder.exists() else set()
+    if there and "sweep.json" not in there:
         raise TrainError(f"{folder} exists and holds no sweep", hint="choose another output folder")
     folder.mkdir(parents=True, exist_ok=True)
     points = sweep_points(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -25,7 +26,9 @@ from nanou_train.networks.architectures import preprocessing_of
 from nanou_train.networks.distribution import find_strategy, is_chief
 from nanou_train.networks.saving import save_model
 from nanou_train.runs import run_folder as run
+from nanou_train.runs.claim import check_apart, locked
 from nanou_train.runs.constraints import check_run, violation
+from nanou_train.runs.interrupts import interrupts_repeated
 from nanou_train.training.distillation import train_step
 from nanou_train.training.restarts import train_student_from_seeds
 from nanou_train.training.start import grow_gpu_memory, load_training_data
@@ -62,6 +65,7 @@ def train_model(
     output_dir: str | Path | None = None,
     run_name: str = "",
     seed: int | None = None,
+    force: bool = False,
     progress: Progress | None = None,
     **overrides: Any,
 ) -> TrainResult:
@@ -70,7 +74,7 @@ def train_model(
     `output_dir` and `seed` are by default the experiment's. Data are the folder `data_root`, or else the embedded
     terrain; `dataset` gives them already loaded. `overrides` replace keys of the experiment. A folder with an
     interrupted run of just this configuration, data, seed and versions is continued, to the same weights as without the
-    interruption.
+    interruption. A completed one of these is taken as it is; one of others is replaced with `force` alone.
 
     A sweep runs each of its points into a folder below, and the result is the best one's (nanou_train.training.sweep).
     A run that does not meet its constraints has status "failed", and `error` says why; the trained model stays. An
@@ -84,11 +88,12 @@ def train_model(
         given = overrides | {path: value for path, value in own.items() if value is not None}
         config = load_experiment(Path(config_path), experiment_name, given)
         folder = config.run.output_dir / (run_name or experiment_name)
+        check_apart(folder, config.student.start_from, config.teacher.weights)
         root, report = Path(data_root) if data_root else None, progress or _silent
         train = partial(train_experiment, name=experiment_name, data_root=root, dataset=dataset)
         if config.sweep:
-            return _train_sweep(config, folder, train, report)
-        return train(config, folder=folder, seed=config.run.seed, progress=report)
+            return _train_sweep(config, folder, train, report, force)
+        return train(config, folder=folder, seed=config.run.seed, progress=report, force=force)
     except TrainError as error:
         return TrainResult(
             status="failed", model_path=None, final_metrics={}, experiment_dir=folder, error=error.advice
@@ -96,7 +101,7 @@ def train_model(
 
 
 def _train_sweep(
-    config: ExperimentConfig, folder: Path, train: Callable[..., TrainResult], progress: Progress
+    config: ExperimentConfig, folder: Path, train: Callable[..., TrainResult], progress: Progress, force: bool
 ) -> TrainResult:
     """Train every point of a sweep; the result is the best one's, in the folder of all."""
 
@@ -104,11 +109,12 @@ def _train_sweep(
         def part(message: str, done: float) -> None:
             progress(f"run {index + 1} of {count}: {message}", (index + done) / count)
 
-        result = train(point, folder=place, seed=point.run.seed, progress=part, reuse=True)
+        result = train(point, folder=place, seed=point.run.seed, progress=part, force=force)
         if result["status"] != "completed":
             raise TrainError(result["error"])
 
-    best, *_ = run_sweep(config, folder, train_point)
+    with locked(folder):
+        best, *_ = run_sweep(config, folder, train_point)
     path = folder / best.name
     return {**_completed(path, run.read_manifest(path)["metrics"]), "experiment_dir": folder}
 
@@ -122,10 +128,10 @@ def train_experiment(
     folder: Path,
     seed: int,
     progress: Progress,
-    reuse: bool = False,
+    force: bool = False,
     notes: Mapping[str, Any] | None = None,
 ) -> TrainResult:
-    """Train one run; with `reuse` a completed one of the very same description is taken as it is.
+    """Train one run; a completed one of the very same description is taken as it is, `force` replaces others.
 
     `notes` are part of that description and of the manifest; JSON types only. Raises TrainError.
     """
@@ -137,26 +143,37 @@ def train_experiment(
     chief = is_chief(find_strategy(config.run.strategy))  # before TensorFlow's first operation
     contract, dataset = load_training_data(config, data_root, dataset, seed=seed, progress=progress)
     facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name, **(notes or {})}
-    if reuse and (metrics := run.completed_metrics(folder, facts)) is not None:
-        return _held_to_constraints(config, _completed(folder, metrics), dataset)
-    if chief:
-        run.start_run(folder, facts)
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    try:
+    metrics = run.completed_metrics(folder, facts)
+    if metrics is None:
+        keras.utils.set_random_seed(seed)
+        tf.config.experimental.enable_op_determinism()
         inputs = RunInputs(config, dataset, folder, seed, name)
-        train = train_student if config.run.restarts == 1 else partial(train_student_from_seeds, train_experiment)
+        with locked(folder) if chief else nullcontext(), interrupts_repeated(progress) as reported:
+            if chief:
+                run.start_run(folder, facts, force=force)
+            metrics = _train_and_measure(inputs, facts, chief, reported)
+    if not chief:
+        return _completed(folder, metrics)
+    return _held_to_constraints(config, _completed(folder, metrics), dataset)
+
+
+def _train_and_measure(
+    inputs: RunInputs, facts: Mapping[str, Any], chief: bool, progress: Progress
+) -> dict[str, Metrics]:
+    """Train and measure; the chief writes the results, or how far it came."""
+    config = inputs.config
+    train = train_student if config.run.restarts == 1 else partial(train_student_from_seeds, train_experiment)
+    try:
         models, histories = train_teacher_and_student(inputs, train, progress)
+        metrics = _measure(config, inputs.dataset, models)
+        if chief:
+            _finish(inputs.folder, facts, config, models, histories, metrics)
     except (TrainError, KeyboardInterrupt) as error:
         status = "failed" if isinstance(error, TrainError) else "interrupted"
         if chief:
-            run.write_manifest(folder, {**facts, "status": status, "error": str(error)})
+            run.write_manifest(inputs.folder, {**facts, "status": status, "error": str(error)})
         raise
-    metrics = _measure(config, dataset, models)
-    if not chief:
-        return _completed(folder, metrics)
-    _finish(folder, facts, config, models, histories, metrics)
-    return _held_to_constraints(config, _completed(folder, metrics), dataset)
+    return metrics
 
 
 def _measure(config: ExperimentConfig, dataset: Dataset, models: Mapping[str, keras.Model]) -> dict[str, Metrics]:

@@ -93,7 +93,7 @@ def test_data_and_evaluation(
             assert list(json.loads(said)["executors"]) == ["aot"]
         if line.startswith("generate"):
             library = workplace / line.split("--output ")[1]
-            model = load_model(workplace / "runs/trail/model.tflite")
+            model = load_model(workplace / "runs/trail/model/model.tflite")
             assert header_constant(library) == decision_threshold(model, load_graph(model.flatbuffer))
             assert "best f05" in model.provenance["threshold"]
     _check_evaluation(workplace / "build/evaluation")

@@ -135,10 +135,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
 
 @pytest.fixture(scope="module")
 def quantized(trained: tuple[Path, Path, dict[str, Any]]) -> QuantizedModel:
+    from nanou_train.runs.int8_model import save_int8
     from nanou_train.runs.quantize_run import quantize_run
 
     model = quantize_run(trained[1], name="tiny")
-    save_model(model, trained[1] / "model.tflite")
+    save_int8(trained[1], model)
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from nanou_train.errors import TrainError
 from nanou_train.networks.cost import Cost
 from nanou_train.networks.random_weights import stand_in_model
 from nanou_train.networks.structure import Block, Level, Structure, build_model
+from nanou_train.runs.int8_model import load_int8, save_int8
+from nanou_train.runs.run_folder import read_manifest
 from nanou_train.search.pareto import read_front
 
 STRUCTURES = {
@@ -78,9 +81,9 @@ def test_runs_are_gathered(runs: list[Path], tmp_path: Path, monkeypatch: pytest
     boards = ("rv32-qemu", "esp32c3")
     apart = fronts.point_of(runs[0], fronts.quantized_model(runs[0]), [], tmp_path / "front")
     assert apart.run == "../run0"
-    assert (runs[0] / "model.tflite").is_file()  # was quantized
-    for name in ("model.tflite", "model.json"):
-        shutil.copy(runs[0] / name, runs[1] / name)
+    model = load_int8(runs[0])  # was quantized
+    weights = {"weights": read_manifest(runs[1])["weights"]}
+    save_int8(runs[1], replace(model, provenance={**model.provenance, **weights}))
     arguments = [*map(str, runs), *(f"--board={board}" for board in boards), "--output", str(tmp_path / "front")]
     done = CliRunner().invoke(pareto, [*arguments, "--json"], standalone_mode=False)
     assert done.exception is None, done.exception

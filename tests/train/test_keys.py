@@ -16,6 +16,7 @@ from nanou_train.errors import TrainError
 from nanou_train.experiments.config import Constraints
 from nanou_train.experiments.keys import as_config
 from nanou_train.runs.constraints import check, violation
+from nanou_train.runs.int8_model import int8_path
 from nanou_train.runs.run_folder import read_manifest
 
 TINY: dict[str, Any] = {
@@ -240,7 +241,7 @@ def test_a_violated_constraint_is_a_stated_failure(tmp_path: Path, tiny_presets:
     assert [(one["key"], one["met"]) for one in checked] == [
         ("max_parameters", True), ("max_bytes", False), ("min_miou", False),
     ]  # fmt: skip
-    assert checked[1]["found"] == (folder / "model.tflite").stat().st_size
+    assert checked[1]["found"] == int8_path(folder).stat().st_size
     assert result["final_metrics"]["int8"]["miou"] == checked[2]["found"]
     assert read_manifest(folder)["status"] == "completed"  # the model is there all the same
 

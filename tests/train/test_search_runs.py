@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from nanou_train.networks.structure import structure_of
+from nanou_train.runs.int8_model import int8_path
 from nanou_train.search.search import Job
 from nanou_train.search.space import Space, structure_key
 
@@ -137,7 +138,7 @@ def test_the_command_ends_with_points_within_limits_and_the_same_command_again_o
     assert (counted["ram_bytes"], counted["instructions"]) == (built.ram_bytes, built.instructions)
     assert counted["ram_bytes"] <= 1248
     assert read_front(output).points == (Point.from_json(point),)
-    assert (output / point["run"] / "model.tflite").is_file()
+    assert int8_path(output / point["run"]).is_file()
     manifest = json.loads((output / point["run"] / "manifest.json").read_text())
     assert (manifest["status"], manifest["made_by"]) == ("completed", "search")
 

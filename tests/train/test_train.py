@@ -108,7 +108,7 @@ def test_a_student_can_go_on_with_its_encoder_frozen(
     assert float(new.get_layer("logits_range").high) < 8.0
 
     other = {key: value for key, value in changes.items() if key not in ("model", "teacher", "input_size")}
-    wrong = train_model(experiment_name="quick_test", output_dir=tmp_path, **other, model_name="nano_u_skips")
+    wrong = train_model(experiment_name="quick_test", output_dir=tmp_path / "other", **other, model_name="nano_u_skips")
     assert "nano_u_skips takes" in wrong["error"]
 
 

@@ -27,6 +27,8 @@ from nanou_deploy.measure.costing import cache_folder, check_counting, cost_of, 
 from nanou_train.networks.cost import Cost
 from nanou_train.networks.random_weights import stand_in_model
 from nanou_train.networks.structure import Block, Level, Structure
+from nanou_train.runs.int8_model import int8_path, save_int8
+from nanou_train.runs.run_folder import write_manifest
 
 SMALL = Structure("nano_u", (12, 16, 3), (Level((Block(4),), (2, 2), (Block(5),), True),), (Block(6),))
 
@@ -140,12 +142,13 @@ def test_the_command_counts_every_model_on_every_board(tmp_path: Path, monkeypat
 
     model = open_model(None)
     run = tmp_path / "front" / "points" / "a"
-    run.mkdir(parents=True)
-    (run / "model.tflite").write_bytes(model.flatbuffer)
+    facts = {"weights": {"student": "5"}, "metrics": {}, "data": {"train": {"sha256": ""}}}
+    write_manifest(run, {**facts, "status": "completed"})
+    save_int8(run, replace(model, provenance={"weights": {"student": "5"}}))
     cost = Cost("rv32-qemu", 1, 2, 3, 4, 5, 6, 7)
     point = Point("a", "points/a", SMALL, 9, 0.5, None, None, 1, {"rv32-qemu": cost}, "train")
     write_front(tmp_path / "front" / "pareto.json", [point])
-    for path in (tmp_path / "front", tmp_path / "front" / "pareto.json", run, run / "model.tflite"):
+    for path in (tmp_path / "front", tmp_path / "front" / "pareto.json", run, int8_path(run)):
         ((_, found),) = open_models(path)
         assert found.sha256 == model.sha256
     write_front(tmp_path / "empty" / "pareto.json", [])
