@@ -10,7 +10,7 @@ import click
 
 from codegen import __version__
 from codegen.child_python import keep_current_folder_out
-from nanou_deploy.cli.output import abandon_stdout, fail, fail_usage, interrupted, prepare_streams
+from nanou_deploy.cli.output import abandon_stdout, fail, fail_usage, interrupted, prepare_streams, show_log
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 # In the order of a first project. Each is a function in the module of its name.
@@ -63,6 +63,7 @@ def main() -> None:
 
 
 def _run() -> int:
+    show_log()
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()  # a full disk is found out here

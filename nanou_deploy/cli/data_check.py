@@ -51,9 +51,17 @@ def audit_json(audit: Audit) -> dict[str, Any]:
 
 def print_audit(audit: Audit) -> None:
     """Balance as a table, then what was found."""
-    columns = ("Split", "Images", "Groups", *(f"{name} %" for name in audit.classes))
+    ignored = any(part.ignored_pixels for part in audit.balance)
+    names = (f"{name} (drivable) %" if name in audit.drivable else f"{name} %" for name in audit.classes)
+    columns = ("Split", "Images", "Groups", *names, *(("ignored %",) if ignored else ()))
     rows = (
-        (part.split, part.images, part.groups or "", *(f"{100 * share:.1f}" for share in part.class_shares))
+        (
+            part.split,
+            part.images,
+            part.groups or "",
+            *(f"{100 * share:.1f}" for share in part.class_shares),
+            *((f"{100 * part.ignored_share:.1f}",) if ignored else ()),
+        )
         for part in audit.balance
     )
     emit_table(columns, rows, right=range(1, len(columns)))

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import errno
 import json
+import logging
 import math
 import os
 import shlex
@@ -110,6 +111,31 @@ def progress(message: str) -> None:
 def remark(message: str) -> None:
     """Print what the user has to know of a result that is no error, on stderr."""
     note(f"note: {message}", fg="yellow")
+
+
+class _LogLines(logging.Handler):
+    """What the library has to say, each line once, as progress or as a warning on stderr."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message not in self._said:
+            self._said.add(message)
+            (warn if record.levelno >= logging.WARNING else progress)(message)
+
+
+def show_log() -> None:
+    """Print on stderr what nanou_train and nanou_deploy log from INFO on."""
+    handler = _LogLines()
+    for name in ("nanou_train", "nanou_deploy"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(one, _LogLines) for one in logger.handlers):
+            logger.setLevel(logging.INFO)
+            logger.addHandler(handler)
+            logger.propagate = False
 
 
 def heading(message: str) -> None:

@@ -22,6 +22,9 @@ from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted
 @click.option("--filter", "resize_filter", default="box", show_default=True, help="Resize filter, by Pillow's name.")
 @click.option("--ratios", type=(float, float, float), default=(0.7, 0.15, 0.15), show_default=True, metavar="T V T")
 @seed_option(0, "Of the assignment of groups to splits.")
+@click.option(
+    "--ignore-orientation", is_flag=True, help="Take pictures as they are stored, whatever their orientation tag says."
+)
 @click.option("--force", is_flag=True, help="Replace the output folder, whatever is in it.")
 @json_option
 def prepare(
@@ -35,6 +38,7 @@ def prepare(
     resize_filter: str,
     ratios: tuple[float, float, float],
     seed: int,
+    ignore_orientation: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -48,11 +52,14 @@ def prepare(
     from nanou_train.data.prepare import prepare as run
 
     contract = Preprocessing(*size, resize_filter=resize_filter)
-    spec = PrepareSpec(images, masks, output, label_map, group_by, mask_suffix, contract, ratios, seed, force)
+    upright = not ignore_orientation
+    spec = PrepareSpec(images, masks, output, label_map, group_by, mask_suffix, contract, ratios, seed, force, upright)
     with said_when_interrupted(f"{output} is as it was"), training_progress() as progress:
         prepared = run(spec, progress)
     if as_json:
-        emit_json("prepare/1", {"output": prepared.output, **audit_json(prepared.audit)})
+        files = prepared.files.as_json()
+        emit_json("prepare/1", {"output": prepared.output, "files": files, **audit_json(prepared.audit)})
         return
+    click.echo(f"{prepared.files}")
     print_audit(prepared.audit)
     next_step("nanou-deploy", "train", "--data", output, "--output", "runs/mine")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from codegen.atomic_files import write_bytes
+from nanou_train.data.images import IGNORE
 from nanou_train.data.labels import BINARY_CLASSES, class_color
 
 Picture = npt.NDArray[np.uint8]
@@ -21,6 +22,7 @@ Mask = npt.NDArray[np.uint8]
 AGREED_RGB = (0, 158, 115)
 FALSE_DRIVABLE_RGB = (213, 94, 0)
 MISSED_RGB = (0, 114, 178)
+IGNORED_RGB = (90, 90, 90)
 _AGREED_TINT, _ERROR_TINT = 0.6, 0.95
 
 PANEL_TITLES = ("camera", "truth", "float", "int8")
@@ -73,6 +75,13 @@ def overlay(image: Picture, mask: Mask, truth: Mask | None) -> Picture:
 
 def class_overlay(image: Picture, mask: Mask, truth: Mask | None, class_count: int) -> Picture:
     """Lay classes over the image as `overlay` does: each in its colour, where truth is another in the error colour."""
+    unknown = (mask if truth is None else truth) == IGNORE
+    if unknown.any():
+        known = [None if one is None else np.where(unknown, np.uint8(0), one) for one in (mask, truth)]
+        assert known[0] is not None
+        picture = class_overlay(image, known[0], known[1], class_count)
+        picture[unknown] = IGNORED_RGB
+        return picture
     if class_count == 2:
         return overlay(image, mask, truth)
     grey = image.astype(np.float32).mean(axis=2, keepdims=True).repeat(3, axis=2) * 0.8 + 40.0
@@ -80,8 +89,7 @@ def class_overlay(image: Picture, mask: Mask, truth: Mask | None, class_count: i
     blended = grey * (1.0 - _AGREED_TINT) + colours * _AGREED_TINT
     if truth is not None:
         blended[mask != truth] = FALSE_DRIVABLE_RGB
-    picture: Picture = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
-    return picture
+    return np.asarray(np.clip(np.rint(blended), 0, 255), np.uint8)
 
 
 def panel_tiles(panel: Panel) -> tuple[Tile, ...]:
@@ -97,7 +105,8 @@ def panel_tiles(panel: Panel) -> tuple[Tile, ...]:
     def label(truth: Mask | None) -> Tile:
         if truth is None:
             return Tile(PANEL_TITLES[1], None, "no label")
-        caption = f"{100 * np.mean(truth):.0f} % drivable" if count == 2 else f"{len(np.unique(truth))} classes"
+        known = truth[truth != IGNORE] if (truth != IGNORE).any() else np.zeros(1, np.uint8)
+        caption = f"{100 * np.mean(known):.0f} % drivable" if count == 2 else f"{len(np.unique(known))} classes"
         return Tile(PANEL_TITLES[1], class_overlay(panel.image, truth, None, count), caption)
 
     return (
@@ -109,6 +118,9 @@ def panel_tiles(panel: Panel) -> tuple[Tile, ...]:
 
 
 def _score(mask: Mask, truth: Mask, class_count: int) -> str:
+    mask, truth = mask[truth != IGNORE], truth[truth != IGNORE]
+    if not truth.size:
+        return "not labelled"
     if class_count == 2:
         return f"IoU {100 * iou(mask, truth):.1f} %"
     return f"{100 * np.mean(mask == truth):.1f} % of pixels right"

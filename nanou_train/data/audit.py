@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nanou_train.data.dataset import SPLITS, check_pair, mask_classes, read_card, split_files
-from nanou_train.data.images import Pixels, open_image
+from nanou_train.data.dataset import SPLITS, read_card, split_files
+from nanou_train.data.images import Pixels, check_depth
+from nanou_train.data.pairs import FileCount, read_pair, skipped_in_words
 from nanou_train.data.splits import group_names
 from nanou_train.errors import DataError
 
@@ -56,18 +57,24 @@ class Pair:
 
 @dataclass(frozen=True)
 class SplitBalance:
-    """One split: pixels of each class over all masks, and in how many images each class occurs."""
+    """One split: pixels of each class over all masks, in how many images each occurs, and pixels that are ignored."""
 
     split: str
     images: int
     groups: int
     class_pixels: tuple[int, ...]
     class_images: tuple[int, ...]
+    ignored_pixels: int = 0
 
     @property
     def class_shares(self) -> tuple[float, ...]:
-        total = sum(self.class_pixels)
+        """Shares of what is labelled."""
+        total = sum(self.class_pixels) or 1
         return tuple(pixels / total for pixels in self.class_pixels)
+
+    @property
+    def ignored_share(self) -> float:
+        return self.ignored_pixels / (self.ignored_pixels + sum(self.class_pixels))
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class Audit:
     near_duplicates_across: tuple[Pair, ...]
     groups_across: dict[str, tuple[str, ...]]  # group -> the splits that it is in
     warnings: tuple[str, ...]
+    drivable: tuple[str, ...] = ()
 
     @property
     def leaks(self) -> bool:
@@ -100,23 +108,25 @@ def audit_dataset(root: Path, *, group_by: str = "", max_distance_bits: int = MA
     balance: list[SplitBalance] = []
     sizes: Counter[str] = Counter()
     groups: dict[str, str] = {}
+    files = FileCount()
     for split in SPLITS:
-        images, masks = split_files(root, split)
-        named = group_names(images, group_by).groups if group_by else card.groups
+        pairs = split_files(root, split, files)
+        named = group_names(pairs, group_by).groups if group_by else card.groups
         counts = []
-        for stem in sorted(images):
-            image, mask = open_image(images[stem]), open_image(masks[stem])
-            check_pair(image, images[stem], mask, masks[stem])
+        for stem, paths in pairs.items():
+            pair = read_pair(*paths, card.classes_of)
+            check_depth(pair.picture)
+            image = pair.picture.image
             sizes[f"{image.width}x{image.height}"] += 1
             prints.append(fingerprint(split, stem, np.asarray(image.convert("RGB"), np.uint8)))
-            classes = mask_classes(mask, masks[stem], len(card.classes))
-            counts.append(np.bincount(classes.reshape(-1), minlength=len(card.classes)))
+            counts.append(pair.counts(len(card.classes)))
             if stem in named:
                 groups[f"{split}/{stem}"] = named[stem]
         table = np.stack(counts)
         occupied = len({group for label, group in groups.items() if label.startswith(f"{split}/")})
-        pixels, present = table.sum(axis=0), (table > 0).sum(axis=0)
-        balance.append(SplitBalance(split, len(images), occupied, tuple(pixels.tolist()), tuple(present.tolist())))
+        *pixels, ignored = table.sum(axis=0).tolist()
+        present = (table[:, :-1] > 0).sum(axis=0).tolist()
+        balance.append(SplitBalance(split, len(pairs), occupied, tuple(pixels), tuple(present), ignored))
     exact, near = exact_duplicates(prints), near_duplicates(prints, max_distance_bits)
     return Audit(
         card.classes,
@@ -126,7 +136,8 @@ def audit_dataset(root: Path, *, group_by: str = "", max_distance_bits: int = MA
         tuple(pair for pair in exact if _crosses(pair)),
         near,
         _groups_across(groups),
-        _warnings(card.classes, balance, sizes, bool(groups)),
+        _warnings(card.classes, card.drivable, balance, sizes, bool(groups), files),
+        card.drivable,
     )
 
 
@@ -195,9 +206,18 @@ def _groups_across(groups: dict[str, str]) -> dict[str, tuple[str, ...]]:
 
 
 def _warnings(
-    classes: Sequence[str], balance: Sequence[SplitBalance], sizes: Counter[str], grouped: bool
+    classes: Sequence[str],
+    drivable: Sequence[str],
+    balance: Sequence[SplitBalance],
+    sizes: Counter[str],
+    grouped: bool,
+    files: FileCount,
 ) -> tuple[str, ...]:
     found = []
+    if files.skipped:
+        found.append(f"{len(files.skipped)} files skipped: {skipped_in_words(files.skipped)}")
+    if not drivable:
+        found.append("no class counts as drivable; a label map names those that do as drivable: [NAME, ...]")
     for part in balance:
         for name, pixels in zip(classes, part.class_pixels, strict=True):
             if pixels == 0:

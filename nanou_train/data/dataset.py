@@ -1,37 +1,47 @@
 """Load data sets: folders of images and masks, and the embedded terrain.
 
-A folder data set is ROOT/{train,val,test}/{img,mask}/STEM.{png,jpg,jpeg}. An image and its mask share a stem and a
-size. Images of any size are squeezed (not cropped) to the model's size by the filter of the preprocessing contract;
-of masks, each class's share is resized by the same filter and the greatest wins (nanou_train.data.images.vote).
+A folder data set is ROOT/{train,val,test}/{img,mask}/STEM, of any suffix in images.SUFFIXES. An image and its mask
+share a stem and a size. Images of any size are squeezed (not cropped) to the model's size by the filter of the
+preprocessing contract; of masks, each class's share is resized by the same filter and the greatest wins (images.vote).
 
-Without more, a mask is one channel (or RGB with three equal ones) of 0 and 255, 255 = drivable. ROOT/dataset.json,
-which `nanou-deploy prepare` writes, can name other classes and the sequence that each image belongs to; the masks of
-more than two classes then hold class indices.
+Without more, a mask is one channel (or RGB with three equal ones) of 0 and 255, 255 = drivable. With ROOT/dataset.json,
+which `nanou-deploy prepare` writes, masks hold class indices, and 255 where nobody has labelled (schema 1: 0 and 255 of
+two classes, indices of more, all labelled). It names the classes and the sequence that each image belongs to.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import logging
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from codegen.graph.model import Preprocessing
+from codegen.untrusted import read_json, shown
 from nanou_train.data import terrain
-from nanou_train.data.images import SUFFIXES, Pixels, camera_pixels, grey_pixels, open_image, vote
-from nanou_train.data.labels import BINARY_CLASSES, MAX_CLASSES, binary_mask, drivable_names
+from nanou_train.data.images import IGNORE, SUFFIXES, Pixels, grey_pixels
+from nanou_train.data.labels import (
+    BINARY_CLASSES,
+    MAX_CLASSES,
+    binary_mask,
+    check_names,
+    drivable_names,
+    index_mask,
+)
+from nanou_train.data.pairs import ClassesOf, FileCount, count_classes, find_pictures, lost_classes, read_pair
 from nanou_train.errors import DataError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SPLITS = ("train", "val", "test")
 CARD = "dataset.json"
-CARD_SCHEMA = 1
+CARD_SCHEMA = 2
+CARD_BYTES = 64 << 20
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,18 +77,26 @@ class DatasetCard:
     """What ROOT/dataset.json says: class names in the order of their indices, and the sequence of each stem.
 
     `drivable` are the names of the classes that count as drivable. `resize_filter` is the one that `prepare` has used,
-    empty where the images are as the camera gave them.
+    empty where the images are as the camera gave them. With `indexed`, masks hold class indices and IGNORE.
     """
 
     classes: tuple[str, ...] = BINARY_CLASSES
     groups: Mapping[str, str] = field(default_factory=dict)
     resize_filter: str = ""
     drivable: tuple[str, ...] = BINARY_CLASSES[1:]
+    indexed: bool = False
+
+    @property
+    def classes_of(self) -> ClassesOf:
+        """What reads a mask."""
+        if len(self.classes) == 2 and not self.indexed:
+            return binary_mask
+        return partial(index_mask, class_count=len(self.classes), ignores=self.indexed)
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a data set: images uint8 (N, H, W, C), masks uint8 (N, H, W) of class indices, N stems.
+    """One part of a data set: images uint8 (N, H, W, C), masks uint8 (N, H, W) of class indices and IGNORE, N stems.
 
     With two classes, 1 = drivable. `groups` are the stems' sequences, or empty where none are known.
     """
@@ -126,9 +144,13 @@ class Dataset:
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
     """Read all three parts of a folder data set. Raises DataError naming the folder or file and what is wrong."""
-    source = {"kind": "folder", "root": str(spec.root)}
-    train, val, test = (load_split(spec, split) for split in SPLITS)
+    source = {"kind": "folder", "root": str(spec.root.absolute())}
+    count = FileCount()
+    train, val, test = (load_split(spec, split, count) for split in SPLITS)
     card = read_card(spec.root)
+    _LOG.log(logging.WARNING if count.skipped else logging.INFO, "%s: %s", spec.root, count)
+    if not card.drivable:
+        _LOG.warning("%s: no class counts as drivable: name one in %s as drivable", spec.root, CARD)
     return Dataset(spec.root.resolve().name, source, train, val, test, card.classes, card.drivable)
 
 
@@ -137,20 +159,25 @@ def read_card(root: Path) -> DatasetCard:
     path = root / CARD
     if not path.is_file():
         return DatasetCard()
+    hint = "prepare the data set again, or correct the file"
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        classes, groups = tuple(card.get("classes", BINARY_CLASSES)), dict(card.get("groups", {}))
+        card = read_json(path, CARD_BYTES)
+        schema, stated, groups = card["schema"], card.get("classes", list(BINARY_CLASSES)), card.get("groups", {})
         resize_filter = str(card.get("prepared", {}).get("resize_filter", ""))
-        wrong = "" if card["schema"] == CARD_SCHEMA else f"has schema {card['schema']}, not {CARD_SCHEMA}"
-        if not 2 <= len(classes) <= MAX_CLASSES or not all(isinstance(x, str) for x in (*classes, *groups.values())):
-            wrong = f"has not 2 to {MAX_CLASSES} classes, or a name that is no text"
+        names = [*stated, *groups.values()] if isinstance(stated, list) else [None]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is damaged: {error!r}", hint="prepare the data set again, or delete the file"
-        ) from error
-    if wrong:
-        raise DataError(f"{path} {wrong}", hint="prepare the data set again")
-    return DatasetCard(classes, groups, resize_filter, drivable_names(path, classes, card.get("drivable")))
+        raise DataError(f"{path} is damaged: {shown(repr(error), 200)}", hint=hint) from error
+    if schema not in (1, CARD_SCHEMA):
+        raise DataError(f"{path} has schema {shown(schema)}, not {CARD_SCHEMA}", hint=hint)
+    if not all(isinstance(name, str) for name in names) or not 2 <= len(stated) <= MAX_CLASSES:
+        raise DataError(f"{path} has not 2 to {MAX_CLASSES} classes, or a name that is no text", hint=hint)
+    if card.get("ignore", IGNORE) != IGNORE:
+        raise DataError(f"{path}: ignore is {shown(card['ignore'])}, which can be {IGNORE} only", hint=hint)
+    classes = tuple(stated)
+    check_names(path, classes)
+    drivable = drivable_names(path, classes, card.get("drivable"))
+    composed = {unicodedata.normalize("NFC", stem): group for stem, group in groups.items()}
+    return DatasetCard(classes, composed, resize_filter, drivable, schema > 1)
 
 
 def terrain_dataset(
@@ -174,27 +201,49 @@ def terrain_dataset(
     return Dataset("terrain", source, train, val, test)
 
 
-def load_split(spec: DatasetSpec, split: str) -> Split:
-    """Read ROOT/SPLIT. Raises DataError where a folder, file or pair is missing, empty, unreadable or mismatched."""
+def load_split(spec: DatasetSpec, split: str, count: FileCount | None = None) -> Split:
+    """Read ROOT/SPLIT. Raises DataError where a folder, file or pair is missing, empty, unreadable or mismatched.
+
+    `count` gets what was used and skipped.
+    """
     if not spec.root.is_dir():
         raise DataError(f"no data set folder {spec.root}", hint="give a folder with train/, val/ and test/ in it")
-    card = read_card(spec.root)
+    card, contract = read_card(spec.root), spec.contract
     if card.resize_filter not in ("", spec.resize_filter):
         raise DataError(
             f"{spec.root} was resized with {card.resize_filter}, the preprocessing contract says {spec.resize_filter}",
             hint=f"prepare it again with --filter {spec.resize_filter}, or train a model on it",
         )
-    images, masks = split_files(spec.root, split)
-    stems = tuple(sorted(images))
-    pairs = [_read_pair(images[stem], masks[stem], spec.contract, len(card.classes)) for stem in stems]
-    stacked = np.stack([mask for _, mask in pairs])
-    if split == "train" and stacked.min() == stacked.max():
-        raise DataError(
-            f"every pixel of every mask in {spec.root / split / 'mask'} is {_one_class(card.classes, stacked.max())}",
-            hint="masks are 255 where drivable, 0 elsewhere, unless dataset.json names other classes",
-        )
-    groups = tuple(card.groups.get(stem, "") for stem in stems)
-    return Split(np.stack([image for image, _ in pairs]), stacked, stems, groups if any(groups) else ())
+    count = count if count is not None else FileCount()
+    files = split_files(spec.root, split, count)
+    images, masks, before = [], [], np.zeros(len(card.classes) + 1, np.int64)
+    for image_path, mask_path in files.values():
+        pair = read_pair(image_path, mask_path, card.classes_of)
+        image, mask = pair.resized(contract, len(card.classes))
+        images.append(image)
+        masks.append(mask)
+        before += pair.counts(len(card.classes))
+        count.turned += pair.picture.orientation > 1
+    stacked = np.stack(masks)
+    after = count_classes(stacked, len(card.classes))
+    _check_classes(spec.root / split / "mask", card.classes, after, whole=split == "train")
+    for warning in lost_classes(card.classes, before, after, f"{spec.height_px}x{spec.width_px}"):
+        _LOG.warning("%s: %s", spec.root / split, warning)
+    count.used += len(files)
+    groups = tuple(card.groups.get(stem, "") for stem in files)
+    return Split(np.stack(images), stacked, tuple(files), groups if any(groups) else ())
+
+
+def _check_classes(folder: Path, classes: tuple[str, ...], counts: Any, *, whole: bool) -> None:
+    """Raise DataError where nothing is labelled; with `whole` also where all that is labelled is of one class."""
+    present = np.flatnonzero(counts[:-1])
+    if len(present) > 1 or (len(present) and not whole):
+        return
+    what = _one_class(classes, int(present[0])) if len(present) else f"ignored ({IGNORE})"
+    raise DataError(
+        f"every pixel of every mask in {folder} is {what}",
+        hint=f"masks are 255 where drivable, 0 elsewhere, unless {CARD} names other classes",
+    )
 
 
 def _one_class(classes: tuple[str, ...], index: int) -> str:
@@ -203,68 +252,26 @@ def _one_class(classes: tuple[str, ...], index: int) -> str:
     return f"of class {classes[index]}"
 
 
-def split_files(root: Path, split: str) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Find image and mask files of ROOT/SPLIT by stem, the same stems in both. Raises DataError."""
-    images, masks = _files(root / split / "img"), _files(root / split / "mask")
-    for ours, theirs, lacking in ((images, masks, "mask"), (masks, images, "img")):
-        alone = sorted(ours.keys() - theirs.keys())
+def split_files(root: Path, split: str, count: FileCount | None = None) -> dict[str, tuple[Path, Path]]:
+    """Pair the image and mask files of ROOT/SPLIT by stem, in its order; `count` gets what was skipped.
+
+    Raises DataError where a stem is in one folder alone.
+    """
+    folders = root / split / "img", root / split / "mask"
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"no folder {folder}", hint="a data set is ROOT/{train,val,test}/{img,mask}/NAME.png")
+    images, masks = (find_pictures(folder) for folder in folders)
+    if count is not None:
+        count.skipped += [*images.skipped, *masks.skipped]
+    if not images.files:
+        raise DataError(f"no images in {folders[0]}", hint=f"put {', '.join(SUFFIXES)} files there")
+    for ours, theirs, lacking in ((images, masks, folders[1]), (masks, images, folders[0])):
+        alone = sorted(ours.files.keys() - theirs.files.keys())
         if alone:
-            shown = ", ".join(ours[stem].name for stem in alone[:3]) + (", ..." if len(alone) > 3 else "")
+            listed = ", ".join(ours.files[stem].name for stem in alone[:3]) + (", ..." if len(alone) > 3 else "")
             raise DataError(
-                f"{len(alone)} file(s) in {ours[alone[0]].parent} have no partner in {root / split / lacking}: {shown}",
+                f"{len(alone)} file(s) in {ours.files[alone[0]].parent} have no partner in {lacking}: {listed}",
                 hint="an image and its mask have the same name up to the suffix",
             )
-    return images, masks
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """Image files of a folder by stem."""
-    if not folder.is_dir():
-        raise DataError(f"no folder {folder}", hint="a data set is ROOT/{train,val,test}/{img,mask}/NAME.png")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise DataError(
-                f"{found[path.stem].name} and {path.name} in {folder} have the same stem", hint="rename one"
-            )
-        found[path.stem] = path
-    if not found:
-        raise DataError(f"no images in {folder}", hint=f"put {', '.join(SUFFIXES)} files there")
-    return found
-
-
-def _read_pair(image_path: Path, mask_path: Path, contract: Preprocessing, class_count: int) -> tuple[Pixels, Pixels]:
-    image, mask = open_image(image_path), open_image(mask_path)
-    check_pair(image, image_path, mask, mask_path)
-    classes = mask_classes(mask, mask_path, class_count)
-    return camera_pixels(image, image_path, contract), vote(classes, class_count, contract)
-
-
-def check_pair(image: Image, image_path: Path, mask: Image, mask_path: Path) -> None:
-    """Raise DataError where an image and its mask do not have one size."""
-    if image.size != mask.size:
-        raise DataError(
-            f"{image_path} is {image.width}x{image.height}, its mask {mask_path} is {mask.width}x{mask.height}",
-            hint="export the mask at the image's size",
-        )
-
-
-def mask_classes(mask: Image, path: Path, class_count: int) -> Pixels:
-    """Read class indices uint8 (H, W) from a mask: 0 and 255 of two classes, else indices (grey or palette)."""
-    if class_count == 2:
-        return binary_mask(mask, path)
-    if mask.mode not in ("L", "P"):
-        raise DataError(
-            f"mask {path} has Pillow mode {mask.mode}, not one channel of class indices",
-            hint="`nanou-deploy prepare --label-map` turns colours into indices",
-        )
-    values = np.asarray(mask, np.uint8)
-    top = int(values.max(initial=0))
-    if top >= class_count:
-        raise DataError(
-            f"mask {path} has the value {top}, {CARD} names {class_count} classes (0 to {class_count - 1})",
-            hint=f"add the class to {CARD}, or prepare the data set again",
-        )
-    return values
+    return {stem: (images.files[stem], masks.files[stem]) for stem in sorted(images.files)}

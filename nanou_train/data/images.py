@@ -1,51 +1,113 @@
-"""Read image files, and bring pixels and masks to a model's size by the preprocessing contract."""
+"""Read image files, and bring pixels and masks to a model's size by the preprocessing contract.
+
+Files may be a stranger's: only regular files are opened, and their size and their pixels are limited before any is
+decoded.
+"""
 
 from __future__ import annotations
 
+import io
+import struct
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from codegen.untrusted import printable, read_bounded
 from nanou_train.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
     from codegen.graph.model import Preprocessing
 
 Pixels = npt.NDArray[np.uint8]
-SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")  # by content; some of Pillow's others start other programs
+MOST_FILE_BYTES = 256 << 20
+MOST_PIXELS = 64_000_000
+IGNORE = 255  # of class indices: pixels that nobody has labelled
+_ORIENTATION = 0x0112
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")  # Pillow's single-channel modes of more than 8 bits
 
 
-def open_image(path: Path) -> Image:
-    """Load an image, turned upright where the camera noted its orientation. Raises DataError."""
-    from PIL import Image, ImageOps
+# What Pillow's decoders raise for damaged files, which is more than they say.
+_DAMAGED = (OSError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError, EOFError,
+            RuntimeError, MemoryError, struct.error)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded file. `orientation` is its EXIF tag, by which `image` was turned upright; 1 is none."""
+
+    path: Path
+    image: Image
+    orientation: int = 1
+
+
+def read_picture(path: Path, *, upright: bool = True) -> Picture:
+    """Decode an image file, turned upright where the camera noted its orientation, unless not `upright`.
+
+    Raises DataError for what is no regular file of one picture, or beyond MOST_FILE_BYTES or MOST_PIXELS.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"it has {image.width}x{image.height} pixels, more than {MOST_PIXELS:,}")
+            count = int(getattr(image, "n_frames", 1))
+            if count > 1 and image.format != "MPO":  # MPO: cameras add a small preview
+                raise ValueError(f"it holds {count} pictures")
             image.load()
-            upright = ImageOps.exif_transpose(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot read {path} as an image: {error}", hint="remove it or save it again") from error
-    return upright
-
-
-def camera_pixels(image: Image, path: Path, contract: Preprocessing) -> Pixels:
-    """Resize an image to uint8 (H, W, channels) of the contract's size and colour order, by its filter.
-
-    Transparency is dropped. Raises DataError for an image of one 16-bit or floating-point channel, because Pillow
-    would cut its values off at 255 without a word (it reads 16-bit RGB files by their high bytes, which is right).
-    """
-    if image.mode in WIDE_MODES:
+            orientation = image.getexif().get(_ORIENTATION, 1) if upright else 1
+            turned = ImageOps.exif_transpose(image) if upright else image.copy()
+    except Image.DecompressionBombError as error:
         raise DataError(
-            f"image {path} has Pillow mode {image.mode}: more than 8 bits per channel",
+            f"cannot read {path} as an image: it has more than {MOST_PIXELS:,} pixels", hint="save it smaller"
+        ) from error
+    except _DAMAGED as error:
+        said = printable(str(error), 200)
+        if isinstance(error, UnidentifiedImageError):
+            said = "it is no PNG, JPEG, WebP, BMP, TIFF, PPM"
+        elif isinstance(error, IsADirectoryError):
+            said = "it is a folder"
+        raise DataError(f"cannot read {path} as an image: {said}", hint="remove it or save it again") from error
+    return Picture(path, turned, orientation if orientation in range(2, 9) else 1)
+
+
+def _opened(path: Path) -> ImageFile:
+    from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  these two register themselves
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
+        return Image.open(io.BytesIO(read_bounded(path, MOST_FILE_BYTES)), formats=FORMATS)
+
+
+def check_depth(picture: Picture) -> None:
+    """Raise DataError for one 16-bit or floating-point channel, which Pillow would cut off at 255 without a word.
+
+    (It reads 16-bit RGB files by their high bytes, which is right.)
+    """
+    if picture.image.mode in WIDE_MODES:
+        raise DataError(
+            f"image {picture.path} has Pillow mode {picture.image.mode}: more than 8 bits per channel",
             hint="save it with 8 bits per channel, scaled as you want it to look",
         )
+
+
+def camera_pixels(picture: Picture, contract: Preprocessing) -> Pixels:
+    """Resize an image to uint8 (H, W, channels) of the contract's size and colour order, by its filter.
+
+    Transparency is dropped. Raises DataError as `check_depth`.
+    """
+    check_depth(picture)
     check_contract(contract)
-    converted = image.convert("RGB" if contract.channels == 3 else "L")
+    converted = picture.image.convert("RGB" if contract.channels == 3 else "L")
     pixels = np.asarray(_resize(converted, contract), np.uint8).reshape(
         contract.height_px, contract.width_px, contract.channels
     )
@@ -63,16 +125,17 @@ def vote(classes: Pixels, class_count: int, contract: Preprocessing) -> Pixels:
     """Resize class indices uint8 (H, W) to the contract's size: each pixel takes the class of the greatest share.
 
     Each class's indicator is resized by the contract's filter; the greatest share wins, a tie goes to the higher
-    index. For two classes this is: class 1 where its share is at least one half.
+    index. For two classes this is: class 1 where its share is at least one half. IGNORE is one more, which loses ties.
     """
     from PIL import Image
 
     check_contract(contract)
+    found = [*range(class_count - 1, -1, -1), *((IGNORE,) if (classes == IGNORE).any() else ())]
     shares = [
         np.asarray(_resize(Image.fromarray(np.where(classes == index, np.uint8(255), np.uint8(0))), contract))
-        for index in range(class_count)
+        for index in found
     ]
-    winner: Pixels = (class_count - 1 - np.argmax(np.stack(shares[::-1]), axis=0)).astype(np.uint8)
+    winner: Pixels = np.array(found, np.uint8)[np.argmax(np.stack(shares), axis=0)]
     return winner
 
 

@@ -7,24 +7,29 @@ mean it, either numbers (grey levels, palette indices, 16-bit labels) or colours
       not_drivable: ["#0158ff", [40, 80, 0]]
       drivable: [[156, 76, 30], [178, 176, 153]]
     default: not_drivable
+    ignore: [255]
 
-`default` takes every value that is not listed. Without it such a value is an error. `drivable` lists the classes that
-count as drivable; without it, that is the class of this name, or the second of two.
+`default` takes every value that is not listed. Without it such a value is an error. `ignore` lists values that nobody
+has labelled: such pixels count in no loss, score or decision. `drivable` lists the classes that count as drivable;
+without it, that is the class of this name, or the second of two. Of two classes the drivable one becomes the second.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from codegen.errors import ModelError
 from codegen.graph.model import BINARY_CLASSES as BINARY_CLASSES
 from codegen.graph.model import MAX_CLASSES as MAX_CLASSES
-from nanou_train.data.images import WIDE_MODES, Pixels
+from codegen.graph.model import OutputContract
+from codegen.untrusted import JSON_BYTES, printable, read_json, shown
+from nanou_train.data.images import IGNORE, WIDE_MODES, Pixels
 from nanou_train.errors import DataError
 from nanou_train.yaml_file import read_yaml
 
@@ -36,7 +41,7 @@ Kind = Literal["index", "color"]
 
 @dataclass(frozen=True)
 class LabelMap:
-    """`values` maps a number, or a colour as 0xRRGGBB, to a class index; `default` is a class index or None."""
+    """`values` maps a number, or a colour as 0xRRGGBB, to a class index or IGNORE; `default` is such a one or None."""
 
     classes: tuple[str, ...]
     kind: Kind
@@ -86,7 +91,7 @@ class LabelMap:
     def palette(self) -> list[tuple[int, int, int]]:
         """Choose a colour for each class: the first that the map lists, or shades of a fixed circle of hues."""
         if self.kind == "color":
-            first = {index: code for code, index in reversed(list(self.values.items()))}
+            first = {index: code for code, index in reversed(list(self.values.items())) if index != IGNORE}
             codes = [first.get(index, 0) for index in range(len(self.classes))]
             return [(code >> 16, code >> 8 & 255, code & 255) for code in codes]
         return [class_color(index) for index in range(len(self.classes))]
@@ -106,8 +111,9 @@ def class_color(index: int) -> tuple[int, int, int]:
 def binary_mask(mask: Image, path: Path) -> Pixels:
     """Read class indices uint8 (H, W) from a mask that is 255 where drivable and 0 elsewhere; split at 128.
 
-    One channel, or RGB with three equal ones. Raises DataError for palettes, colours, 16 bits and class numbers:
-    none of these says which pixels are drivable.
+    One channel, or RGB with three equal ones. Raises DataError for palettes, colours, 16 bits, class numbers, and for
+    more levels than two, such as 0, 1 and 255: none of these says which pixels are drivable. Edges may be soft, and a
+    JPEG's values may scatter.
     """
     hint = "save it with one 8-bit channel, 255 where drivable, or give `nanou-deploy prepare` a --label-map"
     values = np.asarray(mask)
@@ -120,32 +126,116 @@ def binary_mask(mask: Image, path: Path) -> Pixels:
     top = int(values.max(initial=0))
     if 0 < top < 128:
         raise DataError(f"mask {path} has values up to {top}: class numbers, not 0 and 255", hint=hint)
+    if levels := _levels(values):
+        listed = ", ".join(f"{value} ({share:.1%})" for value, share in list(levels.items())[:6])
+        raise DataError(
+            f"mask {path} has more than the values 0 and 255: {listed}{', ...' if len(levels) > 6 else ''}",
+            hint="give `nanou-deploy prepare` a --label-map that says what each value means, with ignore: [...] for "
+            "those that mean nothing",
+        )
     return (values >= 128).astype(np.uint8)
+
+
+_NEAR = 16  # how far a JPEG's values scatter, at both ends alike
+_CLASS_SHARE, _SOFT_SHARE, _SOFT_LEVELS = 0.005, 0.25, 12
+
+
+def _levels(values: Pixels) -> dict[int, float]:
+    """The values of a mask and their shares where more than two levels are meant, nothing where 0 and 255 are.
+
+    A level has areas of one value, three pixels wide, which no soft edge has, or much of the mask is between the two,
+    as of a photograph. Class numbers lie close to 0 alone, where a JPEG scatters at both ends and has edges of all
+    values.
+    """
+    counts = np.bincount(values.reshape(-1), minlength=256)
+    shares = counts / max(1, values.size)
+    low, high = counts[1 : _NEAR + 1].sum(), counts[255 - _NEAR : 255].sum()
+    soft = np.count_nonzero(counts[64:192]) >= _SOFT_LEVELS or 8 * high >= low
+    near = (values > 0) & (values <= _NEAR)
+    numbered = not soft and low >= _CLASS_SHARE * values.size and _has_flat_area(values, near)
+    between = (values > _NEAR) & (values < 255 - _NEAR)
+    if numbered or between.mean() > _SOFT_SHARE or (_has_flat_area(values, between)):
+        return {value: float(shares[value]) for value in np.argsort(-counts, kind="stable").tolist() if counts[value]}
+    return {}
+
+
+def _has_flat_area(values: Pixels, chosen: npt.NDArray[np.bool_]) -> bool:
+    """Tell whether one of the chosen pixels has its value in common with its eight neighbours."""
+    if min(values.shape) < 3 or not chosen.any():
+        return False
+    windows = np.lib.stride_tricks.sliding_window_view(values, (3, 3))[chosen[1:-1, 1:-1]]
+    return bool((windows == windows[:, 1:2, 1:2]).all(axis=(1, 2)).any())
+
+
+def index_mask(mask: Image, path: Path, class_count: int, *, ignores: bool) -> Pixels:
+    """Read class indices uint8 (H, W) from a mask of one channel that holds them, grey or with a palette.
+
+    With `ignores`, IGNORE is among them. Raises DataError for another mode, and for an index that no class has.
+    """
+    if mask.mode not in ("1", "L", "P"):
+        raise DataError(
+            f"mask {path} has Pillow mode {mask.mode}, not one channel of class indices",
+            hint="`nanou-deploy prepare --label-map` turns colours into indices",
+        )
+    values = np.asarray(mask).astype(np.uint8)
+    unknown = (values >= class_count) & ~((values == IGNORE) & ignores)
+    if unknown.any():
+        raise DataError(
+            f"mask {path} has the value {values[unknown].max()}, dataset.json names {class_count} classes (0 to "
+            f"{class_count - 1}{f', {IGNORE} is ignored' if ignores else ''})",
+            hint="add the class to dataset.json, or prepare the data set again",
+        )
+    return values
 
 
 def load_label_map(path: Path) -> LabelMap:
     """Read a .yaml, .yml or .json file. Raises DataError naming the file, the key and what is wrong."""
     try:
-        if path.suffix == ".json":
-            document = json.loads(path.read_text(encoding="utf-8"))
+        if path.suffix.lower() == ".json":
+            document = read_json(path, JSON_BYTES)
         else:
             document = read_yaml(path, error=DataError).values
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}", hint="give the path of a label map") from error
     except ValueError as error:
-        raise DataError(f"{path} cannot be parsed: {error}", hint="correct the file at that line") from error
+        raise DataError(f"{path} cannot be parsed: {error}", hint="correct the file") from error
     classes = document.get("classes") if isinstance(document, dict) else None
     if not isinstance(classes, dict) or not 2 <= len(classes) <= MAX_CLASSES:
         raise DataError(
             f'{path} has no mapping "classes" with 2 to {MAX_CLASSES} entries',
             hint="write classes:, and below it NAME: [values] for each class",
         )
-    if unknown := document.keys() - {"classes", "default", "drivable"}:
+    if unknown := document.keys() - {"classes", "default", "drivable", "ignore"}:
         raise DataError(
-            f"{path}: unknown key {sorted(map(str, unknown))[0]!r}", hint='keys are "classes", "default", "drivable"'
+            f"{path}: unknown key {shown(min(unknown))}", hint='keys are "classes", "default", "drivable", "ignore"'
         )
-    labels = _label_map(path, classes, document.get("default"))
-    return replace(labels, drivable=drivable_names(path, labels.classes, document.get("drivable")))
+    check_names(path, tuple(classes))
+    labels = _label_map(path, classes, document.get("default"), document.get("ignore"))
+    given = document.get("drivable")
+    labels = _drivable_last(labels, given)
+    return replace(labels, drivable=drivable_names(path, labels.classes, given))
+
+
+def check_names(where: Path | str, classes: tuple[str, ...]) -> None:
+    """Check class names as the model's contract will. Raises DataError."""
+    try:
+        OutputContract("segment", "logits", classes=classes)
+    except ModelError as error:
+        raise DataError(f"{where}: {error}", hint=error.hint) from error
+
+
+def _drivable_last(labels: LabelMap, given: Any) -> LabelMap:
+    """Of two classes, put the drivable one second: a network of one output channel says how probable that is."""
+    first, *others = labels.classes
+    if len(others) != 1 or (given != [first] if given is not None else not _is_drivable(first)):
+        return labels
+    swapped = {code: index if index == IGNORE else 1 - index for code, index in labels.values.items()}
+    default = labels.default if labels.default in (None, IGNORE) else 1 - int(labels.default)
+    return replace(labels, classes=(*others, first), values=swapped, default=default)
+
+
+def _is_drivable(name: str) -> bool:
+    return name.casefold() == BINARY_CLASSES[1]
 
 
 def drivable_names(where: Path | str, classes: tuple[str, ...], given: Any) -> tuple[str, ...]:
@@ -153,38 +243,49 @@ def drivable_names(where: Path | str, classes: tuple[str, ...], given: Any) -> t
 
     Of two classes it is the second, and no other; of more, without a list, the class called drivable, if there is one.
     """
-    if given is None:
-        return classes[1:] if len(classes) == 2 else tuple(name for name in classes if name == BINARY_CLASSES[1])
-    if not isinstance(given, list | tuple) or not all(name in classes for name in given):
-        raise DataError(f"{where}: drivable {given!r} is no list of classes", hint=f"classes: {', '.join(classes)}")
-    if len(classes) == 2 and tuple(given) != classes[1:]:
+    binary = len(classes) == 2
+    if given is None and not (binary and _is_drivable(classes[0])):
+        return classes[1:] if binary else tuple(name for name in classes if _is_drivable(name))
+    stated = [classes[0]] if given is None else given
+    if not isinstance(stated, list | tuple) or not all(name in classes for name in stated):
         raise DataError(
-            f"{where}: drivable {given!r}, but of two classes the second is the drivable one",
-            hint=f"put {classes[0]} last",
+            f"{where}: drivable {shown(given)} is no list of classes", hint=f"classes: {_listed(classes)}"
         )
-    return tuple(name for name in classes if name in given)
+    if binary and tuple(stated) != classes[1:]:
+        raise DataError(
+            f"{where}: drivable {shown(list(stated))}, but of two classes the second is the drivable one, and it alone",
+            hint=f"put {shown(classes[0])} last",
+        )
+    return tuple(name for name in classes if name in stated)
 
 
-def _label_map(path: Path, classes: Mapping[str, Any], default: Any) -> LabelMap:
+def _listed(names: Iterable[str]) -> str:
+    return printable(", ".join(names), 200)
+
+
+def _label_map(path: Path, classes: Mapping[str, Any], default: Any, ignore: Any) -> LabelMap:
     names = tuple(classes)
     kinds: set[Kind] = set()
     meaning: dict[int, int] = {}
-    for index, (name, values) in enumerate(classes.items()):
+    listed = [*((index, name, values) for index, (name, values) in enumerate(classes.items()))]
+    for index, name, values in (*listed, (IGNORE, "ignore", ignore)):
         for value in values if isinstance(values, list) else [] if values is None else [values]:
             kind, code = _code(path, name, value)
             kinds.add(kind)
-            if code in meaning:
-                raise DataError(
-                    f"{path}: {value!r} means both {names[meaning[code]]} and {name}", hint="list it under one class"
-                )
+            if meaning.get(code, index) != index:
+                other = "ignore" if meaning[code] == IGNORE else names[meaning[code]]
+                raise DataError(f"{path}: {value!r} means both {other} and {name}", hint="list it under one class")
             meaning[code] = index
     if len(kinds) != 1:
         raise DataError(
             f"{path} lists {'numbers and colours' if kinds else 'no values'}", hint="list one kind of value throughout"
         )
-    if default is not None and default not in names:
-        raise DataError(f"{path}: default {default!r} is none of the classes", hint=f"use one of {', '.join(names)}")
-    return LabelMap(names, kinds.pop(), meaning, None if default is None else names.index(default))
+    codes: dict[Any, int] = {"ignore": IGNORE} | {name: index for index, name in enumerate(names)}
+    if default is not None and (not isinstance(default, str) or default not in codes):
+        raise DataError(
+            f"{path}: default {shown(default)} is none of the classes", hint=f"use one of {_listed(names)}, or ignore"
+        )
+    return LabelMap(names, kinds.pop(), meaning, None if default is None else codes[default])
 
 
 def _code(path: Path, name: str, value: Any) -> tuple[Kind, int]:
@@ -198,6 +299,6 @@ def _code(path: Path, name: str, value: Any) -> tuple[Kind, int]:
         except ValueError:
             pass
     raise DataError(
-        f"{path}: class {name} lists {value!r}, which is no mask value",
+        f"{path}: class {name} lists {shown(value)}, which is no mask value",
         hint='write a number from 0 to 65535, a colour [R, G, B], or "#rrggbb" in quotes',
     )

@@ -7,7 +7,9 @@ places) are therefore never divided: a whole group is for training, validation o
 from __future__ import annotations
 
 import csv
+import io
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from codegen.untrusted import read_bounded, shown
 from nanou_train.data.dataset import SPLITS
+from nanou_train.data.images import SUFFIXES
 from nanou_train.errors import DataError
 
 DEFAULT_RATIOS = (0.7, 0.15, 0.15)
 _TRIALS = 200
+_MOST_CSV_BYTES = 64 << 20
+_COLUMNS = ("image", "group", "split")
 Counts = npt.NDArray[np.int64]
 
 
@@ -38,7 +44,7 @@ def group_names(names: Iterable[str], group_by: str) -> Grouping:
     a regular expression, searched in each name: its groups, joined by "_", or else what it matches, name the group.
     An empty one makes each image a group of its own. Raises DataError for a name without group.
     """
-    if group_by.endswith(".csv"):
+    if group_by.lower().endswith(".csv"):
         return _from_csv(tuple(names), Path(group_by))
     if not group_by:
         return Grouping({name: name for name in names}, {})
@@ -59,29 +65,55 @@ def group_names(names: Iterable[str], group_by: str) -> Grouping:
 
 
 def _from_csv(names: tuple[str, ...], path: Path) -> Grouping:
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            rows, columns = list(reader), set(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {error}", hint="give a CSV file with a header line") from error
-    if "image" not in columns or not columns & {"group", "split"}:
-        raise DataError(
-            f"{path} has the columns {', '.join(sorted(map(str, columns))) or 'none'}",
-            hint="it needs `image`, and `group`, `split` or both",
-        )
-    # An image may be listed with its suffix or without.
-    found = {re.sub(r"\.(png|jpe?g)$", "", row["image"], flags=re.IGNORECASE): row for row in rows}
+    found = _rows(path)
     missing = [name for name in names if name not in found]
     if missing:
         raise DataError(f"{path} does not list {len(missing)} image(s): {', '.join(missing[:3])}", hint="add the rows")
     groups = {name: (found[name].get("group") or name) for name in names}
     splits = {name: found[name]["split"] for name in names if found[name].get("split")}
     if unknown := sorted(set(splits.values()) - set(SPLITS)):
-        raise DataError(f"{path}: {unknown[0]!r} is no split", hint=f"use {', '.join(SPLITS)}, or leave it empty")
+        raise DataError(f"{path}: {shown(unknown[0])} is no split", hint=f"use {', '.join(SPLITS)}, or leave it empty")
     if splits and len(splits) < len(names):
         raise DataError(f"{path} gives a split to {len(splits)} of {len(names)} images", hint="to all or to none")
     return Grouping(groups, splits)
+
+
+def _rows(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of a CSV file by image, whose name is composed and without suffix. Raises DataError naming the row."""
+    try:
+        text = read_bounded(path, _MOST_CSV_BYTES).decode("utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}", hint="give a CSV file with a header line") from error
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV file: {error}", hint="save it as UTF-8, with a header line") from error
+    columns = [name.strip() for name in rows[0]] if rows else []
+    if "image" not in columns or not {"group", "split"} & {*columns} or len({*columns}) < len(columns):
+        raise DataError(
+            f"{path} has the columns {shown(', '.join(columns) or 'none')}",
+            hint="it needs `image`, and `group`, `split` or both, once each, separated by commas",
+        )
+    found: dict[str, dict[str, str]] = {}
+    for number, values in enumerate(rows[1:], 2):
+        if not any(value.strip() for value in values):
+            continue
+        row = {name: value.strip() for name, value in zip(columns, values, strict=False) if name in _COLUMNS}
+        if len(values) != len(columns) or not row["image"]:
+            raise DataError(
+                f"{path}, row {number} has {len(values)} fields, the header {len(columns)}: {shown(','.join(values))}"
+                if row.get("image")
+                else f"{path}, row {number} names no image",
+                hint="write each row as the header is; a value with a comma needs quotes",
+            )
+        name = _without_suffix(unicodedata.normalize("NFC", row.pop("image")).replace("\\", "/"))
+        if found.setdefault(name, row) != row:
+            raise DataError(f"{path}, row {number} contradicts an earlier one of {shown(name)}", hint="keep one")
+    return found
+
+
+def _without_suffix(name: str) -> str:
+    """An image may be listed with its suffix or without."""
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 
 
 def assign(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nanou_train.data.images import IGNORE
 from nanou_train.evaluation.metrics import f_beta, ratio
 
 Array = npt.NDArray[Any]
@@ -52,9 +53,8 @@ class Calibration:
 
 
 def sweep(logits: Array, masks: Array, cut: Cut, thresholds: Sequence[float] = THRESHOLDS) -> tuple[SweepPoint, ...]:
-    """Score each threshold, from exact pixel counts; logits and masks have the same shape."""
-    truth = masks.reshape(-1) != 0
-    flat = logits.reshape(-1)
+    """Score each threshold, from exact pixel counts; logits and masks have the same shape. IGNORE is left out."""
+    flat, truth = labelled(logits, masks)
     positive, negative = np.sort(flat[truth]), np.sort(flat[~truth])
     points = []
     for threshold in thresholds:
@@ -77,6 +77,12 @@ def sweep(logits: Array, masks: Array, cut: Cut, thresholds: Sequence[float] = T
     return tuple(points)
 
 
+def labelled(values: Array, masks: Array) -> tuple[Array, Array]:
+    """Take values and truth (drivable or not) of the pixels that somebody has labelled, both flat."""
+    known = masks.reshape(-1) != IGNORE
+    return values.reshape(-1)[known], masks.reshape(-1)[known] != 0
+
+
 def best_threshold(points: Sequence[SweepPoint], objective: str) -> float:
     """Find the threshold with the highest `objective`; of several that are equal, the middle one.
 
@@ -90,9 +96,9 @@ def best_threshold(points: Sequence[SweepPoint], objective: str) -> float:
 def average_precision(logits: Array, masks: Array) -> float:
     """Compute average precision, the sum over falling distinct scores of (R_n - R_{n-1}) P_n, as scikit-learn does.
 
-    1 where there is no drivable pixel.
+    1 where there is no drivable pixel. IGNORE is left out.
     """
-    truth, flat = masks.reshape(-1) != 0, logits.reshape(-1)
+    flat, truth = labelled(logits, masks)
     order = np.argsort(-flat, kind="stable")
     ranked, scores = truth[order], flat[order]
     last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # the last pixel of each distinct score

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from codegen.graph.contract import decision_threshold, quantize_pixels
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.load import load_graph
+from nanou_train.data.images import IGNORE
 from nanou_train.data.labels import BINARY_CLASSES
 from nanou_train.evaluation.curves import (
     Calibration,
@@ -136,14 +137,15 @@ def evaluate_logits(
     stated = probabilities(logits)
     sequences = _by_sequence(confusions, split.groups, classes)
     binary = logits.ndim == 3
-    right = split.masks if binary else np.argmax(stated, axis=-1) == split.masks
+    right = split.masks != 0 if binary else np.argmax(stated, axis=-1) == split.masks
+    known = split.masks != IGNORE
     return Evaluation(
         predictor.name,
         threshold,
         metrics_of(confusion, classes),
         class_scores(confusion, classes, boundary_f(split.masks, decided, len(classes))),
         tuple(tuple(row) for row in confusion.tolist()),
-        calibration(stated if binary else stated.max(axis=-1), right),
+        calibration((stated if binary else stated.max(axis=-1))[known], right[known]),
         sequences,
         _spread(sequences),
         _worst(confusions, split, classes),
@@ -247,9 +249,9 @@ def logit(probability: float) -> float:
 
 
 def constant_mask(train_masks: Array, test_masks: Array, classes: Sequence[str] = BINARY_CLASSES) -> Metrics:
-    """Score the baseline that looks at no image: for each pixel the majority of the training masks."""
+    """Score the baseline that looks at no image: for each pixel the majority of the training masks that label it."""
     if len(classes) == 2:
-        majority = train_masks.mean(axis=0) >= 0.5
+        majority = 2 * (train_masks == 1).sum(axis=0) >= (train_masks != IGNORE).sum(axis=0)
     else:
         majority = np.argmax(np.stack([(train_masks == i).sum(axis=0) for i in range(len(classes))]), axis=0)
     return segmentation_metrics(test_masks, np.broadcast_to(majority, test_masks.shape), classes)

@@ -3,7 +3,8 @@
 With TP, FP, FN, TN for one class: IoU = TP / (TP + FP + FN) (Jaccard index), Dice = F1 = 2 TP / (2 TP + FP + FN),
 precision P = TP / (TP + FP), recall R = TP / (TP + FN), F_b = (1 + b^2) P R / (b^2 P + R)
 (C. J. van Rijsbergen, Information Retrieval, 1979), mIoU = mean IoU of the classes. A ratio of nothing to nothing (a
-class absent from truth and prediction) is 1. docs/EVALUATION.md defines each with its source.
+class absent from truth and prediction) is 1. docs/EVALUATION.md defines each with its source. Pixels whose
+mask is IGNORE count nowhere.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nanou_train.data.images import IGNORE
 from nanou_train.data.labels import BINARY_CLASSES
 
 Array = npt.NDArray[Any]
@@ -45,13 +47,17 @@ def confusion_matrix(truth: Array, predicted: Array, class_count: int) -> Counts
 
 
 def image_confusions(truth: Array, predicted: Array, class_count: int) -> Counts:
-    """Compute a confusion matrix for each of N images, int64 (N, C, C); both arrays are (N, ...) of class indices."""
+    """Compute a confusion matrix for each of N images, int64 (N, C, C); both arrays are (N, ...) of class indices.
+
+    Where the truth is IGNORE, nothing is counted.
+    """
     if truth.size != predicted.size:
         raise ValueError(f"{truth.shape} masks, {predicted.shape} predictions")
     count, cells = len(truth), class_count * class_count
+    labelled = truth.reshape(count, -1) != IGNORE
     pairs = truth.reshape(count, -1).astype(np.int64) * class_count + predicted.reshape(count, -1)
     pairs += cells * np.arange(count)[:, None]
-    counted = np.bincount(pairs.reshape(-1), minlength=count * cells)
+    counted = np.bincount(pairs[labelled], minlength=count * cells)
     matrices: Counts = counted.reshape(count, class_count, class_count)
     return matrices
 
@@ -125,10 +131,10 @@ def metrics_of(confusion: Counts, classes: Sequence[str] = BINARY_CLASSES) -> Me
 def segmentation_metrics(masks: Array, predictions: Array, classes: Sequence[str] = BINARY_CLASSES) -> Metrics:
     """Score predictions against masks, both (N, H, W) or (N, H, W, 1) class indices, as `metrics_of`.
 
-    With two classes, any non-zero value is drivable. Raises ValueError where the two differ in pixels.
+    With two classes, any non-zero value but IGNORE is drivable. Raises ValueError where the two differ in pixels.
     """
     if len(classes) == 2:
-        masks, predictions = masks != 0, predictions != 0
+        masks, predictions = np.where(masks == IGNORE, IGNORE, masks != 0), predictions != 0
     return metrics_of(confusion_matrix(masks, predictions, len(classes)), classes)
 
 
@@ -141,13 +147,15 @@ def boundary_f(truth: Array, predicted: Array, class_count: int) -> tuple[float 
     A boundary pixel is one of the class with a 4-neighbour of another. Precision is the share of predicted boundary
     pixels within a tolerance of a true one, recall the reverse, F their harmonic mean; the tolerance is 0.75 % of the
     image diagonal and at least one pixel (G. Csurka et al., "What is a good evaluation measure for semantic
-    segmentation?", BMVC 2013). Both arrays are (N, H, W). None for a class without any edge.
+    segmentation?", BMVC 2013). Both arrays are (N, H, W). None for a class without any edge. Pixels that are ignored,
+    and those beside them, are no boundary.
     """
     _, height, width = truth.shape
     tolerance_px = max(1.0, BOUNDARY_TOLERANCE * float(np.hypot(height, width)))
     scores: list[float | None] = []
+    unknown = _dilate(truth == IGNORE, 1.0) if (truth == IGNORE).any() else np.zeros_like(truth, np.bool_)
     for index in range(class_count):
-        ours, theirs = _boundary(predicted == index), _boundary(truth == index)
+        ours, theirs = _boundary(predicted == index) & ~unknown, _boundary(truth == index) & ~unknown
         precision = _share_inside(ours, _dilate(theirs, tolerance_px))
         recall = _share_inside(theirs, _dilate(ours, tolerance_px))
         seen = ours.any(axis=(1, 2)) | theirs.any(axis=(1, 2))

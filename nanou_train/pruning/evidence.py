@@ -18,7 +18,7 @@ import numpy.typing as npt
 from nanou_train.networks.channel_graph import IMAGE, LOGITS, Reader, readers
 from nanou_train.networks.rebuild import layer_names
 from nanou_train.networks.structure import Structure, structure_of
-from nanou_train.training.distillation import distillation_loss, segmentation_loss
+from nanou_train.training.distillation import distillation_loss, labelled, segmentation_loss
 from nanou_train.training.redundancy import effective_rank
 
 if TYPE_CHECKING:
@@ -83,9 +83,10 @@ def gather_evidence(
         part = slice(start, start + BATCH)
         with tf.GradientTape() as tape:
             logits, *tensors = watched(tf.constant(x[part]), training=False)
-            loss = segmentation_loss(masks[part], logits)
+            loss = segmentation_loss(masks[part], logits, ignoring=True)
             if teacher_logits is not None:
-                distilled = distillation_loss(tf.constant(teacher_logits[part]), logits, temperature)
+                known = labelled(masks[part], logits)
+                distilled = distillation_loss(tf.constant(teacher_logits[part]), logits, temperature, known)
                 loss = alpha * distilled + (1.0 - alpha) * loss
             loss *= len(x[part])  # so that each image's gradient is of its own loss
         gradients = tape.gradient(loss, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)

@@ -2,7 +2,8 @@
 
 `L = alpha * T^2 * L_KD + (1 - alpha) * L_CE` (Hinton et al. 2015, arXiv 1503.02531; the Nano-U paper, arXiv
 2605.10210): alpha weights the distillation term, 0 = no distillation, 1 = pure distillation. All models give logits;
-one channel means a sigmoid, several mean a softmax over the last axis.
+one channel means a sigmoid, several mean a softmax over the last axis. With `ignoring`, pixels whose mask is IGNORE
+take no part: means are over the others, on all replicas. Without it there are none, and nothing is computed for it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nanou_train.data.images import IGNORE
 from nanou_train.training.inputs import check_input, check_masks
 
 if TYPE_CHECKING:
@@ -19,18 +21,48 @@ if TYPE_CHECKING:
 Tensor = Any
 
 
-def segmentation_loss(y: Tensor, logits: Tensor) -> Tensor:
+def segmentation_loss(y: Tensor, logits: Tensor, *, ignoring: bool = False) -> Tensor:
     """Compute the mean cross entropy of logits and masks, a scalar.
 
     `logits` (B, H, W, C). For C = 1, `y` is 0/1 of shape (B, H, W) or (B, H, W, 1); else class numbers (B, H, W).
+    With `ignoring`, also IGNORE.
     """
     import tensorflow as tf
 
+    known = labelled(y, logits) if ignoring else None
     if logits.shape[-1] == 1:
         targets = tf.reshape(tf.cast(y, logits.dtype), tf.shape(logits))
-        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits))
+        if known is not None:
+            targets *= known[..., None]
+        return _mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits), known)
     labels = tf.reshape(tf.cast(y, tf.int32), tf.shape(logits)[:-1])
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+    if known is not None:
+        labels *= tf.cast(known, tf.int32)
+    return _mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits), known)
+
+
+def labelled(y: Tensor, logits: Tensor) -> Tensor:
+    """Compute 1 where a mask (B, H, W) or (B, H, W, 1) is labelled and 0 where it is IGNORE: (B, H, W)."""
+    import tensorflow as tf
+
+    return tf.cast(tf.reshape(tf.cast(y, tf.int32), tf.shape(logits)[:-1]) != IGNORE, logits.dtype)
+
+
+def _mean(losses: Tensor, known: Tensor | None) -> Tensor:
+    """Average losses (B, H, W) or (B, H, W, 1) over the pixels that are known, on all replicas; None: over all.
+
+    Where all are known this is the plain mean, bit by bit.
+    """
+    import tensorflow as tf
+
+    from nanou_train.networks.distribution import total
+
+    if known is None:
+        return tf.reduce_mean(losses)
+    all_known = total(tf.reduce_sum(known))
+    pixels = total(tf.cast(tf.size(known), losses.dtype))
+    kept = tf.where(tf.reshape(known, tf.shape(losses)) > 0, losses, tf.zeros_like(losses))
+    return tf.reduce_mean(kept) * (pixels / tf.maximum(all_known, 1.0))
 
 
 @dataclass(frozen=True)
@@ -45,7 +77,7 @@ class Tversky:
 NO_TVERSKY = Tversky()
 
 
-def tversky_loss(y: Tensor, logits: Tensor, alpha: float, beta: float) -> Tensor:
+def tversky_loss(y: Tensor, logits: Tensor, alpha: float, beta: float, *, ignoring: bool = False) -> Tensor:
     """Compute 1 - TP / (TP + alpha FP + beta FN), a scalar (Salehi et al. 2017, arXiv 1706.05721).
 
     Counts are sums of probabilities over all pixels of the batch, on all replicas; alpha = beta = 0.5 is the Dice loss,
@@ -62,17 +94,22 @@ def tversky_loss(y: Tensor, logits: Tensor, alpha: float, beta: float) -> Tensor
         true = tf.reshape(tf.cast(y, logits.dtype), [-1, 1])
     else:
         stated = tf.reshape(tf.nn.softmax(logits), [-1, count])
-        true = tf.one_hot(tf.reshape(tf.cast(y, tf.int32), [-1]), count, dtype=logits.dtype)
+        true = tf.one_hot(tf.reshape(tf.cast(y, tf.int32), [-1]), count, dtype=logits.dtype)  # of IGNORE: all 0
+    if ignoring:
+        known = tf.reshape(labelled(y, logits), [-1, 1])
+        stated, true = stated * known, true * known
     tp, predicted, positive = (total(tf.reduce_sum(part, 0)) for part in (stated * true, stated, true))
     wrong = alpha * (predicted - tp) + beta * (positive - tp)
     return 1.0 - tf.reduce_mean((tp + 1.0) / (tp + wrong + 1.0))  # 1 pixel more: defined where a class is absent
 
 
-def distillation_loss(teacher_logits: Tensor, student_logits: Tensor, temperature: float) -> Tensor:
+def distillation_loss(
+    teacher_logits: Tensor, student_logits: Tensor, temperature: float, known: Tensor | None = None
+) -> Tensor:
     """T^2 times the mean Kullback-Leibler divergence from the teacher's to the student's softened output, a scalar.
 
     The factor T^2 keeps the gradient's size about independent of the temperature. Both (B, H, W, C): Bernoulli
-    (sigmoid) for C = 1, categorical (softmax) else.
+    (sigmoid) for C = 1, categorical (softmax) else. `known` as of `labelled`; None: all pixels.
     """
     import tensorflow as tf
 
@@ -85,7 +122,7 @@ def distillation_loss(teacher_logits: Tensor, student_logits: Tensor, temperatur
         p = tf.nn.softmax(teacher)
         cross = tf.nn.softmax_cross_entropy_with_logits(labels=p, logits=student)
         entropy = tf.nn.softmax_cross_entropy_with_logits(labels=p, logits=teacher)
-    return temperature**2 * tf.reduce_mean(cross - entropy)
+    return temperature**2 * _mean(cross - entropy, known)
 
 
 def train_step(
@@ -108,7 +145,9 @@ def train_step(
     check_masks(student, x, y)
     teacher_logits = None if teacher is None else teacher(x, training=False)
     variables = student.trainable_variables
-    losses, gradients = distillation_gradients(student, variables, teacher_logits, x, y, alpha, temperature)
+    losses, gradients = distillation_gradients(
+        student, variables, teacher_logits, x, y, alpha, temperature, ignoring=True
+    )
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
     return losses
 
@@ -122,6 +161,8 @@ def distillation_gradients(
     alpha: float = 0.3,
     temperature: float = 4.0,
     tversky: Tversky = NO_TVERSKY,
+    *,
+    ignoring: bool = False,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """Compute the losses that `train_step` returns, and the gradients of `loss` for `variables`, 0 where it has none.
 
@@ -131,14 +172,15 @@ def distillation_gradients(
 
     with tf.GradientTape() as tape:
         logits = student(x, training=True)
-        supervised = segmentation_loss(y, logits)
+        supervised = segmentation_loss(y, logits, ignoring=ignoring)
         if tversky.share:
-            overlap = tversky_loss(y, logits, tversky.alpha, tversky.beta)
+            overlap = tversky_loss(y, logits, tversky.alpha, tversky.beta, ignoring=ignoring)
             supervised = (1.0 - tversky.share) * supervised + tversky.share * overlap
         if teacher_logits is None:
             distilled, loss = tf.zeros_like(supervised), supervised
         else:
-            distilled = distillation_loss(tf.stop_gradient(teacher_logits), logits, temperature)
+            known = labelled(y, logits) if ignoring else None
+            distilled = distillation_loss(tf.stop_gradient(teacher_logits), logits, temperature, known)
             loss = alpha * distilled + (1.0 - alpha) * supervised
     gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return {"loss": loss, "student_loss": supervised, "distillation_loss": distilled}, gradients

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from codegen.graph.model import Preprocessing
 from nanou_train.data.dataset import Split
+from nanou_train.data.images import IGNORE
 from nanou_train.errors import DataError
 
 if TYPE_CHECKING:
@@ -55,10 +56,18 @@ def check_masks(model: keras.Model, x: Any, y: Any) -> None:
         )
     values, outputs = _values(y), model.outputs[0].shape[-1]
     top = 1 if outputs == 1 else outputs - 1
-    if values is not None and values.size and (values.min() < 0 or values.max() > top):
+    if values is None:
+        return
+    known = values[values != IGNORE]
+    if known.size and (known.min() < 0 or known.max() > top):
         raise DataError(
-            f"y has values from {values.min():g} to {values.max():g}, {model.name} tells 0 to {top} apart",
-            hint="masks hold 0 and 1, or class indices; divide 0 and 255 by 255",
+            f"y has values from {known.min():g} to {known.max():g}, {model.name} tells 0 to {top} apart",
+            hint=f"masks hold 0 and 1, or class indices, and {IGNORE} where nobody has labelled",
+        )
+    if top == 1 and known.size < values.size and not known.any():
+        raise DataError(
+            f"y has 0 and {IGNORE} only, and {IGNORE} is what nobody has labelled",
+            hint="masks hold 0 and 1: divide 0 and 255 by 255",
         )
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from nanou_train.data.augment import Float, augment_with_logits
 from nanou_train.data.dataset import Split
+from nanou_train.data.images import IGNORE
 from nanou_train.errors import TrainError
 from nanou_train.experiments.config import ExperimentConfig
 from nanou_train.networks.architectures import preprocessing_of
@@ -73,6 +74,7 @@ class TrainingLoop:
         if views is not None and len(views.images) == 1:
             self.logits, views = views.logits[0].astype(np.float32), None
         self.views = views
+        self.ignoring = bool((data.masks == IGNORE).any())
         self.given, self.student = student, replicated(student, self.strategy)
         self.optimizer = _optimizer(config, self.steps, self.student)
         self.averages = [tf.Variable(flattened(self.student.weights))] if config.student.weight_average else []
@@ -173,8 +175,9 @@ class TrainingLoop:
             if self.teacher is not None:
                 logits = self.teacher(x, training=False)
             losses, gradients = distillation_gradients(
-                self.student, variables, logits, x, y, distillation.alpha, distillation.temperature, tversky
-            )
+                self.student, variables, logits, x, y, distillation.alpha, distillation.temperature, tversky,
+                ignoring=self.ignoring,
+            )  # fmt: skip
             return losses, flattened(gradients)
 
         def step(x: Any, y: Any, logits: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from codegen.atomic_files import replacing
 from codegen.graph.model import Preprocessing
 from nanou_train.data.augment import Float, Pixels, augment
 from nanou_train.data.dataset import Split
+from nanou_train.data.images import IGNORE
 from nanou_train.experiments.config import ExperimentConfig
 from nanou_train.runs import run_folder as run
 
@@ -38,8 +39,8 @@ CACHE = ".teacher"  # the folder of kept answers, beside the run folders
 class Views:
     """Images, masks and teacher's logits of V views of N images; the first view is each image as it is.
 
-    `images` uint8 (V, N, H, W, C); `masks` uint8 (V, N, H, W), where two pictures are blended the teacher's decision;
-    `logits` float16 (V, N, H, W, K). `identity` is a hash of what they follow from.
+    `images` uint8 (V, N, H, W, C); `masks` uint8 (V, N, H, W), where two pictures are blended the teacher's decision,
+    and IGNORE where either is; `logits` float16 (V, N, H, W, K). `identity` is a hash of what they follow from.
     """
 
     images: Pixels
@@ -106,7 +107,7 @@ def make_views(
         if kept is not None:
             _keep(logits, kept)
             logits = _kept(kept)
-    masks[blended] = _decided(logits[blended])
+    masks[blended] = np.where(masks[blended] == IGNORE, IGNORE, _decided(logits[blended]))
     return Views(images, masks, logits, identity)
 
 
@@ -117,7 +118,9 @@ def _views_of(data: Split, config: ExperimentConfig) -> Iterator[tuple[Pixels, P
         rng = np.random.default_rng([SEED, view])
         images, masks = augment(data.images, data.masks, rng, config.data.augment)
         blended = rng.random(len(data)) < config.distillation.blend
-        yield np.where(blended[:, None, None, None], _blended(images, rng), images), masks, blended
+        mixed, others = _blended(images, rng)
+        unknown = blended[:, None, None] & (masks[others] == IGNORE)  # in either of the two pictures
+        yield np.where(blended[:, None, None, None], mixed, images), np.where(unknown, IGNORE, masks), blended
 
 
 def _identity(teacher: keras.Model, data: Split, config: ExperimentConfig) -> str:
@@ -137,11 +140,11 @@ def _kept(path: Path) -> npt.NDArray[np.float16]:
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
 
-def _blended(images: Pixels, rng: np.random.Generator) -> Pixels:
-    """Blend each picture with another one."""
+def _blended(images: Pixels, rng: np.random.Generator) -> tuple[Pixels, npt.NDArray[np.intp]]:
+    """Blend each picture with another one; also returns which."""
     share = rng.uniform(*BLENDS, (len(images), 1, 1, 1)).astype(np.float32)
-    others = images[rng.permutation(len(images))]
-    return np.asarray(share * images + (1 - share) * others + 0.5, np.uint8)
+    others = rng.permutation(len(images))
+    return np.asarray(share * images + (1 - share) * images[others] + 0.5, np.uint8), others
 
 
 def _decided(logits: npt.NDArray[np.float16]) -> Pixels:

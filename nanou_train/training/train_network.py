@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanou_train.data.dataset import Split
+from nanou_train.data.images import IGNORE
 from nanou_train.data.labels import BINARY_CLASSES
 from nanou_train.errors import ConfigError
 from nanou_train.evaluation.evaluate import evaluate_model
@@ -286,7 +287,7 @@ def _check_sizes(
                 f"{what} {tuple(found)}, {student.name} needs {wanted}",
                 hint="use one size for all; with teacher_cache, the teacher may have another",
             )
-    top = int(train.masks.max(initial=0))
+    top = int(train.masks[train.masks != IGNORE].max(initial=0))
     if top >= count or told != count:
         other = f"masks have class {top}" if top >= count else f"the teacher has {told}"
         raise ConfigError(f"{student.name} tells {count} classes apart, {other}", hint="use one set of classes for all")

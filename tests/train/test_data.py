@@ -121,7 +121,7 @@ def _missing_folder(root: Path) -> None:
         (_color_mask, r"a\.png has Pillow mode RGB"),
         (_class_numbers, r"a\.png has values up to 1"),
         (_other_size, r"a\.png is 160x120, its mask .*a\.png is 80x60"),
-        (_same_stem, r"a\.jpg and a\.png .* same stem"),
+        (_same_stem, r"a\.jpg and .*a\.png have the same name"),
         (_no_drivable_pixel, r"every pixel .* is not drivable"),
         (_truncated, r"cannot read .*b\.png"),
         (_not_an_image, r"cannot read .*b\.png"),

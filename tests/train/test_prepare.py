@@ -46,7 +46,8 @@ def test_what_is_written_is_what_training_reads(spec: PrepareSpec) -> None:
     stem = dataset.val.stems[0]
     image = Image.open(spec.images / f"{stem.replace('_', '/')}.png")
     assert np.array_equal(dataset.val.images[0], image.resize((32, 24), Image.Resampling.BOX))
-    assert set(np.unique(Image.open(spec.output / "val" / "mask" / f"{stem}.png"))) == {0, 255}
+    written = Image.open(spec.output / "val" / "mask" / f"{stem}.png")
+    assert (written.mode, set(np.unique(written))) == ("P", {0, 1})
 
 
 def test_the_same_input_gives_the_same_bytes(spec: PrepareSpec) -> None:
@@ -205,7 +206,7 @@ def _class_numbers(folder: Path) -> None:
 
 def _no_images(folder: Path) -> None:
     for path in (folder / "images").rglob("*.png"):
-        path.rename(path.with_suffix(".tif"))
+        path.rename(path.with_suffix(".txt"))
 
 
 def _two_drives(folder: Path) -> None:
@@ -278,7 +279,10 @@ def test_somebody_elses_folder_is_kept(spec: PrepareSpec) -> None:
         ("{", "is damaged"),
         ('{"schema": 9}', "has schema 9"),
         ('{"schema": 1, "classes": ["one"]}', "has not 2 to 32 classes"),
-        ('{"schema": 1, "classes": 3}', "is damaged"),
+        ('{"schema": 1, "classes": 3}', "has not 2 to 32 classes"),
+        ('{"schema": 2, "classes": ["drivable", "rest"]}', "put 'drivable' last"),
+        ('{"schema": 2, "ignore": 0}', "ignore is 0, which can be 255 only"),
+        ('{"schema": 2, "schema": 1}', "'schema' twice"),
     ],
 )
 def test_a_damaged_card_is_named(spec: PrepareSpec, text: str, says: str) -> None:
@@ -290,9 +294,9 @@ def test_a_damaged_card_is_named(spec: PrepareSpec, text: str, says: str) -> Non
 
 def test_an_index_beyond_the_classes_is_named(spec: PrepareSpec) -> None:
     prepare(spec)
-    card = json.loads((spec.output / "dataset.json").read_text())
-    (spec.output / "dataset.json").write_text(json.dumps({**card, "classes": ["a", "b", "c"], "drivable": ["c"]}))
-    with pytest.raises(DataError, match="has the value 255"):
+    path = next((spec.output / "train" / "mask").iterdir())
+    save(path, np.full((24, 32), 7))
+    with pytest.raises(DataError, match=r"has the value 7, dataset.json names 2 classes \(0 to 1, 255 is ignored\)"):
         load_dataset(DatasetSpec(spec.output))
 
 
@@ -308,7 +312,7 @@ def test_duplicates_and_look_alikes_across_splits(spec: PrepareSpec) -> None:
         (spec.output / "val" / kind / "copy.png").write_bytes(source.read_bytes())
     brighter = np.asarray(Image.open(spec.output / "test" / "img" / f"{test}.png")).astype(int) + 2
     save(spec.output / "train" / "img" / "brighter.png", np.clip(brighter, 0, 255))
-    save(spec.output / "train" / "mask" / "brighter.png", np.full((24, 32), 255))
+    save(spec.output / "train" / "mask" / "brighter.png", np.full((24, 32), 1))
     audit = audit_dataset(spec.output)
     assert audit.leaks
     assert [(pair.first, pair.second) for pair in audit.duplicates_across] == [(f"train/{train}", "val/copy")]

@@ -62,13 +62,20 @@ def test_groups_and_splits_of_a_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("image,place\n1,a\n", "has the columns image, place"),
-        ("", "has the columns none"),
+        ("image,place\n1,a\n", "has the columns 'image, place'"),
+        ("", "has the columns 'none'"),
         ("image,group\n1,a\n", r"does not list 2 image"),
         ("image,split\n1,train\n2,train\n3,dev\n", "'dev' is no split"),
         ("image,split\n1,train\n2,train\n3,\n", "gives a split to 2 of 3"),
         ("image,split\n1,train\n2,train\n3,val\n", "no image is given to test"),
         ("image,group,split\n1,a,train\n2,a,val\n3,c,test\n", "group a is in train and, with 2, in val"),
+        ("image,group\n1,a\n2,b\n3", r"row 4 has 1 fields, the header 2: '3'"),
+        ("image,group\n1,a\n2,b,x\n3,c", "row 3 has 3 fields"),
+        ("image,group\n1,a\n,b\n2,b\n3,c", "row 3 names no image"),
+        ("image,group\n1.png,a\n2,b\n3,c\n1.webp,b", "row 5 contradicts an earlier one of '1'"),
+        ("image,group,group\n1,a,b\n", "has the columns 'image, group, group'"),
+        ("image;group\n1;a\n", "has the columns 'image;group'"),
+        ('image,group\n1,"a\n', "is no CSV file"),
     ],
 )
 def test_mistakes_in_a_csv(tmp_path: Path, text: str, says: str) -> None:
@@ -77,6 +84,14 @@ def test_mistakes_in_a_csv(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(DataError, match=says) as caught:
         assign(group_names(["1", "2", "3"], str(file)), {})
     assert caught.value.hint
+
+
+def test_a_csv_of_a_spreadsheet(tmp_path: Path) -> None:
+    """A byte-order mark, blank rows, the same row twice, names in another form of Unicode, backslashes."""
+    text = "\ufeffimage,group\r\n1.JPG,a\r\n,\r\n1.JPG,a\r\n\r\nu\u0308ber\\2.png, b \r\n"
+    (tmp_path / "groups.CSV").write_bytes(text.encode())
+    grouping = group_names(["1", "\u00fcber/2"], str(tmp_path / "groups.CSV"))
+    assert grouping.groups == {"1": "a", "\u00fcber/2": "b"}
 
 
 @pytest.mark.parametrize(
