@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from codegen.graph.model import Preprocessing
-from codegen.untrusted import read_json, shown
+from codegen.untrusted import printable, read_json, shown
 from nanou_train.data import terrain
 from nanou_train.data.images import IGNORE, SUFFIXES, Pixels, grey_pixels
 from nanou_train.data.labels import (
@@ -166,7 +166,7 @@ def read_card(root: Path) -> DatasetCard:
         resize_filter = str(card.get("prepared", {}).get("resize_filter", ""))
         names = [*stated, *groups.values()] if isinstance(stated, list) else [None]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is damaged: {shown(repr(error), 200)}", hint=hint) from error
+        raise DataError(f"{path} is damaged: {printable(str(error), 200)}", hint=hint) from error
     if schema not in (1, CARD_SCHEMA):
         raise DataError(f"{path} has schema {shown(schema)}, not {CARD_SCHEMA}", hint=hint)
     if not all(isinstance(name, str) for name in names) or not 2 <= len(stated) <= MAX_CLASSES:

@@ -15,7 +15,7 @@ from codegen.errors import ModelError
 from codegen.graph.model import Preprocessing
 from nanou_train.data.audit import audit_dataset
 from nanou_train.data.dataset import DatasetSpec, load_dataset, load_split
-from nanou_train.data.images import camera_pixels, vote
+from nanou_train.data.images import Picture, camera_pixels, vote
 from nanou_train.data.prepare import PrepareSpec, prepare
 from nanou_train.errors import DataError, TrainError
 from tests.train.picture_files import color_mask, rgb16_png, save, write_drives
@@ -97,12 +97,12 @@ def test_filter_and_color_order_are_the_contracts(tmp_path: Path) -> None:
         contract = Preprocessing(24, 32, resize_filter=name, color_order=order)
         expected = np.asarray(image.resize((32, 24), Image.Resampling[name.upper()]))
         expected = expected[..., ::-1] if order == "BGR" else expected
-        assert np.array_equal(camera_pixels(image, Path("i"), contract), expected)
-    grey = camera_pixels(image, Path("i"), Preprocessing(24, 32, channels=1))
+        assert np.array_equal(camera_pixels(Picture(Path("i"), image), contract), expected)
+    grey = camera_pixels(Picture(Path("i"), image), Preprocessing(24, 32, channels=1))
     assert grey.shape == (24, 32, 1)
     for wrong in ({"resize_filter": "sinc"}, {"color_order": "GRB"}, {"channels": 4}):
         with pytest.raises((DataError, ModelError), match="contract has"):
-            camera_pixels(image, Path("i"), Preprocessing(24, 32, **wrong))  # type: ignore[arg-type]
+            camera_pixels(Picture(Path("i"), image), Preprocessing(24, 32, **wrong))  # type: ignore[arg-type]
 
 
 def test_the_loader_follows_the_contract(spec: PrepareSpec) -> None:
@@ -280,9 +280,9 @@ def test_somebody_elses_folder_is_kept(spec: PrepareSpec) -> None:
         ('{"schema": 9}', "has schema 9"),
         ('{"schema": 1, "classes": ["one"]}', "has not 2 to 32 classes"),
         ('{"schema": 1, "classes": 3}', "has not 2 to 32 classes"),
-        ('{"schema": 2, "classes": ["drivable", "rest"]}', "put 'drivable' last"),
+        ('{"schema": 2, "classes": ["drivable", "rest"]}', "the second is the drivable one, and it alone"),
         ('{"schema": 2, "ignore": 0}', "ignore is 0, which can be 255 only"),
-        ('{"schema": 2, "schema": 1}', "'schema' twice"),
+        ('{"schema": 2, "schema": 1}', "is damaged: it has the key .schema. twice"),
     ],
 )
 def test_a_damaged_card_is_named(spec: PrepareSpec, text: str, says: str) -> None:
