@@ -17,7 +17,7 @@ from codegen.graph.model import QuantizedModel
 from codegen.tflite.interpreters import run_tflm
 from codegen.tflite.load import load_graph
 from nanou_deploy.device.rgb565 import decode_rgb565
-from nanou_train.data.images import camera_pixels
+from nanou_train.data.images import Picture, camera_pixels
 
 
 def camera_masks(model: QuantizedModel, frames: list[bytes], *, big_endian: bool) -> npt.NDArray[np.uint8]:
@@ -38,5 +38,5 @@ def pack_mask(classes: npt.NDArray[np.uint8], drivable: tuple[int, ...]) -> npt.
 
 def _model_input(model: QuantizedModel, frame: bytes, *, big_endian: bool) -> npt.NDArray[np.int8]:
     pixels = decode_rgb565(frame, model.camera, big_endian=big_endian)
-    resized = camera_pixels(Image.fromarray(pixels), Path("camera frame"), model.preprocessing)
+    resized = camera_pixels(Picture(Path("frame"), Image.fromarray(pixels)), model.preprocessing)
     return quantize_pixels(model, load_graph(model.flatbuffer), resized)

@@ -8,7 +8,7 @@ import click
 
 from nanou_deploy.cli.data_check import audit_json, print_audit
 from nanou_deploy.cli.options import FrameSize, Output, group_by_option, json_option, seed_option
-from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted
+from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted, say
 
 
 @click.command(short_help="Make a data set from images and masks.")
@@ -60,6 +60,6 @@ def prepare(
         files = prepared.files.as_json()
         emit_json("prepare/1", {"output": prepared.output, "files": files, **audit_json(prepared.audit)})
         return
-    click.echo(f"{prepared.files}")
+    say(f"{prepared.files}")
     print_audit(prepared.audit)
     next_step("nanou-deploy", "train", "--data", output, "--output", "runs/mine")

@@ -15,7 +15,7 @@ from codegen.graph.graph import Graph, Tensor
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.border import before
 from nanou_deploy.errors import DeployError
-from nanou_train.data.images import SUFFIXES, camera_pixels, open_image
+from nanou_train.data.images import SUFFIXES, camera_pixels, read_picture
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
@@ -92,7 +92,7 @@ def _reader(model: QuantizedModel, graph: Graph) -> tuple[Callable[[Path], Bytes
         return (lambda path: _tensor_bytes(_load_npy(path), tensor, path, cases=False)[0]), (".npy",)
 
     def read(path: Path) -> Bytes:
-        pixels = camera_pixels(open_image(path), path, picture)
+        pixels = camera_pixels(read_picture(path), picture)
         frame: Bytes = before(graph, quantize_pixels(model, graph, pixels).reshape(1, -1))[0]
         return frame
 

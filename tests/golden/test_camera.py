@@ -25,7 +25,7 @@ from nanou_deploy.build.build import build_harness
 from nanou_deploy.build.library import open_model, render_library
 from nanou_deploy.device.rgb565 import camera_frame, decode_rgb565
 from nanou_deploy.verify.emulate import run_harness
-from nanou_train.data.images import camera_pixels
+from nanou_train.data.images import Picture, camera_pixels
 from nanou_train.data.terrain import generate
 from tests.camera_masks import camera_masks
 from tests.conftest import missing
@@ -108,7 +108,7 @@ def test_rows_are_those_of_pillow(
     words = np.random.default_rng(camera.width_px).integers(0, 65536, (camera.height_px, camera.width_px))
     frames = [words.astype(kind).tobytes() for kind in (">u2", "<u2")]
     pixels = decode_rgb565(frames[0], camera, big_endian=True)
-    wanted = camera_pixels(Image.fromarray(pixels), Path("frame"), contract).astype(np.int16) - 128
+    wanted = camera_pixels(Picture(Path("frame"), Image.fromarray(pixels)), contract).astype(np.int16) - 128
     got = _run_preprocessing(contract, camera, b"".join(frames)).reshape(2, *wanted.shape)
     np.testing.assert_array_equal(got[0], wanted)
     np.testing.assert_array_equal(got[1], wanted)

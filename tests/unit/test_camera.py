@@ -21,7 +21,7 @@ from nanou_deploy.build.library import open_model
 from nanou_deploy.cli import cli
 from nanou_deploy.device.rgb565 import decode_rgb565, encode_rgb565
 from nanou_deploy.errors import DeployError
-from nanou_train.data.images import camera_pixels
+from nanou_train.data.images import Picture, camera_pixels
 
 Pixels = npt.NDArray[np.uint8]
 SIZE = st.integers(1, 90)
@@ -49,7 +49,7 @@ def test_tables_resize_as_training_does(name: str, width: int, height: int, out_
     contract = Preprocessing(out_height, out_width, 1, resize_filter=name)
     columns, rows = resize_axis(width, out_width, name), resize_axis(height, out_height, name)
     for picture in pictures(width, height):
-        wanted = camera_pixels(Image.fromarray(picture), None, contract)[..., 0]  # type: ignore[arg-type]
+        wanted = camera_pixels(Picture(Path("frame"), Image.fromarray(picture)), contract)[..., 0]
         np.testing.assert_array_equal(resize(rows, resize(columns, picture.T).T), wanted)
 
 
@@ -95,7 +95,7 @@ def test_the_sidecar_keeps_the_cameras_size(tmp_path: Path) -> None:
     model = replace(open_model(None), camera=CameraSize(96, 96))
     save_model(model, tmp_path / "model.tflite")
     assert load_model(tmp_path / "model.tflite").camera == CameraSize(96, 96)
-    assert open_model(tmp_path, CameraSize(320, 240)).camera == CameraSize(320, 240)
+    assert open_model(tmp_path / "model.tflite", CameraSize(320, 240)).camera == CameraSize(320, 240)
     assert open_model(None).camera == CameraSize(160, 120)
 
 

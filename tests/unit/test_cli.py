@@ -81,7 +81,7 @@ def test_errors_come_before_the_work(tmp_path: Path) -> None:
         (["inspect", "--model", "absent.tflite"], "cannot read absent.tflite"),
         (["inspect", "--model", "garbage.tflite"], "is not a TFLite file"),
         (["verify", "--model", "cut.tflite"], "damaged or truncated"),
-        (["evaluate", "--model", "empty"], "holds no model.tflite"),
+        (["evaluate", "--model", "empty"], "holds no model/model.tflite"),
         (["quantize", "--run", "empty"], "try:"),
         (["generate", "--max-ram", "4KB"], "more than 4,096"),
         (["train", "--data", "absent"], "absent"),
