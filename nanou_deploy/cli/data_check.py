@@ -52,7 +52,8 @@ def audit_json(audit: Audit) -> dict[str, Any]:
 def print_audit(audit: Audit) -> None:
     """Balance as a table, then what was found."""
     ignored = any(part.ignored_pixels for part in audit.balance)
-    names = (f"{name} (drivable) %" if name in audit.drivable else f"{name} %" for name in audit.classes)
+    marked = set(audit.drivable) - {"drivable"}
+    names = (f"{name} (drivable) %" if name in marked else f"{name} %" for name in audit.classes)
     columns = ("Split", "Images", "Groups", *names, *(("ignored %",) if ignored else ()))
     rows = (
         (
