@@ -22,7 +22,7 @@ class Conversion:
     c_type: str
     count: int
     size_bytes: int
-    conversion: Literal["none", "quantize", "dequantize", "flip", "table"]
+    conversion: Literal["none", "quantize", "dequantize", "flip", "table", "widen"]
     scale: str
     zero_point: int
     table: str
@@ -43,10 +43,12 @@ def border_conversions(graph: Graph) -> tuple[Conversion, ...]:
 
 def _conversion(kind: Literal["input", "output"], position: int, source: Tensor, target: Tensor) -> Conversion:
     outer, inner = (source, target) if kind == "input" else (target, source)
-    what: Literal["none", "quantize", "dequantize", "flip", "table"] = "none"
+    what: Literal["none", "quantize", "dequantize", "flip", "table", "widen"] = "none"
     lines: Sequence[str] = ()
     if outer.dtype == "float32":
         what = "quantize" if kind == "input" else "dequantize"
+    elif outer.dtype == "int32" and outer.shape == inner.shape:
+        what = "widen"
     elif outer.dtype == "uint8":
         every_byte = np.arange(256).astype(np.uint8).view(source.dtype)
         values = convert(every_byte, source, target)

@@ -55,8 +55,9 @@ def convert(values: Values, source: Tensor, target: Tensor) -> Values:
     """The values of one tensor in another's type."""
     if source.dtype == target.dtype:
         return values
-    if target.dtype in ("int32", "int64"):  # indices, which the graph has as their bytes
-        return np.ascontiguousarray(values).view(target.dtype)
+    if target.dtype in ("int32", "int64"):  # of CAST; or indices, which the graph has as their bytes
+        is_cast = source.shape == target.shape
+        return values.astype(target.dtype) if is_cast else np.ascontiguousarray(values).view(target.dtype)
     if source.dtype == "float32":
         return _quantize(values, target)
     if target.dtype == "float32":

@@ -45,7 +45,7 @@ def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) ->
             raise
         refused.append(error)
     rules = (
-        *(_fold_constants, _resolve_variables, _take_off_borders, _indices_as_bytes),
+        *(_fold_constants, _resolve_variables, _take_off_casts, _take_off_borders, _indices_as_bytes),
         *(_recognize_upsampling, _drop_unused),
     )
     for rule in rules:
@@ -217,6 +217,30 @@ def _is_exit(graph: Graph, operator: Operator) -> bool:
         (operator.stem == "dequantize" and output.dtype == "float32")
         or (operator.stem == "quantize" and output.dtype == "uint8")
     )
+
+
+def _take_off_casts(graph: Graph) -> Graph:
+    """CAST of int8 to an output of float32 or int32: the same bytes, of scale 1 and zero point 0, and a conversion."""
+    tensors, operators, outputs = list(graph.tensors), list(graph.operators), list(graph.outputs)
+    for number, operator in enumerate(graph.operators):
+        if operator.stem != "cast" or len(operator.outputs) != 1:
+            continue
+        source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+        is_read = any(output.index in other.inputs for other in graph.operators)
+        if source.dtype != "int8" or output.dtype not in ("float32", "int32") or is_read or not source.shape:
+            continue
+        if output.index not in outputs or source.shape != output.shape or output.scales or source.data is not None:
+            continue
+        first = len(tensors)
+        tensors.append(Tensor(first, f"{output.name}/int8", source.shape, "int8", (1.0,), (0,)))
+        for index, value in ((first + 1, 0), (first + 2, -1)):  # a SLICE of everything: from 0 on, to the end
+            data = np.full(len(source.shape), value, np.int32)
+            tensors.append(Tensor(index, f"{output.name}/numbers", data.shape, "int32", data=data))
+        operators[number] = replace(
+            operator, stem="slice", inputs=(source.index, first + 1, first + 2), outputs=(first,), options={}
+        )
+        outputs[outputs.index(output.index)] = first
+    return replace(graph, tensors=tuple(tensors), operators=tuple(operators), outputs=tuple(outputs))
 
 
 def _indices_as_bytes(graph: Graph) -> Graph:
