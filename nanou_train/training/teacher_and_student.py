@@ -13,7 +13,7 @@ from nanou_train.experiments.derived import derived
 from nanou_train.networks.architectures import create_model_from_config, preprocessing_of
 from nanou_train.networks.distribution import find_strategy, is_chief
 from nanou_train.runs.constraints import check_before
-from nanou_train.training.start import given_teacher, initial_student
+from nanou_train.training.start import check_teacher, given_teacher, initial_student
 from nanou_train.training.train_network import History, Progress, train_single_model, train_with_distillation
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def train_teacher_and_student(
     share = 0.0
     if config.distillation.enabled and config.teacher.weights is not None:
         models["teacher"] = given_teacher(config, config.teacher.weights, classes)
+        check_teacher(models["teacher"], config.teacher.weights, inputs.dataset, config.input_shape)
     elif config.distillation.enabled:
         share = config.teacher.epochs / (config.teacher.epochs + config.student.epochs)
         models["teacher"], histories["teacher"] = _train_teacher(
