@@ -15,6 +15,7 @@ from codegen.program.program import Program
 from codegen.program.target import REGISTERS_32, Target
 from codegen.proof.proof import Proofs, prove
 from codegen.tflite.canonicalize import canonicalize
+from codegen.tflite.file_kind import file_kind
 from codegen.tflite.load import load_graph
 from codegen.tflite.verify import graph_problems, raise_together, verify_file
 
@@ -41,8 +42,12 @@ class Compilation:
 def compilable_graph(graph: Graph) -> tuple[Graph, tuple[CodegenError, ...]]:
     """The canonical form of a verified file's graph, and everything that keeps it from being compiled."""
     refused: list[UnsupportedError] = []
-    canonical = canonicalize(graph, refused)
-    return canonical, (*refused, *graph_problems(canonical))
+    canonical, kind = canonicalize(graph, refused), file_kind(graph)
+    problems = (*refused, *graph_problems(canonical))
+    if problems and kind.unblock:  # most else that could be said follows from it
+        told = UnsupportedError(f"the file is {kind.description}", hint=kind.unblock)
+        problems = (told, *refused, *graph_problems(canonical, of_types=False))
+    return canonical, problems
 
 
 def compile_model(

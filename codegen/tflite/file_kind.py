@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codegen.graph.graph import Graph, Tensor
+from codegen.graph.graph import Graph
 
 # Custom operators that hold a compiled network, by what compiles it. What is in them is machine code.
 _ACCELERATORS = {
@@ -14,6 +14,7 @@ _ACCELERATORS = {
     "hexagon": ("Qualcomm's Hexagon", "its converter"),
     "dspg": ("a DSP", "its converter"),
 }
+_NUMBERS = ("int32", "int64", "bool")  # sizes, indices and conditions
 _QUANTIZE = (
     "convert with a representative data set, supported_ops = [TFLITE_BUILTINS_INT8] and inference_input_type ="
     " inference_output_type = tf.int8"
@@ -48,8 +49,9 @@ def file_kind(graph: Graph) -> FileKind:
 def _by_types(graph: Graph) -> FileKind:
     ends = {*graph.inputs, *graph.outputs}
     inside = [graph.tensor(i) for op in graph.operators for i in (*op.inputs, *op.outputs) if i >= 0 and i not in ends]
-    types = {tensor.dtype for tensor in inside if _is_activation(tensor)}
-    weights = {tensor.dtype for tensor in inside if not _is_activation(tensor)}
+    made = {*ends, *(index for operator in graph.operators for index in operator.outputs)}
+    types = {tensor.dtype for tensor in inside if tensor.index in made and tensor.dtype not in _NUMBERS}
+    weights = {tensor.dtype for tensor in inside if tensor.index not in made}
     border = sorted({graph.tensor(i).dtype for i in ends} - {"int8"})
     if not types:
         types = {graph.tensor(i).dtype for i in ends}
@@ -67,7 +69,3 @@ def _by_types(graph: Graph) -> FileKind:
     if "float32" in types:
         return FileKind("float32, not quantized", _QUANTIZE)
     return FileKind(f"of {', '.join(sorted(types)) or 'no'} activations", _QUANTIZE)
-
-
-def _is_activation(tensor: Tensor) -> bool:
-    return tensor.data is None and tensor.dtype not in ("int32", "int64", "bool")

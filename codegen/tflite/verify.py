@@ -26,11 +26,13 @@ def verify_graph(graph: Graph) -> Graph:
     return graph
 
 
-def graph_problems(graph: Graph) -> tuple[CodegenError, ...]:
-    """Everything that keeps `graph` from being compiled."""
+def graph_problems(graph: Graph, *, of_types: bool = True) -> tuple[CodegenError, ...]:
+    """Everything that keeps `graph` from being compiled; without `of_types` what would, were its tensors int8."""
     problems = _Problems()
-    for check in (verify_interface, _refuse_unsupported, _verify_order, _verify_size):
+    for check in (verify_interface, _refuse_unsupported, _verify_order, _verify_size)[0 if of_types else 1 :]:
         problems.collect(check, graph)
+    if not of_types:
+        return tuple(problems.found)
     seen: set[int] = set()
     for operator in graph.operators:
         for tensor in _used(graph, operator):

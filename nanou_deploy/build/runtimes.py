@@ -53,7 +53,8 @@ class Examination:
         if self.canonical is not None and operator.index not in {op.index for op in self.canonical.operators}:
             aot = "folded"
         else:
-            aot = "yes" if operator.stem in IMPLEMENTATIONS and not _names(self.aot, operator) else "no"
+            is_known = operator.stem in IMPLEMENTATIONS and not self.kind.unblock
+            aot = "yes" if is_known and not _names(self.aot, operator) else "no"
         return aot, "yes" if _is_registered(operator) and not _names(self.tflm, operator) else "no"
 
 
@@ -86,7 +87,7 @@ def examine(path: Path, board: Board) -> Examination:
     kind = file_kind(graph)
     if kind.unblock:
         told = Problem(f"the file is {kind.description}", kind.unblock)
-        aot, tflm = ((told, *found) if found else () for found in (aot, tflm))
+        aot, tflm = (tuple(dict.fromkeys((told, *found))) if found else () for found in (aot, tflm))
     sha256 = QuantizedModel("model", flatbuffer).sha256
     return Examination(
         model, sha256, len(flatbuffer), kind, graph, canonical, compiled, arena_bytes, sidecar, aot, tflm
