@@ -31,7 +31,7 @@ def read_options(table: Any) -> Mapping[str, bool]:
 def verify(graph: Graph, operator: Operator) -> None:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     size = graph.tensor(operator.inputs[1]).data
-    if len(source.shape) != 4 or len(output.shape) != 4 or source.shape[3] != output.shape[3]:
+    if len(source.shape) != 4 or len(output.shape) != 4 or source.shape[::3] != output.shape[::3]:
         raise ModelError(f"{operator.label} maps {source.shape} to {output.shape}")
     if size is None or size.dtype != np.int32:
         raise UnsupportedError(f"{operator.label} has a size that is no constant of int32")
@@ -77,6 +77,8 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     _, in_height, in_width, channels = graph.tensor(operator.inputs[0]).shape
     _, out_height, out_width, _ = graph.tensor(operator.outputs[0]).shape
     rows, columns = source_maps(graph, operator)
+    batches = np.arange(graph.tensor(operator.inputs[0]).shape[0])
+    rows = (batches[:, None] * in_height + rows).reshape(-1)
     return Stage(
         operator.index,
         operator.stem,

@@ -33,6 +33,16 @@ def test_exact(size: tuple[int, int], align_corners: bool, half_pixel_centers: b
     assert_exact(b.finish([source], [out]), tmp_path)
 
 
+def test_each_of_several_images_is_resized(tmp_path: Path) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 6, 4, 3), 0.05, -20)
+    several = b.reshape(source, (2, 3, 4, 3))
+    large = b.activation((2, 5, 7, 3), 0.05, -20)
+    size = b.constant(np.array([5, 7], np.int32))
+    b.operator("RESIZE_NEAREST_NEIGHBOR", [several, size], large, HalfPixelCenters=True)
+    assert_exact(b.finish([source], [b.reshape(large, (1, 10, 7, 3))]), tmp_path)
+
+
 @pytest.mark.parametrize("in_size", [3, 7, 10, 23, 255])
 @pytest.mark.parametrize("mode", [(False, False), (False, True), (True, False), (True, True)])
 def test_every_index_as_tflm(in_size: int, mode: tuple[bool, bool]) -> None:
