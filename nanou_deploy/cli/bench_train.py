@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nanou_deploy.cli.options import config_option, data_option, json_option
-from nanou_deploy.cli.output import as_dict, emit_json, emit_table
+from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
 
 
 @click.command(short_help="Measure training: images per second, and what limits them.")
@@ -28,7 +28,7 @@ def bench_train(
     from nanou_train.training.benchmark import available_cores, measure
 
     chosen = cores or tuple(sorted({1, available_cores()}))
-    results = measure(load_experiment(config or DEFAULT_CONFIG, name), data, chosen, steps)
+    results = measure(load_experiment(config or DEFAULT_CONFIG, name), data, chosen, steps, progress)
     if as_json:
         emit_json("bench-train/1", {"experiment": name, "steps": steps, "results": [as_dict(one) for one in results]})
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -37,7 +37,13 @@ class TrainingSpeed:
     epoch_s: float
 
 
-def measure(config: ExperimentConfig, data_root: Path | None, cores: Sequence[int], steps: int) -> list[TrainingSpeed]:
+def measure(
+    config: ExperimentConfig,
+    data_root: Path | None,
+    cores: Sequence[int],
+    steps: int,
+    progress: Callable[[str], None] = lambda _message: None,
+) -> list[TrainingSpeed]:
     """Measure for each number of cores. Raises ConfigError for more cores than there are, DataError for the data."""
     available = available_cores()
     for count in cores:
@@ -45,6 +51,7 @@ def measure(config: ExperimentConfig, data_root: Path | None, cores: Sequence[in
             raise ConfigError(f"{count} cores: there are 1 to {available} here", hint=f"use --cores {available}")
     results = []
     for count in cores:
+        progress(f"{count} of {available} cores: {steps} batches prepared, as many steps, then both together")
         with ProcessPoolExecutor(1, get_context("spawn"), _limit, (count,)) as pool:
             results.append(pool.submit(_measure, config, data_root, count, steps).result())
     return results

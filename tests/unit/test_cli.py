@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -255,6 +256,13 @@ def test_what_is_printed_is_plain_and_runs_as_printed(capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out) == {
         "schema": "nanou-deploy/test/1", "nan": None, "deep": [{"inf": None, "path": "a"}]
     }  # fmt: skip
+
+
+def test_everything_is_printed_through_one_door() -> None:
+    """Which escapes what a terminal would act on."""
+    for path in (REPOSITORY / "nanou_deploy" / "cli").glob("*.py"):
+        found = re.findall(r"click\.s?echo|(?<![\w.])print\(", path.read_text(encoding="utf-8"))
+        assert path.name == "output.py" or not found, path
 
 
 def test_boards_and_doctor(tmp_path: Path) -> None:
