@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from codegen.untrusted import shown
 from nanou_train.errors import ConfigError, TrainError
 from nanou_train.search.attempts import retry
 
@@ -140,8 +141,11 @@ def _journal(path: Path, heartbeat_s: int) -> HeartbeatJournal:
         return HeartbeatJournal(path, heartbeat_s)
     except OSError as error:
         raise TrainError(f"cannot use the journal {path}: {error.strerror}", hint="choose another place") from error
-    except ValueError as error:  # a line in its middle is no JSON
-        raise TrainError(f"the journal {path} is damaged: {error}", hint="begin a search in another folder") from error
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError) as error:
+        # A line in its middle is no JSON, or none of Optuna's records.
+        raise TrainError(
+            f"the journal {path} is damaged: {shown(str(error))}", hint="begin a search in another folder"
+        ) from error
 
 
 def _database(url: str, heartbeat_s: int) -> Database:

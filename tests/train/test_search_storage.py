@@ -162,9 +162,17 @@ def test_places_that_are_no_good_are_refused(tmp_path: Path) -> None:
         make_sampler("nsga", 0, 10)
     journal = tmp_path / "journal.log"
     open_storage(journal, 1)
-    journal.write_text("no JSON\n{}\n")
-    with pytest.raises(TrainError, match="is damaged"):
-        open_storage(journal, 1)
+    for text in (
+        "no JSON\n{}\n",
+        "[]\n",
+        "{}\n",
+        '{"op_code": 99}\n',
+        '{"op_code": 4, "worker_id": "x"}\n',
+        "[" * 9999 + "\n",
+    ):
+        journal.write_text(text)
+        with pytest.raises(TrainError, match="is damaged"):
+            open_storage(journal, 1)
 
 
 def test_a_line_torn_by_a_power_failure_is_cut_off(tmp_path: Path) -> None:
