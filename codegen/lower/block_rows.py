@@ -54,7 +54,9 @@ class _Layouts:
         rows = (RowRead(0, tuple(range(height))),)
         built = copy_blocks.build(width, channels, before, after)
         summary = f"{height}x{width}x{channels}, {'to' if after.is_blocked else 'from'} blocks of {BLOCK_PX} pixels"
-        self.stages.append(Stage(operator_index, stem, summary, (source,), target, rows, *built, is_copy=True))
+        before_it = sum(stage.is_copy and stage.operator_index == operator_index for stage in self.stages)
+        stage = Stage(operator_index, stem, summary, (source,), target, rows, *built, is_copy=True)
+        self.stages.append(replace(stage, position=before_it))
 
     def read(self, tensor: int, blocked: bool, plain: Storage, operator_index: int) -> int:
         """The tensor in the layout that is asked for: itself, or a copy that is made once."""

@@ -107,3 +107,12 @@ def test_the_proof_reads_the_bytes_of_the_table() -> None:
     wide = Digits(33, 8, (1,))
     values = np.full(wide.table_bytes(1), 127, np.int8)
     assert "do not fit 20 bits" in next(digits.overflows(wide, replace(table, values=values, phases=1)))
+
+
+def test_each_of_several_copies_for_one_operator_has_a_name_of_its_own() -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 4, 16, 4), 0.02, -128)
+    first, second = _convolution(b, source, 4), _convolution(b, source, 5)
+    compiled = compile_bytes(b.finish([source], [b.concatenate([first, second])]), target=ESP32S3)
+    copies = [stage.label for stage in compiled.program.stages if stage.is_copy]
+    assert len(copies) == len(set(copies)) == 3
