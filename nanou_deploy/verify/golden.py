@@ -114,21 +114,37 @@ def make_cases(graph: Graph, count: int, *, seed: int, real_frames: npt.NDArray[
     tensors = [graph.tensor(index) for index in graph.inputs]
     shapes = [image_shape(tensor.shape) for tensor in tensors]
     rng = np.random.default_rng(seed)
-    given = () if real_frames is None else enter(graph, real_frames)
-    real = [(f"real {i}", frame) for i, frame in enumerate(given)]
-    each = [_extremes(shape, tensor.zero_point) for shape, tensor in zip(shapes, tensors, strict=True)]
+    queue = [(f"real {i}", row) for i, row in enumerate(() if real_frames is None else real_frames)]
+    each = [
+        _extremes(shape, tensor.zero_point if tensor.zero_points else 0)
+        for shape, tensor in zip(shapes, tensors, strict=True)
+    ]
     extremes = [(alike[0][0], _joined(value for _, value in alike)) for alike in zip(*each, strict=True)]
-    made: list[tuple[str, Int8Array]] = [("random 0", _joined(_random(rng, 0, shape) for shape in shapes))]
-    made += real[:1] + extremes
-    number, queue = 1, real[1:]
+    made = [("random 0", _file_row(graph, _joined(_random(rng, 0, shape) for shape in shapes)))]
+    made += queue[:1] + [(label, _file_row(graph, frame)) for label, frame in extremes]
+    number, queue = 1, queue[1:]
     while len(made) < count:
-        made.append((f"random {number}", _joined(_random(rng, number, shape) for shape in shapes)))
+        frame = _joined(_random(rng, number, shape) for shape in shapes)
+        made.append((f"random {number}", _file_row(graph, frame)))
         number += 1
         if queue:
             made.append(queue.pop(0))
     made = made[:count]
-    file = before(graph, np.stack([frame for _, frame in made]))
-    return Cases(enter(graph, file), file, tuple(label for label, _ in made))
+    file = np.stack([row for _, row in made])
+    is_int8 = all(tensor.dtype == "int8" for tensor in tensors)
+    return Cases(enter(graph, file) if is_int8 else file.view(np.int8), file, tuple(label for label, _ in made))
+
+
+def _file_row(graph: Graph, frame: Int8Array) -> npt.NDArray[np.uint8]:
+    """int8 values of all inputs -> the bytes that the file takes, of whatever type a model of the interpreter has."""
+    tensors = [graph.tensor(index) for index in graph.inputs]
+    if all(tensor.dtype == "int8" for tensor in tensors):
+        row: npt.NDArray[np.uint8] = before(graph, frame[None])[0]
+        return row
+    parts = np.split(frame, np.cumsum([np.prod(tensor.shape, dtype=int) for tensor in tensors])[:-1])
+    spread = {"float32": 1 / 32, "int16": 256}
+    typed = [part * spread.get(tensor.dtype, 1) for part, tensor in zip(parts, tensors, strict=True)]
+    return np.concatenate([part.astype(t.dtype).view(np.uint8) for part, t in zip(typed, tensors, strict=True)])
 
 
 def _joined(frames: Iterable[Int8Array]) -> Int8Array:

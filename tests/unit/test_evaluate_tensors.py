@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codegen.graph.graph import Graph, Operator, Tensor
 from codegen.tflite.builder import ModelBuilder
+from nanou_deploy.verify.golden import make_cases
 from tests.command_line import run, run_json
 
 COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
@@ -146,3 +148,13 @@ def test_verify_takes_the_same_data(colours: Path) -> None:
     assert (code, document["passed"]) == (0, True)
     np.save(colours / "data/input.npy", np.zeros((2, 4), np.float32))
     assert run("verify", "--model", "raw.tflite", *said[2:], cwd=colours).returncode == 1
+
+
+def test_cases_of_a_float_model_are_numbers() -> None:
+    """The interpreter takes it; the compiler does not."""
+    tensors = (Tensor(0, "x", (1, 4), "float32"), Tensor(1, "y", (1, 4), "float32"))
+    graph = Graph(tensors, (Operator(0, "relu", (0,), (1,), {}),), (0,), (1,))
+    values = make_cases(graph, 30, seed=0).file.view(np.float32)
+    assert values.shape == (30, 4)
+    assert np.isfinite(values).all()
+    assert (values.min(), values.max()) == (-4.0, 127 / 32)
