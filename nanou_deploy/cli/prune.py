@@ -10,7 +10,7 @@ import click
 
 from nanou_deploy.cli.options import DataFolder, Output, board_option, force_run_option, json_option, seed_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, next_step, said_when_interrupted, say
-from nanou_deploy.cli.training_output import print_metrics, training_progress
+from nanou_deploy.cli.training_output import print_metrics, training_progress, worth_quantizing
 
 if TYPE_CHECKING:
     from nanou_train.pruning.budget import CostFunction
@@ -101,7 +101,8 @@ def prune(
         return
     print_cuts(result.rounds)
     print_metrics(result.metrics)
-    next_step("nanou-deploy", "quantize", "--run", output)
+    if worth_quantizing(result.metrics):
+        next_step("nanou-deploy", "quantize", "--run", output)
 
 
 def cost_function(measure: str, board: str) -> CostFunction:

@@ -17,7 +17,7 @@ from nanou_deploy.cli.options import (
     seed_option,
 )
 from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted
-from nanou_deploy.cli.training_output import print_metrics, training_progress
+from nanou_deploy.cli.training_output import print_metrics, training_progress, worth_quantizing
 
 
 @click.command(short_help="Train a student, distilled from a teacher.")
@@ -75,4 +75,5 @@ def train(
         return
     print_metrics(result["final_metrics"])
     trained = result["model_path"]
-    next_step("nanou-deploy", "quantize", "--run", output if trained is None else trained.parent)
+    if worth_quantizing(result["final_metrics"]):
+        next_step("nanou-deploy", "quantize", "--run", output if trained is None else trained.parent)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from codegen.untrusted import printable
-from nanou_deploy.cli.output import emit_table, make_console, note
+from nanou_deploy.cli.output import emit_table, make_console, note, warn
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -63,6 +63,18 @@ def _bar() -> Progress:
     bar = BarColumn(min(28, console.width // 5))
     columns = (bar, percentage, TimeRemainingColumn(compact=True), message)
     return Progress(*columns, console=console, transient=True, expand=True)
+
+
+def worth_quantizing(rows: Mapping[str, Mapping[str, float]]) -> bool:
+    """Tell whether the student is better than the mask that looks at no picture, and warn where it is not."""
+    student, constant = (rows[role]["miou"] if role in rows else None for role in ("student", "constant_mask"))
+    if student is None or constant is None or student > constant:
+        return True
+    warn(
+        f"the student's mIoU of {100 * student:.1f} % is not above the constant mask's, {100 * constant:.1f} %, which "
+        "looks at no picture: train longer, or look at the data with data-check"
+    )
+    return False
 
 
 def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:

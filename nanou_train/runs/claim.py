@@ -43,9 +43,12 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         _held.discard(own)
-        with contextlib.suppress(OSError):  # a folder that has become read-only keeps the file, which locks nothing
-            (own / LOCK).unlink()
-        os.close(descriptor)
+        try:
+            (own / LOCK).unlink(missing_ok=True)
+        except OSError:  # a folder that has become read-only keeps the file, which locks nothing
+            pass
+        finally:
+            os.close(descriptor)
 
 
 def check_apart(output: Path, *sources: Path | None) -> None:

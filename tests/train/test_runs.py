@@ -164,3 +164,11 @@ def test_training_again_takes_the_run_as_it_is(tmp_path: Path) -> None:
     assert train_model(**keys, learning_rate=0.5, force=True)["error"] == ""
     assert read_manifest(folder)["configuration"]["student"]["learning_rate"] == 0.5
     assert json.loads((folder / "metrics.json").read_text()) != json.loads(before["metrics.json"])
+
+
+def test_a_student_below_the_constant_mask_is_not_recommended(capsys: pytest.CaptureFixture[str]) -> None:
+    from nanou_deploy.cli.training_output import worth_quantizing
+
+    assert not worth_quantizing({"student": {"miou": 0.71}, "constant_mask": {"miou": 0.72}})
+    assert "71.0 % is not above the constant mask's, 72.0 %" in " ".join(capsys.readouterr().err.split())
+    assert worth_quantizing({"student": {"miou": 0.73}, "constant_mask": {"miou": 0.72}})
