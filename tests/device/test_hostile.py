@@ -140,9 +140,9 @@ def command(folder: Path, name: str, behaviour: str, timeout_s: float) -> Finish
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
 def test_what_a_hostile_device_comes_to(folder: Path, behaviour: str) -> None:
     codes = ""
-    for name in COMMANDS:
+    for name, expected in zip(COMMANDS, OUTCOMES[behaviour], strict=True):
         start = time.monotonic()
-        done = command(folder, name, behaviour, 0.1)
+        done = command(folder, name, behaviour, 0.1 if expected == "1" else 2.0)  # the computer may be busy
         spent_s = time.monotonic() - start
         said = done.stdout + done.stderr
         assert spent_s < LIMIT_S, name
