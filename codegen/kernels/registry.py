@@ -19,6 +19,7 @@ from codegen.kernels.esp32s3 import max_pool_2d as esp32s3_max_pool_2d
 from codegen.kernels.pooling import Pooling
 from codegen.kernels.portable import (
     conv_2d,
+    conv_2d_paired,
     conv_2d_pointwise,
     depthwise_conv_2d,
     depthwise_conv_2d_3x3,
@@ -63,7 +64,7 @@ class Kernels(Generic[Layer]):
 
 
 CONV_2D: Kernels[Convolution] = Kernels(
-    (armv7e_m_conv_2d_pointwise, conv_2d_pointwise, conv_2d), (esp32s3_conv_2d_pointwise,)
+    (armv7e_m_conv_2d_pointwise, conv_2d_paired, conv_2d_pointwise, conv_2d), (esp32s3_conv_2d_pointwise,)
 )
 DEPTHWISE_CONV_2D: Kernels[Convolution] = Kernels(
     (armv7e_m_depthwise_conv_2d_3x3, depthwise_conv_2d_3x3, depthwise_conv_2d), (esp32s3_depthwise_conv_2d_3x3,)

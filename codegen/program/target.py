@@ -23,6 +23,7 @@ class Target:
     starts earlier and computes some pixels again. `signed_clamp`: one instruction clamps to the range of int8.
     `dual_multiply`: one instruction multiplies two pairs of 16-bit numbers and adds both products to a 32-bit sum, and
     bytes are stored lowest first. `vector_blocks`: the ESP32-S3's vector instructions, for rows in blocks of 16 pixels.
+    `paired_products`: there are registers for sums of two channels in one word.
     """
 
     name: str
@@ -35,9 +36,12 @@ class Target:
     signed_clamp: bool = False
     dual_multiply: bool = False
     vector_blocks: bool = False
+    paired_products: bool = False
 
 
-REGISTERS_32 = Target("32 registers", pixels_per_block=4, channels_per_block=4, columns_per_step=3)
+REGISTERS_32 = Target(
+    "32 registers", pixels_per_block=4, channels_per_block=4, columns_per_step=3, paired_products=True
+)
 REGISTERS_16 = Target("16 registers", pixels_per_block=2, channels_per_block=4, columns_per_step=3)
 ARMV7E_M = replace(REGISTERS_16, name="Armv7E-M", columns_per_step=6, dual_multiply=True)
 XTENSA = replace(REGISTERS_16, name="Xtensa", source_columns_per_step=2, inputs_per_step=2, signed_clamp=True)
@@ -46,7 +50,7 @@ ESP32S3 = replace(XTENSA, name="ESP32-S3", vector_blocks=True)
 # Least code, what is compiled by default, fewest instructions.
 VARIANTS: Mapping[str, Mapping[Variant, Target]] = {
     REGISTERS_32.name: {
-        "compact": replace(REGISTERS_32, pixels_per_block=2, columns_per_step=1),
+        "compact": replace(REGISTERS_32, pixels_per_block=2, columns_per_step=1, paired_products=False),
         "balanced": REGISTERS_32,
         "fast": replace(
             REGISTERS_32, columns_per_step=5, source_columns_per_step=3, inputs_per_step=16, splits_rows=True
