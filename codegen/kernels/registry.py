@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from codegen.kernels.armv7e_m import conv_2d as armv7e_m_conv_2d
 from codegen.kernels.armv7e_m import conv_2d_pointwise as armv7e_m_conv_2d_pointwise
 from codegen.kernels.armv7e_m import depthwise_conv_2d_3x3 as armv7e_m_depthwise_conv_2d_3x3
 from codegen.kernels.armv7e_m import depthwise_conv_2d_3x3_upsampled as armv7e_m_depthwise_conv_2d_3x3_upsampled
@@ -64,7 +65,8 @@ class Kernels(Generic[Layer]):
 
 
 CONV_2D: Kernels[Convolution] = Kernels(
-    (armv7e_m_conv_2d_pointwise, conv_2d_paired, conv_2d_pointwise, conv_2d), (esp32s3_conv_2d_pointwise,)
+    (armv7e_m_conv_2d, armv7e_m_conv_2d_pointwise, conv_2d_paired, conv_2d_pointwise, conv_2d),
+    (esp32s3_conv_2d_pointwise,),
 )
 DEPTHWISE_CONV_2D: Kernels[Convolution] = Kernels(
     (armv7e_m_depthwise_conv_2d_3x3, depthwise_conv_2d_3x3, depthwise_conv_2d), (esp32s3_depthwise_conv_2d_3x3,)

@@ -136,7 +136,7 @@ def _last(flatbuffer: bytes, target: Any = ARMV7E_M) -> Any:
 def test_which_layers_take_it() -> None:
     assert _last(pointwise((2, 3))).kernel.template == "armv7e_m/conv_2d_pointwise"
     assert _last(pointwise((1, 3))).kernel.template == "portable/conv_2d_pointwise"  # nothing to pair
-    assert _last(pointwise((2, 3), stride=(1, 2))).kernel.template == "portable/conv_2d"
+    assert _last(pointwise((2, 3), stride=(1, 2))).kernel.template == "armv7e_m/conv_2d"
     assert _last(depthwise((3, 2))).kernel.template == "armv7e_m/depthwise_conv_2d_3x3"
     assert _last(depthwise((3, 1))).kernel.template == "portable/depthwise_conv_2d"  # no column beside the first
     upsampled = depthwise((3, 4), factors=(2, 2), storage="uint8")

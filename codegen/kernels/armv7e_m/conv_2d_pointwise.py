@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from codegen.graph.graph import IntArray
-from codegen.kernels.armv7e_m.pairs import choose_int16_requantizer, of_bytes, pack_pairs
+from codegen.kernels.armv7e_m.pairs import choose_int16_requantizer, of_bytes, pack_fours
 from codegen.kernels.blocks import Blocks, blocks_of
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.epilogue import Epilogue
@@ -75,7 +73,7 @@ def applies(layer: Convolution, target: Target) -> bool:
 
 def build(layer: Convolution, target: Target) -> Built:
     requantizer = choose_int16_requantizer(of_bytes(layer), target)
-    words = _words(layer.taps * requantizer.factor)
+    words = pack_fours(layer.taps * requantizer.factor)
     in_registers, width = len(words) <= 2, layer.window.out_width
     pixels = min(1 if in_registers else target.pixels_per_block, width)
     channel_blocks = blocks_of(layer.out_channels, 2 if in_registers else target.channels_per_block)
@@ -98,12 +96,3 @@ def build(layer: Convolution, target: Target) -> Built:
         epilogue=requantizer.epilogue,
     )
     return Built(kernel, tables)
-
-
-def _words(weights: IntArray) -> npt.NDArray[np.uint32]:
-    """Pack (inputs, outputs) into (words, outputs): of each four inputs 0 and 2, 1 and 3; then the rest in order."""
-    whole = len(weights) // 4 * 4
-    fours = weights[:whole].reshape(-1, 4, weights.shape[1])
-    rest = np.pad(weights[whole:], ((0, len(weights) % 2), (0, 0)))
-    words = pack_pairs(fours[:, :2], fours[:, 2:]).reshape(-1, weights.shape[1])
-    return np.concatenate([words, pack_pairs(rest[0::2], rest[1::2])])

@@ -30,6 +30,15 @@ def pack_pairs(low: IntArray, high: IntArray) -> npt.NDArray[np.uint32]:
     return words
 
 
+def pack_fours(weights: IntArray) -> npt.NDArray[np.uint32]:
+    """Pack (inputs, outputs) into (words, outputs): of each four inputs 0 and 2, 1 and 3; then the rest in order."""
+    whole = len(weights) // 4 * 4
+    fours = weights[:whole].reshape(-1, 4, weights.shape[1])
+    rest = np.pad(weights[whole:], ((0, len(weights) % 2), (0, 0)))
+    words = pack_pairs(fours[:, :2], fours[:, 2:]).reshape(-1, weights.shape[1])
+    return np.concatenate([words, pack_pairs(rest[0::2], rest[1::2])])
+
+
 def of_bytes(convolution: Convolution) -> Convolution:
     """Return the same of an input stored as uint8, which is what the kernels multiply."""
     return replace(convolution, input=Storage(128))
