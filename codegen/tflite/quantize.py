@@ -1,13 +1,13 @@
-"""Keras model -> full-int8 .tflite, with ranges from representative data or from the model's own fake quantization.
+"""Keras model or SavedModel -> full-int8 .tflite, with ranges from representative data or from fake quantization.
 
-The result has int8 input and output, int8 weights per channel, int32 biases and a batch of 1. The same model and
+The result has int8 inputs and outputs, int8 weights per channel, int32 biases and a batch of 1. The same model and
 the same representative data give the same bytes.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,12 @@ from codegen.graph.model import BINARY_CLASSES, Preprocessing, QuantizedModel, s
 from codegen.graph.output_values import follow_values
 from codegen.start_tensorflow import import_tensorflow
 from codegen.tflite.load import load_graph
+from codegen.untrusted import shown
 
 if TYPE_CHECKING:
     import keras
+
+Samples = Sequence[npt.NDArray[np.float32]]  # one array (N, ...) for each input, in the order of the .tflite file
 
 # Index tensors (the size operand of RESIZE_NEAREST_NEIGHBOR) and biases are int32; everything else is int8.
 ALLOWED_DTYPES = ("int8", "int32")
@@ -64,9 +67,13 @@ def quantize(
 def check_full_int8(flatbuffer: bytes) -> None:
     """Raise ModelError naming the operator and tensor that the converter left in floating point."""
     graph = load_graph(flatbuffer)
-    for end, tensor in (("input", graph.input), ("output", graph.output)):
-        if tensor.dtype != "int8":
-            raise ModelError(f"the model's {end} {tensor.name} is {tensor.dtype}, not int8", hint="quantize again")
+    for end, indices in (("input", graph.inputs), ("output", graph.outputs)):
+        for tensor in map(graph.tensor, indices):
+            if tensor.dtype != "int8":
+                raise ModelError(
+                    f"the model's {end} {shown(tensor.name)} is {tensor.dtype}, not int8",
+                    hint="end the model with what it computes, before any ARG_MAX or cast, and quantize again",
+                )
     for operator in graph.operators:
         for index in (*operator.inputs, *operator.outputs):
             if index >= 0 and graph.tensor(index).dtype not in ALLOWED_DTYPES:
@@ -113,20 +120,37 @@ def _convert_with_own_ranges(model: keras.Model, shape: tuple[int, ...], preproc
 
 
 def _convert(model: keras.Model, representative: npt.NDArray[np.float32], shape: tuple[int, ...]) -> bytes:
-    tf = import_tensorflow()
+    import_tensorflow()
     import keras
-
-    def batches() -> Iterator[list[npt.NDArray[np.float32]]]:
-        for sample in representative:
-            yield [sample[None].astype(np.float32)]
 
     with silenced(), tempfile.TemporaryDirectory() as folder:
         # Through a saved model with a fixed batch: from_keras_model keeps the batch dynamic.
         signature = [keras.InputSpec(shape=(1, *shape), dtype="float32", name="image")]
         model.export(Path(folder) / "model", verbose=False, input_signature=signature)
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model"))
+        return convert_saved_model(Path(folder) / "model", [representative])
+
+
+def convert_saved_model(folder: Path, representative: Samples | None) -> bytes:
+    """The .tflite of a SavedModel with fixed shapes: full int8 with ranges from `representative`, without it float32.
+
+    Loading it and measuring ranges runs the model. What it cannot convert, TensorFlow says in exceptions of its own.
+    """
+    return bytes(saved_model_converter(folder, representative).convert())
+
+
+def saved_model_converter(folder: Path, representative: Samples | None) -> Any:
+    """TensorFlow's converter, set up for `convert_saved_model`."""
+    tf = import_tensorflow()
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
+    if representative is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = batches
+        converter.representative_dataset = lambda: batches_of_one(representative)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
-        return bytes(converter.convert())
+    return converter
+
+
+def batches_of_one(samples: Samples) -> Iterator[list[npt.NDArray[np.float32]]]:
+    """Each sample's inputs, as an interpreter takes them."""
+    for inputs in zip(*samples, strict=True):
+        yield [value[None].astype(np.float32) for value in inputs]

@@ -13,12 +13,13 @@ from codegen.child_python import keep_current_folder_out
 from nanou_deploy.cli.output import abandon_stdout, fail, fail_usage, interrupted, prepare_streams, show_log
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
-# In the order of a first project. Each is a function in the module of its name.
+# In the order of a first project. Each is a function in the module of its name, unless Python has that word itself.
 _COMMANDS = (
-    "demo", "prepare", "data-check", "train", "experiment", "evaluate", "prune", "quantize", "describe", "inspect",
-    "generate", "export", "build", "verify", "bench", "cost", "search", "pareto", "fit", "flash", "run", "monitor",
-    "capture", "bench-train", "model-size", "migrate-config", "boards", "doctor", "clean",
+    "demo", "prepare", "data-check", "train", "experiment", "evaluate", "prune", "quantize", "import", "describe",
+    "inspect", "generate", "export", "build", "verify", "bench", "cost", "search", "pareto", "fit", "flash", "run",
+    "monitor", "capture", "bench-train", "model-size", "migrate-config", "boards", "doctor", "clean",
 )  # fmt: skip
+_FUNCTIONS = {"import": "import_model"}
 
 
 class _Commands(click.Group):
@@ -28,7 +29,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
+        name = _FUNCTIONS.get(cmd_name, cmd_name.replace("-", "_"))
         command: click.Command = getattr(import_module(f"nanou_deploy.cli.{name}"), name)
         return command
 

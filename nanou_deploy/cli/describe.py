@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nanou_deploy.cli.contract_options import Names, Numbers, contract_options
 from nanou_deploy.cli.options import camera_option, json_option
 from nanou_deploy.cli.output import emit_json, say
 
@@ -19,42 +20,6 @@ if TYPE_CHECKING:
 
 _STATED = "its sidecar says so"
 _GIVEN = "as given"
-
-
-class Numbers(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
-    """Parses a number, or one for each channel: 0.5 or 0.485,0.456,0.406."""
-
-    name = "NUMBER[,NUMBER...]"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | tuple[float, ...]:
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]
-        try:
-            numbers = tuple(float(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no number, nor several with commas between: 0.485,0.456,0.406", param, ctx)
-        return numbers if len(numbers) > 1 else numbers[0]
-
-
-class Names(click.ParamType):  # type: ignore[type-arg] # as above
-    """Parses names of classes: sky,road,grass, or @FILE with a name a line."""
-
-    name = "NAME,NAME...|@FILE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        from codegen.untrusted import read_bounded
-
-        if not isinstance(value, str):
-            return tuple(value)
-        if not value.startswith("@"):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        try:
-            text = read_bounded(Path(value[1:]), 1 << 20).decode("utf-8-sig")
-        except (OSError, ValueError) as error:
-            self.fail(f"cannot read {value[1:]}: {error}", param, ctx)
-        return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 @dataclass(frozen=True)
@@ -69,21 +34,7 @@ class Known:
 
 @click.command(short_help="What a model's tensors mean; writes its sidecar.")
 @click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--input-index", type=click.IntRange(0), default=0, show_default=True, help="The input that is meant.")
-@click.option("--input-kind", type=click.Choice(["image", "raw"]), help="A picture, or a tensor of any other meaning.")
-@click.option("--mean", type=Numbers(), help="(v/255 - mean) / std is the input for a pixel component v in 0..255.")
-@click.option("--std", type=Numbers(), help="See --mean.")
-@click.option("--color-order", type=click.Choice(["RGB", "BGR"]), help="Order of the input's three channels.")
-@click.option("--resize-filter", type=click.Choice(["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]),
-              help="Pillow's filter by which pictures of other sizes are resized.")  # fmt: skip
-@click.option("--output-index", type=click.IntRange(0), default=0, show_default=True, help="The output that is meant.")
-@click.option("--task", type=click.Choice(["segment", "classify", "grid", "raw"]),
-              help="A class for each pixel, for the whole, for coarse cells (FOMO), or anything else.")  # fmt: skip
-@click.option("--values", type=click.Choice(["logits", "probabilities", "raw"]), help="What the output's numbers are.")
-@click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True),
-              help="Probability from which on one channel, or a cell of a grid, counts.")  # fmt: skip
-@click.option("--classes", type=Names(), help="Names of the classes in the order of their indices.")
-@click.option("--drivable", type=Names(), help="Those of the classes of a map that count as drivable.")
+@contract_options
 @camera_option
 @click.option("--name", help="Name of the model in generated code.")
 @click.option("--fresh", is_flag=True, help="Start from what the file alone says, whatever its sidecar does.")
@@ -104,24 +55,24 @@ def describe(
     said = {key: value for key, value in given.items() if value is not None and not key.endswith("_index")}
     asked = not (said or camera or name or as_json or dry_run) and sys.stdin.isatty() and sys.stdout.isatty()
     if asked:
-        _print(known)
-        known = _ask(known)
+        print_known(known)
+        known = ask(known)
     elif said:
-        known = _restated(known, said, given["input_index"], given["output_index"])
+        known = restated(known, said, given["input_index"], given["output_index"])
     changes: dict[str, Any] = {"camera": camera, "name": name}
     changes = {key: value for key, value in changes.items() if value is not None}
     known = replace(known, model=replace(known.model, **changes))
     check_contract(known.model.contract, known.graph)
     write = bool(said or changes) and not dry_run
     if asked:
-        _print(known)
+        print_known(known)
         write = click.confirm(f"Write {model.with_suffix('.json')}?", default=True)
     written = save_sidecar(known.model, model) if write else None
     if as_json:
         emit_json("describe/1", _document(known, written))
         return
     if not asked:
-        _print(known)
+        print_known(known)
     say(f"written: {written}" if written else "nothing written")
 
 
@@ -141,7 +92,7 @@ def _known(path: Path, fresh: bool) -> Known:
 # ---- What is given -----------------------------------------------------------------------------------------------
 
 
-def _restated(known: Known, said: dict[str, Any], input_index: int, output_index: int) -> Known:
+def restated(known: Known, said: dict[str, Any], input_index: int, output_index: int) -> Known:
     """The contract with what options say of one input and one output."""
     from codegen.graph.model import Contract
 
@@ -201,7 +152,7 @@ def _decision(stated: OutputContract, given: dict[str, Any]) -> OutputContract:
 # ---- What is asked -----------------------------------------------------------------------------------------------
 
 
-def _ask(known: Known) -> Known:
+def ask(known: Known) -> Known:
     """Ask for what is raw, one thing after another."""
     from codegen.graph.contract import PICTURE_CHANNELS
 
@@ -222,7 +173,7 @@ def _ask_input(known: Known, at: int, tensor: Tensor) -> Known:
     said = {key: click.prompt(f"  {key}", type=Numbers()) for key in ("mean", "std")}
     if tensor.shape[3] > 1:
         said["color_order"] = click.prompt("  colour order", type=click.Choice(["RGB", "BGR"]), default="RGB")
-    return _restated(known, said, at, 0)
+    return restated(known, said, at, 0)
 
 
 def _ask_output(known: Known, at: int, tensor: Tensor) -> Known:
@@ -241,13 +192,13 @@ def _ask_output(known: Known, at: int, tensor: Tensor) -> Known:
     if said.get("task", stated.task) == "segment" and said.get("classes"):
         names = click.prompt("  which of them count as drivable", default="", show_default=False)
         said |= {"drivable": Names().convert(names, None, None)} if names else {}
-    return _restated(known, said, 0, at) if said else known
+    return restated(known, said, 0, at) if said else known
 
 
 # ---- What is shown -----------------------------------------------------------------------------------------------
 
 
-def _print(known: Known) -> None:
+def print_known(known: Known) -> None:
     from codegen.graph.contract import remarks
 
     say(f"{known.model.name}  sha256 {known.model.sha256[:16]}  camera {known.model.camera}")

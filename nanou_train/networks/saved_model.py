@@ -40,7 +40,7 @@ def check_saved_model(folder: Path) -> None:
     for place, operation in _refused(document.meta_graphs[0]):
         raise TrainError(
             f"{folder}: {shown(place)} has the operation {shown(operation)}, which does more than compute",
-            hint="a teacher may only compute: export it without, or save it as .keras",
+            hint="a model may only compute: export it without, or save it as .keras",
         )
 
 

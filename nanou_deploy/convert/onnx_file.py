@@ -1,0 +1,74 @@
+"""Convert an ONNX file into a SavedModel with channels last, by onnx2tf; for the conversion's own process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codegen.untrusted import read_bounded
+from nanou_deploy.convert.source import MOST_BYTES
+from nanou_deploy.errors import DeployError
+
+# onnx2tf tries every model with this file of 20 pictures, and downloads it where it is not in the current folder.
+_TRIAL = "calibration_image_sample_data_20x128x128x3_float32.npy"
+
+
+def convert_onnx(path: Path, folder: Path, size: tuple[int, int] | None) -> None:
+    """Write the SavedModel `folder`; `size` is height and width where the file leaves them open.
+
+    Works in the current folder, which is the process's own. Raises DeployError.
+    """
+    import onnx
+
+    data = read_bounded(path, MOST_BYTES)
+    try:
+        model = onnx.load_from_string(data)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf's DecodeError, and whatever the checker finds
+        raise DeployError(
+            f"{path} is no ONNX model: {str(error).strip()[:200]}",
+            hint="export it again, weights in the same file (external_data=False)",
+        ) from error
+    shapes = [_fixed_input(path, one, size) for one in _inputs(model)]
+    Path("model.onnx").write_bytes(data)
+    np.save(_TRIAL, np.random.default_rng(0).random((20, 128, 128, 3), np.float32))
+    import onnx2tf
+
+    try:
+        onnx2tf.convert(
+            input_onnx_file_path="model.onnx",
+            output_folder_path=str(folder),
+            output_signaturedefs=True,
+            overwrite_input_shape=shapes,
+            not_use_onnxsim=True,
+            non_verbose=True,
+        )
+    except SystemExit as error:  # how it ends where it cannot convert
+        raise DeployError(
+            f"onnx2tf cannot convert {path}", hint="export it with another opset: torch.onnx.export(opset_version=17)"
+        ) from error
+
+
+def _inputs(model: Any) -> list[Any]:
+    """Inputs that are no weights."""
+    graph = model.graph
+    weights = {one.name for one in graph.initializer}
+    return [one for one in graph.input if one.name not in weights]
+
+
+def _fixed_input(path: Path, given: Any, size: tuple[int, int] | None) -> str:
+    """NAME:1,C,H,W as onnx2tf takes it."""
+    name, dims = given.name, given.type.tensor_type.shape.dim
+    shape = [int(dim.dim_value) for dim in dims]
+    if shape:
+        shape[0] = shape[0] or 1
+    if size is not None and len(shape) == 4:
+        shape[2:] = [known or asked for known, asked in zip(shape[2:], size, strict=True)]
+    if not all(0 < dim <= 1 << 20 for dim in shape):
+        raise DeployError(
+            f"{path}: input {name!r} has the shape ({', '.join(str(dim or '?') for dim in shape)})",
+            hint="say height and width with --size HxW, or export the model with fixed sizes",
+        )
+    return f"{name}:{','.join(map(str, shape))}"
