@@ -64,17 +64,18 @@ def import_model(
     """
     from codegen.tflite.files import contract_graph, save_model
     from nanou_deploy.convert.conversion import Conversion
-    from nanou_deploy.convert.samples import find_samples
+    from nanou_deploy.convert.samples import find_samples, has_arrays
     from nanou_deploy.convert.score import score
     from nanou_deploy.convert.source import find_source
 
-    target = _target(model, output, force)
     source = find_source(model)
+    target = _target(model, output, force)
     is_asked = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+    _complete(given, is_asked, is_pictures=not has_arrays(data))
     progress(f"{model}: {_FORMATS[source.format]}, loaded in a process of its own")
     with Conversion(source, signature=signature, size=size) as conversion:
         found = find_samples(data, conversion.inputs, most=samples, most_scored=_MOST_SCORED)
-        picture = None if found.is_arrays else _picture(conversion.inputs[0], given, is_asked)
+        picture = None if found.is_arrays else _picture(conversion.inputs[0], given)
         progress(f"ranges of {len(found.representative)} samples, int8")
         quantized = conversion.quantize(_read(found, found.representative, picture, full_range=True))
         made = _with_contract(quantized.flatbuffer, name or _name(model), picture, given, camera, is_asked)
@@ -105,8 +106,23 @@ def _name(model: Path) -> str:
 # ---- What the tensors mean -----------------------------------------------------------------------------------------
 
 
-def _picture(facts: TensorFacts, given: dict[str, Any], is_asked: bool) -> Preprocessing:
-    """The contract of pictures, from options, or asked on a terminal."""
+def _complete(given: dict[str, Any], is_asked: bool, *, is_pictures: bool) -> None:
+    """Ask for the mean and std of pictures, where options lack them, before any work is done."""
+    if not is_pictures:
+        if given["input_kind"] == "image" or any(given[key] is not None for key in _PICTURE):
+            raise click.UsageError("arrays hold what the model takes: mean, std and the like are of pictures")
+        return
+    for key in ("mean", "std"):
+        if given[key] is None and is_asked:
+            given[key] = click.prompt(
+                f"(v/255 - mean) / std is the input for a pixel component v: {key}", type=Numbers()
+            )
+    if lacking := [f"--{key}" for key in ("mean", "std") if given[key] is None]:
+        raise click.UsageError(f"pictures need {' and '.join(lacking)}: what the model was trained with")
+
+
+def _picture(facts: TensorFacts, given: dict[str, Any]) -> Preprocessing:
+    """The contract of pictures."""
     from codegen.graph.contract import PICTURE_CHANNELS
     from codegen.graph.model import Preprocessing
 
@@ -116,17 +132,7 @@ def _picture(facts: TensorFacts, given: dict[str, Any], is_asked: bool) -> Prepr
             f"the model's input, ({shape}) after the batch, takes no pictures",
             hint=f"give .npy arrays of shape (N, {shape}) as --data",
         )
-    said = {key: given[key] for key in _PICTURE if given[key] is not None}
-    for key in ("mean", "std"):
-        if key not in said and is_asked:
-            said[key] = click.prompt(
-                f"(v/255 - mean) / std is the input for a pixel component v: {key}", type=Numbers()
-            )
-    if lacking := [f"--{key}" for key in ("mean", "std") if key not in said]:
-        raise click.UsageError(
-            f"pictures need --mean and --std, as the model was trained; {' and '.join(lacking)} lacks"
-        )
-    return Preprocessing(*facts.shape[1:], **said)
+    return Preprocessing(*facts.shape[1:], **{key: given[key] for key in _PICTURE if given[key] is not None})
 
 
 def _with_contract(
@@ -148,12 +154,8 @@ def _with_contract(
     known = Known(
         QuantizedModel(name, flatbuffer, contract), graph, ("as given",) * len(inputs), certain.output_reasons
     )
-    indices = ("input_index", "output_index")
-    said = {key: value for key, value in given.items() if value is not None and key not in (*indices, *_PICTURE)}
-    if said.get("input_kind") == "image" or (picture is None and any(given[key] is not None for key in _PICTURE)):
-        if picture is None:
-            raise click.UsageError("arrays hold what the model takes: mean, std and the like are of pictures")
-        del said["input_kind"]
+    settled = ("input_index", "output_index", "input_kind", *_PICTURE)
+    said = {key: value for key, value in given.items() if value is not None and key not in settled}
     if said:
         known = restated(known, said, given["input_index"], given["output_index"])
     elif is_asked:

@@ -54,20 +54,22 @@ class SampleSet:
         return not set(self.scored) & set(self.representative)
 
 
+def has_arrays(root: Path) -> bool:
+    """Whether the data are arrays; else pictures."""
+    return any(path.suffix == ".npy" for path in _listed(root))
+
+
 def find_samples(root: Path, inputs: Sequence[TensorFacts], *, most: int, most_scored: int) -> SampleSet:
     """Choose evenly spaced samples. Those that are scored are others, as far as there are any. Raises DeployError."""
-    files = _listed(root)
-    if any(path.suffix == ".npy" for path in files):
-        by_input = _array_files(root, [path for path in files if path.suffix == ".npy"], inputs)
+    if has_arrays(root):
+        by_input = _array_files(root, [path for path in _listed(root) if path.suffix == ".npy"], inputs)
         found = [Sample(path, row) for path in by_input[0] for row in range(len(_open_array(path)))]
         return SampleSet(*_parts(found, found, most, most_scored), arrays=by_input)
     if len(inputs) > 1:
-        names = ", ".join(f"{shown(one.name)}.npy" for one in inputs)
-        raise DeployError(f"the model has {len(inputs)} inputs, {root} has pictures", hint=f"give {names}")
-    train, test = root, root
-    if (root / "train").is_dir():
-        train = root / "train"
-        test = next((root / name for name in ("test", "val") if (root / name).is_dir()), train)
+        raise DeployError(f"the model has {len(inputs)} inputs, {root} has pictures", hint="give input_0.npy and so on")
+    parts = {name: root / name for name in ("train", "test", "val") if (root / name).is_dir()}
+    train = next(iter(parts.values()), root)
+    test = parts.get("test") or parts.get("val") or train
     truth, known = _pictures(train)
     same_truth, unknown = _pictures(test)
     if same_truth != truth:
@@ -144,14 +146,15 @@ def read_pictures(samples: Sequence[Sample], picture: Preprocessing, *, full_ran
 
 
 def _array_files(root: Path, files: list[Path], inputs: Sequence[TensorFacts]) -> dict[int, list[Path]]:
+    """Files by input: input.npy, or input_0.npy, input_1.npy...; of one input also any others, one behind the other."""
     if len(inputs) == 1:
-        by_input = {0: files}
+        stated = [path for path in files if path.name in ("input.npy", "input_0.npy")]
+        by_input = {0: stated[:1] or files}
     else:
-        by_input = {index: [root / f"{one.name}.npy"] for index, one in enumerate(inputs)}
-        if lacking := [paths[0].name for paths in by_input.values() if paths[0] not in files]:
-            raise DeployError(
-                f"{root} lacks {', '.join(map(shown, lacking))}", hint="one array (N, ...) for each input"
-            )
+        by_input = {index: [root / f"input_{index}.npy"] for index in range(len(inputs))}
+        if any(paths[0] not in files for paths in by_input.values()):
+            wanted = ", ".join(f"input_{index}.npy ({shown(one.name)})" for index, one in enumerate(inputs))
+            raise DeployError(f"the model has {len(inputs)} inputs, and {root} not a file for each", hint=wanted)
     for index, paths in by_input.items():
         for path in paths:
             _check_array(path, inputs[index])

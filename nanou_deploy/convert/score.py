@@ -114,10 +114,10 @@ def _masks(
 
 
 def _labels(data: SampleSet, classes: tuple[str, ...], count: int) -> npt.NDArray[np.intp] | str:
-    """The true index of each sample; or in words, why the folders do not tell it."""
-    names = classes or data.labels
-    if len(names) != count or set(data.labels) - set(names):
+    """The true index of each sample; or in words, why the folders do not tell it. Where no class is named: 0, 1..."""
+    names = classes or tuple(map(str, range(count)))
+    if set(data.labels) - set(names):
         theirs, ours = (", ".join(map(shown, some[:4])) + (", ..." if len(some) > 4 else "")
-                        for some in (data.labels, classes or [f"{count} without names"]))  # fmt: skip
-        return f"no top-1: the folders {theirs} are not the model's classes {ours}; say them with --classes, in order"
+                        for some in (data.labels, names))  # fmt: skip
+        return f"no top-1: folders are named {theirs}, classes {ours}; name classes with --classes, in their order"
     return np.array([names.index(sample.label) for sample in data.scored], np.intp)
