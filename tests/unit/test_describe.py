@@ -268,7 +268,7 @@ def test_what_is_raw_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     answers = iter([True, 0.5, 0.5, "segment", "logits", "sky,road,grass", "road,grass"])
     for ask in ("confirm", "prompt"):
         monkeypatch.setattr(command.click, ask, lambda *_arguments, **_options: next(answers))
-    known = command._ask(command._known(tmp_path / "m.tflite", fresh=False))
+    known = command.ask(command._known(tmp_path / "m.tflite", fresh=False))
     assert next(answers, None) is None
     expected = OutputContract("segment", "logits", classes=("sky", "road", "grass"), drivable=("road", "grass"))
     assert known.model.contract.outputs == (expected,)
