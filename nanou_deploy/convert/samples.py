@@ -15,7 +15,7 @@ from codegen.tflite.quantize import Samples
 from codegen.untrusted import shown
 from nanou_deploy.convert.conversion import TensorFacts
 from nanou_deploy.errors import DeployError
-from nanou_train.data.images import SUFFIXES, camera_pixels, open_image
+from nanou_train.data.images import SUFFIXES, camera_pixels, read_picture
 
 Truth = Literal["masks", "classes", "none"]
 
@@ -44,6 +44,7 @@ class SampleSet:
     truth: Truth = "none"
     labels: tuple[str, ...] = ()  # folders of classes, in order of their names
     arrays: Mapping[int, Sequence[Path]] = field(default_factory=dict)  # files by input; empty for pictures
+    root: Path = Path()  # where a data set's dataset.json is
 
     @property
     def is_arrays(self) -> bool:
@@ -75,7 +76,7 @@ def find_samples(root: Path, inputs: Sequence[TensorFacts], *, most: int, most_s
     if same_truth != truth:
         raise DeployError(f"{train} and {test} are laid out differently", hint=_LAYOUT)
     labels = tuple(sorted({sample.label for sample in (*known, *unknown) if sample.label}))
-    return SampleSet(*_parts(known, unknown, most, most_scored), truth, labels)
+    return SampleSet(*_parts(known, unknown, most, most_scored), truth, labels, root=root)
 
 
 def _parts(
@@ -136,7 +137,7 @@ def read_pictures(samples: Sequence[Sample], picture: Preprocessing, *, full_ran
     _check_size(len(samples) * 4 * int(np.prod(size)))
     pixels = np.empty((len(samples), *size), np.uint8)
     for index, sample in enumerate(samples):
-        pixels[index] = camera_pixels(open_image(sample.path), sample.path, picture)
+        pixels[index] = camera_pixels(read_picture(sample.path), picture)
     if full_range:
         pixels[0, 0, 0], pixels[0, -1, -1] = 0, 255
     return [picture.normalize(pixels)]

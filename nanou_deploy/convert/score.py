@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +15,16 @@ from codegen.graph.contract import class_names, decide_classes, decision_thresho
 from codegen.graph.graph import Graph
 from codegen.graph.model import OutputContract, QuantizedModel
 from codegen.untrusted import shown
-from nanou_deploy.convert.samples import Sample, SampleSet
-from nanou_train.data.dataset import mask_classes
-from nanou_train.data.images import open_image, vote
+from nanou_deploy.convert.samples import SampleSet
+from nanou_deploy.errors import DeployError
+from nanou_train.data.dataset import CARD, read_card
+from nanou_train.data.images import vote
+from nanou_train.data.labels import binary_mask, index_mask
+from nanou_train.data.pairs import read_pair
 from nanou_train.evaluation.metrics import segmentation_metrics
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Floats = Sequence[npt.NDArray[np.float32]]
 Int8s = Sequence[npt.NDArray[np.int8]]
@@ -98,18 +106,29 @@ def _miou(
     model: QuantizedModel, graph: Graph, data: SampleSet, decided: Sequence[npt.NDArray[np.intp]]
 ) -> tuple[float, ...]:
     names = class_names(model, graph)
-    truth = _masks(data.scored, model, decided[0].shape[1:], len(names))
+    truth = _masks(data, model, decided[0].shape[1:], len(names))
     return tuple(segmentation_metrics(truth, one.astype(np.uint8), names)["miou"] for one in decided)
 
 
-def _masks(
-    samples: Sequence[Sample], model: QuantizedModel, size: tuple[int, ...], classes: int
-) -> npt.NDArray[np.uint8]:
+def _masks(data: SampleSet, model: QuantizedModel, size: tuple[int, ...], count: int) -> npt.NDArray[np.uint8]:
+    """Class indices at the output's size: by dataset.json, else 0 and 255 of two classes, or indices and 255."""
     picture = replace(model.image, height_px=size[0], width_px=size[1])
+    card = read_card(data.root) if (data.root / CARD).is_file() else None
+    if card is not None and len(card.classes) != count:
+        raise DeployError(
+            f"the model has {count} classes, {data.root / CARD} names {len(card.classes)}",
+            hint="give the data that the model was trained for, or pictures without masks",
+        )
+
+    def classes_of(mask: Image, path: Path) -> npt.NDArray[np.uint8]:
+        if card is not None:
+            return card.classes_of(mask, path)
+        return binary_mask(mask, path) if count == 2 else index_mask(mask, path, count, ignores=True)
+
     masks = []
-    for sample in samples:
+    for sample in data.scored:
         assert sample.mask is not None  # of data whose truth are masks
-        masks.append(vote(mask_classes(open_image(sample.mask), sample.mask, classes), classes, picture))
+        masks.append(vote(read_pair(sample.path, sample.mask, classes_of).classes, count, picture))
     return np.stack(masks)
 
 
