@@ -203,8 +203,9 @@ def _check_output(stated: OutputContract, graph: Graph, tensor: Tensor, picture:
     if stated.values == "raw" and (channels == 1 or stated.task == "grid"):
         raise ModelError("a threshold needs values that are logits or probabilities", hint="state which they are")
     quantization = int8_quantization(tensor)
-    # A poor network may give nothing else; one without negative values cannot have meant logits.
-    if channels == 1 and quantization and quantization.zero_point <= -128 and _threshold(stated, tensor) <= -128:
+    # A poor network may give nothing else; one of values from 0 to about 1 cannot have meant logits.
+    is_unit = quantization and quantization.zero_point == -128 and 0.5 < 255 * quantization.scale < 1.1
+    if channels == 1 and is_unit and _threshold(stated, tensor) <= -128:
         raise ModelError(
             f"with threshold {stated.threshold:g} every value of the output (scale {tensor.scale:g}, zero point"
             f" {tensor.zero_point}) counts as {shown(_class_names(stated, tensor)[1])}",
