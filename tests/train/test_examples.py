@@ -1,4 +1,4 @@
-"""The Python examples in the documents on training run as they stand there."""
+"""The Python examples in the documents run as they stand there, but for those that need what is not here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ EXAMPLES = [
     (path.name, number, code)
     for path in sorted(DOCUMENTS.glob("*.md"))
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL), start=1)
+    if not re.search(r"\btorch\b|/dev/tty", code)  # PyTorch, a device
 ]
 
 

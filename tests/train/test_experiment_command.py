@@ -112,7 +112,9 @@ def test_a_search_takes_what_no_option_says_from_the_run(tmp_path: Path) -> None
 
     recorded = as_config({"search": {"trials": 7, "eta": 3, "vary": ["width"], "sizes": [[24, 32]]}}).recorded()
     run.start_run(tmp_path / "run", {"configuration": recorded})
-    run.write_manifest(tmp_path / "run", {"configuration": recorded, "status": "completed"})
+    digest = {"sha256": "0" * 64}
+    about = {"status": "completed", "weights": {"student": ""}, "metrics": {}, "data": {"train": digest}}
+    run.write_manifest(tmp_path / "run", {"configuration": recorded, **about})
     given = ["--run", str(tmp_path / "run"), "--eta", "4", "--size", "48x64"]
     found = _with_recipe(search.make_context("search", given).params)
     assert (found["trials"], found["eta"], found["vary"], found["sizes"]) == (7, 4, ("width",), ((48, 64),))

@@ -138,10 +138,10 @@ def test_debug_mode_runs_eagerly_and_keys_reach_the_step(small: Dataset, monkeyp
     rates: list[float] = []
     original, schedule = loop.distillation_gradients, keras.optimizers.schedules.CosineDecay
 
-    def watched(*given: Any) -> Any:
+    def watched(*given: Any, **options: Any) -> Any:
         _, _, _, x, _, alpha, temperature, _ = given
         seen.append((tf.executing_eagerly(), x.shape[0], alpha, temperature))
-        return original(*given)
+        return original(*given, **options)
 
     def noted(start: float, **settings: Any) -> Any:
         rates.append(max(start, settings["warmup_target"] or 0.0))
