@@ -103,7 +103,7 @@ def write_library(model: Compilation, folder: Path) -> Path:
 def flip_weight(library: Path, layer: int) -> None:
     """Change one weight of one layer in the generated C, as a bit flip in flash would."""
     (path,) = (library / "src").glob("*_weights.c")
-    pattern = re.compile(rf"(\w+_layer_{layer:02d}_weights\[\d+\] = \{{\s*)(-?\d+)")
-    text, changed = pattern.subn(lambda m: f"{m[1]}{int(m[2]) ^ 0x40}", path.read_text())
+    pattern = re.compile(rf"(\w+_layer_{layer:02d}_weights\[\d+\] = \{{\s*)(-?(?:0x[0-9a-f]+|\d+))")
+    text, changed = pattern.subn(lambda m: f"{m[1]}{int(m[2], 0) ^ 0x40}", path.read_text())
     assert changed == 1
     path.write_text(text)

@@ -54,7 +54,7 @@ CLASSES = OutputContract("classify", "probabilities")
 PROBABILITIES = OutputContract("segment", "probabilities")
 CASES = {
     "logits": (model(1, lambda b, x: x), OutputContract()),
-    "positive": (model(1, lambda b, x: b.quantize(x, 0.05, -128)), OutputContract()),
+    "positive": (model(1, lambda b, x: b.quantize(x, 1 / 256, -128)), OutputContract()),
     "several logits": (model(3, lambda b, x: x), OutputContract()),
     "logistic": (model(1, lambda b, x: b.logistic(x)), PROBABILITIES),
     "upsampled": (model(1, lambda b, x: b.resize_nearest(b.logistic(x), (24, 32))), PROBABILITIES),

@@ -37,6 +37,7 @@ QUICK = {
     "doctor": (["doctor"], 0),
     "inspect": (["inspect"], 0),
     "describe": (["describe", "small.tflite"], 0),
+    "import": (["import", "small.tflite", "--data", "images"], 1),
     "generate": (["generate", *SMALL, "--output", "lib"], 0),
     "generate tflm": (["generate", *SMALL, "--runtime", "tflm", "--output", "lib_tflm"], 0),
     "export": (["export", *SMALL, "--format", "cmake", "--output", "package"], 0),
