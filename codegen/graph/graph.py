@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -114,10 +115,13 @@ class Graph:
 
     def split_inputs(self, frames: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.int8], ...]:
         """int8 (N, input_bytes), inputs one behind the other -> each one, (N, *its shape)."""
-        tensors = [self.tensor(index) for index in self.inputs]
-        ends = np.cumsum([tensor.size_bytes for tensor in tensors])[:-1]
-        parts = np.split(frames, ends, axis=1)
-        return tuple(part.reshape(-1, *tensor.shape) for part, tensor in zip(parts, tensors, strict=True))
+        return split_tensors(frames, [self.tensor(index) for index in self.inputs])
+
+    def shape_outputs(self, outputs: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """uint8 (N, output_bytes) -> int8 (N, *shape[1:]) where the only output is int8, else as they are."""
+        if len(self.outputs) > 1 or self.output.dtype != "int8":
+            return outputs
+        return outputs.view(np.int8).reshape(len(outputs), *self.output.shape[1:])
 
     @property
     def input(self) -> Tensor:
@@ -126,6 +130,15 @@ class Graph:
     @property
     def output(self) -> Tensor:
         return self.tensors[self.outputs[0]]
+
+
+def split_tensors(cases: npt.NDArray[Any], tensors: Sequence[Tensor]) -> tuple[npt.NDArray[Any], ...]:
+    """Bytes (N, of all tensors, one behind the other) -> each tensor in its type, (N, *its shape)."""
+    ends = np.cumsum([tensor.size_bytes for tensor in tensors])[:-1]
+    return tuple(
+        np.ascontiguousarray(part).view(tensor.dtype).reshape(len(cases), *tensor.shape)
+        for part, tensor in zip(np.split(cases, ends, axis=1), tensors, strict=True)
+    )
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.arithmetic.requantize import multiply_by_quantized_multiplier, quantize_multiplier
-from codegen.graph.graph import Graph, Tensor
+from codegen.graph.graph import Graph, Tensor, split_tensors
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
@@ -21,7 +21,7 @@ Values = npt.NDArray[Any]
 def enter(graph: Graph, cases: Bytes) -> npt.NDArray[np.int8]:
     """What the file takes, one input behind the other, uint8 (N, bytes) -> int8 (N, graph.input_bytes)."""
     pairs = list(zip(graph.file_inputs, graph.inputs, strict=True))
-    parts = _split(cases, [graph.tensor(outer) for outer, _ in pairs])
+    parts = split_tensors(cases, [graph.tensor(outer) for outer, _ in pairs])
     inner = [convert(part, graph.tensor(a), graph.tensor(b)) for part, (a, b) in zip(parts, pairs, strict=True)]
     return np.concatenate([value.reshape(len(cases), -1) for value in inner], axis=1)
 
@@ -29,7 +29,7 @@ def enter(graph: Graph, cases: Bytes) -> npt.NDArray[np.int8]:
 def leave(graph: Graph, outputs: Bytes) -> Bytes:
     """What the graph gives, one output behind the other, uint8 (N, bytes) -> what the file gives."""
     pairs = list(zip(graph.outputs, graph.file_outputs, strict=True))
-    parts = _split(outputs, [graph.tensor(inner) for inner, _ in pairs])
+    parts = split_tensors(outputs, [graph.tensor(inner) for inner, _ in pairs])
     outer = [convert(part, graph.tensor(a), graph.tensor(b)) for part, (a, b) in zip(parts, pairs, strict=True)]
     return np.concatenate([_bytes(value) for value in outer], axis=1)
 
@@ -37,7 +37,7 @@ def leave(graph: Graph, outputs: Bytes) -> Bytes:
 def before(graph: Graph, frames: npt.NDArray[np.int8]) -> Bytes:
     """Values that `enter` makes `frames` of, as near as the file's type allows: int8 (N, bytes) -> uint8 (N, bytes)."""
     pairs = list(zip(graph.inputs, graph.file_inputs, strict=True))
-    parts = _split(np.ascontiguousarray(frames).view(np.uint8), [graph.tensor(inner) for inner, _ in pairs])
+    parts = split_tensors(np.ascontiguousarray(frames).view(np.uint8), [graph.tensor(inner) for inner, _ in pairs])
     outer = []
     for part, (a, b) in zip(parts, pairs, strict=True):
         inner_tensor, file_tensor = graph.tensor(a), graph.tensor(b)
@@ -77,15 +77,6 @@ def _quantize(values: Values, target: Tensor) -> Values:
     steps = np.clip(steps, -512, 512).astype(np.float64)
     rounded = np.trunc(steps + np.copysign(0.5, steps)).astype(np.int64) + target.zero_point
     return np.clip(rounded, -128, 127).astype(np.int8)
-
-
-def _split(cases: Bytes, tensors: list[Tensor]) -> list[Values]:
-    ends = np.cumsum([tensor.size_bytes for tensor in tensors])[:-1]
-    parts = np.split(cases, ends, axis=1)
-    return [
-        np.ascontiguousarray(part).view(tensor.dtype).reshape(len(cases), *tensor.shape)
-        for part, tensor in zip(parts, tensors, strict=True)
-    ]
 
 
 def _bytes(values: Values) -> Bytes:

@@ -82,7 +82,7 @@ def trace_builtin_ref(flatbuffer: bytes, input: Cases) -> dict[int, npt.NDArray[
     operator's outputs. Raises as run_builtin_ref does.
     """
     graph = _checked_graph(flatbuffer)
-    case = _checked_inputs(graph, input.reshape(1, -1) if input.size == _input_bytes(graph) else input)
+    case = _checked_inputs(graph, input.reshape(1, -1) if input.size == graph.input_bytes else input)
     indices = (*graph.inputs, *(index for operator in graph.operators for index in operator.outputs))
     with _process("builtin_ref") as process:
         process.load(flatbuffer, graph, traced=sorted(set(indices)))
@@ -103,14 +103,7 @@ def _run(runtime: Runtime, flatbuffer: bytes, inputs: Cases, **options: Any) -> 
     cases = _checked_inputs(graph, inputs)
     with _process(runtime) as process:
         process.load(flatbuffer, graph, **options)
-        return shape_outputs(graph, process.run(graph, cases))
-
-
-def shape_outputs(graph: Graph, outputs: Cases) -> Cases:
-    """uint8 (N, output bytes) -> int8 (N, *shape[1:]) where that is all there is."""
-    if len(graph.file_outputs) > 1 or graph.tensor(graph.file_outputs[0]).dtype != "int8":
-        return outputs
-    return outputs.view(np.int8).reshape(len(outputs), *graph.tensor(graph.file_outputs[0]).shape[1:])
+        return graph.shape_outputs(process.run(graph, cases))
 
 
 @lru_cache(maxsize=32)
@@ -140,7 +133,7 @@ def _runs_in(flatbuffer: bytes, arena_bytes: int) -> bool:
     try:
         with _process("tflm") as process:
             process.load(flatbuffer, graph, arena_bytes=arena_bytes)
-            process.run(graph, np.zeros((1, _input_bytes(graph)), np.uint8))
+            process.run(graph, np.zeros((1, graph.input_bytes), np.uint8))
     except ExecutorError:
         return False
     return True
@@ -159,7 +152,7 @@ def _reported_arena_bytes(flatbuffer: bytes, graph: Graph) -> int:
     """What TFLM prints after one inference in an arena that is larger than needed."""
     with _process("tflm") as process:
         process.load(flatbuffer, graph, arena_bytes=_ample_arena_bytes(graph))
-        process.run(graph, np.zeros((1, _input_bytes(graph)), np.uint8))
+        process.run(graph, np.zeros((1, graph.input_bytes), np.uint8))
         printed = process.allocations()
     marker = "Arena allocation total "
     for line in printed.splitlines():
@@ -180,21 +173,17 @@ def _checked_graph(flatbuffer: bytes) -> Graph:
     return graph
 
 
-def _input_bytes(graph: Graph) -> int:
-    return sum(graph.tensor(index).size_bytes for index in graph.inputs)
-
-
 def _checked_inputs(graph: Graph, inputs: Cases) -> Cases:
     """uint8 (N, input bytes)."""
     shape = graph.input.shape[1:]
     is_alone = len(graph.inputs) == 1 and inputs.dtype.name == graph.input.dtype and inputs.shape[1:] == shape
-    is_flat = inputs.dtype.itemsize == 1 and inputs.ndim == 2 and inputs.shape[1] == _input_bytes(graph)
+    is_flat = inputs.dtype.itemsize == 1 and inputs.ndim == 2 and inputs.shape[1] == graph.input_bytes
     if not is_alone and not is_flat:
         alone = f"{graph.input.dtype} (N, {', '.join(map(str, shape))})"
         wanted = alone if len(graph.inputs) == 1 else f"{len(graph.inputs)} inputs"
         raise ExecutorError(
             f"inputs are {inputs.dtype} {inputs.shape}, the model takes {wanted}",
-            hint=f"hand over {_input_bytes(graph)} bytes a case; Preprocessing.lookup_table quantizes pictures",
+            hint=f"hand over {graph.input_bytes} bytes a case; Preprocessing.lookup_table quantizes pictures",
         )
     return np.ascontiguousarray(inputs).reshape(len(inputs), -1).view(np.uint8)
 
@@ -237,7 +226,7 @@ class _Process:
 
     def run(self, graph: Graph, cases: Cases) -> Cases:
         """uint8 (N, input bytes) -> (N, output bytes); so many cases in a message that it takes a few seconds."""
-        size_bytes, at_once, position = sum(graph.tensor(i).size_bytes for i in graph.outputs), 1, 0
+        size_bytes, at_once, position = graph.output_bytes, 1, 0
         outputs = np.empty((len(cases), size_bytes), np.uint8)
         while position < len(cases):
             some = cases[position : position + at_once]

@@ -50,6 +50,4 @@ def run_oracle(graph: Graph, cases: Int8Array) -> npt.NDArray[np.generic]:
         values = trace_oracle(graph, [frame[number] for frame in frames], states)
         states = [values[state.source].astype(np.int8) for state in graph.states]
         results.append(b"".join(values[index].tobytes() for index in graph.outputs))
-    flat = np.frombuffer(b"".join(results), np.uint8).reshape(len(cases), -1)
-    is_one = len(graph.outputs) == 1 and graph.output.dtype == "int8"
-    return flat.view(np.int8).reshape(len(cases), *graph.output.shape[1:]) if is_one else flat
+    return graph.shape_outputs(np.frombuffer(b"".join(results), np.uint8).reshape(len(cases), -1))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.graph.contract import class_names, quantize_pixels
-from codegen.graph.graph import Graph, Tensor
+from codegen.graph.graph import Graph, Tensor, split_tensors
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.border import before
 from nanou_deploy.errors import DeployError
@@ -194,6 +194,5 @@ def real_values(values: Values, tensor: Tensor) -> npt.NDArray[np.float64]:
 
 def split_outputs(graph: Graph, outputs: Bytes) -> Sequence[Values]:
     """uint8 (N, bytes of all outputs) -> each one in the file's type, (N, its values)."""
-    tensors = [graph.tensor(index) for index in graph.file_outputs]
-    parts = np.split(outputs, np.cumsum([tensor.size_bytes for tensor in tensors])[:-1], axis=1)
-    return [np.ascontiguousarray(part).view(tensor.dtype) for part, tensor in zip(parts, tensors, strict=True)]
+    parts = split_tensors(outputs, [graph.tensor(index) for index in graph.file_outputs])
+    return [part.reshape(len(outputs), -1) for part in parts]
