@@ -23,7 +23,7 @@ import numpy as np
 
 _MEMORY_BYTES = {"tflm": 4 << 30, "builtin_ref": 24 << 30}  # of address space, which TensorFlow takes much of
 _PRINTED_BYTES = 1 << 20
-_FILE_BYTES = 256 << 20
+_FILE_BYTES = 256 << 20  # what is printed goes into a file
 
 _PR_SET_PDEATHSIG = 1  # Linux prctl(2)
 
@@ -150,13 +150,13 @@ def split_cases(data: bytes, inputs: list[Any]) -> list[list[Any]]:
     return cases
 
 
-def limit_resources(runtime: str) -> None:
+def limit_resources(memory_bytes: int, file_bytes: int) -> None:
     """End with the parent, dump no core, and take no more memory than any model needs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, which hears Ctrl-C too, ends this process
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        lower_limit(resource.RLIMIT_AS, _MEMORY_BYTES[runtime])
-    lower_limit(resource.RLIMIT_FSIZE, _FILE_BYTES)  # what is printed goes into a file
+        lower_limit(resource.RLIMIT_AS, memory_bytes)
+    lower_limit(resource.RLIMIT_FSIZE, file_bytes)
     lower_limit(resource.RLIMIT_CORE, 0)
 
 
@@ -188,7 +188,7 @@ def capture_output() -> Callable[[], str]:
 
 def main() -> None:
     runtime, socket = sys.argv[1], int(sys.argv[2])
-    limit_resources(runtime)
+    limit_resources(_MEMORY_BYTES[runtime], _FILE_BYTES)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     Server(runtime, Connection(socket), capture_output()).serve()
 

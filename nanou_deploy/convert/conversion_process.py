@@ -6,11 +6,9 @@ message, and so is its answer; arrays and models are files in the folder.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import re
 import resource
-import signal
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -21,14 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.errors import CodegenError
-from codegen.tflite.interpreter_process import capture_output, lower_limit
+from codegen.tflite.interpreter_process import capture_output, limit_resources, lower_limit
 from nanou_deploy.errors import DeployError
 from nanou_train.errors import TrainError
 
 _MEMORY_BYTES = 24 << 30  # of address space, of which TensorFlow takes much
 _FILE_BYTES = 2 << 30
 _CPU_S = 3600
-_PR_SET_PDEATHSIG = 1  # Linux prctl(2)
 _FIXED = Path("fixed")  # the SavedModel with fixed shapes that every format ends in
 
 
@@ -165,18 +162,9 @@ def _in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:300] if lines else 'without a word'}"
 
 
-def _limit_resources() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, which hears Ctrl-C too, ends this process
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        lower_limit(resource.RLIMIT_AS, _MEMORY_BYTES)
-    lower_limit(resource.RLIMIT_FSIZE, _FILE_BYTES)
-    lower_limit(resource.RLIMIT_CPU, _CPU_S)
-    lower_limit(resource.RLIMIT_CORE, 0)
-
-
 def main() -> None:
-    _limit_resources()
+    limit_resources(_MEMORY_BYTES, _FILE_BYTES)
+    lower_limit(resource.RLIMIT_CPU, _CPU_S)
     _serve(Connection(int(sys.argv[1])), capture_output())
 
 
