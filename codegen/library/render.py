@@ -87,15 +87,16 @@ def render_aot(compiled: Compilation) -> RenderedProject:
     sources = aot_files(compiled, about["id"], about)
     lines = [{**asdict(layer), "crc32": f"0x{layer.crc32:08x}u"} for layer in layers]
     sources[f"src/{about['id']}_golden.c"] = render_template("aot/golden.c.j2", **about, golden_layers=lines)
-    return _library(compiled.model, graph, facts, sources)
+    return _library(about, sources)
 
 
 def render_tflm(model: QuantizedModel, graph: Graph, budget: ArenaBudget, *, macs: int, crc32: int) -> RenderedProject:
     """Render the interpreter, TensorFlow Lite Micro, behind the same header. `crc32` is of its own golden outputs."""
     working_bytes = budget.total_bytes - graph.input_bytes - graph.output_bytes
     facts = LibraryFacts("tflm", budget.total_bytes, budget.total_bytes, working_bytes, 0, macs, crc32)
-    sources = tflm_files(graph, model, budget, _about(model, graph, facts))
-    return _library(model, graph, facts, {**sources, "idf_component.yml": _component_manifest()})
+    about = _about(model, graph, facts)
+    sources = tflm_files(graph, model, budget, about)
+    return _library(about, {**sources, "idf_component.yml": _component_manifest()})
 
 
 def _component_manifest() -> str:
@@ -129,9 +130,11 @@ def _languages(facts: LibraryFacts, sources: Mapping[str, str]) -> str:
     return "C ASM" if any(path.endswith(".S") for path in sources) else "C"
 
 
-def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: Mapping[str, str]) -> RenderedProject:
-    about = _about(model, graph, facts)
-    identifier = about["id"]
+def _library(about: Mapping[str, Any], sources: Mapping[str, str]) -> RenderedProject:
+    """Add to a runtime's sources what both runtimes have. `about`: of `_about`."""
+    model: QuantizedModel = about["model"]
+    facts: LibraryFacts = about["facts"]
+    identifier: str = about["id"]
     templates = {name: name for name in ("CMakeLists.txt", "library.json")}
     templates |= {f"include/{identifier}.h": "model.h", APP_HEADER: "app_model.h"}
     if about["picture"]:
@@ -143,7 +146,8 @@ def _library(model: QuantizedModel, graph: Graph, facts: LibraryFacts, sources: 
     if about["borders"]:
         templates |= {f"src/{identifier}_border.c": "border.c", f"include/{identifier}_border.h": "border.h"}
     headers = sorted(path for path in (*sources, *templates) if path.startswith("include/"))
-    about |= {
+    about = {
+        **about,
         "sources": sorted(path for path in (*sources, *templates) if path.endswith((".c", ".cc", ".S"))),
         "headers": [path.removeprefix("include/") for path in ("include/nanou.h", *headers)],
         "has_camera": f"include/{identifier}_camera.h" in sources,
