@@ -75,8 +75,7 @@ def decision_threshold(model: QuantizedModel, graph: Graph) -> int:
 def _threshold(stated: OutputContract, tensor: Tensor) -> int:
     if stated.values == "raw":
         return NO_OUTPUT
-    is_probability = stated.values == "probabilities"
-    return threshold_q(stated.threshold, _quantization(tensor), is_probability=is_probability)
+    return threshold_q(stated.real_threshold, _quantization(tensor))
 
 
 def _decisive(model: QuantizedModel, graph: Graph) -> Tensor:

@@ -189,6 +189,11 @@ class OutputContract:
                 f"{shown(self.drivable[0])} is to count as drivable in no map", hint="of task segment only"
             )
 
+    @property
+    def real_threshold(self) -> float:
+        """`threshold` as one of its values: the logit where those are logits."""
+        return self.threshold if self.values == "probabilities" else logit(self.threshold)
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -294,11 +299,12 @@ class QuantizedModel:
         return hashlib.sha256(self.flatbuffer).hexdigest()
 
 
-def threshold_q(threshold: float, output: Quantization, *, is_probability: bool) -> int:
-    """Smallest int8 output that counts as drivable: real value >= the threshold. 128 means "never".
+def logit(probability: float) -> float:
+    """Compute log(p / (1 - p))."""
+    return math.log(probability / (1.0 - probability))
 
-    With logits the threshold p is the real value log(p / (1 - p)); after LOGISTIC it is p itself.
-    """
-    real = threshold if is_probability else math.log(threshold / (1.0 - threshold))
+
+def threshold_q(real: float, output: Quantization) -> int:
+    """Smallest int8 output that counts as drivable: real value >= `real`, a `real_threshold`. 128 means "never"."""
     # The slack keeps a threshold that is exactly a step (logit 0 at the zero point) on that step.
     return min(128, max(-128, math.ceil(real / output.scale - 1e-9) + output.zero_point))

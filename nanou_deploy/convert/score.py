@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from codegen.graph.contract import class_names, decide_classes, decision_threshold
 from codegen.graph.graph import Graph
-from codegen.graph.model import OutputContract, QuantizedModel
+from codegen.graph.model import QuantizedModel
 from codegen.untrusted import shown
 from nanou_deploy.convert.samples import SampleSet
 from nanou_deploy.errors import DeployError
@@ -94,12 +93,7 @@ def _decisions(
     if index != model.contract.decisive_output or stated.values == "raw":
         return None
     decided = decide_classes(quantized.reshape(*quantized.shape[:-1], 1), decision_threshold(model, graph))
-    return (exact[..., 0] >= _real_threshold(stated)).astype(np.intp), decided.astype(np.intp)
-
-
-def _real_threshold(stated: OutputContract) -> float:
-    p = stated.threshold
-    return p if stated.values == "probabilities" else math.log(p / (1.0 - p))
+    return (exact[..., 0] >= stated.real_threshold).astype(np.intp), decided.astype(np.intp)
 
 
 def _miou(

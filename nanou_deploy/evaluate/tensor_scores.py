@@ -95,9 +95,7 @@ def decide(values: Values, model: QuantizedModel) -> npt.NDArray[np.int64]:
     """Real values (N, classes) -> class indices; of one value, 1 where it reaches the threshold."""
     if values.shape[1] > 1:
         return np.asarray(np.argmax(values, axis=1).astype(np.int64), np.int64)
-    threshold = model.threshold
-    cut = threshold if model.decision.values == "probabilities" else float(np.log(threshold / (1.0 - threshold)))
-    reached: npt.NDArray[np.int64] = (values[:, 0] >= cut - 1e-9).astype(np.int64)
+    reached: npt.NDArray[np.int64] = (values[:, 0] >= model.decision.real_threshold - 1e-9).astype(np.int64)
     return reached
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.graph.contract import decision_threshold, quantize_pixels
-from codegen.graph.model import QuantizedModel
+from codegen.graph.model import QuantizedModel, logit
 from codegen.tflite.load import load_graph
 from nanou_train.data.images import IGNORE
 from nanou_train.data.labels import BINARY_CLASSES
@@ -238,11 +237,6 @@ def int8_predictor(name: str, model: QuantizedModel, run: Callable[[Int8Array], 
         return float(real(np.array(decision_threshold(model.deciding(threshold=threshold), graph) - 0.5)))
 
     return Predictor(name, logits, cut, True, 0.0 if is_probability else sink.scale)
-
-
-def logit(probability: float) -> float:
-    """Compute log(p / (1 - p))."""
-    return math.log(probability / (1.0 - probability))
 
 
 # ---- Shorter ways ----------------------------------------------------------------------------------------------

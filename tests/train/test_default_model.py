@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codegen.graph.contract import decide_classes
-from codegen.graph.model import Quantization, QuantizedModel, threshold_q
+from codegen.graph.model import Quantization, QuantizedModel, logit, threshold_q
 from codegen.tflite.files import load_model
 from codegen.tflite.interpreters import run_tflm
 from codegen.tflite.load import load_graph
@@ -29,7 +29,7 @@ def test_it_beats_the_constant_mask_by_15_points(model: QuantizedModel) -> None:
     graph = load_graph(model.flatbuffer)
     source, sink = (Quantization(end.scale, end.zero_point) for end in (graph.input, graph.output))
     outputs = run_tflm(model.flatbuffer, model.preprocessing.lookup_table(source)[images])
-    threshold = threshold_q(model.threshold, sink, is_probability=False)
+    threshold = threshold_q(logit(model.threshold), sink)
     ours = segmentation_metrics(masks, decide_classes(outputs.reshape(*masks.shape, 1), threshold))
     baseline = constant_mask(terrain.generate(200, seed=2**41)[1], masks)
     assert ours["miou"] > baseline["miou"] + 0.15

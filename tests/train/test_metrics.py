@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codegen.graph.model import logit
 from nanou_train.evaluation.curves import (
     SweepPoint,
     average_precision,
@@ -15,7 +16,6 @@ from nanou_train.evaluation.curves import (
     probabilities,
     sweep,
 )
-from nanou_train.evaluation.evaluate import logit
 from nanou_train.evaluation.metrics import (
     boundary_f,
     class_scores,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from codegen.graph.contract import decide_classes, decision_threshold
+from codegen.graph.model import logit
 from codegen.tflite.files import load_model
 from codegen.tflite.load import load_graph
 from codegen.tflite.oracle import run_oracle
@@ -22,7 +23,6 @@ from nanou_train.evaluation.evaluate import (
     constant_mask,
     evaluate_logits,
     int8_predictor,
-    logit,
     segmentation_metrics,
 )
 from nanou_train.runs.quantize_run import evaluate_quantized

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from codegen.graph.model import Preprocessing
+from codegen.graph.model import Preprocessing, logit
 from nanou_deploy.build.library import open_model
 from nanou_deploy.errors import DeployError
 from nanou_deploy.evaluate.evaluate_executors import (
@@ -26,7 +26,7 @@ from nanou_deploy.report.evaluation_tables import evaluation_tables
 from nanou_deploy.report.pictures import FALSE_DRIVABLE_RGB, class_overlay, panel_picture
 from nanou_train.data.dataset import Split
 from nanou_train.data.labels import BINARY_CLASSES
-from nanou_train.evaluation.evaluate import Predictor, compare, evaluate_logits, logit
+from nanou_train.evaluation.evaluate import Predictor, compare, evaluate_logits
 from tests.unit.test_report import Page, make_data
 
 CONTRACT = Preprocessing(12, 16)
