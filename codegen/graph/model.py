@@ -52,6 +52,12 @@ class Quantization:
     scale: float
     zero_point: int
 
+    def unclamped(self, real: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Real values -> whole numbers, rounded half away from zero; those outside the tensor's type stay there."""
+        steps = real / self.scale
+        rounded: npt.NDArray[np.float64] = np.where(steps >= 0, np.floor(steps + 0.5), np.ceil(steps - 0.5))
+        return rounded + self.zero_point
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -105,7 +111,7 @@ class Preprocessing:
 
         With a mean or std of its own for each channel, int8 (C, 256).
         """
-        return np.clip(self._quantized(quantization), -128, 127).astype(np.int8)
+        return np.clip(self._unclamped(quantization), -128, 127).astype(np.int8)
 
     def quantize(self, pixels: npt.NDArray[np.uint8], quantization: Quantization) -> npt.NDArray[np.int8]:
         """uint8 (..., H, W, C) -> int8 of the same shape, the model's input."""
@@ -114,14 +120,12 @@ class Preprocessing:
 
     def saturated(self, quantization: Quantization) -> int:
         """How many of the 256 pixel values lie outside what the input can represent, of the worst channel."""
-        quantized = self._quantized(quantization)
+        quantized = self._unclamped(quantization)
         return int(np.count_nonzero((quantized < -128) | (quantized > 127), axis=-1).max())
 
-    def _quantized(self, quantization: Quantization) -> npt.NDArray[np.float64]:
+    def _unclamped(self, quantization: Quantization) -> npt.NDArray[np.float64]:
         mean, std = np.asarray(self.mean)[..., None], np.asarray(self.std)[..., None]
-        steps = (np.arange(256) / 255.0 - mean) / std / quantization.scale
-        rounded: npt.NDArray[np.float64] = np.where(steps >= 0, np.floor(steps + 0.5), np.ceil(steps - 0.5))
-        return rounded + quantization.zero_point
+        return quantization.unclamped((np.arange(256) / 255.0 - mean) / std)
 
 
 @dataclass(frozen=True)

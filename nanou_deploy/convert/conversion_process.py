@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.errors import CodegenError
+from codegen.graph.model import Quantization
 from codegen.tflite.interpreter_process import capture_output, limit_resources, lower_limit
 from nanou_deploy.errors import DeployError
 from nanou_train.errors import TrainError
@@ -118,10 +119,8 @@ def _run(interpreter: Any, cases: list[npt.NDArray[np.float32]]) -> list[npt.NDA
 def _quantized(value: npt.NDArray[np.float32], detail: dict[str, Any]) -> npt.NDArray[Any]:
     if detail["dtype"] != np.int8:
         return value
-    scale, zero_point = detail["quantization"]
-    steps = value.astype(np.float64) / scale
-    rounded = np.where(steps >= 0, np.floor(steps + 0.5), np.ceil(steps - 0.5))
-    return np.asarray(np.clip(rounded + zero_point, -128, 127), np.int8)
+    unclamped = Quantization(*detail["quantization"]).unclamped(value.astype(np.float64))
+    return np.asarray(np.clip(unclamped, -128, 127), np.int8)
 
 
 # ---- The process ---------------------------------------------------------------------------------------------------

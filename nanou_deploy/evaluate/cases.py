@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from codegen.graph.contract import class_names, quantize_pixels
 from codegen.graph.graph import Graph, Tensor, split_tensors
-from codegen.graph.model import QuantizedModel
+from codegen.graph.model import Quantization, QuantizedModel
 from codegen.tflite.border import before
 from nanou_deploy.errors import DeployError
 from nanou_train.data.images import SUFFIXES, camera_pixels, read_picture
@@ -160,10 +160,9 @@ def _as_type(values: Values, tensor: Tensor, path: Path) -> Values:
     if values.dtype.kind == "f" and tensor.dtype in ("int8", "uint8", "int16") and len(tensor.scales) == 1:
         if not np.isfinite(values).all():
             raise DeployError(f"{path} has values that are no numbers", hint="NaN and infinities have no int8")
-        steps = values.astype(np.float64) / tensor.scale
         bounds = np.iinfo(tensor.dtype)
-        rounded = np.where(steps >= 0, np.floor(steps + 0.5), np.ceil(steps - 0.5)) + tensor.zero_point
-        clipped: Values = np.clip(rounded, bounds.min, bounds.max).astype(tensor.dtype)
+        unclamped = Quantization(tensor.scale, tensor.zero_point).unclamped(values.astype(np.float64))
+        clipped: Values = np.clip(unclamped, bounds.min, bounds.max).astype(tensor.dtype)
         return clipped
     if values.dtype.kind == "f" and tensor.dtype == "float32":
         return values.astype(np.float32)
