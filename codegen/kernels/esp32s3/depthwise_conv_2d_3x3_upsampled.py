@@ -9,37 +9,17 @@ from functools import lru_cache
 import numpy as np
 
 from codegen.kernels.convolution import UpsampledDepthwise
+from codegen.kernels.esp32s3.depthwise_conv_2d_3x3 import DepthwiseConv2D3x3
 from codegen.kernels.esp32s3.digits import Digits, build_digits, differences
-from codegen.program.kernel import BLOCK_PX, Accesses, Built, Kernel, Present, Table, blocks_of_row, parameters_of
+from codegen.program.kernel import BLOCK_PX, Accesses, Built, Present, Table, blocks_of_row, parameters_of
 from codegen.program.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
-class DepthwiseConv2D3x3Upsampled(Kernel):
+class DepthwiseConv2D3x3Upsampled(DepthwiseConv2D3x3):
     """`width` and `blocks` of the source. Each block gives two; the last one gives one where `ends_odd`."""
 
-    channels: int
-    width: int
-    blocks: int
     ends_odd: bool
-    zero: int  # the stored one
-    digits: Digits
-
-    never_inlined = True
-    is_assembly = True
-
-    @property
-    def has_edge(self) -> bool:
-        """Whether the row ends within a block, where its last column's neighbour has to be made the padding."""
-        return self.width % BLOCK_PX != 0
-
-    @property
-    def requires(self) -> tuple[str, ...]:
-        return "digit_sum", "columns_of_block"
-
-    @property
-    def padding_value(self) -> int | None:
-        return self.zero
 
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
         row = self.blocks * BLOCK_PX * self.channels
