@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -79,17 +80,17 @@ class BroadcastKernel(Kernel):
         return first, second
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Loops over the output's row, and how operands take part in them."""
+class OperandFields(TypedDict):
+    """Fields of a BroadcastKernel: loops over the output's row, and how operands take part in them."""
 
+    inputs: tuple[Storage, ...]
+    shape_name: str
     width: int
     channels: int
     terms: tuple[Term, Term]
-    shape_name: str
 
 
-def lay_out(operands: tuple[Operand, Operand], constant_bias: int = 0) -> Layout:
+def lay_out(operands: tuple[Operand, Operand], constant_bias: int = 0) -> OperandFields:
     """Find width and channels of the output, and of each operand; one loop where no operand tells them apart."""
     extents: list[tuple[int, int]] = [operand.shape[1:] for operand in operands]
     width, channels = (max(extent[axis] for extent in extents) for axis in range(2))
@@ -98,7 +99,8 @@ def lay_out(operands: tuple[Operand, Operand], constant_bias: int = 0) -> Layout
         width, channels = 1, width * channels
     first, second = _terms(operands, extents, constant_bias)
     name = "_and_".join(dict.fromkeys(f"{w}x{c}" if width > 1 else f"{c}" for w, c in extents))
-    return Layout(width, channels, (first, second), name)
+    inputs = tuple(operand.storage for operand in operands if operand.storage)
+    return OperandFields(inputs=inputs, shape_name=name, width=width, channels=channels, terms=(first, second))
 
 
 def _terms(operands: tuple[Operand, Operand], extents: list[tuple[int, int]], constant_bias: int) -> Iterator[Term]:

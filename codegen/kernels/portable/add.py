@@ -121,15 +121,10 @@ def build(operands: tuple[Operand, Operand], output: Storage, exact: ScaledSum, 
     )
     shares = tuple(Table(f"shares_{i}", exact.share(i, INT8).astype(np.int32), 8) for i in range(2))
     tables = (*constants_of(operands), *(shares if found.factors == (None, None) else ()))
-    layout = lay_out(operands)
     kernel = Add(
-        inputs=tuple(operand.storage for operand in operands if operand.storage),
+        **lay_out(operands),
         output=output,
-        shape_name=layout.shape_name,
         tables=parameters_of(tables),
-        width=layout.width,
-        channels=layout.channels,
-        terms=layout.terms,
         factors=found.factors,
         start=found.start,
         exact=exact,

@@ -14,15 +14,7 @@ class Extremum(BroadcastKernel):
 
 
 def build(operands: tuple[Operand, Operand], stored: Storage, *, is_maximum: bool) -> Built:
-    tables, layout = constants_of(operands, stored.bias), lay_out(operands, stored.bias)
-    kernel = Extremum(
-        inputs=tuple(operand.storage for operand in operands if operand.storage),
-        output=stored,
-        shape_name=f"{'max' if is_maximum else 'min'}_{layout.shape_name}",
-        tables=parameters_of(tables),
-        width=layout.width,
-        channels=layout.channels,
-        terms=layout.terms,
-        is_maximum=is_maximum,
-    )
+    tables, fields = constants_of(operands, stored.bias), lay_out(operands, stored.bias)
+    fields["shape_name"] = f"{'max' if is_maximum else 'min'}_{fields['shape_name']}"
+    kernel = Extremum(**fields, output=stored, tables=parameters_of(tables), is_maximum=is_maximum)
     return Built(kernel, tables)

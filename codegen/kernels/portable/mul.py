@@ -75,16 +75,12 @@ class Mul(BroadcastKernel):
 
 
 def build(operands: tuple[Operand, Operand], output: Storage, exact: ScaledProduct, target: Target) -> Built:
-    tables, layout = constants_of(operands), lay_out(operands)
+    tables = constants_of(operands)
     found, epilogue = scale_products(operands, output, exact, target)
     kernel = Mul(
-        inputs=tuple(operand.storage for operand in operands if operand.storage),
+        **lay_out(operands),
         output=output,
-        shape_name=layout.shape_name,
         tables=parameters_of(tables),
-        width=layout.width,
-        channels=layout.channels,
-        terms=layout.terms,
         exact=exact,
         found=found,
         epilogue=epilogue,

@@ -51,18 +51,14 @@ class Prelu(Mul):
 
 
 def build(operands: tuple[Operand, Operand], output: Storage, exact: ScaledPrelu, target: Target) -> Built:
-    layout, zero = lay_out(operands), exact.negative.zero_points[0]
+    zero = exact.negative.zero_points[0]
     kept = exact.apply(np.arange(zero, 128), np.array(0)) + output.bias
     tables = (*constants_of(operands), Table("kept", kept.astype(np.uint8 if output.bias else np.int8), 16))
     found, epilogue = scale_products(operands, output, exact.negative, target)
     kernel = Prelu(
-        inputs=tuple(operand.storage for operand in operands if operand.storage),
+        **lay_out(operands),
         output=output,
-        shape_name=layout.shape_name,
         tables=parameters_of(tables),
-        width=layout.width,
-        channels=layout.channels,
-        terms=layout.terms,
         exact=exact.negative,
         found=found,
         epilogue=epilogue,
