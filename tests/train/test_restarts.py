@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pytest
 
 from nanou_train.data.dataset import Dataset
@@ -79,8 +78,7 @@ def test_the_best_is_kept_interrupted_or_not(tmp_path: Path, small: Dataset) -> 
     plain = {**KEYS, "restarts": 1, "teacher_weights": folder / "teacher.keras"}
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:  # as restarts are trained
         result = fresh.submit(train_model, **plain, dataset=small, output_dir=tmp_path / "plain").result()
-    pairs = zip(*(load_student(one).get_weights() for one in (result["experiment_dir"], restarts[0])), strict=True)
-    assert all(np.allclose(a, b, rtol=0, atol=1e-3) for a, b in pairs)  # two processes may round apart
+    assert read_manifest(result["experiment_dir"])["weights"]["student"] == found[0]
 
     with pytest.raises(KeyboardInterrupt):
         train_model(**KEYS, dataset=small, output_dir=tmp_path / "broken", progress=interrupt)
