@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from codegen.arithmetic.one_multiply_search import HighMul, Rescale, WeightedSum
 from codegen.compile import Compilation, compile_model
@@ -35,6 +36,13 @@ TARGETS = [t for family in VARIANTS.values() for t in family.values() if not t.v
 EVERY_WAY = Path(__file__).with_name("run_every_way.c")
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wunused-const-variable", "-Werror"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+EMULATED_CORES = pytest.mark.parametrize(
+    ("board", "tools"),
+    [
+        ("rv32-qemu", ("qemu-system-riscv32", "riscv64-unknown-elf-gcc")),
+        ("cortex-m4-qemu", ("qemu-system-arm", "arm-none-eabi-gcc")),
+    ],
+)
 CERTIFIED_SUMS = 1 << 16  # of a channel, all of them; of more, those around thresholds and samples
 
 
@@ -91,6 +99,14 @@ def assert_exact(
     outputs = run_harness(build, frames.reshape(len(frames), -1)).outputs
     np.testing.assert_array_equal(outputs.reshape(truth.shape), truth, f"compiled C on {board} and TFLM")
     return compiled
+
+
+def assert_every_pair_is_exact(flatbuffer: bytes) -> None:
+    """Interpreters and proof agree on a model of input (1, 256, 256, 1), of which every row gets one value."""
+    compiled = compile_bytes(flatbuffer)
+    assert compiled.proofs.failures == ()
+    every = np.broadcast_to(np.arange(-128, 128).astype(np.int8)[:, None, None], (1, 256, 256, 1))
+    assert_interpreters_agree(compiled, np.ascontiguousarray(every), builtin_ref=False)
 
 
 def interpreters_differ(compiled: Compilation) -> bool:

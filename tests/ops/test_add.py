@@ -18,7 +18,15 @@ from codegen.compile import Compilation
 from codegen.errors import ModelError, UnsupportedError
 from codegen.kernels.portable.add import Add
 from codegen.tflite.builder import ModelBuilder
-from tests.exactness import assert_exact, assert_exact_every_way, assert_interpreters_agree, compile_bytes, frames_for
+from tests.exactness import (
+    EMULATED_CORES,
+    assert_every_pair_is_exact,
+    assert_exact,
+    assert_exact_every_way,
+    assert_interpreters_agree,
+    compile_bytes,
+    frames_for,
+)
 
 SHAPE = (1, 4, 6, 5)
 ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}  # of the schema
@@ -149,13 +157,7 @@ def test_activations_are_broadcast(shape: tuple[int, ...], tmp_path: Path) -> No
     assert_exact(with_activation(shape, swapped=shape[3] == 1), tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("board", "tools"),
-    [
-        ("rv32-qemu", ("qemu-system-riscv32", "riscv64-unknown-elf-gcc")),
-        ("cortex-m4-qemu", ("qemu-system-arm", "arm-none-eabi-gcc")),
-    ],
-)
+@EMULATED_CORES
 @pytest.mark.parametrize("which", ["sample", "halves"])
 def test_exact_on_emulated_cores(
     board: str, tools: tuple[str, ...], which: str, tmp_path: Path, require_tool: Callable[..., str]
@@ -186,10 +188,7 @@ def test_every_pair_of_values_is_exact(
         with pytest.raises(UnsupportedError, match="scale is too small"):
             compile_bytes(flatbuffer)
         return
-    compiled = compile_bytes(flatbuffer)
-    assert compiled.proofs.failures == ()
-    every = np.broadcast_to(np.arange(-128, 128).astype(np.int8)[:, None, None], (1, 256, 256, 1))
-    assert_interpreters_agree(compiled, np.ascontiguousarray(every), builtin_ref=False)
+    assert_every_pair_is_exact(flatbuffer)
 
 
 def test_each_operand_has_a_storage_of_its_own() -> None:

@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from codegen.errors import ModelError, UnsupportedError
 from codegen.kernels.portable.mul import Mul
 from codegen.tflite.builder import ModelBuilder
-from tests.exactness import assert_exact, assert_exact_every_way, assert_interpreters_agree, compile_bytes, frames_for
+from tests.exactness import (
+    EMULATED_CORES,
+    assert_every_pair_is_exact,
+    assert_exact,
+    assert_exact_every_way,
+    assert_interpreters_agree,
+    compile_bytes,
+    frames_for,
+)
 from tests.ops.single_operator import assert_oracle_is_tflm, drawn, drawn_zero_point
 
 SHAPE = (1, 4, 6, 5)
@@ -165,13 +173,7 @@ def test_batches_and_many_axes(tmp_path: Path) -> None:
     assert_exact(b.finish([source], [b.reshape(value, (1, 48))]), tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("board", "tools"),
-    [
-        ("rv32-qemu", ("qemu-system-riscv32", "riscv64-unknown-elf-gcc")),
-        ("cortex-m4-qemu", ("qemu-system-arm", "arm-none-eabi-gcc")),
-    ],
-)
+@EMULATED_CORES
 def test_exact_on_emulated_cores(
     board: str, tools: tuple[str, ...], tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:
@@ -206,10 +208,7 @@ def test_every_pair_of_values_is_exact(
         with pytest.raises(UnsupportedError, match="scale is too small"):
             compile_bytes(flatbuffer)
         return
-    compiled = compile_bytes(flatbuffer)
-    assert compiled.proofs.failures == ()
-    every = np.broadcast_to(np.arange(-128, 128).astype(np.int8)[:, None, None], (1, 256, 256, 1))
-    assert_interpreters_agree(compiled, np.ascontiguousarray(every), builtin_ref=False)
+    assert_every_pair_is_exact(flatbuffer)
 
 
 def test_the_proof_compares_every_product() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from codegen.errors import CodegenError, UnsupportedError
 from codegen.tflite.builder import ModelBuilder
-from tests.exactness import assert_exact, assert_interpreters_agree, compile_bytes, frames_for
+from tests.exactness import EMULATED_CORES, assert_exact, assert_interpreters_agree, compile_bytes, frames_for
 from tests.ops.single_operator import drawn, drawn_zero_point
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "models"
@@ -155,13 +155,7 @@ def test_svdf_as_compiled_c(dtype: str, memory: int, tmp_path: Path) -> None:
     assert_exact(svdf(np.random.default_rng(4), dtype=dtype, memory=memory), tmp_path, builtin_ref=False)
 
 
-@pytest.mark.parametrize(
-    ("board", "tools"),
-    [
-        ("rv32-qemu", ("qemu-system-riscv32", "riscv64-unknown-elf-gcc")),
-        ("cortex-m4-qemu", ("qemu-system-arm", "arm-none-eabi-gcc")),
-    ],
-)
+@EMULATED_CORES
 def test_exact_on_emulated_cores(
     board: str, tools: tuple[str, ...], tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:
