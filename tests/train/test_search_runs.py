@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from nanou_deploy.errors import EXIT_INTERRUPTED
 from nanou_train.networks.structure import structure_of
 from nanou_train.runs.int8_model import int8_path
 from nanou_train.search.search import Job
 from nanou_train.search.space import Space, structure_key
+from tests import command_line
 
 pytestmark = pytest.mark.slow
 TINY = {"architecture": "nano_u", "filters": [4], "bottleneck": 6, "skips": False}
@@ -153,12 +155,11 @@ def test_the_command_ends_with_points_within_limits_and_the_same_command_again_o
 
 def test_ctrl_c_says_what_is_kept(parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nanou_deploy.choose import counted_search
-    from nanou_deploy.cli import cli
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(counted_search, "search_with_costs", interrupt)
-    result = CliRunner().invoke(cli, ["search", "--run", str(parent), "--output", str(tmp_path / "search")])
-    assert result.exit_code != 0
-    assert f"{tmp_path / 'search'} keeps all trials" in result.output
+    result = command_line.run("search", "--run", parent, "--output", tmp_path / "search", cwd=tmp_path)
+    assert result.returncode == EXIT_INTERRUPTED
+    assert f"interrupted: {tmp_path / 'search'} keeps all trials" in result.stderr
