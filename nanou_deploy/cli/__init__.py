@@ -15,8 +15,8 @@ from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 # In the order of a first project. Each is a function in the module of its name, unless Python has that word itself.
 _COMMANDS = (
-    "demo", "prepare", "data-check", "train", "experiment", "evaluate", "prune", "quantize", "import", "describe",
-    "inspect", "generate", "export", "build", "verify", "bench", "cost", "search", "pareto", "fit", "flash", "run",
+    "demo", "init", "up", "prepare", "data-check", "train", "experiment", "evaluate", "prune", "quantize", "import",
+    "describe", "inspect", "generate", "export", "build", "verify", "bench", "cost", "search", "pareto", "fit", "flash", "run",
     "monitor", "capture", "bench-train", "model-size", "migrate-config", "boards", "doctor", "clean",
 )  # fmt: skip
 _FUNCTIONS = {"import": "import_model"}
@@ -45,15 +45,21 @@ class _Commands(click.Group):
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="nanou-deploy")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """From images and masks to verified segmentation firmware on a microcontroller.
 
     \b
     Start with        nanou-deploy demo
-    Your own images   nanou-deploy train --data ROOT --output runs/mine
-                      nanou-deploy quantize --run runs/mine
-                      nanou-deploy build --board esp32s3 --model runs/mine
+    Your own images   nanou-deploy init
+                      nanou-deploy up
     """
+    from nanou_deploy.cli.project_file import defaults_of, read_project
+
+    name = context.invoked_subcommand or ""
+    command = cli.get_command(context, name)
+    if command is not None and (project := read_project()) is not None:
+        context.default_map = {name: defaults_of(project, command)}
 
 
 def main() -> None:

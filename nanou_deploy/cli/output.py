@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _PIPE_COLUMNS = 160  # where no terminal sets the width
 _GAP = "  "  # between columns of a table
+GOES_ON = object()  # a click context's obj, where one command is followed by others
 
 
 # ---- Terminals -------------------------------------------------------------------------------------------------
@@ -149,7 +150,10 @@ def warn(message: str) -> None:
 
 
 def next_step(*command: object) -> None:
-    """Print the command that comes next, quoted, so that it runs as printed."""
+    """Print the command that comes next, quoted, so that it runs as printed; not where `up` goes on by itself."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.obj is GOES_ON:
+        return
     _write(f"next: {shlex.join(map(str, command))}", sys.stdout, wrap=False)
 
 

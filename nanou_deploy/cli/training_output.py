@@ -67,14 +67,20 @@ def _bar() -> Progress:
 
 def worth_quantizing(rows: Mapping[str, Mapping[str, float]]) -> bool:
     """Tell whether the student is better than the mask that looks at no picture, and warn where it is not."""
-    student, constant = (rows[role]["miou"] if role in rows else None for role in ("student", "constant_mask"))
-    if student is None or constant is None or student > constant:
+    if beats_constant_mask(rows):
         return True
+    student, constant = (rows[role]["miou"] for role in ("student", "constant_mask"))
     warn(
         f"the student's mIoU of {100 * student:.1f} % is not above the constant mask's, {100 * constant:.1f} %, which "
         "looks at no picture: train longer, or look at the data with data-check"
     )
     return False
+
+
+def beats_constant_mask(rows: Mapping[str, Mapping[str, float]]) -> bool:
+    """Tell whether the student sees more than the mask that looks at no picture; true where one was not measured."""
+    student, constant = (rows[role]["miou"] if role in rows else None for role in ("student", "constant_mask"))
+    return student is None or constant is None or student > constant
 
 
 def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:

@@ -28,6 +28,7 @@ from tests.unit.test_sidecar import flatbuffer
 COMMANDS = cli.list_commands(None)  # type: ignore[arg-type]
 # {} is the file or folder that a command reads.
 READS = {
+    "init": "--images {} --masks folder",
     "prepare": "--images {} --masks masks --output out",
     "data-check": "--data {}",
     "train": "--data {} --output out",
@@ -56,7 +57,7 @@ READS = {
     "migrate-config": "{} --output new.yaml",
     "clean": "{}",
 }
-NOTHING_TO_READ = {"demo", "boards", "doctor"}
+NOTHING_TO_READ = {"demo", "boards", "doctor", "up"}
 # {} is what a command writes; all write to stdout as well.
 WRITES = {
     "demo": "--output {}",

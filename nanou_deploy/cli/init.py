@@ -1,0 +1,171 @@
+"""`init`: begin a project in a folder, by a short dialogue or by options."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nanou_deploy.cli.options import Camera, FrameSize, Size, check_output, json_option
+from nanou_deploy.cli.output import emit_json, next_step, say
+from nanou_deploy.cli.project_file import FILE, KEYS, parse_project
+from nanou_deploy.errors import DeployError
+
+_PICTURES = ("images", "image", "img", "pictures", "photos", "frames", "JPEGImages")
+_MASKS = ("masks", "mask", "labels", "annotations", "SegmentationClass")
+_LOOKED_AT = 1000  # entries of a folder
+_EXPERIMENTS = ("default", "accurate")
+
+
+@click.command(short_help="Begin a project: nanou.toml.")
+@click.option("--images", help="Folder of your pictures.")
+@click.option("--masks", help="Folder of their masks.")
+@click.option("--data", help="A prepared data set, instead of --images and --masks.")
+@click.option("--group-by", metavar="PATTERN|CSV", help="What pictures belong together, as `prepare` takes it.")
+@click.option("--board", help="Where it has to run: esp32s3.")
+@click.option("--camera", help="WIDTHxHEIGHT of the camera's pictures.")
+@click.option("--experiment", help="How to train: default (minutes) or accurate (half an hour).")
+@click.option("--model", help="The run to train: runs/NAME of the folder; or a .tflite file that is taken as it is.")
+@click.option("--max-ram", help="Most working RAM, such as 8KB.")
+@click.option("--yes", is_flag=True, help="Ask nothing: what no option says is found here, or left out.")
+@json_option
+def init(as_json: bool, yes: bool, **options: str | None) -> None:
+    """Write nanou.toml, which says what the project's data, board and model are; then `nanou-deploy up` does the rest.
+
+    Questions are asked in a terminal alone. A file that is there is never replaced: it is yours to edit.
+    """
+    if FILE.exists() or FILE.is_symlink():
+        raise DeployError(f"{FILE} is there already", hint="edit it; every command reads it")
+    check_output(FILE, is_file=True)
+    given = {_KEY_OF[name]: value for name, value in options.items() if value is not None}
+    proposed = _proposed(given)
+    values = _asked(given, proposed) if _in_terminal() and not (yes or as_json) else proposed
+    _check(values)
+    text = render(values)
+    _write(text)
+    if as_json:
+        emit_json("init/1", {"file": FILE, "values": values})
+        return
+    for name, value in values.items():
+        say(f"{name:<18}{value}")
+    say(f"{FILE} is written; docs/PROJECT.md says what else can stand there")
+    next_step("nanou-deploy", "up")
+
+
+_KEY_OF = {
+    "images": "data.images", "masks": "data.masks", "data": "data.root", "group_by": "data.group_by", "board": "board",
+    "camera": "camera.size", "experiment": "experiment", "model": "model", "max_ram": "limits.ram",
+}  # fmt: skip
+
+
+def _in_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _proposed(given: Mapping[str, str]) -> dict[str, str]:
+    """What is given, and what the folder and the defaults say of the rest."""
+    found = dict(_found()) if not given.keys() & {"data.images", "data.masks", "data.root"} else {}
+    values = {"board": "esp32s3", "experiment": "default", "model": f"runs/{_name()}", **found, **given}
+    if "data.images" in values and "data.root" not in values:
+        values["data.root"] = "data"
+    if values["model"].lower().endswith(".tflite"):
+        values = {key: value for key, value in values.items() if key != "experiment" and key not in found}
+    return values
+
+
+def _found() -> Iterator[tuple[str, str]]:
+    """A data set here, or folders that are called as pictures and masks are."""
+    names = {path.name for _, path in zip(range(_LOOKED_AT), Path().iterdir(), strict=False) if path.is_dir()}
+    for name in sorted(names):
+        if all((Path(name) / split / "img").is_dir() for split in ("train", "val", "test")):
+            yield "data.root", name
+            return
+    pictures, masks = (next((one for one in known if one in names), None) for known in (_PICTURES, _MASKS))
+    if pictures and masks:
+        yield "data.images", pictures
+        yield "data.masks", masks
+
+
+def _name() -> str:
+    """The folder's, as a run may be called."""
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in Path.cwd().name.lower())
+    return name.strip("_")[:40] or "mine"
+
+
+def _asked(given: Mapping[str, str], proposed: Mapping[str, str]) -> dict[str, str]:
+    """Ask for what no option says."""
+    from nanou_deploy.boards.boards import BOARDS
+
+    values = dict(proposed)
+
+    def ask(key: str, question: str, **how: Any) -> None:
+        if key not in given:
+            answer = click.prompt(question, default=values.get(key, ""), err=True, **how)
+            values.pop(key, None)
+            if answer:
+                values[key] = answer
+
+    if not given.keys() & {"data.root", "data.images"}:
+        ask("data.images", "Folder of your pictures (empty: they are a data set already, or none)")
+        if "data.images" in values:
+            ask("data.masks", "Folder of their masks, of the same names")
+            ask("data.group_by", "What belongs together: a pattern of names such as ^drive\\d+ (empty: nothing)")
+            values.setdefault("data.root", "data")
+        else:
+            values.pop("data.masks", None)
+            ask("data.root", "Folder of the data set (empty: rendered terrain, to try it out)")
+    ask("board", "Board", type=click.Choice(list(BOARDS)), show_choices=False)
+    ask("experiment", "Training: default takes minutes, accurate half an hour", type=click.Choice(_EXPERIMENTS))
+    ask("model", "Where the run goes")
+    return values
+
+
+def _check(values: Mapping[str, str]) -> None:
+    """Refuse what a command would refuse later. Raises DeployError, click.UsageError."""
+    from nanou_deploy.boards.boards import check_firmware, find_board
+
+    check_firmware(find_board(values["board"]))
+    for key, kind in (("camera.size", Camera()), ("data.size", FrameSize()), ("limits.ram", Size())):
+        if key in values:
+            kind.convert(values[key], None, None)
+    for key in ("data.images", "data.masks"):
+        if key in values and not Path(values[key]).is_dir():
+            raise DeployError(f"there is no folder {values[key]}", hint="name the folder, relative to this one")
+    if values.get("data.root") and "data.images" not in values and not Path(values["data.root"]).is_dir():
+        raise DeployError(f"there is no data set {values['data.root']}", hint="give --images and --masks to make one")
+
+
+def render(values: Mapping[str, str]) -> str:
+    """The file's text: what is said, and as comments what else could be. Reading it gives the same values."""
+    lines = ["# What nanou-deploy's commands take where no option says otherwise. Paths are relative to this file."]
+    section = ""
+    for key in KEYS:
+        head, _, name = key.name.rpartition(".")
+        if head != section:
+            section = head
+            lines += ["", f"[{section}]"]
+        said = f"{name} = {quoted(values[key.name])}" if key.name in values else f"# {name} = {quoted(key.example)}"
+        lines.append(f"{said:<38}# {key.text}")
+    text = "\n".join(lines) + "\n"
+    if dict(parse_project(tomllib.loads(text)).values) != dict(values):
+        raise DeployError("the values cannot be written to a project file", hint="leave odd characters out")
+    return text
+
+
+def quoted(text: str) -> str:
+    """A TOML string (https://toml.io/en/v1.0.0#string): literal where that is plainer, else basic."""
+    if text.isprintable() and "\\" in text and "'" not in text:
+        return f"'{text}'"
+    return json.dumps(text, ensure_ascii=False)  # of printable text, JSON's strings are TOML's
+
+
+def _write(text: str) -> None:
+    from codegen.atomic_files import replacing
+
+    with replacing(FILE, may_exist=False) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,168 @@
+"""Read nanou.toml, a project's own defaults of the commands' options: an option beats the file, the file the default.
+
+It is looked for in the current folder alone, and each command says what it took from it. No key names a port, a program
+or a path outside what an option could name: a stranger's project file starts nothing.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from codegen.untrusted import printable, read_bounded, shown
+from nanou_deploy.cli.output import note
+from nanou_deploy.errors import DeployError
+
+FILE = Path("nanou.toml")
+FILE_BYTES = 64 << 10
+_TEXT_LENGTH = 1024
+_SOURCES = {"data.images", "data.masks"}
+_OF_RUNS = ("train", "quantize", "prune", "search")  # a model that was made elsewhere is none of theirs
+_INSTEAD = {"model": ("run_folder",), "boards": ("ports",), "board": ("ports", "boards")}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of the file: what it says, an example, and the parameter of each command whose default it is."""
+
+    name: str
+    text: str
+    example: str
+    options: Mapping[str, str]
+
+
+def _all(parameter: str, *commands: str) -> dict[str, str]:
+    return dict.fromkeys(commands, parameter)
+
+
+_LIBRARY = ("build", "generate", "export", "verify", "bench")
+KEYS = (
+    Key(
+        "board", "Where it has to run; `nanou-deploy boards` lists them.", "esp32s3",
+        _all("board", "build", "generate", "export", "bench", "inspect", "flash", "run", "search", "prune", "fit")
+        | {"verify": "boards"},
+    ),
+    Key("experiment", "How to train: `nanou-deploy experiment --list`.", "default", {"train": "experiment"}),
+    Key("experiments", "A file of experiments of your own.", "experiments.yaml", _all("config", "train", "experiment")),
+    Key(
+        "model", "The run that `train` makes and others read; or a .tflite file, not trained.", "runs/rover",
+        _all("model", "evaluate", "build", "generate", "export", "verify", "inspect", "run")
+        | {"bench": "models", "train": "output", "quantize": "run_folder", "prune": "run_folder", "search": "parent"},
+    ),
+    Key("output", "Folder of the firmware; build/BOARD where nothing is said.", "build/rover",
+        {"build": "output", "flash": "project"}),
+    Key("data.images", "Folder of your pictures.", "pictures", {"prepare": "images"}),
+    Key("data.masks", "Folder of their masks, of the same names.", "masks", {"prepare": "masks"}),
+    Key("data.label_map", "Classes and their values in the masks; without it 255 is drivable.", "labels.yaml",
+        {"prepare": "label_map"}),
+    Key("data.mask_suffix", "What a mask's name has after its picture's.", "_L", {"prepare": "mask_suffix"}),
+    Key("data.group_by", "What belongs together: a pattern of names, or a .csv file.", r"^drive\d+",
+        {"prepare": "group_by"}),
+    Key("data.size", "Height and width of the network's pictures.", "60x80", {"prepare": "size"}),
+    Key("data.root", "The prepared data set.", "data",
+        {"prepare": "output", "data-check": "data", "train": "data", "bench-train": "data"}),
+    Key("camera.size", "Width and height of the camera's pictures.", "160x120",
+        _all("camera", "build", "generate", "run", "monitor")),
+    Key("limits.ram", "Most working RAM.", "8KB", _all("max_ram", *_LIBRARY, "search", "fit")),
+    Key("limits.flash", "Most code and tables.", "64KB", _all("max_flash", *_LIBRARY, "search", "fit")),
+    Key("limits.instructions", "Most instructions of one inference.", "4M", _all("max_instructions", "search", "fit")),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a project file says, by key: "board", "data.images"."""
+
+    values: Mapping[str, str]
+
+    @property
+    def trains(self) -> bool:
+        """Whether its model is a run, as opposed to a file made elsewhere."""
+        return not self.values.get("model", "").lower().endswith(".tflite")
+
+
+def read_project(path: Path = FILE) -> Project | None:
+    """Read the project file; None where there is none. Raises DeployError naming key and line of what is wrong."""
+    try:
+        text = read_bounded(path, FILE_BYTES).decode("utf-8-sig")
+        document = tomllib.loads(text)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DeployError(f"cannot read {path}: {error.strerror or error}", hint="check its rights") from error
+    except (ValueError, RecursionError) as error:
+        raise DeployError(
+            f"{path}: {printable(str(error), 200)}", hint="see https://toml.io, or begin anew with init"
+        ) from error
+    return parse_project(document, path)
+
+
+def parse_project(document: Mapping[str, Any], path: Path = FILE) -> Project:
+    """Check every key and value. Raises DeployError."""
+    names = {key.name for key in KEYS}
+    values: dict[str, str] = {}
+    for name, value in _flat(document, names):
+        if name not in names:
+            near = get_close_matches(name, names, n=2)
+            raise DeployError(
+                f"{path}: unknown key {shown(name)}",
+                hint=f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(sorted(names))}",
+            )
+        values[name] = _scalar(value, name, path)
+    given = values.keys() & _SOURCES
+    if given and (missing := ", ".join(sorted((_SOURCES | {"data.root"}) - values.keys()))):
+        raise DeployError(
+            f"{path}: {missing} missing", hint="pictures and masks become the data set data.root: give all three"
+        )
+    return Project(values)
+
+
+def _flat(document: Mapping[str, Any], known: set[str]) -> list[tuple[str, Any]]:
+    """Keys of sections by their path. A section is a table whose name begins a known key."""
+    sections = {name.partition(".")[0] for name in known if "." in name}
+    rows: list[tuple[str, Any]] = []
+    for key, value in document.items():
+        if key in sections and isinstance(value, dict):
+            rows += [(f"{key}.{inner}", one) for inner, one in value.items()]
+        else:
+            rows.append((key, value))
+    return rows
+
+
+def _scalar(value: Any, name: str, path: Path) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DeployError(f"{path}: {name} is no text and no number", hint=f'write {name.split(".")[-1]} = "..."')
+    text = str(value)
+    if not text or len(text) > _TEXT_LENGTH or not text.isprintable():
+        raise DeployError(
+            f"{path}: {name} is {shown(text)}", hint=f"give 1 to {_TEXT_LENGTH} characters on one line, or leave it out"
+        )
+    return text
+
+
+def defaults_of(project: Project, command: click.Command) -> dict[str, Any]:
+    """What the file says for the parameters of a command, as click takes it: told when it is used, and only then."""
+    parameters = {parameter.name: parameter for parameter in command.params}
+    name = command.name or ""
+    return {
+        parameter: partial(_take, key.name, project.values[key.name], parameters[parameter])
+        for key in KEYS
+        if key.name in project.values and (parameter := key.options.get(name, "")) in parameters
+        if project.trains or key.name != "model" or name not in _OF_RUNS
+    }
+
+
+def _take(key: str, value: str, parameter: click.Parameter) -> Any:
+    """The value of a parameter that is not given; what is given comes first, and may stand in its place."""
+    given = click.get_current_context().params
+    if any(given.get(other) for other in _INSTEAD.get(parameter.name or "", ())):
+        return None
+    note(f"{FILE}: {key} = {value}")
+    return (value,) if parameter.multiple or parameter.nargs == -1 else value
