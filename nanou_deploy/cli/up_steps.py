@@ -111,7 +111,7 @@ def _int8(run: Path) -> Step:
 
 
 def _firmware(project: Project, model: Path, output: Path) -> Step:
-    from codegen.library.write import MANIFEST
+    from codegen.library.render import MANIFEST
     from nanou_train.runs.int8_model import int8_path
 
     def sources() -> str:
