@@ -12,11 +12,12 @@ help:
 	@echo "make model   train the default model in models/ again, about 10 minutes"
 	@echo "make clean   remove build products (not .venv, not runs/)"
 
-# Ends at once when pyproject.toml and requirements.lock are those that .venv was made from.
+# Ends at once when pyproject.toml and the locks are those that .venv was made from.
 setup:
 	@scripts/setup
 
-demo: setup
+demo:
+	@scripts/setup demo
 	@$(BIN)/nanou-deploy demo
 
 test: setup

@@ -15,8 +15,8 @@ from codegen.graph.model import QuantizedModel
 from codegen.library.write import write_project
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.compilation import compile_for
-from nanou_deploy.build.firmware_project import render_firmware_project
-from nanou_deploy.build.library import render_library
+from nanou_deploy.build.firmware_project import LIBRARY_FOLDER, render_firmware_project
+from nanou_deploy.build.library import open_model, render_library
 from nanou_deploy.build.platformio import PlatformMissing, build_project, lint_project
 from nanou_deploy.errors import DeployError
 from nanou_deploy.evaluate.evaluate_executors import (
@@ -42,6 +42,7 @@ RUN = "run"
 BOARD = "esp32s3"
 EMULATED = "rv32-qemu"  # what is measured
 # The simulated chip takes seconds for a frame; QEMU and the host take milliseconds.
+SHIPPED_TARGETS = (("host", 10), ("rv32-qemu", 2))
 TARGETS = (("host", 100), ("rv32-qemu", 10), ("esp32c3-sim", 1))
 PANELS = 3
 
@@ -70,11 +71,17 @@ def run_demo(
     progress: Callable[[str], None],
     training_progress: Callable[[str, float], None],
 ) -> DemoResult:
-    """Make run/, aot/, tflm/, esp32s3/, report.html and panel.png in `folder`. Raises the stages' own errors."""
-    heading("1/6  Train: BU-Net teacher, Nano-U student, on rendered terrain")
+    """Make shipped/, run/, aot/, tflm/, esp32s3/, report.html and panel.png in `folder`.
+
+    Raises the stages' own errors, and DeployError where the shipped model's firmware is not equal.
+    """
+    heading("1/7  Verified firmware at once: the model that comes with nanou-deploy")
+    _build_shipped(folder / "shipped", progress)
+
+    heading("2/7  Train: BU-Net teacher, Nano-U student, on rendered terrain")
     dataset = _render_and_train(folder, seed, training_progress)
 
-    heading("2/6  Quantize to int8 and evaluate")
+    heading("3/7  Quantize to int8 and evaluate")
     run_folder = folder / RUN
     model = quantize_run(run_folder, dataset=dataset)
     save_int8(run_folder, model)
@@ -84,7 +91,7 @@ def run_demo(
     for name, metrics in evaluation.rows.items():
         progress(f"{name:<14} mIoU {100 * metrics['miou']:.1f} %")
 
-    heading("3/6  Compile: straight-line C (aot) and the interpreter library (tflm)")
+    heading("4/7  Compile: straight-line C (aot) and the interpreter library (tflm)")
     board = find_board(BOARD)
     emulated = find_board(EMULATED)
     compiled = compile_for(model, emulated)
@@ -94,18 +101,18 @@ def run_demo(
         write_project(rendered, folder / runtime, force=True)
         progress(f"{folder / runtime}: {len(rendered.files)} files")
 
-    heading("4/6  Verify: every executor against TFLite Micro, byte for byte")
+    heading("5/7  Verify: every executor against TFLite Micro, byte for byte")
     frames = picture_frames(model, compiled.graph, list(dataset.test.images[: TARGETS[0][1]]))
     targets = [(find_board(name), cases) for name, cases in TARGETS]
     golden = verify(model, targets, seed=seed, real_frames=frames, library=folder / "aot", progress=progress)
 
-    heading("5/6  Measure, and build the firmware project")
+    heading("6/7  Measure, and build the firmware project")
     bench = bench_compiled(compiled, emulated, progress=progress)
     project = folder / BOARD
     write_project(render_firmware_project(board, library), project, force=True)
     not_linked = _link(project, progress)
 
-    heading("6/6  Report")
+    heading("7/7  Report")
     panels = _panels(model, evaluation, dataset)
     picture, report = folder / "panel.png", folder / "report.html"
     write_panel_png(picture, panels)
@@ -113,6 +120,18 @@ def run_demo(
     data = _report_data(compiled, evaluation, golden, bench, panels, worst, run_folder)
     write_text(report, render_report(data))
     return DemoResult(model, compiled, evaluation, golden, bench, run_folder, project, report, picture, not_linked)
+
+
+def _build_shipped(project: Path, progress: Callable[[str], None]) -> None:
+    """What `build` does, within seconds: nobody has to wait for a training to see what comes of one."""
+    model, board = open_model(None), find_board(BOARD)
+    library = render_library(model, "aot", board)
+    write_project(render_firmware_project(board, library), project, force=True)
+    targets = [(find_board(name), cases) for name, cases in SHIPPED_TARGETS]
+    golden = verify(model, targets, library=project / LIBRARY_FOLDER, progress=progress)
+    if not golden.passed:
+        raise DeployError(f"{model.name}: outputs differ", hint="`nanou-deploy verify` shows where")
+    progress(f"{project}: firmware of {model.name}, equal to TFLite Micro in every byte")
 
 
 def _render_and_train(folder: Path, seed: int, progress: Callable[[str, float], None]) -> Dataset:
