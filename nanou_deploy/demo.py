@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,11 +183,12 @@ def _report_data(
         "student weights": f"sha256 {manifest['weights']['student'][:16]}",
         "versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
     }
+    quoted = shlex.quote(str(run_folder))
     commands = (
         "nanou-deploy demo",
-        f"nanou-deploy evaluate --model {run_folder}",
-        f"nanou-deploy verify --model {run_folder} --board rv32-qemu --cases 20",
-        f"nanou-deploy bench --model {run_folder} --board rv32-qemu",
+        f"nanou-deploy evaluate --model {quoted}",
+        f"nanou-deploy verify --model {quoted} --board rv32-qemu --cases 20",
+        f"nanou-deploy bench --model {quoted} --board rv32-qemu",
     )
     return ReportData(
         model_name=compiled.model.name,

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from codegen.errors import CodegenError
 from codegen.graph.contract import decide_classes, decision_threshold, quantize_pixels
+from codegen.graph.model import QuantizedModel
 from codegen.tflite.interpreters import run_builtin_ref
 from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import Board, find_board
-from nanou_deploy.build.library import open_model
 from nanou_deploy.choose.front import point_of, quantized_model, save_front
+from nanou_deploy.choose.scores import Scores, write_scores
 from nanou_deploy.errors import DeployError
 from nanou_deploy.measure.bench import bench
 from nanou_deploy.measure.costing import check_counting, cost_of_structure, costs_of
@@ -127,27 +128,24 @@ def _built(
         if reasons := limits.violations(cost):
             dropped.append(Dropped(folder, reasons))
         else:
-            point = point_of(folder, model, [cost], settings.search.output)
-            points.append(_at_parents_size(point, folder, settings))
+            _score_at_parents_size(folder, model, settings)
+            points.append(point_of(folder, model, [cost], settings.search.output))
     return tuple(sorted(points, key=lambda point: point.macs)), tuple(dropped)
 
 
-def _at_parents_size(point: Point, folder: Path, settings: FrontTraining) -> Point:
-    """The point with scores against the parent run's masks, so that points of all sizes compare."""
+def _score_at_parents_size(folder: Path, model: QuantizedModel, settings: FrontTraining) -> None:
+    """Leave scores against the parent run's masks in a run of another size, so that points of all sizes compare."""
     source = open_parent(settings.parent, settings.data).source
-    size = point.structure.input_shape[:2]
-    if size == source.dataset.val.masks.shape[1:]:
-        return point
+    size = (model.image.height_px, model.image.width_px)
+    height_px, width_px = source.dataset.val.masks.shape[1:]
+    if size == (height_px, width_px):
+        return
     dataset, student = dataset_at(settings.parent, settings.data, size), run.load_student(folder)
-    model = open_model(folder)
     graph = load_graph(model.flatbuffer)
     outputs = run_builtin_ref(model.flatbuffer, quantize_pixels(model, graph, dataset.test.images))
     int8 = decide_classes(outputs, decision_threshold(model, graph))
     with_floats = decide(student, dataset.test.images, model.image, source.config.student.threshold)
     truth = source.dataset
-    return replace(
-        point,
-        val_miou=miou_at(student, dataset.val, source),
-        int8_miou=metrics_at(int8, truth.test, truth)["miou"],
-        float_miou=metrics_at(with_floats, truth.test, truth)["miou"],
-    )
+    val_miou = miou_at(student, dataset.val, source)
+    int8_miou, float_miou = (metrics_at(one, truth.test, truth)["miou"] for one in (int8, with_floats))
+    write_scores(folder, model, Scores((height_px, width_px), val_miou, int8_miou, float_miou))

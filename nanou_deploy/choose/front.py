@@ -15,6 +15,7 @@ from codegen.graph.model import QuantizedModel
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.library import open_model
 from nanou_deploy.choose.fit import run_folder
+from nanou_deploy.choose.scores import Scores, read_scores
 from nanou_deploy.errors import DeployError
 from nanou_deploy.measure.costing import costs_of
 from nanou_deploy.report.pareto import render_front
@@ -109,19 +110,20 @@ def point_of(folder: Path, model: QuantizedModel, costs: Sequence[Cost], base: P
     """Describe a completed run, whose model costs `costs`, as a point of a front in `base`. Raises TrainError."""
     manifest = run.read_manifest(folder)
     student = run.load_student(folder)
-    scores: dict[str, Any] = dict(model.provenance.get("metrics", {}))
+    scores = read_scores(folder, model) or own_scores(folder, model)
     made_by = manifest.get("made_by", "prune" if "pruning" in manifest else "train")
     return Point(
         folder.name,
         Path(_relative(folder, base)).as_posix(),
         structure_of(student),
         count_parameters(student, deployed=True),
-        _val_miou(folder, scores),
-        _miou(scores, "int8"),
-        _miou(scores, "float"),
+        scores.val_miou,
+        scores.int8_miou,
+        scores.float_miou,
         costs[0].macs if costs else 0,
         {cost.board: cost for cost in costs},
         cast(MadeBy, made_by if made_by in get_args(MadeBy) else "train"),
+        scores.masks_px,
         (int(manifest["seed"]),),
     )
 
@@ -131,7 +133,7 @@ def _recipe(folder: Path, point: Point) -> str:
     configuration = run.configuration(run.read_manifest(folder)).deciding()
     for section, key in (("teacher", "weights"), ("student", "start_from")):  # of each seed its own
         del configuration[section][key]
-    return json.dumps([point.structure.to_json(), point.made_by, configuration], sort_keys=True)
+    return json.dumps([point.structure.to_json(), point.made_by, point.masks_px, configuration], sort_keys=True)
 
 
 def quantized_model(folder: Path, data_root: Path | None = None) -> QuantizedModel:
@@ -149,11 +151,18 @@ def _relative(folder: Path, base: Path) -> str:
     return os.path.relpath(folder.resolve(), base.resolve())
 
 
+def own_scores(folder: Path, model: QuantizedModel) -> Scores:
+    """A run's scores against masks of its own size, measured when it was trained and quantized. Raises TrainError."""
+    metrics: dict[str, Any] = dict(model.provenance.get("metrics", {}))
+    size = (model.image.height_px, model.image.width_px)
+    return Scores(size, _val_miou(folder), _miou(metrics, "int8"), _miou(metrics, "float"))
+
+
 def _miou(scores: dict[str, Any], role: str) -> float | None:
     return float(scores[role]["miou"]) if "miou" in scores.get(role, {}) else None
 
 
-def _val_miou(folder: Path, scores: dict[str, Any]) -> float:
+def _val_miou(folder: Path) -> float:
     """Of the epoch that was kept. Raises TrainError where a run had no validation part."""
     try:
         return float(History.of_run(folder).val_miou)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,7 +83,7 @@ def evaluate(
         progress=progress,
     )
     if output is not None:
-        command = "nanou-deploy " + " ".join(sys.argv[1:])
+        command = shlex.join(["nanou-deploy", *sys.argv[1:]])
         write_evaluation(output, result, getattr(dataset, split), contract, quantized, (command,))
     if as_json:
         sha256 = quantized.sha256 if quantized else None
@@ -163,7 +164,9 @@ def _grouped(dataset: Dataset, group_by: str) -> Dataset:
 
 
 def _print(result: EvaluationResult) -> None:
-    say(f"{result.dataset}, {result.images} {result.split} images, threshold {result.threshold:g}")
+    height_px, width_px = next(iter(result.decisions.values())).shape[1:]
+    size = f"masks of {height_px}x{width_px}"
+    say(f"{result.dataset}, {result.images} {result.split} images, {size}, threshold {result.threshold:g}")
     print_metrics({"constant mask": result.constant_mask, **{one.executor: one.metrics for one in result.executors}})
     titles = ("share", "iou", "dice", "precision", "recall", "f05", "f2", "boundary_f")
     columns = ("Executor", "Class", *(title.replace("_", " ") for title in titles))

@@ -10,6 +10,7 @@ import click
 
 from nanou_deploy.cli.options import Count, Size, json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, next_step, percent, progress, say
+from nanou_deploy.cli.pareto import remark_masks
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def fit(
     if as_json:
         emit_json("fit/1", _as_json(found, folder))
     else:
+        remark_masks(points)
         _print(found, folder)
     return EXIT_OK if found.chosen else EXIT_ERROR
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nanou_deploy.cli.options import DataFolder, Output, json_option
-from nanou_deploy.cli.output import emit_json, emit_table, percent, progress, say
+from nanou_deploy.cli.output import emit_json, emit_table, percent, progress, remark, say
 
 if TYPE_CHECKING:
     from nanou_train.search.pareto import Front
@@ -40,10 +40,18 @@ def pareto(runs: tuple[Path, ...], boards: tuple[str, ...], output: Path, data: 
     say(f"{output / FRONT}: {len(front.points)} networks; look at {output / PAGE}")
 
 
+def remark_masks(front: Front) -> None:
+    """Say where scores are against masks of several sizes."""
+    if len(front.masks_px) > 1:
+        sizes = ", ".join(f"{height}x{width}" for height, width in front.masks_px)
+        remark(f"scores are against masks of {sizes}, so those of networks of other picture sizes do not compare")
+
+
 def print_front(front: Front) -> None:
     """Print all points with their costs on each board, and which are on the front there."""
     from nanou_train.search.pareto import non_dominated, objectives_of
 
+    remark_masks(front)
     best = {board: non_dominated(front.points, objectives_of(board)) for board in front.boards}
     columns = ("Network", "Made by", "mIoU val", "int8 test", "Board", "Instructions", "RAM", "Flash", "On the front")
     emit_table(

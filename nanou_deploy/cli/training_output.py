@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 METRIC_NAMES = ("miou", "iou_drivable", "iou_background", "f1", "precision", "recall")
 _SILENCE_S = 30.0  # after which a line is printed where there is no terminal
+_MEASURED_S = 3.0  # before which there is no time left
+_STAGE = 0.05  # by which what is done falls where another stage begins
 AVERAGED = ("miou", "f1", "precision", "recall")  # shown in any case; with other classes, the IoU of each as well
 
 
@@ -24,17 +27,22 @@ def training_progress() -> TrainingProgress:
 
 
 class TrainingProgress:
-    """Callable (message, done in 0..1), and a context that owns the terminal's line."""
+    """Callable (message, done in 0..1), and a context that owns the terminal's line.
+
+    The time left is estimated here alone, from what this process has done since it began, and nowhere in a message.
+    """
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
         self._shown, self._shown_s = -1, -_SILENCE_S
+        self._begun = 0.0, 0.0  # what had been done when this stage began, and when
+        self._last = math.inf
 
     def __enter__(self) -> TrainingProgress:
         if sys.stderr.isatty():
             self._bar = _bar()
             self._bar.start()
-            self._task = self._bar.add_task("", total=1.0)
+            self._task = self._bar.add_task("", total=1.0, left="")
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -43,16 +51,35 @@ class TrainingProgress:
 
     def __call__(self, message: str, done: float) -> None:
         tenth, now_s = int(done * 10), time.monotonic()
+        left = self._left(done, now_s)
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=printable(message))
+            self._bar.update(self._task, completed=done, description=printable(message), left=left)
         elif tenth != self._shown or now_s - self._shown_s >= _SILENCE_S:
             self._shown, self._shown_s = tenth, now_s
-            note(f"  {done:4.0%}  {message}")
+            note(f"  {done:4.0%}  {message}" + (f", {left}" if left else ""))
+
+    def _left(self, done: float, now_s: float) -> str:
+        """In words; nothing before some seconds have shown how fast it goes, nor at the end."""
+        if done < self._last - _STAGE:
+            self._begun = done, now_s
+        self._last = done
+        before, begun_s = self._begun
+        if now_s - begun_s < _MEASURED_S or not before < done < 1:
+            return ""
+        return f"{duration((now_s - begun_s) * (1 - done) / (done - before))} left"
+
+
+def duration(seconds: float) -> str:
+    """A time as it is estimated: 40 s, 12 min, 3 h."""
+    for unit, unit_s in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _bar() -> Progress:
     """A bar, its percentage and the time left, which keep their places; what remains is the message's."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 
     console = make_console(sys.stderr)
@@ -61,7 +88,8 @@ def _bar() -> Progress:
     )
     percentage = TextColumn("{task.percentage:>3.0f} %", table_column=Column(no_wrap=True))
     bar = BarColumn(min(28, console.width // 5))
-    columns = (bar, percentage, TimeRemainingColumn(compact=True), message)
+    left = TextColumn("{task.fields[left]:>11}", table_column=Column(no_wrap=True))
+    columns = (bar, percentage, left, message)
     return Progress(*columns, console=console, transient=True, expand=True)
 
 

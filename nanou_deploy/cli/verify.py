@@ -157,15 +157,18 @@ def _targets(boards: Sequence[str], cases: int) -> list[tuple[Board, int]]:
 
 def print_golden(report: GoldenReport) -> None:
     """Print the table of executors, then the verdict."""
+    from nanou_deploy.verify.golden import TRUTH, cases_of
+
     emit_table(
         ("Executor", "Equal", "Max diff", "First divergent operator", "Built by"),
         ((e.name, _equal(e), e.max_difference or "", _where(e), e.detail) for e in report.executors),
         right=(1, 2),
     )
+    if report.truth != TRUTH:
+        say(f"{TRUTH} does not take this model, so that the {report.truth}, part of this project, is compared with.")
     if report.passed:
-        cases = "case" if report.cases == 1 else "cases"
-        compared = sum(e.status == "equal" for e in report.executors)
-        say(f"All {compared} executors agree byte for byte on {report.cases} {cases}.", fg="green")
+        equal = [executor for executor in report.executors if executor.status == "equal"]
+        say(f"All {len(equal)} executors agree byte for byte, {cases_of(equal)}.", fg="green")
     else:
         differing = ", ".join(e.name for e in report.executors if e.status == "differs")
         say(f"NOT EQUAL: {differing or 'nothing could be compared'}", fg="red", bold=True)

@@ -108,6 +108,11 @@ def read_tensors(graph: Graph, folder: Path) -> TensorCases:
     tensors = [graph.tensor(index) for index in graph.file_inputs]
     paths = [_named(folder, "input", i, len(tensors)) for i in range(len(tensors))]
     if missing := [path for path in paths if not path.is_file()]:
+        if any((folder / part).is_dir() for part in ("train", "val", "test")):
+            raise DeployError(
+                f"{folder} is a data set of pictures, and nobody has said what the model's outputs mean",
+                hint="`nanou-deploy describe MODEL --task segment --classes NAME,NAME --drivable NAME` writes it down",
+            )
         raise DeployError(
             f"{missing[0]} is not there",
             hint="a raw model takes input.npy (and output.npy to compare with); `nanou-deploy describe` says what else",

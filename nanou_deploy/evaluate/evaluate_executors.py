@@ -222,13 +222,13 @@ def _golden_rows(result: EvaluationResult) -> tuple[ExecutorResult, ...]:
     for one in result.comparisons:
         pair = {one.first, one.second}
         if "tflm" in pair and (other := names.get(next(iter(pair - {"tflm"})))):
-            equal = one.differing_outputs == 0
+            differing = one.differing_images or 0
             rows.append(
                 ExecutorResult(
                     other,
-                    "equal" if equal else "differs",
+                    "equal" if not differing else "apart" if other == "BUILTIN_REF" else "differs",
                     result.images,
-                    result.images if equal else 0,
+                    result.images - differing,
                     round(one.max_difference_steps or 0),
                     detail=f"the whole {result.split} set",
                 )

@@ -14,7 +14,7 @@ from nanou_deploy.report.drawing import svg_element
 from nanou_deploy.report.evaluation_tables import evaluation_tables
 from nanou_deploy.report.pictures import Panel, Tile, legend_entries, panel_tiles, png_bytes
 from nanou_deploy.report.tables import Cell, accuracy_table, cost_table, executors_table, operators_table, shape_text
-from nanou_deploy.verify.golden import TRUTH, ExecutorResult
+from nanou_deploy.verify.golden import TRUTH, ExecutorResult, cases_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def render_report(data: ReportData) -> str:
                 f"sha256 {data.model_sha256[:12]}",
             )
         ),
-        verdict=_verdict(data.executors),
+        verdict=_verdict(data),
         figures=_figures(data),
         galleries=tuple(_galleries(data)),
         accuracy=tuple(table for table in (accuracy_table(data),) if table.rows),
@@ -100,35 +100,41 @@ def _gallery(slug: str, title: str, note: str, panels: tuple[Panel, ...]) -> Gal
     return Gallery(slug, title, note, rows, legend)
 
 
-def _verdict(executors: tuple[ExecutorResult, ...]) -> Cell:
-    compared = [row for row in executors if row.status in ("equal", "differs") and row.name != TRUTH]
+def _compared(data: ReportData) -> tuple[ExecutorResult, ...]:
+    return tuple(row for row in data.executors if row.status in ("equal", "differs") and row.name != TRUTH)
+
+
+def _verdict(data: ReportData) -> Cell:
+    compared = _compared(data)
     differing = [row for row in compared if row.status == "differs"]
+    if not data.executors:
+        return Cell(f"Scores alone: `nanou-deploy verify` compares executors with {TRUTH}, byte for byte.", "muted")
     if not compared:
         return Cell(f"Not verified: nothing was compared with {TRUTH}.", "bad")
     if differing:
         first = differing[0].first_divergence
         where = f", first at {first.operator}" if first else ""
         return Cell(f"{', '.join(row.name for row in differing)}: not equal to {TRUTH}{where}.", "bad")
-    cases = sum(row.cases for row in compared)
     plural = "executor equals" if len(compared) == 1 else "executors equal"
-    return Cell(f"{len(compared)} {plural} {TRUTH} byte for byte, in {cases:,} comparisons.", "good")
+    return Cell(f"{len(compared)} {plural} {TRUTH} byte for byte, {cases_of(compared)}.", "good")
 
 
 def _figures(data: ReportData) -> tuple[Figure, ...]:
     plan = data.plan
-    compared = [row for row in data.executors if row.status in ("equal", "differs") and row.name != TRUTH]
-    absent = sum(row.status == "absent" for row in data.executors)
     return (
         *_accuracy_figures(data),
         Figure("working RAM", _kilobytes(plan.working_bytes), "KB", f"and {_kilobytes(plan.io_bytes)} KB of frames"),
         *_cost_figures(data),
-        Figure(
-            "executors equal",
-            str(sum(row.status == "equal" for row in compared)),
-            f"of {len(compared)}",
-            f"to {TRUTH}, to the last byte" + (f"; {absent} did not run" if absent else ""),
-        ),
+        *_equality_figures(data),
     )
+
+
+def _equality_figures(data: ReportData) -> Iterator[Figure]:
+    if data.executors:
+        compared, absent = _compared(data), sum(row.status == "absent" for row in data.executors)
+        equal = sum(row.status == "equal" for row in compared)
+        note = f"to {TRUTH}, to the last byte" + (f"; {absent} did not run" if absent else "")
+        yield Figure("executors equal", str(equal), f"of {len(compared)}", note)
 
 
 def _accuracy_figures(data: ReportData) -> Iterator[Figure]:

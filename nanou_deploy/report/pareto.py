@@ -114,14 +114,14 @@ def _table(front: Front) -> Table:
     columns = (
         Cell("network"),
         Cell("made by"),
-        *(Cell(text, "n") for text in ("mIoU val", "int8 test", "float test", "seeds", "parameters", "MACs")),
+        *(Cell(text, "n") for text in ("mIoU val", "int8 test", "float test", "masks", "seeds", "parameters", "MACs")),
         *(Cell(f"{kind} {board}", "n") for board, kind in costs),
         Cell("structure"),
     )
     note = (
-        "mIoU in percent; RAM is working memory without the two frames, flash is code and tables, both in bytes; "
-        "instructions are counted in emulation. Structure: widths of blocks, k5 for a 5x5 window, ↓ pools, ↑ "
-        "upsamples, + joins the skip connection. Click on a column to sort by it."
+        "mIoU in percent, against masks of the size stated; RAM is working memory without the two frames, flash is "
+        "code and tables, both in bytes; instructions are counted in emulation. Structure: widths of blocks, k5 for a "
+        "5x5 window, ↓ pools, ↑ upsamples, + joins the skip connection. Click on a column to sort by it."
     )
     return Table("networks", "Networks", note, columns, tuple(_row(point, front.boards) for point in front.points))
 
@@ -136,6 +136,7 @@ def _row(point: Point, boards: Sequence[str]) -> tuple[Cell, ...]:
         Cell(point.name),
         Cell(point.made_by),
         *(Cell(MISSING if score is None else _percent(score), "n") for score in scores),
+        Cell("{}x{}".format(*point.masks_px), "n"),
         *(Cell(f"{number:,}", "n") for number in numbers),
         Cell(describe_structure(point.structure), "code"),
     )

@@ -1,7 +1,8 @@
 """Compare executors of a model with the truth, byte for byte, on the same cases.
 
 TFLM is the truth, because it is what a device runs. Compared with it, byte for byte: TFLite's BUILTIN_REF, the NumPy
-oracle, and the compiled C on each board. A difference is traced to the first operator whose output differs.
+oracle, and the compiled C on each board. Of a model that compiles and that TFLM refuses for want of an operator, the
+oracle is the truth. A difference is traced to the first operator whose output differs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from codegen.tflite.oracle import trace_oracle
 
 Int8Array = npt.NDArray[np.int8]
 Status = Literal["equal", "differs", "apart", "absent"]  # apart: a second opinion, which no device runs
-TRUTH = "TFLM"
+TRUTH, ORACLE = "TFLM", "NumPy oracle"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +72,31 @@ class ExecutorResult:
 class GoldenReport:
     """The outcome of a verification. `passed` means: nothing differs, and something was compared with the truth.
 
-    BUILTIN_REF may be apart from TFLM where their kernels round differently; then the truth is TFLM's.
+    BUILTIN_REF may be apart from TFLM where their kernels round differently; then TFLM is the truth (`truth`).
     """
 
     model_sha256: str
     cases: int
     executors: tuple[ExecutorResult, ...] = field(default_factory=tuple)
+    truth: str = TRUTH
 
     @property
     def passed(self) -> bool:
-        compared = [e for e in self.executors if e.status in ("equal", "differs") and e.name != TRUTH]
+        compared = [e for e in self.executors if e.status in ("equal", "differs") and e.name != self.truth]
         return bool(compared) and all(e.status == "equal" for e in compared)
+
+
+def cases_of(executors: Iterable[ExecutorResult]) -> str:
+    """Say on how many cases executors ran, in words; by name those that ran fewer than the first: slow ones."""
+    by_count: dict[int, list[str]] = {}
+    for one in executors:
+        by_count.setdefault(one.cases, []).append(one.name)
+    (most, first), *fewer = by_count.items()
+    said = f"on {most:,} {'case' if most == 1 else 'cases'}"
+    if not fewer:
+        return said
+    parts = (f"{', '.join(names)} on {count:,}" for count, names in fewer)
+    return f"{len(first)} of them {said}, {'; '.join(parts)}"
 
 
 Run = Callable[[Cases], npt.NDArray[Any]]  # outputs as the file states them, (N, ...)

@@ -110,7 +110,8 @@ class Evaluation:
 class Comparison:
     """Differences of two predictors on the same images. Logits are real values; `..._steps` count int8 output steps.
 
-    `differing_outputs` counts unequal int8 outputs, None unless both are int8.
+    `differing_outputs` counts unequal int8 outputs, `differing_images` the images that have such; None unless both are
+    int8.
     """
 
     first: str
@@ -122,6 +123,7 @@ class Comparison:
     max_difference_steps: float | None
     mean_difference_steps: float | None
     differing_outputs: int | None
+    differing_images: int | None
     first_miou: float
     second_miou: float
 
@@ -190,7 +192,7 @@ def compare(
     decided = first.decide(logits[0], threshold), second.decide(logits[1], threshold)
     difference = np.abs(logits[0].astype(np.float64) - logits[1])
     largest, mean = float(difference.max(initial=0.0)), float(difference.mean())
-    step = first.step or second.step
+    step, are_int8 = first.step or second.step, first.is_int8 and second.is_int8
     mious = [segmentation_metrics(masks, one, classes)["miou"] for one in decided]
     return Comparison(
         first.name,
@@ -201,7 +203,8 @@ def compare(
         mean,
         largest / step if step else None,
         mean / step if step else None,
-        int(np.count_nonzero(difference)) if first.is_int8 and second.is_int8 else None,
+        int(np.count_nonzero(difference)) if are_int8 else None,
+        int(np.count_nonzero(difference.reshape(len(difference), -1).any(axis=1))) if are_int8 else None,
         *mious,
     )
 

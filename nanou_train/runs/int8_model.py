@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from codegen.graph.model import QuantizedModel
@@ -50,5 +51,5 @@ def _check_student(folder: Path, model: QuantizedModel, path: Path) -> None:
     if not isinstance(weights, dict) or weights.get("student") != own:
         raise TrainError(
             f"{path} was not made of the student in {folder}",
-            hint=f"make it again with `nanou-deploy quantize --run {folder}`",
+            hint=f"make it again with `nanou-deploy quantize --run {shlex.quote(str(folder))}`",
         )

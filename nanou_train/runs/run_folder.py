@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 
 MANIFEST_SCHEMA = 1
 MANIFEST = "manifest.json"
+SCORES = "scores.json"  # of a search's point, against its parent's masks
 UNFINISHED = ("running", "interrupted", "failed")
 MANIFEST_BYTES = 16 << 20
 # What a run leaves beside its manifest, and what is made of it: gone where --force begins another in its place.
 RESULTS = (
-    "model", "constraints.json", "metrics.json", "metrics.csv", "pruning.json", "student.keras", "teacher.keras",
-    "restarts", "rounds", "nas_logs",
+    "model", SCORES, "constraints.json", "metrics.json", "metrics.csv", "pruning.json", "student.keras",
+    "teacher.keras", "restarts", "rounds", "nas_logs",
 )  # fmt: skip
 VERSIONS_OF = ("tensorflow", "keras", "numpy", "pillow")
 

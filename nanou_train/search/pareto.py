@@ -17,7 +17,7 @@ from nanou_train.networks.cost import Cost
 from nanou_train.networks.structure import Structure
 from nanou_train.runs.run_folder import write_json
 
-FRONT_SCHEMA = 2  # costs of 1 were estimates
+FRONT_SCHEMA = 3  # costs of 1 were estimates, scores of 2 did not say against which masks
 FRONT = "pareto.json"
 MadeBy = Literal["prune", "search", "train"]
 
@@ -30,7 +30,8 @@ class Point:
     """One trained network. `run` is its folder, relative to the file of the front.
 
     Scores are mean intersection over union, 0 to 1: `val_miou` of the student on the validation part, `int8_miou` and
-    `float_miou` on the test part, None where not measured. With several `seeds` they are means. `costs` are by board.
+    `float_miou` on the test part, None where not measured, against masks of `masks_px` (height, width). With several
+    `seeds` they are means. `costs` are by board.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Point:
     macs: int
     costs: Mapping[str, Cost]
     made_by: MadeBy
+    masks_px: tuple[int, int]
     seeds: tuple[int, ...] = ()
 
     @property
@@ -62,6 +64,7 @@ class Point:
             "macs": self.macs,
             "costs": {board: cost.to_json() for board, cost in self.costs.items()},
             "made_by": self.made_by,
+            "masks_px": list(self.masks_px),
             "seeds": list(self.seeds),
         }
 
@@ -81,6 +84,7 @@ class Point:
             int(values["macs"]),
             {board: Cost.from_json(cost) for board, cost in values["costs"].items()},
             cast(MadeBy, values["made_by"]),
+            (int(values["masks_px"][0]), int(values["masks_px"][1])),
             tuple(int(seed) for seed in values["seeds"]),
         )
 
@@ -96,6 +100,11 @@ class Front:
     def boards(self) -> tuple[str, ...]:
         first = self.points[0].costs if self.points else {}
         return tuple(board for board in first if all(board in point.costs for point in self.points))
+
+    @property
+    def masks_px(self) -> tuple[tuple[int, int], ...]:
+        """Sizes of the masks that scores are against: scores of several do not compare."""
+        return tuple(sorted({point.masks_px for point in self.points}))
 
 
 def read_front(path: Path) -> Front:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -92,8 +91,7 @@ class Report:
 
     def __init__(self, study: optuna.Study, total: int, minimize: Sequence[str], progress: Progress | None) -> None:
         self._study, self._total, self._minimize, self._progress = study, total, minimize, progress
-        self._before = counts_of(study.get_trials(deepcopy=False), total)
-        self._started, self._told = time.monotonic(), ""
+        self._told = ""
 
     def __call__(self) -> None:
         """Tell, if there is anything new."""
@@ -106,14 +104,11 @@ class Report:
 
     def _line(self) -> tuple[str, float]:
         result = result_of(self._study, self._total, self._minimize)
-        counts, before = result.counts, self._before
-        done, done_before = counts.complete + counts.failed, before.complete + before.failed
+        counts = result.counts
+        done = counts.complete + counts.failed
         trained = sum(one.rung >= 0 for one in result.candidates)
         message = f"{done}/{counts.total} trials, {trained} trained, {counts.failed} failed, {counts.running} running"
         if result.front:
             best = max(result.front, key=lambda one: one.miou)
             message += f"; front of {len(result.front)}, best mIoU {best.miou:.3f}"
-        if done > done_before:
-            left_s = (time.monotonic() - self._started) / (done - done_before) * (counts.total - done)
-            message += f", {left_s / 60:.0f} min left" if left_s >= 90 else f", {left_s:.0f} s left"
         return message, min(1.0, done / counts.total)

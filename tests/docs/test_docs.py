@@ -116,6 +116,47 @@ def test_named_files_exist(path: Path) -> None:
     assert [file for file in named if not (REPOSITORY / file).exists()] == []
 
 
+SOURCES = sorted(
+    path
+    for folder in ("codegen", "nanou_train", "nanou_deploy", "firmware", "templates", "config", "scripts", "tests")
+    for path in (REPOSITORY / folder).rglob("*")
+    if path.suffix in (".py", ".j2", ".c", ".h", ".cc", ".S", ".yaml", "") and path.is_file()
+)
+
+
+def test_sources_and_messages_name_documents_sections_and_commands_that_exist() -> None:
+    """Wherever a document, a section of one, or a command is named: in a docstring, a comment, a hint, a template."""
+    seen = set[str]()
+    for path in (*SOURCES, *DOCUMENTS):
+        if path == Path(__file__):
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        for file, section in re.findall(r"\b(?:docs/)?([A-Z]+\.md),? \(?\"([^\"]+)\"", text):
+            assert _slug(section) in _anchors(REPOSITORY / "docs" / file), f"{path}: {file} has no section {section}"
+            seen.add("section")
+        for file, anchor in re.findall(r"\bdocs/((?:adr/)?[\w-]+\.md)(?:#([\w-]+))?", text):
+            assert (REPOSITORY / "docs" / file).is_file(), f"{path}: docs/{file} does not exist"
+            assert not anchor or anchor in _anchors(REPOSITORY / "docs" / file), f"{path}: {file}#{anchor}"
+            seen.add("document")
+        for number in re.findall(r"\badr/(\d{4})", text):
+            assert list((REPOSITORY / "docs/adr").glob(f"{number}-*.md")), f"{path}: there is no decision {number}"
+            seen.add("decision")
+        for name, rest in re.findall(r"`nanou-deploy ([a-z][a-z-]*)((?: [^`]*)?)`", text):
+            command = cli.get_command(CONTEXT, name)
+            assert command is not None, f"{path} names the command {name}"
+            known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+            assert set(re.findall(r"(?<= )--[a-z-]+", rest)) <= known, f"{path}: nanou-deploy {name}{rest}"
+            seen.add("command")
+    assert seen == {"section", "document", "decision", "command"}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_named_tests_exist(path: Path) -> None:
+    for file, name in re.findall(r"(tests/[\w/]+\.py)(?:::(test_\w+))?", path.read_text(encoding="utf-8")):
+        assert (REPOSITORY / file).is_file(), file
+        assert not name or f"def {name}(" in (REPOSITORY / file).read_text(encoding="utf-8"), f"{file}::{name}"
+
+
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for path in DOCUMENTS:
@@ -174,5 +215,8 @@ def test_changelog_knows_this_version() -> None:
 
 def _anchors(path: Path) -> set[str]:
     """Heading anchors as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return set(map(_slug, re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)))
+
+
+def _slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

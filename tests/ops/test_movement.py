@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from codegen.errors import ModelError, UnsupportedError
+from codegen.graph.model import QuantizedModel
 from codegen.tflite.builder import ModelBuilder
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.verify.golden import ORACLE
+from nanou_deploy.verify.verify import verify
 from tests.exactness import assert_exact, compile_bytes
 from tests.ops.single_operator import Activation, assert_oracle_is_tflm, constant, model_of
 
@@ -152,8 +156,13 @@ def test_tile_as_keras_writes_upsampling_is_a_resize(compiler: None, tmp_path: P
         ("RESHAPE", constant([1, 6, 12, 2]), (1, 6, 12, 2), "ReshapeOptions"),
     ):
         value = b.operator(name, [value, b.constant(constants)], b.activation(shape, 0.1, 7), table)
-    compiled = compile_bytes(b.finish([source], [value]))
+    data = b.finish([source], [value])
+    compiled = compile_bytes(data)
     assert [operator.stem for operator in compiled.graph.operators] == ["resize_nearest_neighbor"]
+    report = verify(QuantizedModel("upsampling", data), [(find_board("host"), 3)])
+    assert (report.passed, report.truth) == (True, ORACLE)
+    assert {one.name: one.status for one in report.executors}["TFLM"] == "absent"
+    assert {one.name: one.status for one in report.executors}["aot host"] == "equal"
 
 
 @pytest.mark.parametrize(

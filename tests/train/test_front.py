@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from codegen.compile import compile_model
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.choose import front as fronts
+from nanou_deploy.choose.scores import Scores, write_scores
 from nanou_deploy.cli.pareto import pareto
 from nanou_deploy.errors import DeployError
 from nanou_train.errors import TrainError
@@ -22,7 +23,7 @@ from nanou_train.networks.random_weights import stand_in_model
 from nanou_train.networks.structure import Block, Level, Structure, build_model
 from nanou_train.runs.int8_model import load_int8, save_int8
 from nanou_train.runs.run_folder import read_manifest
-from nanou_train.search.pareto import read_front
+from nanou_train.search.pareto import Front, read_front
 
 STRUCTURES = {
     "skips": Structure("nano_u", (12, 16, 3), (Level((Block(4),), (2, 2), (Block(3),), True),), (Block(5),)),
@@ -73,6 +74,24 @@ def runs(tmp_path: Path, tiny_presets: None) -> list[Path]:
     return [tmp_path / "run0", tmp_path / "run1"]
 
 
+def check_one_score(folder: Path, tmp_path: Path) -> None:
+    """What a search measured against its parent's masks stands in the run, for `pareto` as well."""
+    model = fronts.quantized_model(folder)
+    own = fronts.point_of(folder, model, [], tmp_path)
+    scores = Scores((60, 80), 0.5, 0.25, None)
+    write_scores(folder, model, scores)
+    point = fronts.point_of(folder, model, [], tmp_path)
+    assert Scores(point.masks_px, point.val_miou, point.int8_miou, point.float_miou) == scores
+    assert Front("", (own, point)).masks_px == (own.masks_px, (60, 80))
+    write_scores(folder, replace(model, flatbuffer=b"another"), scores)
+    assert fronts.point_of(folder, model, [], tmp_path) == own
+    for damage in ("[]", "{", '{"int8_sha256": 1', f'{{"int8_sha256": "{model.sha256}", "masks_px": [1]}}'):
+        (folder / "scores.json").write_text(damage)
+        with pytest.raises(DeployError, match=r"scores.json is damaged"):
+            fronts.point_of(folder, model, [], tmp_path)
+    (folder / "scores.json").unlink()
+
+
 def test_runs_are_gathered(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def costs_of(asked: Any) -> Any:
         return (Cost(board.name, 7, 100, 3, 4, 5, 6, 7) for _, board in asked)
@@ -94,6 +113,7 @@ def test_runs_are_gathered(runs: list[Path], tmp_path: Path, monkeypatch: pytest
     assert point.val_miou == pytest.approx((apart.val_miou + 0.9) / 2)
     assert point.int8_miou is not None
     assert point.float_miou is not None
+    assert point.masks_px == (model.image.height_px, model.image.width_px)
     assert "run1" in (tmp_path / "front" / "pareto.html").read_text()
     asked: list[str] = []
     front, board = read_front(tmp_path / "front"), find_board("cortex-m4-qemu")
@@ -102,6 +122,7 @@ def test_runs_are_gathered(runs: list[Path], tmp_path: Path, monkeypatch: pytest
     assert len(asked) == 1
     assert fronts.with_costs(front, find_board("esp32c3"), tmp_path / "front", progress=asked.append) == front
     assert len(asked) == 1
+    check_one_score(runs[0], tmp_path)
 
 
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:

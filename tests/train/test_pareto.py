@@ -21,7 +21,7 @@ COST = Cost(BOARD, 1000, 5000, 800, 400, 600, 3000, 2000)
 
 def point(name: str, val_miou: float, instructions: int = 5000, **changes: int) -> Point:
     costs = {BOARD: replace(COST, instructions=instructions, **changes)}
-    return Point(name, f"points/{name}", STRUCTURE, 120, val_miou, 0.7, None, 1000, costs, "search", (0, 1))
+    return Point(name, f"points/{name}", STRUCTURE, 120, val_miou, 0.7, None, 1000, costs, "search", (12, 16), (0, 1))
 
 
 def test_a_front_is_read_as_it_was_written(tmp_path: Path) -> None:

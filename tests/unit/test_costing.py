@@ -146,7 +146,7 @@ def test_the_command_counts_every_model_on_every_board(tmp_path: Path, monkeypat
     write_manifest(run, {**facts, "status": "completed"})
     save_int8(run, replace(model, provenance={"weights": {"student": "5"}}))
     cost = Cost("rv32-qemu", 1, 2, 3, 4, 5, 6, 7)
-    point = Point("a", "points/a", SMALL, 9, 0.5, None, None, 1, {"rv32-qemu": cost}, "train")
+    point = Point("a", "points/a", SMALL, 9, 0.5, None, None, 1, {"rv32-qemu": cost}, "train", (6, 8))
     write_front(tmp_path / "front" / "pareto.json", [point])
     for path in (tmp_path / "front", tmp_path / "front" / "pareto.json", run, int8_path(run)):
         ((_, found),) = open_models(path)

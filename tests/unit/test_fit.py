@@ -31,7 +31,7 @@ STRUCTURE = Structure("nano_u", (12, 16, 3), (Level((Block(4),), (2, 2), (Block(
 
 def point(name: str, val_miou: float, instructions: int, ram_bytes: int = 5000, flash_bytes: int = 24000) -> Point:
     costs = {b: Cost(b, 1000, instructions, ram_bytes, 19200, 6000, 12000, flash_bytes - 12000) for b in BOARDS}
-    return Point(name, f"points/{name}", STRUCTURE, 99, val_miou, val_miou - 0.01, None, 1000, costs, "prune")
+    return Point(name, f"points/{name}", STRUCTURE, 99, val_miou, val_miou - 0.01, None, 1000, costs, "prune", (12, 16))
 
 
 FRONT = Front("front", (point("large", 0.80, 7_000_000), point("half", 0.79, 3_500_000), point("small", 0.7, 900_000)))

@@ -26,7 +26,7 @@ STRUCTURE = Structure(
 
 def point(name: str, miou: float, instructions: int) -> Point:
     costs = {b: Cost(b, 1000, instructions, 5000, 19200, 6000, 12000, 9000) for b in ("rv32-qemu", "esp32s3")}
-    return Point(name, name, STRUCTURE, 99, miou, miou - 0.01, None, 1000, costs, "prune", (0, 1, 2))
+    return Point(name, name, STRUCTURE, 99, miou, miou - 0.01, None, 1000, costs, "prune", (12, 16), (0, 1, 2))
 
 
 FRONT = Front("a <front>", (point("p1", 0.7, 2_000_000), point("p2", 0.8, 9_000_000), point("p3", 0.69, 3_000_000)))

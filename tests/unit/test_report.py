@@ -249,7 +249,13 @@ def test_every_label_lies_inside_its_rectangle() -> None:
 
 def test_verdict_names_who_differs_and_where() -> None:
     data = make_data()
-    assert "2 executors equal TFLM byte for byte, in 80 comparisons." in Page(render_report(data)).text
+    assert "2 executors equal TFLM byte for byte, on 40 cases." in Page(render_report(data)).text
+    slow = tuple(ExecutorResult(name, "equal", 1, 1) for name in ("aot esp32c3-sim", "application esp32c3-sim"))
+    text = Page(render_report(replace(data, executors=(*data.executors, *slow)))).text
+    assert (
+        "4 executors equal TFLM byte for byte, 2 of them on 40 cases, "
+        "aot esp32c3-sim, application esp32c3-sim on 1." in text
+    )
     wrong = ExecutorResult("aot rv32-qemu", "differs", 20, 19, 3, differs_at("operator 7 (CONV_2D)"))
     text = Page(render_report(replace(data, executors=(*data.executors, wrong)))).text
     assert "aot rv32-qemu: not equal to TFLM, first at operator 7 (CONV_2D)." in text
@@ -257,6 +263,9 @@ def test_verdict_names_who_differs_and_where() -> None:
     assert "executors equal TFLM" not in text
     text = Page(render_report(replace(data, executors=data.executors[:1]))).text
     assert "Not verified: nothing was compared with TFLM." in text
+    text = Page(render_report(replace(data, executors=()))).text  # of an evaluation, which is none
+    assert "Scores alone: `nanou-deploy verify` compares" in text
+    assert "executors equal" not in text
 
 
 def test_headline_figures() -> None:
