@@ -1,4 +1,4 @@
-"""Read files that a stranger may have written: regular files of bounded size, JSON of bounded depth and values."""
+"""Read files that a stranger may have written: regular files of bounded size, JSON and XML of bounded depth."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import re
 import stat
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
 
 JSON_BYTES = 1 << 20
 JSON_DEPTH = 32
+XML_DEPTH = 32
+XML_ELEMENTS = 2_000_000
 MAX_INTEGER = 2**63 - 1
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -51,6 +55,40 @@ def parse_json(data: bytes, *, most_depth: int = JSON_DEPTH) -> Any:
 def read_json(path: Path, most_bytes: int = JSON_BYTES) -> Any:
     """`parse_json` of a file. Raises OSError or ValueError."""
     return parse_json(read_bounded(path, most_bytes))
+
+
+def parse_xml(data: bytes, *, most_depth: int = XML_DEPTH, most_elements: int = XML_ELEMENTS) -> Element:
+    """Build the root element of an XML document. Raises ValueError where it is no XML, or deeper or longer than that.
+
+    A document type is refused, and with it every entity, which a few lines could expand to gigabytes, or to a file.
+    """
+    builder, parser = TreeBuilder(), expat.ParserCreate()
+    depth = count = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth, count
+        depth, count = depth + 1, count + 1
+        if depth > most_depth or count > most_elements:
+            raise ValueError(f"it is nested more than {most_depth} deep, or has more than {most_elements:,} elements")
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    def refuse(*_declaration: object) -> None:
+        raise ValueError("it declares a document type, which may hold entities")
+
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise ValueError(f"it is no XML: {error}") from error
+    return builder.close()
 
 
 def _refuse_deep(text: str, most_depth: int) -> None:

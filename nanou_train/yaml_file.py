@@ -44,8 +44,11 @@ class Located:
         return f"{self.name}{line}"
 
 
-def read_yaml(path: Path, *, error: type[TrainError] = ConfigError) -> Located:
-    """Read a YAML file. Raises `error`, with the line, where it cannot be read, is ambiguous or holds odd values."""
+def read_yaml(path: Path, *, error: type[TrainError] = ConfigError, number_keys: bool = False) -> Located:
+    """Read a YAML file. Raises `error`, with the line, where it cannot be read, is ambiguous or holds odd values.
+
+    With `number_keys`, keys may be whole numbers, and become text.
+    """
     try:
         data = read_bounded(path, LARGEST_BYTES)
     except OSError as failure:
@@ -53,12 +56,12 @@ def read_yaml(path: Path, *, error: type[TrainError] = ConfigError) -> Located:
     except ValueError as failure:
         raise error(f"cannot read {path}: {failure}", hint="give a smaller YAML file") from failure
     try:
-        return parse_yaml(data.decode("utf-8"), str(path), error=error)
+        return parse_yaml(data.decode("utf-8"), str(path), error=error, number_keys=number_keys)
     except UnicodeDecodeError as failure:
         raise error(f"{path} is not YAML: {failure}", hint="save it as UTF-8 text") from failure
 
 
-def parse_yaml(text: str, name: str, *, error: type[TrainError] = ConfigError) -> Located:
+def parse_yaml(text: str, name: str, *, error: type[TrainError] = ConfigError, number_keys: bool = False) -> Located:
     """Parse YAML text; `name` says in errors where it is from. Raises `error` as `read_yaml`."""
     try:
         for line, problem, hint in _odd_events(text):
@@ -67,7 +70,7 @@ def parse_yaml(text: str, name: str, *, error: type[TrainError] = ConfigError) -
     except (YAMLError, ValueError, RecursionError) as failure:
         raise _syntax_error(name, text, failure, error) from failure
     document = Located(name, None, tree)
-    for place, problem in _odd_values(tree, ()):
+    for place, problem in _odd_values(tree, (), (str, int) if number_keys else (str,)):
         raise error(f"{document.where(*place)}: {problem}", hint="put it in quotes if it is meant as text")
     return Located(name, _plain(tree), tree)
 
@@ -88,16 +91,18 @@ def _odd_events(text: str) -> Iterator[tuple[int, str, str]]:
             yield line, f"the tag {event.tag}", "leave it out"
 
 
-def _odd_values(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Find each value that is no text, number, truth value or nothing, and each key that is no text."""
+def _odd_values(
+    value: Any, place: tuple[str | int, ...], keys: tuple[type, ...]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Find each value that is no text, number, truth value or nothing, and each key that is none of the types."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            if not isinstance(key, str):
+            if not isinstance(key, keys) or isinstance(key, bool):
                 yield (*place, key), f"the key {key!r} is no text"
-            yield from _odd_values(inner, (*place, key))
+            yield from _odd_values(inner, (*place, key), keys)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _odd_values(inner, (*place, index))
+            yield from _odd_values(inner, (*place, index), keys)
     elif not (value is None or isinstance(value, str | int | float)):
         yield place, f"{value} is a {type(value).__name__}"
     elif isinstance(value, float) and not math.isfinite(value):

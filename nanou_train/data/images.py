@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,10 +55,19 @@ def read_picture(path: Path, *, upright: bool = True) -> Picture:
 
     Raises DataError for what is no regular file of one picture, or beyond MOST_FILE_BYTES or MOST_PIXELS.
     """
+    return _decoded(path, lambda: read_bounded(path, MOST_FILE_BYTES), upright)
+
+
+def decode_picture(data: bytes, name: Path) -> Picture:
+    """Decode the bytes of a picture that another file holds, `name` in errors. Raises DataError as `read_picture`."""
+    return _decoded(name, lambda: data, upright=False)
+
+
+def _decoded(path: Path, read: Callable[[], bytes], upright: bool) -> Picture:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with _opened(path) as image:
+        with _opened(read()) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"it has {image.width}x{image.height} pixels, more than {MOST_PIXELS:,}")
             count = int(getattr(image, "n_frames", 1))
@@ -80,12 +90,12 @@ def read_picture(path: Path, *, upright: bool = True) -> Picture:
     return Picture(path, turned, orientation if orientation in range(2, 9) else 1)
 
 
-def _opened(path: Path) -> ImageFile:
+def _opened(data: bytes) -> ImageFile:
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  these two register themselves
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
-        return Image.open(io.BytesIO(read_bounded(path, MOST_FILE_BYTES)), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
 def check_depth(picture: Picture) -> None:

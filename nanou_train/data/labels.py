@@ -9,6 +9,8 @@ mean it, either numbers (grey levels, palette indices, 16-bit labels) or colours
     default: not_drivable
     ignore: [255]
 
+For annotation files (`nanou-deploy prepare --labels`) classes list the names of labels instead.
+
 `default` takes every value that is not listed. Without it such a value is an error. `ignore` lists values that nobody
 has labelled: such pixels count in no loss, score or decision. `drivable` lists the classes that count as drivable;
 without it, that is the class of this name, or the second of two. Of two classes the drivable one becomes the second.
@@ -188,8 +190,11 @@ def index_mask(mask: Image, path: Path, class_count: int, *, ignores: bool) -> P
     return values
 
 
-def load_label_map(path: Path) -> LabelMap:
-    """Read a .yaml, .yml or .json file. Raises DataError naming the file, the key and what is wrong."""
+def load_label_map(path: Path, names: Mapping[str, int] | None = None) -> LabelMap:
+    """Read a .yaml, .yml or .json file. Raises DataError naming the file, the key and what is wrong.
+
+    With `names`, the file lists names in place of values, and these are their numbers.
+    """
     try:
         if path.suffix.lower() == ".json":
             document = read_json(path, JSON_BYTES)
@@ -210,7 +215,7 @@ def load_label_map(path: Path) -> LabelMap:
             f"{path}: unknown key {shown(min(unknown))}", hint='keys are "classes", "default", "drivable", "ignore"'
         )
     check_names(path, tuple(classes))
-    labels = _label_map(path, classes, document.get("default"), document.get("ignore"))
+    labels = _label_map(path, classes, document.get("default"), document.get("ignore"), names)
     given = document.get("drivable")
     labels = _drivable_last(labels, given)
     return replace(labels, drivable=drivable_names(path, labels.classes, given))
@@ -248,9 +253,7 @@ def drivable_names(where: Path | str, classes: tuple[str, ...], given: Any) -> t
         return classes[1:] if binary else tuple(name for name in classes if _is_drivable(name))
     stated = [classes[0]] if given is None else given
     if not isinstance(stated, list | tuple) or not all(name in classes for name in stated):
-        raise DataError(
-            f"{where}: drivable {shown(given)} is no list of classes", hint=f"classes: {_listed(classes)}"
-        )
+        raise DataError(f"{where}: drivable {shown(given)} is no list of classes", hint=f"classes: {_listed(classes)}")
     if binary and tuple(stated) != classes[1:]:
         raise DataError(
             f"{where}: drivable {shown(list(stated))}, but of two classes the second is the drivable one, and it alone",
@@ -263,14 +266,16 @@ def _listed(names: Iterable[str]) -> str:
     return printable(", ".join(names), 200)
 
 
-def _label_map(path: Path, classes: Mapping[str, Any], default: Any, ignore: Any) -> LabelMap:
+def _label_map(
+    path: Path, classes: Mapping[str, Any], default: Any, ignore: Any, labels: Mapping[str, int] | None
+) -> LabelMap:
     names = tuple(classes)
     kinds: set[Kind] = set()
     meaning: dict[int, int] = {}
     listed = [*((index, name, values) for index, (name, values) in enumerate(classes.items()))]
     for index, name, values in (*listed, (IGNORE, "ignore", ignore)):
         for value in values if isinstance(values, list) else [] if values is None else [values]:
-            kind, code = _code(path, name, value)
+            kind, code = _code(path, name, value) if labels is None else ("index", _number(path, name, value, labels))
             kinds.add(kind)
             if meaning.get(code, index) != index:
                 other = "ignore" if meaning[code] == IGNORE else names[meaning[code]]
@@ -286,6 +291,14 @@ def _label_map(path: Path, classes: Mapping[str, Any], default: Any, ignore: Any
             f"{path}: default {shown(default)} is none of the classes", hint=f"use one of {_listed(names)}, or ignore"
         )
     return LabelMap(names, kinds.pop(), meaning, None if default is None else codes[default])
+
+
+def _number(path: Path, name: str, value: Any, labels: Mapping[str, int]) -> int:
+    if not isinstance(value, str) or value not in labels:
+        raise DataError(
+            f"{path}: class {name} lists {shown(value)}, which no label is called", hint=f"found: {_listed(labels)}"
+        )
+    return labels[value]
 
 
 def _code(path: Path, name: str, value: Any) -> tuple[Kind, int]:

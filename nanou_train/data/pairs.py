@@ -126,17 +126,22 @@ class Pair:
 def read_pair(image_path: Path, mask_path: Path, classes_of: ClassesOf, *, upright: bool = True) -> Pair:
     """Read an image and its mask. Raises DataError where either cannot be used, or they do not have one size."""
     picture, mask = read_picture(image_path, upright=upright), read_picture(mask_path, upright=upright)
-    image = picture.image
-    if image.size != mask.image.size:
-        turned = f", turned by its orientation tag ({picture.orientation})" if picture.orientation > 1 else ""
-        raise DataError(
-            f"{image_path} is {image.width}x{image.height}{turned}, its mask {mask_path} is "
-            f"{mask.image.width}x{mask.image.height}",
-            hint="where masks were drawn on pictures as they are stored, `nanou-deploy prepare --ignore-orientation`"
-            if turned
-            else "export the mask at the image's size",
-        )
+    check_size(picture, mask.image.size, f"its mask {mask_path}")
     return Pair(picture, classes_of(mask.image, mask_path))
+
+
+def check_size(picture: Picture, size_px: tuple[int, int], whose: str) -> None:
+    """Raise DataError where what belongs to a picture has another width and height."""
+    image = picture.image
+    if image.size == size_px:
+        return
+    turned = f", turned by its orientation tag ({picture.orientation})" if picture.orientation > 1 else ""
+    raise DataError(
+        f"{picture.path} is {image.width}x{image.height}{turned}, {whose} is {size_px[0]}x{size_px[1]}",
+        hint="where masks were drawn on pictures as they are stored, `nanou-deploy prepare --ignore-orientation`"
+        if turned
+        else "export it at the image's size",
+    )
 
 
 def count_classes(classes: Pixels, class_count: int) -> Counts:

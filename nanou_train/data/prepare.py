@@ -1,4 +1,4 @@
-"""Make a data set of folders of images and masks: pair, map labels, resize, and split by sequence.
+"""Make a data set of pictures and their masks or annotations: pair, map labels, resize, and split by sequence.
 
 Nothing is written until every pair has been read; the folder appears at once or not at all.
 """
@@ -6,9 +6,8 @@ Nothing is written until every pair has been read; the folder appears at once or
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +17,9 @@ from codegen.library.write import staged_folder
 from codegen.untrusted import read_json
 from nanou_train.data.audit import Audit, audit_dataset
 from nanou_train.data.dataset import CARD, CARD_BYTES, CARD_SCHEMA, SPLITS
-from nanou_train.data.images import IGNORE, SUFFIXES, Pixels, check_contract
-from nanou_train.data.labels import BINARY_CLASSES, LabelMap, binary_mask, class_color, drivable_names, load_label_map
-from nanou_train.data.pairs import (
-    Counts,
-    FileCount,
-    PictureFiles,
-    count_classes,
-    find_pictures,
-    lost_classes,
-    read_pair,
-)
+from nanou_train.data.images import IGNORE, Pixels, check_contract
+from nanou_train.data.pairs import Counts, FileCount, count_classes, lost_classes
+from nanou_train.data.sources import AnnotationFacts, AnnotationFiles, MaskFolders, Sources, find_sources
 from nanou_train.data.splits import DEFAULT_RATIOS, assign, group_names
 from nanou_train.errors import DataError
 
@@ -36,7 +27,6 @@ Progress = Callable[[str, float], None]
 _POOL = "pool"  # where pairs wait, inside the staging folder, until their split is known
 _SHOWN_ERRORS = 3
 _MOST_RATIO = 1e9
-_BINARY_PALETTE = [class_color(index) for index in range(2)]
 _IGNORED_COLOR = (255, 0, 255)
 DEFAULT_CONTRACT = Preprocessing(60, 80)
 
@@ -45,17 +35,13 @@ DEFAULT_CONTRACT = Preprocessing(60, 80)
 class PrepareSpec:
     """Sources and settings of `prepare`. `group_by` as in splits.group_names; `ratios`: shares of train, val and test.
 
-    A mask has its image's path below `masks`, plus `mask_suffix` ("0017_L.png" with "_L"). Without `label_map`, masks
-    are 255 where drivable. `contract` gives size and filter; files are written in RGB whatever its colour order.
-    Without `upright`, pictures stay as they are stored, whatever their orientation tag says.
+    `contract` gives size and filter; files are written in RGB whatever its colour order. Without `upright`, pictures
+    stay as they are stored, whatever their orientation tag says.
     """
 
-    images: Path
-    masks: Path
+    source: MaskFolders | AnnotationFiles
     output: Path
-    label_map: Path | None = None
     group_by: str = ""
-    mask_suffix: str = ""
     contract: Preprocessing = DEFAULT_CONTRACT
     ratios: tuple[float, float, float] = DEFAULT_RATIOS
     seed: int = 0
@@ -65,90 +51,44 @@ class PrepareSpec:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The folder that was written, its audit, and what of the sources went into it."""
+    """The folder that was written, its audit, what of the sources went into it, and what annotations there were.
+
+    `group_by` is the pattern that was used.
+    """
 
     output: Path
     audit: Audit
     files: FileCount
+    annotations: AnnotationFacts | None = None
+    group_by: str = ""
 
 
 def prepare(spec: PrepareSpec, progress: Progress | None = None) -> Prepared:
     """Write the data set. Raises DataError naming the files that cannot be used, and then writes nothing."""
-    labels = load_label_map(spec.label_map) if spec.label_map else None
-    classes = labels.classes if labels else BINARY_CLASSES
     check_contract(spec.contract)
     if not (min(spec.ratios) > 0 and sum(spec.ratios) < _MOST_RATIO):
         raise DataError(f"ratios {spec.ratios} leave a split empty", hint="give three positive numbers, such as 7 2 1")
     files = FileCount()
-    pairs = pair_files(spec, files)
-    grouping = group_names(pairs, spec.group_by)
-    stems = _stems(pairs)
+    sources = find_sources(spec.source, files, upright=spec.upright)
+    spec = replace(spec, group_by=spec.group_by or sources.own_group_by)
+    grouping = group_names(sources.readers, spec.group_by)
+    stems = _stems(sources.readers)
     _refuse_to_lose(spec)
     try:
         with staged_folder(spec.output) as staging:
-            pixels, lost = _fill_pool(staging / _POOL, spec, labels, pairs, stems, files, progress or _silent)
-            _check_classes(classes, pixels)
+            pixels, lost = _fill_pool(staging / _POOL, spec.contract, sources, stems, files, progress or _silent)
+            _check_classes(sources.classes, pixels)
             splits = assign(grouping, pixels, spec.ratios, seed=spec.seed)
             _sort_pool(staging, stems, splits)
             groups = {stems[name]: group for name, group in grouping.groups.items() if group != name}
-            _write_card(staging / CARD, spec, labels, classes, groups)
+            _write_card(staging / CARD, spec, sources, groups)
             audit = audit_dataset(staging)
     except OSError as error:
         raise DataError(
             f"cannot write {spec.output}: {error.strerror or error}", hint="check the path, its rights and the disk"
         ) from error
-    return Prepared(spec.output, replace(audit, warnings=(*audit.warnings, *lost)), files)
-
-
-def pair_files(spec: PrepareSpec, count: FileCount) -> dict[str, tuple[Path, Path]]:
-    """Pair images and masks by name, the image's path below `images` without suffix. Raises DataError.
-
-    `count` gets what was skipped.
-    """
-    image_files = _below(spec.images, "images", "", partial(_is_mask, spec))
-    mask_files = _below(spec.masks, "masks", spec.mask_suffix, partial(_is_image, spec))
-    shared = {path for _, path in image_files.skipped} & {path for _, path in mask_files.skipped}
-    theirs_too = {*image_files.files.values(), *mask_files.files.values()}
-    found = [*image_files.skipped, *(one for one in mask_files.skipped if one[1] not in shared)]
-    count.skipped += [one for one in found if one[1] not in theirs_too]
-    images, masks = image_files.files, mask_files.files
-    for ours, theirs, what in ((images, masks, "mask"), (masks, images, "image")):
-        if alone := sorted(ours.keys() - theirs.keys()):
-            shown = ", ".join(str(ours[name]) for name in alone[:_SHOWN_ERRORS])
-            raise DataError(
-                f"{len(alone)} file(s) have no {what} of the same name: {shown}" + (", ..." if len(alone) > 3 else ""),
-                hint="a mask has its image's path up to the suffix; --mask-suffix _L stands for NAME_L.png",
-            )
-    return {name: (images[name], masks[name]) for name in sorted(images)}
-
-
-def _is_mask(spec: PrepareSpec, path: Path) -> str:
-    """The reason why a file among the images is none: it lies in the masks' folder, or beside them and has their name.
-
-    Roboflow, among others, exports NAME.jpg and NAME_mask.png into one folder.
-    """
-    if spec.masks.resolve() == spec.images.resolve():
-        return "masks" if spec.mask_suffix and path.stem.endswith(spec.mask_suffix) else ""
-    return "masks" if _lies_in(path, spec.masks, spec.images) else ""
-
-
-def _is_image(spec: PrepareSpec, path: Path) -> str:
-    return "images" if _lies_in(path, spec.images, spec.masks) else ""
-
-
-def _lies_in(path: Path, inner: Path, outer: Path) -> bool:
-    """Tell whether `inner` is a folder within `outer`, and the path is in it."""
-    place = inner.resolve()
-    return outer.resolve() in place.parents and place in path.resolve().parents
-
-
-def _below(folder: Path, what: str, suffix: str, skip: Callable[[Path], str]) -> PictureFiles:
-    if not folder.is_dir():
-        raise DataError(f"no folder {folder}", hint=f"give the folder of the {what}")
-    found = find_pictures(folder, deep=True, suffix=suffix, skip=skip)
-    if not found.files:
-        raise DataError(f"no {what} in {folder}", hint=f"put {', '.join(SUFFIXES)} files there")
-    return found
+    audit = replace(audit, warnings=(*audit.warnings, *lost))
+    return Prepared(spec.output, audit, files, sources.annotations, spec.group_by)
 
 
 def _stems(names: Mapping[str, object]) -> dict[str, str]:
@@ -163,9 +103,8 @@ def _stems(names: Mapping[str, object]) -> dict[str, str]:
 
 def _fill_pool(
     pool: Path,
-    spec: PrepareSpec,
-    labels: LabelMap | None,
-    pairs: Mapping[str, tuple[Path, Path]],
+    wanted: Preprocessing,
+    sources: Sources,
     stems: Mapping[str, str],
     files: FileCount,
     progress: Progress,
@@ -173,42 +112,41 @@ def _fill_pool(
     """Write each pair, resized, as pool/{img,mask}/STEM.png; pixels of each class by name, and what resizing lost."""
     for kind in ("img", "mask"):
         (pool / kind).mkdir(parents=True)
-    classes = labels.classes if labels else BINARY_CLASSES
-    contract = Preprocessing(**{**asdict(spec.contract), "color_order": "RGB"})
+    classes, readers = sources.classes, sources.readers
+    contract = Preprocessing(**{**asdict(wanted), "color_order": "RGB"})
     counts: dict[str, Counts] = {}
     before = np.zeros(len(classes) + 1, np.int64)
     errors: list[DataError] = []
-    for number, (name, (image_path, mask_path)) in enumerate(pairs.items(), 1):
+    for number, (name, read) in enumerate(readers.items(), 1):
         try:
-            classes_of = labels.apply if labels else binary_mask
-            pair = read_pair(image_path, mask_path, classes_of, upright=spec.upright)
+            pair = read()
             pixels, small = pair.resized(contract, len(classes))
         except DataError as error:
             errors.append(error)
             continue
-        _save(pool, stems[name], pixels, small, labels)
+        _save(pool, stems[name], pixels, small, sources.palette)
         before += pair.counts(len(classes))
         counts[name] = count_classes(small, len(classes))
         files.turned += pair.picture.orientation > 1
-        progress(f"{number} of {len(pairs)} pairs", number / len(pairs))
+        progress(f"{number} of {len(readers)} pairs", number / len(readers))
     if errors:
         shown = "; ".join(str(error) for error in errors[:_SHOWN_ERRORS])
         more = f"; and {len(errors) - _SHOWN_ERRORS} more" if len(errors) > _SHOWN_ERRORS else ""
-        raise DataError(f"{len(errors)} of {len(pairs)} pairs cannot be used: {shown}{more}", hint=errors[0].hint)
+        raise DataError(f"{len(errors)} of {len(readers)} pairs cannot be used: {shown}{more}", hint=errors[0].hint)
     files.used = len(counts)
     size = f"{contract.height_px}x{contract.width_px}"
     after = np.sum(list(counts.values()), axis=0)
     return {name: found[:-1] for name, found in counts.items()}, lost_classes(classes, before, after, size)
 
 
-def _save(pool: Path, stem: str, pixels: Pixels, classes: Pixels, labels: LabelMap | None) -> None:
+def _save(pool: Path, stem: str, pixels: Pixels, classes: Pixels, colors: Sequence[tuple[int, int, int]]) -> None:
     """Masks are class indices with a palette, so that the files can be looked at."""
     from PIL import Image
 
     flat = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     Image.fromarray(flat).save(pool / "img" / f"{stem}.png")
     picture = Image.fromarray(classes)
-    palette = [part for color in (labels.palette() if labels else _BINARY_PALETTE) for part in color]
+    palette = [part for color in colors for part in color]
     picture.putpalette([*palette, *[0] * (3 * IGNORE - len(palette)), *_IGNORED_COLOR])
     picture.save(pool / "mask" / f"{stem}.png")
 
@@ -236,16 +174,13 @@ def _sort_pool(staging: Path, stems: Mapping[str, str], splits: Mapping[str, str
         folder.rmdir()
 
 
-def _write_card(
-    path: Path, spec: PrepareSpec, labels: LabelMap | None, classes: tuple[str, ...], groups: Mapping[str, str]
-) -> None:
-    palette = labels.palette() if labels else _BINARY_PALETTE
+def _write_card(path: Path, spec: PrepareSpec, sources: Sources, groups: Mapping[str, str]) -> None:
     card = {
         "schema": CARD_SCHEMA,
-        "classes": list(classes),
-        "drivable": list(labels.drivable if labels else drivable_names(path, classes, None)),
+        "classes": list(sources.classes),
+        "drivable": list(sources.drivable),
         "ignore": IGNORE,
-        "colors": ["#{:02x}{:02x}{:02x}".format(*color) for color in palette],
+        "colors": ["#{:02x}{:02x}{:02x}".format(*color) for color in sources.palette],
         "groups": dict(sorted(groups.items())),
         "prepared": {
             "height_px": spec.contract.height_px,
@@ -262,7 +197,7 @@ def _write_card(
 def _refuse_to_lose(spec: PrepareSpec) -> None:
     """A folder that is not there, empty, or an earlier prepared data set may be replaced; others only by force."""
     target = spec.output
-    for source in (spec.images, spec.masks):
+    for source in spec.source.folders:
         if target.resolve() in (source.resolve(), *source.resolve().parents):
             raise DataError(f"{target} holds the source {source}", hint="choose another output folder")
     if not target.exists() or (spec.force and target.is_dir()):

@@ -111,6 +111,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
     from ruamel.yaml import YAML
 
     from nanou_train.data.prepare import PrepareSpec, prepare
+    from nanou_train.data.sources import MaskFolders
     from nanou_train.training.train import train_model
 
     root = tmp_path_factory.mktemp("multiclass")
@@ -121,11 +122,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
     }
     YAML().dump(labels, root / "labels.yaml")
     (root / "experiments.yaml").write_text(CONFIG)
-    prepare(
-        PrepareSpec(
-            root / "raw/images", root / "raw/masks", root / "data", root / "labels.yaml", contract=Preprocessing(*SIZE)
-        )
-    )
+    source = MaskFolders(root / "raw/images", root / "raw/masks", label_map=root / "labels.yaml")
+    prepare(PrepareSpec(source, root / "data", contract=Preprocessing(*SIZE)))
     result = train_model(
         root / "experiments.yaml", "tiny", data_root=root / "data", output_dir=root, run_name="run", seed=1
     )

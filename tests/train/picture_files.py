@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from nanou_train.data.prepare import PrepareSpec
 
 ROAD, GRASS, SKY = (156, 76, 30), (0, 160, 0), (1, 88, 255)
 
@@ -25,6 +29,11 @@ def write_drives(folder: Path, drives: int = 5, frames: int = 4, size: tuple[int
             mask[height // 2 + drive + frame :] = 255
             save(folder / "images" / f"drive{drive}" / f"{frame:03d}.png", np.clip(wide + noise, 0, 255))
             save(folder / "masks" / f"drive{drive}" / f"{frame:03d}.png", mask)
+
+
+def from_source(spec: PrepareSpec, **changes: Any) -> PrepareSpec:
+    """The same, made of another source."""
+    return replace(spec, source=replace(spec.source, **changes))
 
 
 def save(path: Path, pixels: np.ndarray) -> None:  # type: ignore[type-arg]

@@ -23,6 +23,7 @@ from codegen.graph.model import Preprocessing
 from codegen.library.render import RenderedProject
 from nanou_deploy.build.library import open_model
 from nanou_train.data.prepare import PrepareSpec, prepare
+from nanou_train.data.sources import MaskFolders
 from nanou_train.errors import TrainError
 from nanou_train.runs.int8_model import load_int8, save_int8
 from nanou_train.runs.run_folder import read_manifest, start_run, write_manifest
@@ -124,8 +125,7 @@ def test_prepare(kind: str, tmp_path: Path) -> None:
     write_drives(tmp_path / "raw", drives=3, frames=1, size=(24, 32))
     folder = tmp_path / "work"
     spec = PrepareSpec(
-        tmp_path / "raw/images",
-        tmp_path / "raw/masks",
+        MaskFolders(tmp_path / "raw/images", tmp_path / "raw/masks"),
         folder / "data",
         group_by=r"^drive\d",
         contract=Preprocessing(12, 16),

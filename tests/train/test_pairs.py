@@ -22,8 +22,9 @@ from nanou_train.data.audit import audit_dataset
 from nanou_train.data.dataset import DatasetSpec, load_dataset
 from nanou_train.data.images import IGNORE, MOST_PIXELS, read_picture, vote
 from nanou_train.data.prepare import PrepareSpec, prepare
+from nanou_train.data.sources import MaskFolders
 from nanou_train.errors import DataError
-from tests.train.picture_files import rgb16_png, save, write_drives
+from tests.train.picture_files import from_source, rgb16_png, save, write_drives
 
 SMALL = Preprocessing(24, 32)
 
@@ -32,7 +33,7 @@ SMALL = Preprocessing(24, 32)
 def spec(tmp_path: Path) -> PrepareSpec:
     write_drives(tmp_path, frames=2)
     return PrepareSpec(
-        tmp_path / "images", tmp_path / "masks", tmp_path / "data", group_by=r"^drive\d+", contract=SMALL
+        MaskFolders(tmp_path / "images", tmp_path / "masks"), tmp_path / "data", group_by=r"^drive\d+", contract=SMALL
     )
 
 
@@ -81,7 +82,7 @@ def test_what_is_no_picture_is_refused_before_it_costs_anything(kind: str, tmp_p
 
 @pytest.mark.parametrize("suffix", ["webp", "bmp", "tif", "ppm"])
 def test_formats_of_images_and_masks(spec: PrepareSpec, suffix: str) -> None:
-    for folder in (spec.images, spec.masks):
+    for folder in (spec.source.images, spec.source.masks):
         for path in list(folder.rglob("*.png"))[::2]:
             options = {"lossless": True} if suffix == "webp" else {}
             Image.open(path).save(path.with_suffix(f".{suffix}"), **options)
@@ -99,7 +100,7 @@ def _odd_files(folder: Path) -> None:
 
 
 def test_what_is_skipped_is_counted_and_named(spec: PrepareSpec, caplog: pytest.LogCaptureFixture) -> None:
-    _odd_files(spec.images / "drive0")
+    _odd_files(spec.source.images / "drive0")
     prepared = prepare(spec)
     assert (prepared.files.used, len(prepared.files.skipped)) == (10, 4)
     said = "2 of no known picture suffix (Thumbs.db, raw.cr2)", "1 hidden (._000.png)", "1 no regular file (pipe.png)"
@@ -111,7 +112,7 @@ def test_what_is_skipped_is_counted_and_named(spec: PrepareSpec, caplog: pytest.
     assert "1 no regular file (pipe.png)" in caplog.text
     assert any("4 files skipped" in warning for warning in audit_dataset(spec.output).warnings)
     with caplog.at_level(logging.INFO, logger="nanou_deploy"):
-        assert len(find_pictures(spec.images / "drive0", CameraSize(16, 12)).paths) == 2
+        assert len(find_pictures(spec.source.images / "drive0", CameraSize(16, 12)).paths) == 2
     assert "2 pictures, 4 files skipped" in caplog.text
 
 
@@ -128,7 +129,7 @@ def test_frames_are_read_like_training_pictures(tmp_path: Path) -> None:
 
 
 def test_names_pair_in_any_form_of_unicode(spec: PrepareSpec) -> None:
-    for folder, form in ((spec.images, "NFC"), (spec.masks, "NFD")):
+    for folder, form in ((spec.source.images, "NFC"), (spec.source.masks, "NFD")):
         for path in folder.rglob("000.png"):
             path.rename(path.with_name(unicodedata.normalize(form, "Stra\u00dfe_\u00fc.png")))
     assert prepare(spec).files.used == 10
@@ -137,7 +138,7 @@ def test_names_pair_in_any_form_of_unicode(spec: PrepareSpec) -> None:
 
 @pytest.mark.parametrize("layout", ["one folder", "masks within images", "images within masks"])
 def test_masks_beside_or_among_images(spec: PrepareSpec, tmp_path: Path, layout: str) -> None:
-    images, masks = spec.images, spec.masks
+    images, masks = spec.source.images, spec.source.masks
     if layout == "one folder":
         for path in list(masks.rglob("*.png")):
             target = images / path.relative_to(masks)
@@ -150,7 +151,7 @@ def test_masks_beside_or_among_images(spec: PrepareSpec, tmp_path: Path, layout:
         inner.rename(moved)
         images, masks = (images, moved) if outer == images else (moved, masks)
     suffix = "_mask" if layout == "one folder" else ""
-    prepared = prepare(replace(spec, images=images, masks=masks, mask_suffix=suffix))
+    prepared = prepare(from_source(spec, images=images, masks=masks, mask_suffix=suffix))
     assert prepared.files.used == 10
     assert [path.name for _, path in prepared.files.skipped] == (["_classes.csv"] if suffix else [])
 
@@ -162,9 +163,9 @@ def test_orientation_tags_are_counted_named_and_may_be_ignored(spec: PrepareSpec
         Image.open(path).save(path.with_suffix(".jpg"), exif=exif)
         path.unlink()
 
-    tag(spec.images / "drive0" / "000.png", 3)
+    tag(spec.source.images / "drive0" / "000.png", 3)
     assert "1 images turned upright by their orientation tag" in str(prepare(spec).files)
-    tag(spec.images / "drive0" / "001.png", 6)
+    tag(spec.source.images / "drive0" / "001.png", 6)
     with pytest.raises(DataError, match=r"is 48x64, turned by its orientation tag \(6\), its mask .* 64x48") as caught:
         prepare(spec)
     assert "--ignore-orientation" in caught.value.hint
@@ -172,18 +173,18 @@ def test_orientation_tags_are_counted_named_and_may_be_ignored(spec: PrepareSpec
 
 
 def test_a_class_that_resizing_loses_is_named(spec: PrepareSpec, tmp_path: Path) -> None:
-    for path in spec.masks.rglob("*.png"):
+    for path in spec.source.masks.rglob("*.png"):
         values = np.array(Image.open(path)) // 255
         values[::8] = 2  # one row of eight
         save(path, values)
     (tmp_path / "labels.yaml").write_text("classes: {rest: [0], drivable: [1], kerb: [2]}")
-    prepared = prepare(replace(spec, label_map=tmp_path / "labels.yaml", contract=Preprocessing(12, 16)))
+    prepared = prepare(replace(from_source(spec, label_map=tmp_path / "labels.yaml"), contract=Preprocessing(12, 16)))
     assert "class kerb is 12.500% of all pixels in the masks, and none at 12x16: too thin" in prepared.audit.warnings
 
 
 def test_no_drivable_class_is_said(spec: PrepareSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "labels.yaml").write_text("classes: {sky: [0], road: [255], rest: [1]}")
-    prepared = prepare(replace(spec, label_map=tmp_path / "labels.yaml"))
+    prepared = prepare(from_source(spec, label_map=tmp_path / "labels.yaml"))
     assert any("no class counts as drivable" in warning for warning in prepared.audit.warnings)
     load_dataset(DatasetSpec(spec.output, 24, 32))
     assert "no class counts as drivable" in caplog.text
@@ -207,14 +208,14 @@ def test_a_pixel_is_ignored_where_ignore_has_the_greatest_share() -> None:
 
 
 def test_ignored_pixels_stay_ignored_from_label_map_to_loader(spec: PrepareSpec, tmp_path: Path) -> None:
-    for path in spec.masks.rglob("*.png"):
+    for path in spec.source.masks.rglob("*.png"):
         values = np.array(Image.open(path)) // 255
         values[:, :16] = 255
         save(path, values)
     with pytest.raises(DataError, match=r"class numbers|more than the values 0 and 255"):
         prepare(spec)
     (tmp_path / "labels.yaml").write_text("classes: {rest: [0], road: [1]}\nignore: [255]")
-    audit = prepare(replace(spec, label_map=tmp_path / "labels.yaml")).audit
+    audit = prepare(from_source(spec, label_map=tmp_path / "labels.yaml")).audit
     assert [part.ignored_share for part in audit.balance] == [0.25, 0.25, 0.25]
     assert all(sum(part.class_shares) == pytest.approx(1) for part in audit.balance)
     masks = load_dataset(DatasetSpec(spec.output, 24, 32)).train.masks

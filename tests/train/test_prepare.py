@@ -17,8 +17,9 @@ from nanou_train.data.audit import audit_dataset
 from nanou_train.data.dataset import DatasetSpec, load_dataset, load_split
 from nanou_train.data.images import Picture, camera_pixels, vote
 from nanou_train.data.prepare import PrepareSpec, prepare
+from nanou_train.data.sources import MaskFolders
 from nanou_train.errors import DataError, TrainError
-from tests.train.picture_files import color_mask, rgb16_png, save, write_drives
+from tests.train.picture_files import color_mask, from_source, rgb16_png, save, write_drives
 
 LABELS = "classes: {sky: ['#0158ff'], plants: [[0, 160, 0]], road: [[156, 76, 30]]}\n"
 
@@ -28,7 +29,7 @@ def spec(tmp_path: Path) -> PrepareSpec:
     write_drives(tmp_path)
     small = Preprocessing(24, 32)
     return PrepareSpec(
-        tmp_path / "images", tmp_path / "masks", tmp_path / "data", group_by=r"^drive\d+", contract=small
+        MaskFolders(tmp_path / "images", tmp_path / "masks"), tmp_path / "data", group_by=r"^drive\d+", contract=small
     )
 
 
@@ -44,7 +45,7 @@ def test_what_is_written_is_what_training_reads(spec: PrepareSpec) -> None:
     for split in (dataset.train, dataset.val, dataset.test):
         assert split.groups == tuple(stem.split("_")[0] for stem in split.stems)
     stem = dataset.val.stems[0]
-    image = Image.open(spec.images / f"{stem.replace('_', '/')}.png")
+    image = Image.open(spec.source.images / f"{stem.replace('_', '/')}.png")
     assert np.array_equal(dataset.val.images[0], image.resize((32, 24), Image.Resampling.BOX))
     written = Image.open(spec.output / "val" / "mask" / f"{stem}.png")
     assert (written.mode, set(np.unique(written))) == ("P", {0, 1})
@@ -63,10 +64,10 @@ def test_the_same_input_gives_the_same_bytes(spec: PrepareSpec) -> None:
 
 
 def test_several_classes_by_color(spec: PrepareSpec, tmp_path: Path) -> None:
-    for path in spec.masks.rglob("*.png"):
+    for path in spec.source.masks.rglob("*.png"):
         color_mask().save(path)
     (tmp_path / "labels.yaml").write_text(LABELS)
-    prepare(replace(spec, label_map=tmp_path / "labels.yaml"))
+    prepare(from_source(spec, label_map=tmp_path / "labels.yaml"))
     dataset = load_dataset(DatasetSpec(spec.output, 24, 32))
     assert dataset.classes == ("sky", "plants", "road")
     assert [int(dataset.test.masks[0, row, 5]) for row in (0, 12, 23)] == [0, 1, 2]
@@ -76,13 +77,13 @@ def test_several_classes_by_color(spec: PrepareSpec, tmp_path: Path) -> None:
 
 
 def test_mask_suffix_and_csv_splits(spec: PrepareSpec, tmp_path: Path) -> None:
-    for path in list(spec.masks.rglob("*.png")):
+    for path in list(spec.source.masks.rglob("*.png")):
         path.rename(path.with_name(f"{path.stem}_L.png"))
     rows = [
         f"drive{drive}/{frame:03d},{('train', 'val', 'test')[drive % 3]}" for drive in range(5) for frame in range(4)
     ]
     (tmp_path / "splits.csv").write_text("\n".join(["image,split", *rows]))
-    prepare(replace(spec, mask_suffix="_L", group_by=str(tmp_path / "splits.csv")))
+    prepare(replace(from_source(spec, mask_suffix="_L"), group_by=str(tmp_path / "splits.csv")))
     assert {split: {stem[5] for stem in found} for split, found in stems(spec.output).items()} == {
         "train": {"0", "3"},
         "val": {"1", "4"},
@@ -141,7 +142,7 @@ def test_classes_vote_by_area() -> None:
 
 
 def test_16_bit_rgb_is_read_by_its_high_bytes(spec: PrepareSpec) -> None:
-    (spec.images / "drive0" / "000.png").write_bytes(rgb16_png(0x80FF))
+    (spec.source.images / "drive0" / "000.png").write_bytes(rgb16_png(0x80FF))
     prepare(spec)
     (found,) = spec.output.rglob("img/drive0_000.png")
     assert Image.open(found).getpixel((3, 3)) == (0x80, 0, 0)
@@ -254,10 +255,10 @@ def test_bad_data_is_named_and_nothing_is_written(
 def test_a_wrong_label_map_is_named(spec: PrepareSpec, tmp_path: Path) -> None:
     (tmp_path / "labels.yaml").write_text("classes: {free: [0], road: [1]}")
     with pytest.raises(DataError, match=r"20 of 20 pairs .*does not list: 255"):
-        prepare(replace(spec, label_map=tmp_path / "labels.yaml"))
+        prepare(from_source(spec, label_map=tmp_path / "labels.yaml"))
     (tmp_path / "labels.yaml").write_text("classes: {free: [0], road: [1]}\ndefault: free")
     with pytest.raises(DataError, match="every pixel of every mask is of class free"):
-        prepare(replace(spec, label_map=tmp_path / "labels.yaml"))
+        prepare(from_source(spec, label_map=tmp_path / "labels.yaml"))
     assert not spec.output.exists()
 
 
@@ -270,7 +271,7 @@ def test_somebody_elses_folder_is_kept(spec: PrepareSpec) -> None:
     prepare(replace(spec, force=True))
     assert not (spec.output / "notes.txt").exists()
     with pytest.raises(DataError, match="holds the source"):
-        prepare(replace(spec, output=spec.images.parent, force=True))
+        prepare(replace(spec, output=spec.source.images.parent, force=True))
 
 
 @pytest.mark.parametrize(
@@ -354,6 +355,6 @@ def test_a_split_by_image_leaks_on_public_data(shared_data: Callable[[str], Path
         (tmp_path / name).mkdir()
         for path in shared_data("ycor").glob(f"*/{kind}/*.png"):
             (tmp_path / name / path.name).symlink_to(path)
-    spec = PrepareSpec(tmp_path / "images", tmp_path / "masks", tmp_path / "data")
+    spec = PrepareSpec(MaskFolders(tmp_path / "images", tmp_path / "masks"), tmp_path / "data")
     assert len(prepare(spec).audit.near_duplicates_across) == 65
     assert prepare(replace(spec, group_by=r"^c\d+")).audit.near_duplicates_across == ()
