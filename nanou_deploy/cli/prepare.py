@@ -111,7 +111,13 @@ def _source(given: dict[str, Any]) -> MaskFolders | AnnotationFiles:
             labels, images, given["annotation_format"], given["drivable"], given["ignore"], given["unlabelled"],
             label_map, given["with_empty"],
         )  # fmt: skip
-    alien = {"--format": given["annotation_format"], "--drivable": given["drivable"], "--ignore": given["ignore"]}
+    alien = {
+        "--format": given["annotation_format"],
+        "--drivable": given["drivable"],
+        "--ignore": given["ignore"],
+        "--unlabelled": given["unlabelled"] != "background",
+        "--with-empty": given["with_empty"],
+    }
     if wrong := [name for name, value in alien.items() if value]:
         raise UsageMistake(f"{wrong[0]} belongs to --labels", hint="for masks, a --label-map says what values mean")
     if images is None:
