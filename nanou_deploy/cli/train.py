@@ -16,8 +16,8 @@ from nanou_deploy.cli.options import (
     json_option,
     seed_option,
 )
-from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted
-from nanou_deploy.cli.training_output import print_metrics, training_progress, worth_quantizing
+from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted, say
+from nanou_deploy.cli.training_output import LivePage, print_metrics, training_progress, worth_quantizing
 
 
 @click.command(short_help="Train a student, distilled from a teacher.")
@@ -47,6 +47,8 @@ def train(
 ) -> None:
     """Train Nano-U, distilled from a BU-Net teacher, and leave the run in a folder.
 
+    OUTPUT/training.html shows it while it goes on: open it in a browser.
+
     The same command goes on where it was interrupted, and takes a run that is complete as it is.
     """
     from nanou_deploy.errors import DeployError
@@ -56,7 +58,8 @@ def train(
     given = {"input_size": size, "epochs": epochs, "start_from": start_from, "freeze": freeze}
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     kept = f"{output} keeps each finished epoch; the same command goes on"
-    with said_when_interrupted(kept), training_progress() as progress:
+    page = LivePage(output)
+    with said_when_interrupted(kept), training_progress() as progress, page.watching(progress) as watched:
         result = train_model(
             config or DEFAULT_CONFIG,
             experiment,
@@ -65,7 +68,7 @@ def train(
             run_name=output.name,
             seed=seed,
             force=force,
-            progress=progress,
+            progress=watched,
             **overrides,
         )
     if result["status"] != "completed":
@@ -74,6 +77,8 @@ def train(
         emit_json("train/1", {key: result[key] for key in ("status", "model_path", "final_metrics", "experiment_dir")})
         return
     print_metrics(result["final_metrics"])
+    if page.path.is_file():
+        say(f"{page.path}: epoch by epoch")
     trained = result["model_path"]
     if worth_quantizing(result["final_metrics"]):
         next_step("nanou-deploy", "quantize", "--run", output if trained is None else trained.parent)

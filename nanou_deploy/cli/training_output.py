@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from codegen.atomic_files import write_text
 from codegen.untrusted import printable
 from nanou_deploy.cli.output import emit_table, make_console, note, warn
+from nanou_deploy.errors import DeployError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 METRIC_NAMES = ("miou", "iou_drivable", "iou_background", "f1", "precision", "recall")
+_PAGE_S, _PAGE_SHARE = 5.0, 30.0  # between pages: at least so long, and so many times what the last one took
 _SILENCE_S = 30.0  # after which a line is printed where there is no terminal
 _MEASURED_S = 3.0  # before which there is no time left
 _STAGE = 0.05  # by which what is done falls where another stage begins
@@ -75,6 +80,45 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * unit_s:
             return f"{seconds / unit_s:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+class LivePage:
+    """Rewrites RUN/training.html as epochs end: seldom enough that drawing takes little of the training's time."""
+
+    def __init__(self, run: Path) -> None:
+        self.run, self.path = run, run / "training.html"
+        self._next_s, self._said = 0.0, False
+
+    @contextmanager
+    def watching(self, progress: Callable[[str, float], None]) -> Iterator[Callable[[str, float], None]]:
+        """Yield `progress` that also keeps the page; it is written once more at the end, however that comes."""
+
+        def tell(message: str, done: float) -> None:
+            progress(message, done)
+            if time.monotonic() >= self._next_s:
+                self._write()
+
+        try:
+            yield tell
+        finally:
+            self._write()
+
+    def _write(self) -> None:
+        from nanou_deploy.report.training import read_training, render_training
+
+        began_s = time.monotonic()
+        try:
+            training = read_training(self.run)
+            if not training.records:
+                return
+            write_text(self.path, render_training(training))
+        except (DeployError, OSError):  # no run yet, or a full disk, of which the training itself will tell
+            return
+        now_s = time.monotonic()
+        self._next_s = now_s + max(_PAGE_S, _PAGE_SHARE * (now_s - began_s))
+        if not self._said:
+            self._said = True
+            note(f"  {self.path} shows it in a browser while it goes on")
 
 
 def _bar() -> Progress:

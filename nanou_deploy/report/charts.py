@@ -34,7 +34,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over a plane; `labels` name its axes, `guide` is a dashed line from one point to another."""
+    """Lines over a plane; `labels` name its axes, `guide` is a dashed line from one point to another.
+
+    Without `y_range` the axis is as high as the lines, from 0.
+    """
 
     slug: str
     title: str
@@ -43,6 +46,7 @@ class Chart:
     lines: tuple[Line, ...]
     guide: tuple[tuple[float, float], tuple[float, float]] | None = None
     x_range: tuple[float, float] = (0, 1)
+    y_range: tuple[float, float] | None = (0, 1)
 
 
 def evaluation_charts(
@@ -58,7 +62,7 @@ def evaluation_charts(
 def chart_svg(chart: Chart) -> str:
     """Draw a chart as SVG."""
     with plotting(chart.title, SIZE_PX, chart.labels) as plot:
-        plot.axes.set(xlim=chart.x_range, ylim=(0, 1))
+        plot.axes.set(xlim=chart.x_range)
         if chart.x_range != (0, 1):  # epochs
             plot.axes.locator_params("x", integer=True)
         if chart.guide:
@@ -70,6 +74,7 @@ def chart_svg(chart: Chart) -> str:
             for mark in line.marks:
                 (dot,) = plot.axes.plot(mark.x, mark.y, "o", color=color, markerfacecolor=SURFACE, clip_on=False)
                 plot.explain(dot, mark.text)
+        plot.axes.set_ylim(*(chart.y_range or (0, None)))
         plot.figure.legend(loc="outside lower left", ncols=2)
     return plot.svg
 

@@ -95,7 +95,7 @@ def _worst(data: ReportData) -> Iterator[Gallery]:
 
 
 def _gallery(slug: str, title: str, note: str, panels: tuple[Panel, ...]) -> Gallery:
-    rows = tuple(PictureRow(tuple(_tile_view(tile) for tile in panel_tiles(panel))) for panel in panels)
+    rows = tuple(PictureRow(tuple(tile_view(tile) for tile in panel_tiles(panel))) for panel in panels)
     legend = tuple((text, "#{:02x}{:02x}{:02x}".format(*rgb)) for text, rgb in legend_entries(panels[0].classes))
     return Gallery(slug, title, note, rows, legend)
 
@@ -157,7 +157,7 @@ def _kilobytes(size_bytes: int) -> str:
     return f"{size_bytes / 1000:.1f}"
 
 
-def _tile_view(tile: Tile) -> TileView:
+def tile_view(tile: Tile) -> TileView:
     if tile.picture is None:
         return TileView(tile.title, tile.caption, (), 0, 0)
     height_px, width_px = tile.picture.shape[:2]

@@ -99,7 +99,7 @@ def panel_tiles(panel: Panel) -> tuple[Tile, ...]:
     def decision(title: str, mask: Mask | None, missing: str) -> Tile:
         if mask is None:
             return Tile(title, None, missing)
-        caption = "" if panel.truth is None else _score(mask, panel.truth, count)
+        caption = "" if panel.truth is None else decision_score(mask, panel.truth, count)
         return Tile(title, class_overlay(panel.image, mask, panel.truth, count), caption)
 
     def label(truth: Mask | None) -> Tile:
@@ -117,7 +117,8 @@ def panel_tiles(panel: Panel) -> tuple[Tile, ...]:
     )
 
 
-def _score(mask: Mask, truth: Mask, class_count: int) -> str:
+def decision_score(mask: Mask, truth: Mask, class_count: int) -> str:
+    """Say how much of a decision is right: the IoU of drivable ground, or with more classes the share of pixels."""
     mask, truth = mask[truth != IGNORE], truth[truth != IGNORE]
     if not truth.size:
         return "not labelled"

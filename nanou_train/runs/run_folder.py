@@ -2,7 +2,8 @@
 
 `manifest.json` says what was trained from what: configuration, seed, hashes of data and weights, versions. Its
 `status` is "running" from the first moment and "completed" only once everything else is in place, so an interrupted
-run is never mistaken for a finished one. Every file is replaced atomically.
+run is never mistaken for a finished one. Every file is replaced atomically. `epochs/` is what a run
+shows of itself while it is under way (nanou_train.runs.records).
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ if TYPE_CHECKING:
 MANIFEST_SCHEMA = 1
 MANIFEST = "manifest.json"
 SCORES = "scores.json"  # of a search's point, against its parent's masks
+EPOCHS = "epochs"  # folder of what every run keeps of its epochs
 UNFINISHED = ("running", "interrupted", "failed")
 MANIFEST_BYTES = 16 << 20
 # What a run leaves beside its manifest, and what is made of it: gone where --force begins another in its place.
 RESULTS = (
     "model", SCORES, "constraints.json", "metrics.json", "metrics.csv", "pruning.json", "student.keras",
-    "teacher.keras", "restarts", "rounds", "nas_logs",
+    "teacher.keras", "restarts", "rounds", "nas_logs", "epochs", "training.html",
 )  # fmt: skip
 VERSIONS_OF = ("tensorflow", "keras", "numpy", "pillow")
 

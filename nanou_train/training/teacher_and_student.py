@@ -107,14 +107,15 @@ def train_student(inputs: RunInputs, student: keras.Model, teacher: keras.Model 
 
 
 def _callbacks(inputs: RunInputs, role: Role, model: keras.Model) -> list[keras.callbacks.Callback]:
-    """Create the logs that are asked for; for the student also its redundancy on validation images. One host writes."""
-    from nanou_train.training.logs import logs_of
+    """Create the records of epochs and the logs that are asked for; for the student also its redundancy on validation
+    images. One host writes."""
+    from nanou_train.training.logs import logs_of, records_of
     from nanou_train.training.nas import PROBE_IMAGES, NASCallback
 
     config = inputs.config
     if not is_chief(find_strategy(config.run.strategy)):
         return []
-    found = logs_of(config, inputs.folder, role)
+    found = [*records_of(model, config, inputs.dataset.val, inputs.folder, role), *logs_of(config, inputs.folder, role)]
     if config.run.nas.enabled and role == "student":
         x = preprocessing_of(model).normalize(inputs.dataset.val.images[:PROBE_IMAGES])
         found.append(NASCallback(config.run.nas.layers, config.run.nas.frequency, inputs.folder / "nas_logs", x=x))

@@ -29,6 +29,7 @@ from nanou_train.runs import run_folder as run
 from nanou_train.runs.claim import check_apart, locked
 from nanou_train.runs.constraints import check_run, violation
 from nanou_train.runs.interrupts import interrupts_repeated
+from nanou_train.runs.records import record_data
 from nanou_train.training.distillation import train_step
 from nanou_train.training.restarts import train_student_from_seeds
 from nanou_train.training.start import grow_gpu_memory, load_training_data
@@ -162,6 +163,8 @@ def _train_and_measure(
 ) -> dict[str, Metrics]:
     """Train and measure; the chief writes the results, or how far it came."""
     config = inputs.config
+    if chief:
+        record_data(inputs.dataset, inputs.folder)
     train = train_student if config.run.restarts == 1 else partial(train_student_from_seeds, train_experiment)
     try:
         models, histories = train_teacher_and_student(inputs, train, progress)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nanou_train.data.dataset import Split
 from nanou_train.data.images import IGNORE
 from nanou_train.data.labels import BINARY_CLASSES
@@ -135,12 +137,14 @@ def train_with_distillation(
     started, first = time.monotonic(), len(history)
     validated = ValidationCallbacks(recipe, loop.optimizer.inner, history, validated=val_data is not None)
     watchers = _watchers(callbacks, loop.student, epochs=recipe.epochs, steps=loop.steps, initial_epoch=first)
+    by_batch = any(map(_sees_batches, callbacks))
     for epoch in range(first + 1, recipe.epochs + 1):
         if validated.stop or loop.student.stop_training:
             break
         began = time.monotonic()
         watchers.on_epoch_begin(epoch - 1)
-        row = {"epoch": float(epoch), **loop.run_epoch(epoch, watchers if callbacks else None)}
+        rate = float(np.asarray(loop.optimizer.inner.learning_rate))
+        row = {"epoch": float(epoch), **loop.run_epoch(epoch, watchers if by_batch else None), "learning_rate": rate}
         weights = loop.kept_weights()
         if validate is not None:
             with _holding(student, weights) as kept:
@@ -190,6 +194,14 @@ def _watchers(
     watchers = keras.callbacks.CallbackList(list(callbacks), model=model, **params)
     watchers.on_train_begin()
     return watchers
+
+
+def _sees_batches(callback: keras.callbacks.Callback) -> bool:
+    """Whether a callback does anything for a batch: each call waits for the step's results."""
+    import keras
+
+    names = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+    return any(getattr(type(callback), name) is not getattr(keras.callbacks.Callback, name) for name in names)
 
 
 @contextmanager

@@ -141,4 +141,4 @@ def test_a_run_killed_twice_ends_as_one_left_alone(tmp_path: Path) -> None:
         manifests.append(read_manifest(result["experiment_dir"]))
     assert manifests[0]["weights"] == manifests[1]["weights"]
     assert manifests[0]["metrics"] == manifests[1]["metrics"]
-    assert not list((tmp_path / "killed").rglob("*.npz"))
+    assert not list((tmp_path / "killed" / "quick_test").glob("*.npz"))

@@ -52,7 +52,7 @@ def test_a_run_leaves_everything_that_is_promised(finished: tuple[dict[str, Any]
     folder = result["experiment_dir"]
     assert result["model_path"] == folder / "student.keras"
     names = {path.name for path in folder.iterdir()}
-    assert names == {"manifest.json", "student.keras", "teacher.keras", "metrics.json", "metrics.csv"}
+    assert names == {"manifest.json", "student.keras", "teacher.keras", "metrics.json", "metrics.csv", "epochs"}
     manifest = read_manifest(folder)
     assert manifest["weights"]["student"] == weights_sha256(load_student(folder))
     assert manifest["configuration"]["student"]["epochs"] == 1
