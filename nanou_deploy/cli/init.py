@@ -19,12 +19,16 @@ from nanou_deploy.errors import DeployError
 _PICTURES = ("images", "image", "img", "pictures", "photos", "frames", "JPEGImages")
 _MASKS = ("masks", "mask", "labels", "annotations", "SegmentationClass")
 _LOOKED_AT = 1000  # entries of a folder
+_SOURCES = {"data.images", "data.masks", "data.labels"}
 _EXPERIMENTS = ("default", "accurate")
 
 
 @click.command(short_help="Begin a project: nanou.toml.")
 @click.option("--images", help="Folder of your pictures.")
 @click.option("--masks", help="Folder of their masks.")
+@click.option("--labels", help="In place of masks: what a labelling tool saved, as `prepare --labels` takes it.")
+@click.option("--drivable", help="Of --labels: those that are drivable ground, by commas.")
+@click.option("--ignore", help="Of --labels: those that count in nothing, by commas.")
 @click.option("--data", help="A prepared data set, instead of --images and --masks.")
 @click.option("--group-by", metavar="PATTERN|CSV", help="What pictures belong together, as `prepare` takes it.")
 @click.option("--board", help="Where it has to run: esp32s3.")
@@ -58,7 +62,8 @@ def init(as_json: bool, yes: bool, **options: str | None) -> None:
 
 
 _KEY_OF = {
-    "images": "data.images", "masks": "data.masks", "data": "data.root", "group_by": "data.group_by", "board": "board",
+    "images": "data.images", "masks": "data.masks", "labels": "data.labels", "drivable": "data.drivable",
+    "ignore": "data.ignore", "data": "data.root", "group_by": "data.group_by", "board": "board",
     "camera": "camera.size", "experiment": "experiment", "model": "model", "max_ram": "limits.ram",
 }  # fmt: skip
 
@@ -69,9 +74,9 @@ def _in_terminal() -> bool:
 
 def _proposed(given: Mapping[str, str]) -> dict[str, str]:
     """What is given, and what the folder and the defaults say of the rest."""
-    found = dict(_found()) if not given.keys() & {"data.images", "data.masks", "data.root"} else {}
+    found = dict(_found()) if not given.keys() & {*_SOURCES, "data.root"} else {}
     values = {"board": "esp32s3", "experiment": "default", "model": f"runs/{_name()}", **found, **given}
-    if "data.images" in values and "data.root" not in values:
+    if values.keys() & _SOURCES and "data.root" not in values:
         values["data.root"] = "data"
     if values["model"].lower().endswith(".tflite"):
         values = {key: value for key, value in values.items() if key != "experiment" and key not in found}
@@ -86,9 +91,27 @@ def _found() -> Iterator[tuple[str, str]]:
             yield "data.root", name
             return
     pictures, masks = (next((one for one in known if one in names), None) for known in (_PICTURES, _MASKS))
+    if pictures and (masks is None or not _has_pictures(Path(masks))):
+        for name in (masks, pictures):
+            if name and _has_annotations(Path(name)):
+                yield "data.images", pictures
+                yield "data.labels", name
+                return
     if pictures and masks:
         yield "data.images", pictures
         yield "data.masks", masks
+
+
+def _has_pictures(folder: Path) -> bool:
+    return _has(folder, (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg"))
+
+
+def _has_annotations(folder: Path) -> bool:
+    return _has(folder, (".json", ".xml", ".txt"))
+
+
+def _has(folder: Path, suffixes: tuple[str, ...]) -> bool:
+    return any(path.suffix.lower() in suffixes for _, path in zip(range(_LOOKED_AT), folder.rglob("*"), strict=False))
 
 
 def _name() -> str:
@@ -110,14 +133,21 @@ def _asked(given: Mapping[str, str], proposed: Mapping[str, str]) -> dict[str, s
             if answer:
                 values[key] = answer
 
-    if not given.keys() & {"data.root", "data.images"}:
+    if not given.keys() & {"data.root", *_SOURCES}:
         ask("data.images", "Folder of your pictures (empty: they are a data set already, or none)")
         if "data.images" in values:
-            ask("data.masks", "Folder of their masks, of the same names")
+            ask("data.masks", "Folder of their masks, of the same names (empty: labels of a labelling tool)")
+            if "data.masks" in values:
+                values.pop("data.labels", None)
+            else:
+                ask("data.labels", "File or folder of the labels (LabelMe, CVAT, COCO, YOLO, VOC, Roboflow)")
+                ask("data.drivable", "Labels that are drivable ground, by commas")
+                ask("data.ignore", "Labels that count in nothing, by commas (empty: none)")
             ask("data.group_by", "What belongs together: a pattern of names such as ^drive\\d+ (empty: nothing)")
             values.setdefault("data.root", "data")
         else:
-            values.pop("data.masks", None)
+            for key in ("data.masks", "data.labels"):
+                values.pop(key, None)
             ask("data.root", "Folder of the data set (empty: rendered terrain, to try it out)")
     ask("board", "Board", type=click.Choice(list(BOARDS)), show_choices=False)
     ask("experiment", "Training: default takes minutes, accurate half an hour", type=click.Choice(_EXPERIMENTS))
@@ -136,8 +166,14 @@ def _check(values: Mapping[str, str]) -> None:
     for key in ("data.images", "data.masks"):
         if key in values and not Path(values[key]).is_dir():
             raise DeployError(f"there is no folder {values[key]}", hint="name the folder, relative to this one")
-    if values.get("data.root") and "data.images" not in values and not Path(values["data.root"]).is_dir():
-        raise DeployError(f"there is no data set {values['data.root']}", hint="give --images and --masks to make one")
+    if "data.labels" in values and not Path(values["data.labels"]).exists():
+        raise DeployError(
+            f"there is no file or folder {values['data.labels']}", hint="name it, relative to this folder"
+        )
+    if values.get("data.root") and not values.keys() & _SOURCES and not Path(values["data.root"]).is_dir():
+        raise DeployError(
+            f"there is no data set {values['data.root']}", hint="give --images and --masks, or --labels, to make one"
+        )
 
 
 def render(values: Mapping[str, str]) -> str:

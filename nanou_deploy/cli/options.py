@@ -186,6 +186,18 @@ class FrameSize(click.ParamType):  # type: ignore[type-arg] # generic in newer c
         return int(height), int(width)
 
 
+class Names(click.ParamType):  # type: ignore[type-arg] # as above
+    """Parses names separated by commas."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        names = value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
+        if not all(names):
+            self.fail(f"{value!r} has an empty name; write names separated by commas", param, ctx)
+        return names
+
+
 def objective_options(command: _Command) -> _Command:
     """Define --optimize, --max-ram and --max-flash, handed to the command as one `objective`."""
 

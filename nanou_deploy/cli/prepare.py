@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.data_check import audit_json, print_audit
-from nanou_deploy.cli.options import FrameSize, Output, group_by_option, json_option, seed_option
+from nanou_deploy.cli.options import FrameSize, Names, Output, group_by_option, json_option, seed_option
 from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted, say
 from nanou_deploy.errors import UsageMistake
 
@@ -28,8 +28,12 @@ FORMATS = ("labelme", "cvat", "coco", "yolo", "voc", "roboflow-masks")
     help="In place of masks: annotations of LabelMe, CVAT, COCO, YOLO, Pascal VOC or Roboflow, a file or a folder.",
 )
 @click.option("--format", "annotation_format", type=click.Choice(FORMATS), help="Of --labels. Default: what is found.")
-@click.option("--drivable", multiple=True, metavar="LABEL", help="Of --labels: a label that is drivable ground.")
-@click.option("--ignore", multiple=True, metavar="LABEL", help="Of --labels: a label that counts in nothing.")
+@click.option(
+    "--drivable", multiple=True, type=Names(), metavar="LABEL,...", help="Of --labels: those that are drivable ground."
+)
+@click.option(
+    "--ignore", multiple=True, type=Names(), metavar="LABEL,...", help="Of --labels: those that count in nothing."
+)
 @click.option(
     "--unlabelled",
     type=click.Choice(["background", "ignore"]),
@@ -98,6 +102,7 @@ def _source(given: dict[str, Any]) -> MaskFolders | AnnotationFiles:
     """Make the source of --masks or of --labels. Raises UsageMistake for neither, both, or options of the other."""
     from nanou_train.data.sources import AnnotationFiles, MaskFolders
 
+    drivable, ignore = (tuple(label for names in given[which] for label in names) for which in ("drivable", "ignore"))
     images, masks, labels, label_map = (given[name] for name in ("images", "masks", "labels", "label_map"))
     if (masks is None) == (labels is None):
         raise UsageMistake(
@@ -108,13 +113,13 @@ def _source(given: dict[str, Any]) -> MaskFolders | AnnotationFiles:
         if given["mask_suffix"]:
             raise UsageMistake("--mask-suffix belongs to --masks", hint="leave it out")
         return AnnotationFiles(
-            labels, images, given["annotation_format"], given["drivable"], given["ignore"], given["unlabelled"],
-            label_map, given["with_empty"],
+            labels, images, given["annotation_format"], drivable, ignore, given["unlabelled"], label_map,
+            given["with_empty"],
         )  # fmt: skip
     alien = {
         "--format": given["annotation_format"],
-        "--drivable": given["drivable"],
-        "--ignore": given["ignore"],
+        "--drivable": drivable,
+        "--ignore": ignore,
         "--unlabelled": given["unlabelled"] != "background",
         "--with-empty": given["with_empty"],
     }

@@ -23,9 +23,15 @@ from nanou_deploy.errors import DeployError
 FILE = Path("nanou.toml")
 FILE_BYTES = 64 << 10
 _TEXT_LENGTH = 1024
-_SOURCES = {"data.images", "data.masks"}
+_SOURCES = {"data.images", "data.masks", "data.labels"}
 _OF_RUNS = ("train", "quantize", "prune", "search")  # a model that was made elsewhere is none of theirs
-_INSTEAD = {"model": ("run_folder",), "boards": ("ports",), "board": ("ports", "boards")}
+_INSTEAD = {
+    "model": ("run_folder",),
+    "boards": ("ports",),
+    "board": ("ports", "boards"),
+    "masks": ("labels",),
+    "labels": ("masks",),
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,12 @@ KEYS = (
         {"build": "output", "flash": "project"}),
     Key("data.images", "Folder of your pictures.", "pictures", {"prepare": "images"}),
     Key("data.masks", "Folder of their masks, of the same names.", "masks", {"prepare": "masks"}),
+    Key("data.labels", "In place of masks: what a labelling tool saved, a file or a folder.", "photos",
+        {"prepare": "labels"}),
+    Key("data.drivable", "Of labels: those that are drivable, by commas.", "trail, grass", {"prepare": "drivable"}),
+    Key("data.ignore", "Of labels: those that count in nothing.", "unsure", {"prepare": "ignore"}),
+    Key("data.unlabelled", "Of labels: what pixels without any are, background or ignore.", "background",
+        {"prepare": "unlabelled"}),
     Key("data.label_map", "Classes and their values in the masks; without it 255 is drivable.", "labels.yaml",
         {"prepare": "label_map"}),
     Key("data.mask_suffix", "What a mask's name has after its picture's.", "_L", {"prepare": "mask_suffix"}),
@@ -116,12 +128,21 @@ def parse_project(document: Mapping[str, Any], path: Path = FILE) -> Project:
                 hint=f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(sorted(names))}",
             )
         values[name] = _scalar(value, name, path)
-    given = values.keys() & _SOURCES
-    if given and (missing := ", ".join(sorted((_SOURCES | {"data.root"}) - values.keys()))):
-        raise DeployError(
-            f"{path}: {missing} missing", hint="pictures and masks become the data set data.root: give all three"
-        )
+    _check_sources(values, path)
     return Project(values)
+
+
+def _check_sources(values: Mapping[str, str], path: Path) -> None:
+    """Pictures become a data set by masks or by labels, which may lie beside them."""
+    given = values.keys() & _SOURCES
+    if "data.labels" in given and "data.masks" in given:
+        raise DeployError(f"{path}: both data.masks and data.labels", hint="give one of them")
+    needed = {"data.root"} | ({"data.labels"} if "data.labels" in given else {"data.images", "data.masks"})
+    if given and (missing := ", ".join(sorted(needed - values.keys()))):
+        raise DeployError(
+            f"{path}: {missing} missing",
+            hint="pictures and masks, or data.labels, become the data set data.root: give them all",
+        )
 
 
 def _flat(document: Mapping[str, Any], known: set[str]) -> list[tuple[str, Any]]:

@@ -56,14 +56,14 @@ def steps_of(project: Project) -> tuple[Step, ...]:
     firmware = _firmware(project, model, output)
     if not project.trains:
         return (firmware,)
-    data = (_data(project),) if "data.images" in values else ()
+    data = (_data(project),) if values.keys() & {"data.images", "data.labels"} else ()
     return (*data, _training(project, model), _int8(model), firmware)
 
 
 def _data(project: Project) -> Step:
     values = project.values
     root = Path(values["data.root"])
-    folders = Path(values["data.images"]), Path(values["data.masks"])
+    folders = [Path(values[key]) for key in ("data.images", "data.masks", "data.labels") if key in values]
     files = [Path(values[key]) for key in ("data.label_map", "data.group_by") if key in values]
 
     def replace(made_before: str) -> tuple[str, ...]:
@@ -171,6 +171,8 @@ def content(path: Path) -> str:
 
 def listing(path: Path) -> str:
     """Digest of names, sizes and times below a folder: pictures of a camera are too many bytes to read each time."""
+    if path.is_file():
+        return content(path)
     stats = ((name, (path / name).stat()) for name in _names(path))
     return digest(*((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)) if path.is_dir() else ""
 

@@ -20,6 +20,7 @@ from nanou_deploy.errors import EXIT_ERROR, EXIT_USAGE, DeployError
 from nanou_deploy.resources import models_folder
 from tests.command_line import run
 from tests.conftest import REPOSITORY
+from tests.train.annotation_files import write_labelme
 
 MODEL = models_folder() / "nano_u_terrain.tflite"
 
@@ -56,6 +57,8 @@ def test_no_key_names_a_port_a_program_or_a_password() -> None:
         ("[data]\nports = '/dev/null'", "unknown key 'data.ports'"),
         ("[data]\nimages = 'a'\nmasks = 'b'", "data.root missing"),
         ("[data]\nimages = 'a'\nroot = 'b'", "data.masks missing"),
+        ("[data]\nlabels = 'a'", "data.root missing"),
+        ("[data]\nlabels = 'a'\nmasks = 'b'\nroot = 'c'", "both data.masks and data.labels"),
         ("[data.images]\nroot = 'a'", "data.images is no text"),
         ("board = 'a'\nboard = 'b'", "overwrite a value"),
         ("board = \nmodel = 'a'", "line 1"),
@@ -102,6 +105,20 @@ def test_init_finds_what_is_here_and_writes_what_it_reads(tmp_path: Path) -> Non
     assert again.returncode == EXIT_ERROR
     assert "is there already" in again.stderr
     assert (tmp_path / "nanou.toml").read_text() == text
+
+
+def test_labels_of_a_tool_become_the_data_set(tmp_path: Path) -> None:
+    write_labelme(tmp_path / "photos")
+    done = run("init", "--yes", "--drivable", "trail, grass", "--ignore", "unsure", "--board", "host", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    project = read_project(tmp_path / "nanou.toml")
+    assert project is not None
+    assert (project.values["data.images"], project.values["data.labels"]) == ("photos", "photos")
+    done = run("prepare", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "LabelMe: 3 pictures; grass is drivable, trail is drivable" in done.stdout
+    assert run("prepare", "--masks", "photos", cwd=tmp_path).returncode == EXIT_USAGE  # drivable is of labels
+    assert up_steps.steps_of(project)[0].name == "data"
 
 
 @pytest.mark.parametrize("name", ['a"b', "a'b\\c", "naïve ☃", "a # b", "[a]", "x" * 1024])

@@ -84,7 +84,7 @@ def decide(
         example = next((label for label in known if label not in ignored), "NAME")
         raise DataError(
             f"which labels are drivable? {annotations.format} has {found(annotations)}",
-            hint=f"for example --drivable {printable(example, 60)}, once for each; --ignore NAME leaves out",
+            hint=f"for example --drivable {printable(example, 60)}, several by commas; --ignore NAME leaves out",
         )
     table = np.zeros(len(known) + 1, np.uint8)
     table[0] = 0 if unlabelled == "background" else IGNORE
