@@ -92,10 +92,10 @@ def _found() -> Iterator[tuple[str, str]]:
             return
     pictures, masks = (next((one for one in known if one in names), None) for known in (_PICTURES, _MASKS))
     if pictures and (masks is None or not _has_pictures(Path(masks))):
-        for name in (masks, pictures):
-            if name and _has_annotations(Path(name)):
+        for place in (masks, pictures):
+            if place and _has_annotations(Path(place)):
                 yield "data.images", pictures
-                yield "data.labels", name
+                yield "data.labels", place
                 return
     if pictures and masks:
         yield "data.images", pictures

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from codegen.untrusted import printable, read_bounded, shown
 from nanou_deploy.cli.output import note
@@ -182,8 +183,8 @@ def defaults_of(project: Project, command: click.Command) -> dict[str, Any]:
 
 def _take(key: str, value: str, parameter: click.Parameter) -> Any:
     """The value of a parameter that is not given; what is given comes first, and may stand in its place."""
-    given = click.get_current_context().params
-    if any(given.get(other) for other in _INSTEAD.get(parameter.name or "", ())):
+    source = click.get_current_context().get_parameter_source
+    if any(source(other) == ParameterSource.COMMANDLINE for other in _INSTEAD.get(parameter.name or "", ())):
         return None
     note(f"{FILE}: {key} = {value}")
     return (value,) if parameter.multiple or parameter.nargs == -1 else value
