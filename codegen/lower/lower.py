@@ -62,7 +62,7 @@ def assign_storage(graph: Graph) -> Mapping[int, Storage]:
     tensors = list(dict.fromkeys((*graph.inputs, *states, *made)))
     group = {tensor: tensor for tensor in tensors}
     for operator in graph.operators:
-        if not ops.IMPLEMENTATIONS[operator.stem].MOVES_BYTES:
+        if not ops.IMPLEMENTATIONS[operator.stem].moves_bytes:
             continue
         for moved in (*operator.inputs, *operator.outputs[1:]):
             if moved in group:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import tflite
@@ -13,11 +14,8 @@ from codegen.kernels.fused_activation import activation_range, read_activation, 
 from codegen.kernels.portable import add
 from codegen.kernels.portable.add import ScaledSum, scaled_sum
 from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 0
-MOVES_BYTES = False
 
 
 def read_options(table: Any) -> Mapping[str, str]:
@@ -27,23 +25,24 @@ def read_options(table: Any) -> Mapping[str, str]:
     return {"activation": "none" if table is None else read_activation(options.FusedActivationFunction())}
 
 
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_sum(graph, operator)
+def by_sum(read_options: Callable[[Any], Mapping[str, str]], sign: int = 1) -> Implementation:
+    """Make ADD, or SUB with the `sign` -1 of its second operand."""
+    evaluate, lower = partial(_evaluate, sign=sign), partial(_lower, sign=sign)
+    return Implementation(_verify, evaluate, lower, read_options, required_inputs=2, variable_inputs=0)
 
 
-def verify_sum(graph: Graph, operator: Operator) -> None:
-    """What sums and differences have in common."""
+def _verify(graph: Graph, operator: Operator) -> None:
     verify_broadcast(graph, operator)
     verify_activation(operator)
-    if exact_sum(graph, operator).result[1] > 0:
+    if _exact(graph, operator).result[1] > 0:
         raise UnsupportedError(
             f"{operator.label}: the output's scale is too small for its operands'",
             hint="TFLite's own kernel would stop here; calibrate with real images",
         )
 
 
-def exact_sum(graph: Graph, operator: Operator, sign: int = 1) -> ScaledSum:
-    """TFLite's arithmetic; `sign`: of the second operand."""
+def _exact(graph: Graph, operator: Operator, sign: int = 1) -> ScaledSum:
+    """TFLite's arithmetic."""
     first, second, output = operands_of(graph, operator)
     return scaled_sum(
         (first.scale, second.scale, output.scale),
@@ -53,16 +52,12 @@ def exact_sum(graph: Graph, operator: Operator, sign: int = 1) -> ScaledSum:
     )
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return exact_sum(graph, operator).apply(inputs[0], inputs[1])
+def _evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...], *, sign: int) -> IntArray:
+    return _exact(graph, operator, sign).apply(inputs[0], inputs[1])
 
 
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    return lower_sum(graph, operator, context, exact_sum(graph, operator))
-
-
-def lower_sum(graph: Graph, operator: Operator, context: Lowering, exact: ScaledSum) -> Stage:
-    output = graph.tensor(operator.outputs[0])
+def _lower(graph: Graph, operator: Operator, context: Lowering, *, sign: int) -> Stage:
+    exact, output = _exact(graph, operator, sign), graph.tensor(operator.outputs[0])
     stored, scale = context.storage[output.index], output.scale
     return lower_broadcast(
         graph,
@@ -71,3 +66,6 @@ def lower_sum(graph: Graph, operator: Operator, context: Lowering, exact: Scaled
         exact.apply,
         lambda operands: add.build(operands, stored, exact, scale, context.target),
     )
+
+
+OPERATOR = by_sum(read_options)

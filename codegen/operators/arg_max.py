@@ -6,25 +6,16 @@ the compiler places is (codegen.tflite.canonicalize).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import numpy as np
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import arg_extremum
+from codegen.operators.implementation import Implementation
 from codegen.operators.movement import constant
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
-
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
-OUTPUT_DTYPES = ("int32", "int64")  # in the file
-
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}
 
 
 def verify(graph: Graph, operator: Operator) -> None:
@@ -44,20 +35,21 @@ def _axis(graph: Graph, operator: Operator) -> int:
     return constant(graph, operator, 1)[0] % len(graph.tensor(operator.inputs[0]).shape)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return bytes_of_indices(graph, operator, np.argmax(inputs[0], _axis(graph, operator)))
+def by_arg_extremum(*, is_maximum: bool) -> Implementation:
+    """Make ARG_MAX or ARG_MIN."""
+    evaluate, lower = partial(_evaluate, is_maximum=is_maximum), partial(_lower, is_maximum=is_maximum)
+    return Implementation(verify, evaluate, lower, required_inputs=2, output_dtypes=("int32", "int64"))
 
 
-def bytes_of_indices(graph: Graph, operator: Operator, indices: IntArray) -> IntArray:
+def _evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...], *, is_maximum: bool) -> IntArray:
+    """The bytes of the indices."""
     shape = graph.tensor(operator.outputs[0]).shape
-    return indices.astype(f"<i{shape[-1]}").reshape(-1).view(np.int8).astype(np.int64).reshape(shape)
+    indices = np.argmax(inputs[0] if is_maximum else -inputs[0], _axis(graph, operator))
+    data: IntArray = indices.astype(f"<i{shape[-1]}").reshape(-1).view(np.int8).astype(np.int64).reshape(shape)
+    return data
 
 
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    return lower_arg_extremum(graph, operator, context, is_maximum=True)
-
-
-def lower_arg_extremum(graph: Graph, operator: Operator, context: Lowering, *, is_maximum: bool) -> Stage:
+def _lower(graph: Graph, operator: Operator, context: Lowering, *, is_maximum: bool) -> Stage:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     before, after = context.storage[source.index], context.storage[output.index]
     axis, given, made = _axis(graph, operator), rows_of(source.shape, before), rows_of(output.shape, after)
@@ -77,3 +69,6 @@ def lower_arg_extremum(graph: Graph, operator: Operator, context: Lowering, *, i
         (RowRead(0, tuple(range(made.count))) if by_rows else RowRead(0, tuple(starts.tolist()), is_linear=True),),
         *built,
     )
+
+
+OPERATOR = by_arg_extremum(is_maximum=True)

@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators import arg_max
-from codegen.operators.arg_max import MOVES_BYTES, OUTPUT_DTYPES, REQUIRED_INPUTS, VARIABLE_INPUTS, read_options, verify
-from codegen.program.program import Lowering, Stage
+from codegen.operators.arg_max import by_arg_extremum
 
-__all__ = ["MOVES_BYTES", "OUTPUT_DTYPES", "REQUIRED_INPUTS", "VARIABLE_INPUTS", "read_options", "verify"]
-
-
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return arg_max.evaluate(graph, operator, (-inputs[0], *inputs[1:]))
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    return arg_max.lower_arg_extremum(graph, operator, context, is_maximum=False)
+OPERATOR = by_arg_extremum(is_maximum=False)

@@ -8,27 +8,9 @@ from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import activation_range
 from codegen.kernels.pooling import Pooling
 from codegen.kernels.portable import average_pool_2d
-from codegen.operators.max_pool_2d import _window, read_options
-from codegen.operators.max_pool_2d import verify as verify_pooling
+from codegen.operators.implementation import Implementation
+from codegen.operators.max_pool_2d import read_options, verify, window_of
 from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
-
-__all__ = [
-    "MOVES_BYTES",
-    "REQUIRED_INPUTS",
-    "VARIABLE_INPUTS",
-    "evaluate",
-    "lower",
-    "read_options",
-    "verify",
-]
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_pooling(graph, operator)
 
 
 def rounded_mean(sums: IntArray, counts: IntArray) -> IntArray:
@@ -39,7 +21,7 @@ def rounded_mean(sums: IntArray, counts: IntArray) -> IntArray:
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
     """int64 (1, height, width, channels) -> int64 (1, out_height, out_width, channels)."""
-    window = _window(graph, operator)
+    window = window_of(graph, operator)
     shape = (1, window.out_height, window.out_width, inputs[0].shape[-1])
     sums, counts = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for row in range(window.kernel_height):
@@ -54,7 +36,7 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    window = _window(graph, operator)
+    window = window_of(graph, operator)
     channels = graph.tensor(operator.inputs[0]).shape[-1]
     low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
     stored = context.storage[operator.outputs[0]]
@@ -68,3 +50,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         window.reads,
         *average_pool_2d.build(Pooling(window, channels, low + stored.bias, high + stored.bias, stored)),
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options, moves_bytes=True)

@@ -11,13 +11,10 @@ import tflite
 from codegen.errors import CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import concatenation
+from codegen.operators.implementation import Implementation
 from codegen.operators.movement import lower_movement
 from codegen.program.kernel import Built, Storage
 from codegen.program.program import Lowering, RowRead, Stage
-
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -95,3 +92,6 @@ def _by_rows(shapes: list[tuple[int, ...]], stored: Storage) -> tuple[Built, tup
     starts = np.cumsum([0, *heights])
     reads = tuple(RowRead(i, tuple((np.arange(starts[-1]) - starts[i]).tolist())) for i in range(len(shapes)))
     return concatenation.build_by_rows(int(np.prod(shapes[0][2:])), len(shapes), stored), reads
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options, moves_bytes=True, move=move)

@@ -8,23 +8,13 @@ from typing import Any
 import tflite
 
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import lower_movement, verify_movement
-from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
-_CONSTANTS = ()  # input positions
+from codegen.operators.movement import by_movement
 
 
 def read_options(table: Any) -> Mapping[str, int]:
     options = tflite.DepthToSpaceOptions()
     options.Init(table.Bytes, table.Pos)
     return {"block_size": int(options.BlockSize())}
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_movement(graph, operator, move, _CONSTANTS)
 
 
 def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
@@ -34,9 +24,4 @@ def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tupl
     return (blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height * block, width * block, -1),)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return move(graph, operator, inputs)
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> tuple[Stage, ...]:
-    return lower_movement(graph, operator, context, move)
+OPERATOR = by_movement(move, read_options=read_options)

@@ -13,11 +13,8 @@ from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels import convolution
 from codegen.kernels.registry import DEPTHWISE_CONV_2D, build
 from codegen.kernels.window import read_window_options
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -69,3 +66,6 @@ def taps_of(graph: Graph, operator: Operator) -> IntArray:
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     conv = convolution.convolution_of(graph, operator, taps_of(graph, operator), context)
     return convolution.convolution_stage(operator, conv, build(DEPTHWISE_CONV_2D, conv, context.target))
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=2)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from codegen.errors import ModelError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import lookup
+from codegen.operators.implementation import Implementation, no_options
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
 
 
@@ -14,8 +18,25 @@ def verify_elementwise(graph: Graph, operator: Operator) -> None:
         raise ModelError(f"{operator.label} maps {source.shape} to {output.shape}")
 
 
-def evaluate_lookup(table: IntArray, values: IntArray) -> IntArray:
-    return table[values + 128]
+def by_table(
+    table: Callable[[Graph, Operator], IntArray],
+    check: Callable[[Graph, Operator], None] | None = None,
+    read_options: Callable[[Any], Mapping[str, int | bool | str | float]] = no_options,
+) -> Implementation:
+    """Make an operator of its `table`: int64 (256,), outputs for inputs -128 .. 127; `check` may refuse it."""
+
+    def verify(graph: Graph, operator: Operator) -> None:
+        verify_elementwise(graph, operator)
+        if check:
+            check(graph, operator)
+
+    def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+        return table(graph, operator)[inputs[0] + 128]
+
+    def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+        return lower_lookup(graph, operator, table(graph, operator), context)
+
+    return Implementation(verify, evaluate, lower, read_options)
 
 
 def lower_lookup(graph: Graph, operator: Operator, table: IntArray, context: Lowering, argument: int = 0) -> Stage:

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.elementwise import evaluate_lookup, lower_lookup, verify_elementwise
-from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
-
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_elementwise(graph, operator)
+from codegen.operators.elementwise import by_table
 
 
 def table(graph: Graph, operator: Operator) -> IntArray:
@@ -35,9 +19,4 @@ def table(graph: Graph, operator: Operator) -> IntArray:
     return np.clip(rounded.astype(np.int64) + output.zero_point, -128, 127)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return evaluate_lookup(table(graph, operator), inputs[0])
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    return lower_lookup(graph, operator, table(graph, operator), context)
+OPERATOR = by_table(table)

@@ -19,11 +19,8 @@ from codegen.kernels.fused_activation import activation_range, verify_activation
 from codegen.kernels.registry import CONV_2D, build
 from codegen.kernels.weighted_layer import Requantization, accumulator_bound
 from codegen.kernels.window import Window
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
-
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -118,3 +115,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         macs=made.count * pixels * taps.size,
         accumulator=accumulator_bound(layer, operator.label),
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=2)

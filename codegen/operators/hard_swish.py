@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from codegen.arithmetic.requantize import quantize_multiplier, rounding_divide_by_pot
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.elementwise import evaluate_lookup, lower_lookup, verify_elementwise
-from codegen.program.program import Lowering, Stage
+from codegen.operators.elementwise import by_table
 
 INT16_MIN, INT16_MAX = -(2**15), 2**15 - 1
-
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
-
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_elementwise(graph, operator)
-    verify_scales(graph, operator)
 
 
 def multipliers(graph: Graph, operator: Operator) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -44,7 +27,7 @@ def _int16(multiplier: tuple[int, int]) -> tuple[int, int]:
     return (INT16_MAX if value >= 2**31 - 2**15 else (value + 2**15) >> 16), exponent
 
 
-def verify_scales(graph: Graph, operator: Operator) -> None:
+def check(graph: Graph, operator: Operator) -> None:
     """Raise UnsupportedError where TFLM refuses the scales: the output may be at most 128 times finer."""
     if multipliers(graph, operator)[0][1] > 0:
         raise UnsupportedError(f"{operator.label} has an output scale more than 128 times finer than its input's")
@@ -87,9 +70,4 @@ def _wrapped(values: IntArray) -> IntArray:
     return (values + 2**15) % 2**16 - 2**15
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return evaluate_lookup(table(graph, operator), inputs[0])
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    return lower_lookup(graph, operator, table(graph, operator), context)
+OPERATOR = by_table(table, check)

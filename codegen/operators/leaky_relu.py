@@ -10,22 +10,13 @@ import tflite
 
 from codegen.arithmetic.requantize import multiply_by_quantized_multiplier, quantize_multiplier
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.elementwise import evaluate_lookup, lower_lookup, verify_elementwise
-from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
+from codegen.operators.elementwise import by_table
 
 
 def read_options(table: Any) -> Mapping[str, float]:
     options = tflite.LeakyReluOptions()
     options.Init(table.Bytes, table.Pos)
     return {"alpha": options.Alpha()}
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_elementwise(graph, operator)
 
 
 def table(graph: Graph, operator: Operator) -> IntArray:
@@ -46,9 +37,4 @@ def _scaled(values: IntArray, factor: float) -> IntArray:
     return multiply_by_quantized_multiplier(values, multiplier, shift)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return evaluate_lookup(table(graph, operator), inputs[0])
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    return lower_lookup(graph, operator, table(graph, operator), context)
+OPERATOR = by_table(table, read_options=read_options)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from codegen.arithmetic import fixed_point
@@ -16,6 +13,7 @@ from codegen.arithmetic.requantize import (
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import log_softmax
+from codegen.operators.implementation import Implementation
 from codegen.operators.softmax import (
     ACCUMULATION_BITS,
     INTEGER_BITS,
@@ -27,15 +25,8 @@ from codegen.operators.softmax import (
 )
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
 
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
 OUTPUT_SCALE, OUTPUT_ZERO_POINT = 16 / 256, 127
 _OUTPUT_SHIFT = 31 - INTEGER_BITS - 4
-
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}
 
 
 def verify(graph: Graph, operator: Operator) -> None:
@@ -79,3 +70,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         (RowRead(0, tuple(range(rows.count))),),
         *log_softmax.build(terms, scaled, rows.size_bytes // depth, depth, before, after),
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower)

@@ -6,8 +6,6 @@ The function of one byte is evaluated 256 times here, in the reference's own int
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -19,22 +17,12 @@ from codegen.arithmetic.requantize import (
 )
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.elementwise import evaluate_lookup, lower_lookup, verify_elementwise
-from codegen.program.program import Lowering, Stage
+from codegen.operators.elementwise import by_table
 
 _INPUT_INTEGER_BITS = 4
 
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
 
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_elementwise(graph, operator)
+def check(graph: Graph, operator: Operator) -> None:
     output = graph.tensor(operator.outputs[0])
     if output.scale != 1 / 256 or output.zero_point != -128:
         raise UnsupportedError(f"{operator.label} must have output scale 1/256 and zero point -128, as TFLM requires")
@@ -57,9 +45,4 @@ def _table(graph: Graph, operator: Operator) -> IntArray:
     return logistic_table(source.scale, source.zero_point)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return evaluate_lookup(_table(graph, operator), inputs[0])
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    return lower_lookup(graph, operator, _table(graph, operator), context)
+OPERATOR = by_table(_table, check)

@@ -14,11 +14,8 @@ from codegen.kernels.fused_activation import activation_range, verify_activation
 from codegen.kernels.pooling import Pooling
 from codegen.kernels.registry import MAX_POOL_2D, build
 from codegen.kernels.window import Window, make_window, read_window_options
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -34,15 +31,15 @@ def verify(graph: Graph, operator: Operator) -> None:
     if source.shape[-1] != output.shape[-1]:
         raise ModelError(f"{operator.label} changes the number of channels")
     verify_activation(operator)
-    _window(graph, operator)
+    window_of(graph, operator)
 
 
-def _window(graph: Graph, operator: Operator) -> Window:
+def window_of(graph: Graph, operator: Operator) -> Window:
     return make_window(graph, operator, (int(operator.options["kernel_height"]), int(operator.options["kernel_width"])))
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    window, image = _window(graph, operator), inputs[0][0]
+    window, image = window_of(graph, operator), inputs[0][0]
     low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
     best = np.full((window.out_height, window.out_width, image.shape[2]), -128, np.int64)
     for ky in range(window.kernel_height):
@@ -52,7 +49,7 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    window = _window(graph, operator)
+    window = window_of(graph, operator)
     channels = graph.tensor(operator.inputs[0]).shape[-1]
     low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
     stored = context.storage[operator.outputs[0]]
@@ -67,3 +64,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         window.reads,
         *build(MAX_POOL_2D, layer, context.target),
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options, moves_bytes=True)

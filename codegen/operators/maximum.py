@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import numpy as np
 
@@ -11,15 +10,8 @@ from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import extremum
 from codegen.operators.broadcast import Function, lower_broadcast, operands_of, verify_broadcast
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 0
-MOVES_BYTES = True
-
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}
 
 
 def verify(graph: Graph, operator: Operator) -> None:
@@ -30,20 +22,18 @@ def verify(graph: Graph, operator: Operator) -> None:
         )
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return np.maximum(inputs[0], inputs[1])
+def by_extremum(function: Function) -> Implementation:
+    """Make MAXIMUM of np.maximum, or MINIMUM of np.minimum."""
+
+    def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+        return function(inputs[0], inputs[1])
+
+    def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+        stored = context.storage[operator.outputs[0]]
+        build = partial(extremum.build, stored=stored, is_maximum=function is np.maximum)
+        return lower_broadcast(graph, operator, context, function, build)
+
+    return Implementation(verify, evaluate, lower, required_inputs=2, variable_inputs=0, moves_bytes=True)
 
 
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    return lower_extremum(graph, operator, context, np.maximum)
-
-
-def lower_extremum(graph: Graph, operator: Operator, context: Lowering, function: Function) -> Stage:
-    stored = context.storage[operator.outputs[0]]
-    return lower_broadcast(
-        graph,
-        operator,
-        context,
-        function,
-        lambda operands: extremum.build(operands, stored, is_maximum=function is np.maximum),
-    )
+OPERATOR = by_extremum(np.maximum)

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import numpy as np
 
 from codegen.arithmetic.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multiplier
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.kernels.portable import reduce as reduce_kernel
+from codegen.kernels.portable import reduce
 from codegen.kernels.portable.reduce import Axis
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
 
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
 MAX_AXES = 4
 
 
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}  # the output's shape says whether axes are kept
+def by_reduction(*, mean: bool) -> Implementation:
+    """Make MEAN or SUM."""
+    return Implementation(
+        partial(_verify, mean=mean), partial(_evaluate, mean=mean), partial(_lower, mean=mean), required_inputs=2
+    )
 
 
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_reduction(graph, operator, mean=True)
-
-
-def verify_reduction(graph: Graph, operator: Operator, *, mean: bool) -> None:
+def _verify(graph: Graph, operator: Operator, *, mean: bool) -> None:
     source, output, axis = (graph.tensor(i) for i in (operator.inputs[0], operator.outputs[0], operator.inputs[1]))
     rank = len(source.shape)
     if axis.data is None or axis.dtype != "int32" or not 1 <= axis.data.size <= rank:
@@ -65,24 +61,16 @@ def scaling(graph: Graph, operator: Operator, *, mean: bool) -> tuple[int, int, 
     return multiplier, shift, count
 
 
-def reduce(graph: Graph, operator: Operator, values: IntArray, *, mean: bool) -> IntArray:
+def _evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...], *, mean: bool) -> IntArray:
     """int64 of the input's shape -> int64 of the output's."""
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     multiplier, shift, count = scaling(graph, operator, mean=mean)
-    sums = values.sum(axes(graph, operator)) - source.zero_point * count
+    sums = inputs[0].sum(axes(graph, operator)) - source.zero_point * count
     scaled = multiply_by_quantized_multiplier(sums, multiplier, shift)
     return np.clip(scaled + output.zero_point, -128, 127).reshape(output.shape)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return reduce(graph, operator, inputs[0], mean=True)
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    return lower_reduction(graph, operator, context, mean=True)
-
-
-def lower_reduction(graph: Graph, operator: Operator, context: Lowering, *, mean: bool) -> Stage:
+def _lower(graph: Graph, operator: Operator, context: Lowering, *, mean: bool) -> Stage:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     before, after = context.storage[source.index], context.storage[output.index]
     rows, reduced = rows_of(output.shape, after), axes(graph, operator)
@@ -105,7 +93,7 @@ def lower_reduction(graph: Graph, operator: Operator, context: Lowering, *, mean
         (source.index,),
         output.index,
         (RowRead(0, tuple(starts.tolist()), is_linear=True),),
-        *reduce_kernel.build(_merged(kept), summed, (multiplier, shift), zero_points, before, after),
+        *reduce.build(_merged(kept), summed, (multiplier, shift), zero_points, before, after),
     )
 
 
@@ -118,3 +106,6 @@ def _merged(found: list[Axis]) -> tuple[Axis, ...]:
         else:
             merged.append(axis)
     return tuple(merged)
+
+
+OPERATOR = by_reduction(mean=True)

@@ -9,13 +9,7 @@ import numpy as np
 import tflite
 
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import constant, lower_movement, require_size, verify_movement
-from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
-_CONSTANTS = (1,)  # input positions
+from codegen.operators.movement import by_movement, constant, require_size
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -24,19 +18,10 @@ def read_options(table: Any) -> Mapping[str, int]:
     return {"symmetric": int(options.Mode())}
 
 
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_movement(graph, operator, move, _CONSTANTS)
-
-
 def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
     amounts = np.reshape(constant(graph, operator, 1), (-1, 2))
     require_size(graph, operator, amounts.sum(axis=1) + inputs[0].shape)
     return (np.pad(inputs[0], amounts, "symmetric" if operator.options["symmetric"] else "reflect"),)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return move(graph, operator, inputs)
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> tuple[Stage, ...]:
-    return lower_movement(graph, operator, context, move)
+OPERATOR = by_movement(move, required_inputs=2, constants=(1,), read_options=read_options)

@@ -6,20 +6,58 @@ the oracle; applied to positions it says which input byte each output byte comes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import concatenation, copy, gather, strided_copy
+from codegen.operators.implementation import Implementation, Move, no_options
 from codegen.program.kernel import Built, Storage
 from codegen.program.program import Lowering, RowRead, Rows, Stage, rows_of
 
-Move = Callable[[Graph, Operator, tuple[IntArray, ...]], tuple[IntArray, ...]]
-
 MAX_ROWS = 8  # input rows that one output row may be put together from while both stream
+
+
+def by_movement(
+    move: Move,
+    *,
+    required_inputs: int = 1,
+    variable_inputs: int = 1,
+    constants: Sequence[int] = (),
+    check: Callable[[Graph, Operator], None] | None = None,
+    read_options: Callable[[Any], Mapping[str, int | bool | str | float]] = no_options,
+    several_outputs: bool = False,
+) -> Implementation:
+    """Make an operator of its `move`; the inputs at `constants` are constant integers, and `check` may refuse it."""
+
+    def verify(graph: Graph, operator: Operator) -> None:
+        verify_movement(graph, operator, move, constants)
+        if check:
+            check(graph, operator)
+
+    def lower(graph: Graph, operator: Operator, context: Lowering) -> tuple[Stage, ...]:
+        return lower_movement(graph, operator, context, move)
+
+    return Implementation(
+        verify,
+        move,
+        lower,
+        read_options,
+        required_inputs,
+        variable_inputs,
+        moves_bytes=True,
+        move=move,
+        several_outputs=several_outputs,
+    )
+
+
+def reshaped(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
+    """Move nothing: the same bytes, in the output's shape."""
+    return (inputs[0].reshape(graph.tensor(operator.outputs[0]).shape),)
 
 
 def constant(graph: Graph, operator: Operator, position: int) -> tuple[int, ...]:

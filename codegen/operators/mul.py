@@ -14,11 +14,8 @@ from codegen.kernels.fused_activation import activation_range, read_activation, 
 from codegen.kernels.portable import mul
 from codegen.kernels.portable.mul import MAX_PRODUCT, ScaledProduct
 from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 0
-MOVES_BYTES = False
 
 
 def read_options(table: Any) -> Mapping[str, str]:
@@ -53,3 +50,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     return lower_broadcast(
         graph, operator, context, exact.apply, lambda operands: mul.build(operands, stored, exact, context.target)
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=2, variable_inputs=0)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import pad
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, RowRead, Stage, row_axes
-
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
 
 MAX_RANK = 5
 Paddings = tuple[tuple[int, int], ...]
-
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}
 
 
 def verify(graph: Graph, operator: Operator) -> None:
@@ -107,3 +99,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         (RowRead(0, tuple(rows.reshape(-1).tolist())),),
         *built,
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, required_inputs=2, moves_bytes=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from codegen.operators.pad import MOVES_BYTES, VARIABLE_INPUTS, evaluate, lower, read_options, verify
+from dataclasses import replace
 
-__all__ = ["MOVES_BYTES", "VARIABLE_INPUTS", "evaluate", "lower", "read_options", "verify"]
+from codegen.operators import pad
 
-REQUIRED_INPUTS = 3
+OPERATOR = replace(pad.OPERATOR, required_inputs=3)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from codegen.arithmetic.requantize import INT32_MAX, quantize_multiplier
@@ -16,15 +13,8 @@ from codegen.kernels.portable.mul import MAX_PRODUCT, ScaledProduct
 from codegen.kernels.portable.prelu import ScaledPrelu
 from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
 from codegen.operators.elementwise import lower_lookup
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 0
-MOVES_BYTES = False
-
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}
 
 
 def verify(graph: Graph, operator: Operator) -> None:
@@ -57,3 +47,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     return lower_broadcast(
         graph, operator, context, exact.apply, lambda operands: prelu.build(operands, stored, exact, context.target)
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, required_inputs=2, variable_inputs=0)

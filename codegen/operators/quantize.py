@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from codegen.arithmetic.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multiplier
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.elementwise import evaluate_lookup, lower_lookup, verify_elementwise
-from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
+from codegen.operators.elementwise import by_table
 
 
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_elementwise(graph, operator)
+def check(graph: Graph, operator: Operator) -> None:
     _, shift = _scaling(graph, operator)
     if 255 << max(shift, 0) > INT32_MAX:
         raise UnsupportedError(
@@ -44,9 +31,4 @@ def _table(graph: Graph, operator: Operator) -> IntArray:
     return np.clip(scaled + output.zero_point, -128, 127)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return evaluate_lookup(_table(graph, operator), inputs[0])
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    return lower_lookup(graph, operator, _table(graph, operator), context)
+OPERATOR = by_table(_table, check)

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from codegen.errors import ModelError, UnsupportedError
-from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.graph.graph import Graph, Operator
 from codegen.kernels.portable import copy
+from codegen.operators.implementation import Implementation
+from codegen.operators.movement import reshaped
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
-
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
-
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}  # the output tensor's static shape says it all
 
 
 def verify(graph: Graph, operator: Operator) -> None:
@@ -25,14 +16,6 @@ def verify(graph: Graph, operator: Operator) -> None:
         raise ModelError(f"{operator.label} maps {source.shape} to {output.shape}")
     if (source.scales, source.zero_points) != (output.scales, output.zero_points):
         raise UnsupportedError(f"{operator.label} changes quantization between input and output")
-
-
-def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return (inputs[0].reshape(graph.tensor(operator.outputs[0]).shape),)
-
-
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return move(graph, operator, inputs)
 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
@@ -50,3 +33,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         (RowRead(0, every_row, is_linear=is_linear),),
         *copy.build(after.size_bytes, stored),
     )
+
+
+OPERATOR = Implementation(verify, reshaped, lower, moves_bytes=True, move=reshaped)

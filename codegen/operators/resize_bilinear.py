@@ -12,12 +12,10 @@ import tflite
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import resize_bilinear
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, RowRead, Stage
 
 ONE = 1 << 10
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
 
 
 def read_options(table: Any) -> Mapping[str, bool]:
@@ -98,3 +96,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         (RowRead(0, tuple(rows.lower.tolist())), RowRead(0, tuple(rows.upper.tolist()))),
         *resize_bilinear.build(columns.lower, columns.upper, columns.weight, rows.weight, source.shape[3], stored),
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=2, moves_bytes=True)

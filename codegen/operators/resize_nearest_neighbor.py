@@ -12,11 +12,8 @@ from codegen.arithmetic.requantize import round_half_away
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import resize_nearest_neighbor as resize
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, RowRead, Stage
-
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
 
 
 def read_options(table: Any) -> Mapping[str, bool]:
@@ -88,3 +85,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         (RowRead(0, tuple(rows.tolist())),),
         *resize.build(columns, in_width, channels, context.storage[operator.outputs[0]]),
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=2, moves_bytes=True)

@@ -3,25 +3,9 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
-from typing import Any
 
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import constant, lower_movement, verify_movement
-from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 3
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
-_CONSTANTS = (1, 2)  # input positions
-
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}  # constants and the output's shape say it all
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_movement(graph, operator, move, _CONSTANTS)
+from codegen.operators.movement import by_movement, constant
 
 
 def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
@@ -35,9 +19,4 @@ def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tupl
     return (inputs[0][tuple(box)],)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return move(graph, operator, inputs)
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> tuple[Stage, ...]:
-    return lower_movement(graph, operator, context, move)
+OPERATOR = by_movement(move, required_inputs=3, constants=(1, 2))

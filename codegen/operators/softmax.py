@@ -20,13 +20,11 @@ from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import softmax
 from codegen.operators.elementwise import verify_elementwise
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
 
 INTEGER_BITS = 5  # of differences to the largest value
 ACCUMULATION_BITS = 12  # integer bits of a sum of exponentials
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
 MAX_DEPTH = 4095  # of more values the sum of exponentials can leave its 32 bits
 
 
@@ -113,3 +111,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         (RowRead(0, tuple(range(rows.count))),),
         *softmax.build(table, rows.size_bytes // depth, depth, before, after),
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options)

@@ -5,28 +5,14 @@ Reference: .../reference/space_to_batch_nd.h; converters write dilated convoluti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import constant, lower_movement, require_size, verify_movement
-from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 3
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
-_CONSTANTS = (1, 2)  # input positions
+from codegen.operators.movement import by_movement, constant, require_size
 
 
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}  # constants and the output's shape say it all
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_movement(graph, operator, move, _CONSTANTS)
+def check(graph: Graph, operator: Operator) -> None:
     if any(constant(graph, operator, 2)):
         raise UnsupportedError(f"{operator.label} pads, with a value that TFLM leaves undefined", hint="pad before it")
 
@@ -46,9 +32,4 @@ def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...], fill: i
     return (moved.reshape(graph.tensor(operator.outputs[0]).shape),)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return move(graph, operator, inputs)
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> tuple[Stage, ...]:
-    return lower_movement(graph, operator, context, move)
+OPERATOR = by_movement(move, check=check, required_inputs=3, constants=(1, 2))

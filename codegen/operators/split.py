@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import constant, lower_movement, split_at, verify_movement
-from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 2
-VARIABLE_INPUTS = 0
-MOVES_BYTES = True
-SEVERAL_OUTPUTS = True
-_CONSTANTS = (0,)  # input positions
-
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}  # constants and the output's shape say it all
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_movement(graph, operator, move, _CONSTANTS)
+from codegen.operators.movement import by_movement, constant, split_at
 
 
 def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
@@ -30,9 +12,4 @@ def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tupl
     return split_at(inputs[1], [graph.tensor(output).shape[axis] for output in operator.outputs], axis)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return move(graph, operator, inputs)
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> tuple[Stage, ...]:
-    return lower_movement(graph, operator, context, move)
+OPERATOR = by_movement(move, required_inputs=2, variable_inputs=0, constants=(0,), several_outputs=True)

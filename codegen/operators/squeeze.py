@@ -2,34 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from codegen.operators.movement import by_movement, reshaped
 
-from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import lower_movement, verify_movement
-from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
-_CONSTANTS = ()  # input positions
-
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}  # constants and the output's shape say it all
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_movement(graph, operator, move, _CONSTANTS)
-
-
-def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return (inputs[0].reshape(graph.tensor(operator.outputs[0]).shape),)
-
-
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return move(graph, operator, inputs)
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> tuple[Stage, ...]:
-    return lower_movement(graph, operator, context, move)
+OPERATOR = by_movement(reshaped)

@@ -9,13 +9,7 @@ import tflite
 
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import constant, lower_movement, verify_movement
-from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 4
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
-_CONSTANTS = (1, 2, 3)  # input positions
+from codegen.operators.movement import by_movement, constant
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -31,8 +25,7 @@ def read_options(table: Any) -> Mapping[str, int]:
     }
 
 
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_movement(graph, operator, move, _CONSTANTS)
+def check(graph: Graph, operator: Operator) -> None:
     if operator.options["ellipsis_mask"] or operator.options["new_axis_mask"]:
         raise UnsupportedError(f"{operator.label} has an ellipsis or a new axis, which TFLM does not know")
 
@@ -59,9 +52,4 @@ def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tupl
     return (inputs[0][slices(graph, operator)].reshape(graph.tensor(operator.outputs[0]).shape),)
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return move(graph, operator, inputs)
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> tuple[Stage, ...]:
-    return lower_movement(graph, operator, context, move)
+OPERATOR = by_movement(move, check=check, required_inputs=4, constants=(1, 2, 3), read_options=read_options)

@@ -16,12 +16,8 @@ from codegen.arithmetic.requantize import INT32_MAX, multiply_by_quantized_multi
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import svdf
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, RowRead, Stage
-
-REQUIRED_INPUTS = 5
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
-STATE_INPUTS = (4,)
 
 _BIAS_SCALE_TOLERANCE = 1e-5  # TFLM's
 
@@ -132,3 +128,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         macs=features.size + times.size,
         part=operator.part,
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=5, state_inputs=(4,))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -16,22 +14,12 @@ from codegen.arithmetic.requantize import (
 )
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.elementwise import evaluate_lookup, lower_lookup, verify_elementwise
-from codegen.program.program import Lowering, Stage
+from codegen.operators.elementwise import by_table
 
 _INTEGER_BITS = 4  # of the scaled input: -16 .. 16
 
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
 
-
-def read_options(table: Any) -> Mapping[str, int]:
-    return {}
-
-
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_elementwise(graph, operator)
+def check(graph: Graph, operator: Operator) -> None:
     output = graph.tensor(operator.outputs[0])
     if output.scale != 1 / 128 or output.zero_point != 0:
         raise UnsupportedError(f"{operator.label} must have output scale 1/128 and zero point 0, as TFLM requires")
@@ -50,9 +38,4 @@ def table(graph: Graph, operator: Operator) -> IntArray:
     return np.where(values <= -radius, -128, np.where(values >= radius, 127, outputs))
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return evaluate_lookup(table(graph, operator), inputs[0])
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    return lower_lookup(graph, operator, table(graph, operator), context)
+OPERATOR = by_table(table, check)

@@ -14,11 +14,8 @@ from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import activation_range, verify_activation
 from codegen.kernels.portable import transpose_conv
 from codegen.kernels.weighted_layer import Requantization, WeightedLayer, accumulator_bound
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, RowRead, Stage
-
-REQUIRED_INPUTS = 3
-VARIABLE_INPUTS = 0
-MOVES_BYTES = False
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -141,3 +138,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         macs=source.shape[1] * source.shape[2] * taps.size,
         accumulator=accumulator_bound(layer, operator.label),
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=3, variable_inputs=0)

@@ -21,14 +21,11 @@ from codegen.graph.graph import Graph, IntArray, Operator, Tensor
 from codegen.kernels.fused_activation import read_activation
 from codegen.kernels.portable import lstm
 from codegen.kernels.portable.lstm import Gate, Scaling
+from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, RowRead, Stage
 
-REQUIRED_INPUTS = 9
-VARIABLE_INPUTS = 1
-MOVES_BYTES = False
-STATE_INPUTS = (18, 19)  # hidden values, cells
-
 _INPUTS = 24
+_STATES = (18, 19)  # hidden values, cells
 _ABSENT = (9, 10, 11, 16, 17, 20, 21, 22, 23)
 _FORGET, _INPUT, _CELL, _OUTPUT = 2, 1, 3, 4  # positions of weights; recurrent ones are 4 further on, biases 11
 _GATE_SCALE, _NONLINEAR_SCALE = 2.0**-12, 2.0**-15
@@ -52,7 +49,7 @@ def verify(graph: Graph, operator: Operator) -> None:
             f"{operator.label} has peepholes, a projection or layer normalization",
             hint="only what keras.layers.LSTM computes is supported",
         )
-    source, hidden, cells = (graph.tensor(operator.inputs[i]) for i in (0, *STATE_INPUTS))
+    source, hidden, cells = (graph.tensor(operator.inputs[i]) for i in (0, *_STATES))
     if len(source.shape) != 3 or source.shape[1 if operator.options["time_major"] else 0] != 1:
         raise UnsupportedError(f"{operator.label} takes {source.shape}, not one sequence")
     units, bytes_per_cell = hidden.size_bytes, 2
@@ -86,7 +83,7 @@ def _verify_weights(graph: Graph, operator: Operator, inputs: int, units: int) -
 
 
 def _verify_output(graph: Graph, operator: Operator, source: Tensor, units: int) -> None:
-    hidden, output = graph.tensor(operator.inputs[STATE_INPUTS[0]]), graph.tensor(operator.outputs[0])
+    hidden, output = graph.tensor(operator.inputs[_STATES[0]]), graph.tensor(operator.outputs[0])
     steps = source.shape[0] * source.shape[1]
     shape = (*source.shape[:2], units) if hidden.is_variable else (1, steps * units + 3 * units)
     if output.shape != shape or output.dtype != "int8":
@@ -108,7 +105,7 @@ def _verify_sums(operator: Operator, gate: Gate) -> None:
 
 def _gates(graph: Graph, operator: Operator) -> tuple[Gate, ...]:
     """In the order in which the kernel needs them: forget, input, cell, output."""
-    source, hidden = graph.tensor(operator.inputs[0]), graph.tensor(operator.inputs[STATE_INPUTS[0]])
+    source, hidden = graph.tensor(operator.inputs[0]), graph.tensor(operator.inputs[_STATES[0]])
     gates = []
     for position in (_FORGET, _INPUT, _CELL, _OUTPUT):
         weights, recurrent = graph.tensor(operator.inputs[position]), graph.tensor(operator.inputs[position + 4])
@@ -136,7 +133,7 @@ class _Cells:
 
 
 def _cells(graph: Graph, operator: Operator) -> _Cells:
-    hidden, cells = (graph.tensor(operator.inputs[i]) for i in STATE_INPUTS)
+    hidden, cells = (graph.tensor(operator.inputs[i]) for i in _STATES)
     clip = float(operator.options["cell_clip"])
     limit = int(min(max(clip / cells.scale, -32768.0), 32767.0)) if clip > 0 else -_INT16[0]
     return _Cells(
@@ -149,7 +146,7 @@ def _cells(graph: Graph, operator: Operator) -> _Cells:
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    source, hidden = graph.tensor(operator.inputs[0]), graph.tensor(operator.inputs[STATE_INPUTS[0]])
+    source, hidden = graph.tensor(operator.inputs[0]), graph.tensor(operator.inputs[_STATES[0]])
     gates, how = _gates(graph, operator), _cells(graph, operator)
     values, (state, cell_bytes) = inputs[0].reshape(-1, source.shape[2]) - source.zero_point, inputs[-2:]
     cells = cell_bytes.reshape(-1).astype(np.int8).view("<i2").astype(np.int64)
@@ -180,7 +177,7 @@ def _scaled(scaling: Scaling, values: IntArray) -> IntArray:
 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    source, hidden, cells = (graph.tensor(operator.inputs[i]) for i in (0, *STATE_INPUTS))
+    source, hidden, cells = (graph.tensor(operator.inputs[i]) for i in (0, *_STATES))
     inputs = source.index, hidden.index, cells.index
     steps, gates, how = source.shape[0] * source.shape[1], _gates(graph, operator), _cells(graph, operator)
     units, depth = gates[0].weights.shape
@@ -206,3 +203,6 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         macs=steps * 4 * units * (depth + units),
         part=operator.part,
     )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=9, state_inputs=_STATES)

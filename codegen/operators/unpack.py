@@ -9,14 +9,7 @@ import numpy as np
 import tflite
 
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.operators.movement import lower_movement, verify_movement
-from codegen.program.program import Lowering, Stage
-
-REQUIRED_INPUTS = 1
-VARIABLE_INPUTS = 1
-MOVES_BYTES = True
-SEVERAL_OUTPUTS = True
-_CONSTANTS = ()  # input positions
+from codegen.operators.movement import by_movement
 
 
 def read_options(table: Any) -> Mapping[str, int]:
@@ -25,17 +18,8 @@ def read_options(table: Any) -> Mapping[str, int]:
     return {"axis": int(options.Axis())}
 
 
-def verify(graph: Graph, operator: Operator) -> None:
-    verify_movement(graph, operator, move, _CONSTANTS)
-
-
 def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
     return tuple(np.moveaxis(inputs[0], int(operator.options["axis"]), 0))
 
 
-def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    return move(graph, operator, inputs)
-
-
-def lower(graph: Graph, operator: Operator, context: Lowering) -> tuple[Stage, ...]:
-    return lower_movement(graph, operator, context, move)
+OPERATOR = by_movement(move, read_options=read_options, several_outputs=True)

@@ -7,7 +7,7 @@ variables as operators, upsampling as reshape and tile. Each rule is one functio
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -84,13 +84,15 @@ def _folded(graph: Graph, operator: Operator) -> tuple[npt.NDArray[np.generic], 
     if operator.stem == "shape" and len(operator.inputs) == 1 and len(outputs) == 1:
         return (np.array(graph.tensor(operator.inputs[0]).shape, outputs[0].dtype),)
     implementation = ops.IMPLEMENTATIONS.get(operator.stem)
-    move = getattr(implementation, "move", None)
+    move = implementation.move if implementation else None
     inputs = [graph.tensor(i) for i in operator.inputs if i >= 0]
     if move is None or not inputs or any(tensor.data is None for tensor in inputs):
         return None
     if sum(tensor.size_bytes for tensor in (*inputs, *outputs)) > _FOLDABLE_BYTES:
         return None
-    values = tuple(np.asarray(graph.tensor(i).data) if i >= 0 else np.zeros(0) for i in operator.inputs)
+    values: tuple[Any, ...] = tuple(  # of any type: folding moves what the file has
+        np.asarray(graph.tensor(i).data) if i >= 0 else np.zeros(0) for i in operator.inputs
+    )
     try:
         moved = move(graph, operator, values)
     except (ArithmeticError, AssertionError, IndexError, TypeError, ValueError):
@@ -247,7 +249,8 @@ def _indices_as_bytes(graph: Graph) -> Graph:
     """What gives an output of int32 or int64 gives its bytes, along one more axis."""
     tensors, operators, outputs = list(graph.tensors), list(graph.operators), list(graph.outputs)
     for number, operator in enumerate(graph.operators):
-        dtypes = getattr(ops.IMPLEMENTATIONS.get(operator.stem), "OUTPUT_DTYPES", ())
+        implementation = ops.IMPLEMENTATIONS.get(operator.stem)
+        dtypes = implementation.output_dtypes if implementation else ()
         output = graph.tensor(operator.outputs[0]) if operator.outputs else None
         is_read = output and any(output.index in other.inputs for other in graph.operators)
         if output is None or output.dtype not in dtypes or output.index not in outputs or is_read:
@@ -304,16 +307,13 @@ def _repeats_pixels(graph: Graph, chain: tuple[Operator, ...], source: Tensor, o
     positions = np.arange(np.prod(source.shape, dtype=np.int64)).reshape(source.shape)
     repeated = positions.repeat(down, 1).repeat(right, 2)
     for operator in chain:
-        move: Callable[..., Any] = getattr(ops.IMPLEMENTATIONS[operator.stem], "move", _unmoved)
+        move = ops.IMPLEMENTATIONS[operator.stem].move
+        assert move is not None  # RESHAPE and TILE have one
         try:
             (positions,) = move(graph, operator, (positions,))
         except (ValueError, IndexError, AssertionError):
             return False
     return repeated.shape == output.shape and np.array_equal(positions, repeated)
-
-
-def _unmoved(graph: Graph, operator: Operator, inputs: Any) -> Any:
-    return inputs
 
 
 # ---- What is left over -----------------------------------------------------------------------------------------

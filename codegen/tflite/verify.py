@@ -99,7 +99,7 @@ def _verify_known(graph: Graph, operator: Operator, used: Sequence[Tensor]) -> N
     if not operator.outputs:
         raise ModelError(f"{operator.label} has no output")
     own = own_variables(graph)
-    others = getattr(ops.IMPLEMENTATIONS[operator.stem], "OUTPUT_DTYPES", ())
+    others = ops.IMPLEMENTATIONS[operator.stem].output_dtypes
     is_given = {i for i in operator.outputs if graph.tensor(i).dtype in others}
     if all(tensor.data is not None or tensor.dtype == "int8" or tensor.index in own | is_given for tensor in used):
         with contextlib.suppress(CompilerLimit):
@@ -212,16 +212,16 @@ def _verify_order(graph: Graph) -> None:
 
 def _verify_inputs(graph: Graph, operator: Operator) -> None:
     implementation = ops.IMPLEMENTATIONS[operator.stem]
-    required = implementation.REQUIRED_INPUTS
+    required = implementation.required_inputs
     if len(operator.inputs) < required or min(operator.inputs[:required]) < 0:
         raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {required}")
-    if len(operator.outputs) != 1 and not getattr(implementation, "SEVERAL_OUTPUTS", False):
+    if len(operator.outputs) != 1 and not implementation.several_outputs:
         raise UnsupportedError(f"{operator.label} has {len(operator.outputs)} outputs")
 
 
 def _refuse_constants(graph: Graph, operator: Operator) -> None:
     present = [graph.tensor(i) for i in operator.inputs if i >= 0]
-    variable = present[: ops.IMPLEMENTATIONS[operator.stem].VARIABLE_INPUTS]
+    variable = present[: ops.IMPLEMENTATIONS[operator.stem].variable_inputs]
     if any(tensor.data is not None for tensor in variable) or all(tensor.data is not None for tensor in present):
         raise CompilerLimit(f"{operator.label} works on the constant '{present[0].name}'", hint="fold constants")
 
