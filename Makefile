@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` and `make test`. Both prepare .venv first when needed.
-.PHONY: help setup demo test soak check model clean
+.PHONY: help setup demo test soak check docs model clean
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -9,6 +9,7 @@ help:
 	@echo "make test    static checks and all tests"
 	@echo "make soak    what takes hours: random models, killed trainings and searches"
 	@echo "make check   static checks alone"
+	@echo "make docs    the documents as a site, build/site"
 	@echo "make model   train the default model in models/ again, about 10 minutes"
 	@echo "make clean   remove build products (not .venv, not runs/)"
 
@@ -28,6 +29,9 @@ soak: setup
 
 check: setup
 	@scripts/check
+
+docs: setup
+	@scripts/docs
 
 model: setup
 	$(BIN)/nanou-deploy train --experiment terrain --seed 0 --output runs/terrain
