@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
 from nanou_deploy.boards.boards import Board
@@ -14,7 +13,7 @@ from nanou_deploy.flash.upload import boot_loader_offset, write_flash
 _MOCK_SCHEME = "socket://"  # pyserial's; of boards, only stand-ins of the boot loader are reached that way
 
 
-def flash_places(board: Board, folder: Path) -> Mapping[int, Path]:
+def flash_places(board: Board, folder: Path) -> dict[int, Path]:
     """Map offsets in flash to files that were built in `folder` for a board. Raises DeployError where one is missing.
 
     The files are PlatformIO's: second-stage boot loader, partition table, application.
