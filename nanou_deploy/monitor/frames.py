@@ -46,7 +46,7 @@ def find_pictures(root: Path, size: CameraSize) -> PictureFolder:
     for folder in folders:
         paths, skipped = picture_paths(folder) if folder.is_dir() else ([], [])
         if paths:
-            left_out = f", {len(skipped)} files skipped: {skipped_in_words(skipped)}" if skipped else ""
+            left_out = f", {skipped_in_words(skipped)}" if skipped else ""
             _LOG.log(logging.WARNING if skipped else logging.INFO, "%s: %d pictures%s", folder, len(paths), left_out)
             return PictureFolder(tuple(paths), size)
     what = "holds no pictures" if root.is_dir() else "is no folder"

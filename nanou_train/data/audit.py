@@ -215,7 +215,7 @@ def _warnings(
 ) -> tuple[str, ...]:
     found = []
     if files.skipped:
-        found.append(f"{len(files.skipped)} files skipped: {skipped_in_words(files.skipped)}")
+        found.append(skipped_in_words(files.skipped))
     if not drivable:
         found.append("no class counts as drivable; a label map names those that do as drivable: [NAME, ...]")
     for part in balance:

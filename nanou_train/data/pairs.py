@@ -47,7 +47,7 @@ class FileCount:
         if self.turned:
             parts.append(f"{self.turned} images turned upright by their orientation tag")
         if self.skipped:
-            parts.append(f"{len(self.skipped)} files skipped: {skipped_in_words(self.skipped)}")
+            parts.append(skipped_in_words(self.skipped))
         return "; ".join(parts)
 
     def as_json(self) -> dict[str, object]:
@@ -61,7 +61,7 @@ def skipped_in_words(skipped: Sequence[tuple[str, Path]]) -> str:
     for reason, count in Counter(reason for reason, _ in skipped).items():
         names = [printable(path.name, 40) for why, path in skipped if why == reason][:_SHOWN]
         said.append(f"{count} {reason} ({', '.join(names)}{', ...' if count > _SHOWN else ''})")
-    return ", ".join(said)
+    return f"{len(skipped)} {'file' if len(skipped) == 1 else 'files'} skipped: {', '.join(said)}"
 
 
 def find_pictures(

@@ -8,7 +8,7 @@ after the cut, OUTPUT/rounds/NN/trained the same after distillation; those that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -202,6 +202,8 @@ def _prune(
             progress(f"round {number} of {settings.rounds}: {message}", (done + fraction * own) / total)
 
         target_folder = output if is_last else place / "trained"
+        if is_last:  # so that there is no completed run without it
+            _record(output, notes, [*rounds, cut])
         result = train_experiment(
             _round_config(source, place / "cut", own, output.parent),
             name=source.manifest["experiment"],
@@ -215,10 +217,15 @@ def _prune(
         )
         rounds.append(_finished(cut, target_folder))
         student = run.load_student(target_folder)
+    _record(output, notes, rounds)
+    return PruneResult(output, tuple(rounds), result["final_metrics"])
+
+
+def _record(output: Path, notes: Mapping[str, Any], rounds: Sequence[Round]) -> None:
+    """Write pruning.json; the last round's mIoU comes once it is trained."""
     run.write_json(
         output / "pruning.json", {"schema": 1, **notes["pruning"], "rounds": [asdict(one) for one in rounds]}
     )
-    return PruneResult(output, tuple(rounds), result["final_metrics"])
 
 
 def _described(source: Source) -> dict[str, Any]:

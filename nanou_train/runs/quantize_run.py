@@ -50,7 +50,7 @@ def quantize_run(
     threshold, representative = config.student.threshold, None
     if not config.student.quantization.aware:
         chosen = np.linspace(0, len(dataset.train) - 1, min(CALIBRATION_COUNT, len(dataset.train))).astype(int)
-        representative = contract.normalize(dataset.train.images[chosen])
+        representative = contract.normalize(spanning(dataset.train.images[chosen]))
     # ASCII alone: the name goes into C files. Others' letters stay in the manifest's name of the data set.
     name = name or re.sub(r"[^A-Za-z0-9]+", "_", f"{config.student.preset}_{dataset.name}").strip("_")[:60]
     data = manifest["data"]
@@ -73,6 +73,18 @@ def quantize_run(
         metrics["float"] = _evaluate_unrounded(student, dataset.test, threshold, dataset.classes)
     provenance = _provenance(manifest, metrics, representative) | agreement
     return replace(model, provenance=provenance)
+
+
+def spanning(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The pictures uint8 (N, H, W, C), one corner of the first black and one white where none has such a pixel.
+
+    The input's range is then that of any camera, not of these pictures alone, which may be dim.
+    """
+    if images.min() == 0 and images.max() == 255:
+        return images
+    spanned = images.copy()
+    spanned[0, 0, 0], spanned[0, -1, -1] = 0, 255
+    return spanned
 
 
 def logit_agreement(student: keras.Model, model: QuantizedModel, split: Split) -> dict[str, dict[str, float]]:

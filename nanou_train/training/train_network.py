@@ -134,7 +134,7 @@ def train_with_distillation(
     best = _Best(0, -1.0, student.get_weights())
     if state is not None:
         best = _Best(state.best_epoch, state.best_score, state.arrays["best"])
-    started, first = time.monotonic(), len(history)
+    first = len(history)
     validated = ValidationCallbacks(recipe, loop.optimizer.inner, history, validated=val_data is not None)
     watchers = _watchers(callbacks, loop.student, epochs=recipe.epochs, steps=loop.steps, initial_epoch=first)
     by_batch = any(map(_sees_batches, callbacks))
@@ -161,8 +161,7 @@ def train_with_distillation(
             arrays = {"best": best.weights, **loop.state_arrays()}
             save_state(TrainingState(epoch, best.epoch, best.score, tuple(history), arrays), state_path, identity)
         if progress is not None:
-            left_s = (time.monotonic() - started) / (epoch - first) * (recipe.epochs - epoch)
-            progress(_progress_line(student.name, row, recipe.epochs, left_s), epoch / recipe.epochs)
+            progress(_progress_line(student.name, row, recipe.epochs), epoch / recipe.epochs)
     watchers.on_train_end()
     student.set_weights(best.weights)
     return History(tuple(history), best.epoch)
@@ -263,10 +262,9 @@ def _teacher_sha256(teacher: keras.Model | Views | None) -> str | None:
     return None if teacher is None else run.weights_sha256(teacher)
 
 
-def _progress_line(name: str, row: dict[str, float], epochs: int, left_s: float) -> str:
+def _progress_line(name: str, row: dict[str, float], epochs: int) -> str:
     shown = f", validation mIoU {row['val_miou']:.3f}" if "val_miou" in row else ""
-    left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
-    return f"{name} epoch {row['epoch']:.0f}/{epochs}: loss {row['loss']:.3f}{shown}, {left} left"
+    return f"{name} epoch {row['epoch']:.0f}/{epochs}: loss {row['loss']:.3f}{shown}"
 
 
 def _check_sizes(

@@ -83,6 +83,17 @@ def test_a_run_becomes_an_int8_model(finished: tuple[dict[str, Any], list[Any]])
     json.dumps(model.provenance)
 
 
+def test_dim_pictures_do_not_narrow_the_input_s_range() -> None:
+    """A camera may see brighter ones; the contract is of all pixel values, or nothing could load the model."""
+    from nanou_train.runs.quantize_run import spanning
+
+    dim = np.full((2, 4, 5, 3), 90, np.uint8)
+    found = spanning(dim)
+    assert (found.min(), found.max(), np.count_nonzero(found != dim)) == (0, 255, 6)
+    assert (dim == 90).all()
+    assert spanning(found) is found
+
+
 def test_a_student_can_go_on_with_its_encoder_frozen(
     finished: tuple[dict[str, Any], list[Any]], tmp_path: Path
 ) -> None:
