@@ -190,7 +190,7 @@ def _prune(
     epochs = settings.epochs or max(1, source.config.student.epochs // 10)
     final_epochs = settings.final_epochs or max(1, source.config.student.epochs // 2)
     base, total = source.cost(structure_of(source.student)), epochs * (settings.rounds - 1) + final_epochs
-    student, rounds = source.student, []
+    student, rounds = source.student, list[Round]()
     for number in range(1, settings.rounds + 1):
         is_last = number == settings.rounds
         place = output / "rounds" / f"{number:02}"
