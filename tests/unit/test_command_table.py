@@ -52,6 +52,7 @@ READS = {
     "run": "--board host --model {}",
     "monitor": "--port /dev/null --frames {}",
     "capture": "--port {} --timeout 0.1 --output out",
+    "label-assist": "{} --output out",
     "bench-train": "--data {}",
     "model-size": "{}",
     "migrate-config": "{} --output new.yaml",
@@ -75,6 +76,7 @@ WRITES = {
     "search": "--run run --output {}",
     "pareto": "run --output {}",
     "capture": "--port /dev/null --output {}",
+    "label-assist": "folder --output {}",
     "migrate-config": "old.yaml --output {}",
 }
 # In a terminal, with a result, for those that need no more than moments.

@@ -56,9 +56,18 @@ def voc_color(index: int) -> int:
     return channels[0] << 16 | channels[1] << 8 | channels[2]
 
 
+def voc_folder(path: Path) -> Path | None:
+    """Find the outermost folder SegmentationClass that a PNG file is in."""
+    if path.suffix.lower() != ".png":
+        return None
+    return next((folder for folder in reversed(path.parents) if folder.name in VOC_FOLDERS), None)
+
+
 def read_voc(folder: Path) -> MaskFiles:
     """Read a folder SegmentationClass, and the classes beside it. Raises DataError."""
-    masks = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png" and not path.name.startswith("."))
+    masks = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() == ".png" and not path.name.startswith(".")
+    )
     label_map, names = folder.parent / "labelmap.txt", folder.parent / "class_names.txt"
     if label_map.is_file():
         colors = _label_map(label_map)
@@ -76,7 +85,12 @@ def read_voc(folder: Path) -> MaskFiles:
             values = _values(labels, "index", {index: index for index in range(len(labels))}, names)
         else:
             values = _values(labels, "color", {voc_color(index): index for index in range(len(labels))}, names)
-    pictures = (Annotated(f"{VOC_PICTURES}/{path.stem}", path, folder.parent, mask=path) for path in masks)
+    pictures = (
+        Annotated(
+            f"{VOC_PICTURES}/{path.relative_to(folder).with_suffix('').as_posix()}", path, folder.parent, mask=path
+        )
+        for path in masks
+    )
     return MaskFiles(labels, values, tuple(pictures))
 
 

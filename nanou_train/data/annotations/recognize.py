@@ -133,7 +133,7 @@ def read_annotations(path: Path, chosen: str | None = None) -> Annotations:
         elif reader.wants("roboflow-masks") and mask_files.is_roboflow_classes(file):
             reader.attempt(partial(reader.mask_files, "roboflow-masks", mask_files.read_roboflow, file))
     if reader.wants("voc"):
-        for folder in sorted({file.parent for file in files if file.parent.name in mask_files.VOC_FOLDERS}):
+        for folder in sorted({folder for file in files if (folder := mask_files.voc_folder(file)) is not None}):
             reader.attempt(partial(reader.mask_files, "voc", mask_files.read_voc, folder))
     if reader.wants("yolo"):
         reader.attempt(lambda: reader.yolo(root, files))
