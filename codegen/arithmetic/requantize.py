@@ -52,6 +52,14 @@ def rounding_divide_by_pot(value: IntArray, exponent: IntArray | int) -> IntArra
     return (value >> exponent) + ((value & mask) > threshold)
 
 
+def exact_product(a: IntArray, b: IntArray) -> IntArray:
+    """Matrix product of int64 arrays of int8 or int16 values, by float64, which holds every sum below 2**53 exactly.
+
+    NumPy multiplies matrices of integers one by one, those of floating point a hundred times as fast.
+    """
+    return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
+
+
 def multiply_by_quantized_multiplier(
     accumulator: IntArray, multiplier: IntArray | int, shift: IntArray | int
 ) -> IntArray:

@@ -118,8 +118,8 @@ class Graph:
         return split_tensors(frames, [self.tensor(index) for index in self.inputs])
 
     def shape_outputs(self, outputs: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        """uint8 (N, output_bytes) -> int8 (N, *shape[1:]) where the only output is int8, else as they are."""
-        if len(self.outputs) > 1 or self.output.dtype != "int8":
+        """uint8 (N, output_bytes) -> int8 (N, *shape[1:]) of a single int8 output of batch 1, else as they are."""
+        if len(self.outputs) > 1 or self.output.dtype != "int8" or self.output.shape[:1] != (1,):
             return outputs
         return outputs.view(np.int8).reshape(len(outputs), *self.output.shape[1:])
 

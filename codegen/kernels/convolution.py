@@ -10,7 +10,7 @@ from codegen.arithmetic.requantize import quantize_multipliers
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator, Tensor
 from codegen.kernels.fused_activation import activation_range, verify_activation
-from codegen.kernels.weighted_layer import Requantization, WeightedLayer, accumulator_bound
+from codegen.kernels.weighted_layer import Requantization, WeightedLayer, accumulator_bound, with_positive_multipliers
 from codegen.kernels.window import Window, make_window
 from codegen.program.kernel import Built
 from codegen.program.program import Lowering, Stage
@@ -127,8 +127,7 @@ class UpsampledDepthwise:
 def convolution_of(graph: Graph, operator: Operator, taps: IntArray, context: Lowering) -> Convolution:
     source, sink = operator.inputs[0], operator.outputs[0]
     return Convolution(
-        requantization(graph, operator),
-        taps,
+        *with_positive_multipliers(requantization(graph, operator), taps),
         context.storage[source],
         context.storage[sink],
         convolution_window(graph, operator),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,17 @@ class Requantization:
         """(..., channels) sums of products, without bias -> int8 values as int64."""
         scaled = multiply_by_quantized_multiplier(accumulator + self.bias, self.multiplier, self.shift)
         return np.clip(scaled + self.output_zero_point, self.low, self.high)
+
+
+def with_positive_multipliers(scaling: Requantization, taps: IntArray) -> tuple[Requantization, IntArray]:
+    """The same function, of weights whose scales are all positive: int64 (taps, out_channels).
+
+    Old converters give dead channels tiny negative scales. A sum times a negative multiplier is the negated sum times
+    its magnitude; where the multiplier is 0, no sum matters.
+    """
+    sign = np.sign(scaling.multiplier)
+    bias, multiplier = scaling.bias * sign, np.abs(scaling.multiplier)
+    return replace(scaling, bias=bias, multiplier=multiplier), taps * sign
 
 
 @dataclass(frozen=True, eq=False)

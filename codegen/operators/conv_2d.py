@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tflite
 
-from codegen.errors import CompilerLimit, ModelError
+from codegen.arithmetic.requantize import exact_product
+from codegen.errors import ModelError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels import convolution
 from codegen.kernels.registry import CONV_2D, build
@@ -31,15 +32,21 @@ def verify(graph: Graph, operator: Operator) -> None:
     groups, rest = divmod(in_channels, depth)
     if rest or out_channels % groups:
         raise ModelError(f"{operator.label} has weights of depth {depth} for {in_channels} -> {out_channels} channels")
-    if groups > 1:
-        raise CompilerLimit(f"{operator.label} is a grouped convolution", hint="use groups = 1 or depthwise")
 
 
 def _weights(graph: Graph, operator: Operator) -> IntArray:
-    """(out_channels, kernel_height, kernel_width, in_channels)."""
-    data = graph.tensor(operator.inputs[1]).data
+    """(out_channels, kernel_height, kernel_width, in_channels); of groups 0 for the channels of the others."""
+    data, in_channels = graph.tensor(operator.inputs[1]).data, graph.tensor(operator.inputs[0]).shape[-1]
     assert data is not None  # verified
-    return data.astype(np.int64)
+    out_channels, height, width, depth = data.shape
+    if depth == in_channels:
+        return data.astype(np.int64)
+    weights = np.zeros((out_channels, height, width, in_channels), np.int64)
+    per_group = out_channels // (in_channels // depth)
+    for channel in range(out_channels):
+        first = channel // per_group * depth
+        weights[channel, :, :, first : first + depth] = data[channel]
+    return weights
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
@@ -49,7 +56,7 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     for ky in range(window.kernel_height):
         for kx in range(window.kernel_width):
             taken = window.gather(image, ky, kx, scaling.input_zero_point) - scaling.input_zero_point
-            accumulator += taken @ weights[:, ky, kx].T
+            accumulator += exact_product(taken, weights[:, ky, kx].T)
     return scaling.apply(accumulator)[None]
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import tflite
 
-from codegen.arithmetic.requantize import multiply_by_quantized_multiplier, quantize_multiplier
+from codegen.arithmetic.requantize import exact_product, multiply_by_quantized_multiplier, quantize_multiplier
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.fused_activation import activation_range, verify_activation
 from codegen.kernels.registry import CONV_2D, build
-from codegen.kernels.weighted_layer import Requantization, accumulator_bound
+from codegen.kernels.weighted_layer import Requantization, accumulator_bound, with_positive_multipliers
 from codegen.kernels.window import Window
 from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
@@ -79,7 +79,7 @@ def multipliers(graph: Graph, operator: Operator) -> tuple[IntArray, IntArray]:
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
     """int64 input of N x depth values in any shape -> int64 of the output's shape (N x out)."""
     source, output, taps = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0]), _taps(graph, operator)
-    sums = (inputs[0].reshape(-1, len(taps)) - source.zero_point) @ taps + _bias(graph, operator)
+    sums = exact_product(inputs[0].reshape(-1, len(taps)) - source.zero_point, taps) + _bias(graph, operator)
     scaled = multiply_by_quantized_multiplier(sums, *multipliers(graph, operator)) + output.zero_point
     outputs: IntArray = np.clip(scaled, *activation_range(operator, output)).reshape(output.shape)
     return outputs
@@ -100,7 +100,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         *activation_range(operator, output),
     )
     window = Window(made.count, pixels, 1, 1, 1, 1, 1, 1, 0, 0, made.count, pixels)
-    layer = Convolution(scaling, taps, before, after, window, depth)
+    layer = Convolution(*with_positive_multipliers(scaling, taps), before, after, window, depth)
     row_bytes = pixels * depth
     is_linear = given.size_bytes != row_bytes
     rows = tuple(y * (row_bytes if is_linear else 1) for y in range(made.count))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import reduce
 from codegen.kernels.portable.reduce import Axis
 from codegen.operators.implementation import Implementation
+from codegen.program.kernel import Built
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
 
 MAX_AXES = 4
@@ -25,6 +28,14 @@ def by_reduction(*, mean: bool) -> Implementation:
 
 
 def _verify(graph: Graph, operator: Operator, *, mean: bool) -> None:
+    verify_axes(graph, operator)
+    _, shift, count = scaling(graph, operator, mean=mean)
+    if shift < -31 or (count * 255) << max(shift, 0) > INT32_MAX:
+        raise UnsupportedError(f"{operator.label} has sums of {count} values that do not fit its 32 bits when scaled")
+
+
+def verify_axes(graph: Graph, operator: Operator) -> None:
+    """Raise unless the axes are constants of the input, and leave the output's shape."""
     source, output, axis = (graph.tensor(i) for i in (operator.inputs[0], operator.outputs[0], operator.inputs[1]))
     rank = len(source.shape)
     if axis.data is None or axis.dtype != "int32" or not 1 <= axis.data.size <= rank:
@@ -37,9 +48,6 @@ def _verify(graph: Graph, operator: Operator, *, mean: bool) -> None:
     left = [size for i, size in enumerate(source.shape) if i not in reduced]
     if [size for size in left if size > 1] != [size for size in output.shape if size > 1]:
         raise ModelError(f"{operator.label} states output {output.shape}, its axes leave {tuple(left)}")
-    _, shift, count = scaling(graph, operator, mean=mean)
-    if shift < -31 or (count * 255) << max(shift, 0) > INT32_MAX:
-        raise UnsupportedError(f"{operator.label} has sums of {count} values that do not fit its 32 bits when scaled")
 
 
 def axes(graph: Graph, operator: Operator) -> tuple[int, ...]:
@@ -72,29 +80,50 @@ def _evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...], *,
 
 def _lower(graph: Graph, operator: Operator, context: Lowering, *, mean: bool) -> Stage:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    multiplier, shift, _ = scaling(graph, operator, mean=mean)
     before, after = context.storage[source.index], context.storage[output.index]
-    rows, reduced = rows_of(output.shape, after), axes(graph, operator)
-    steps = [int(np.prod(source.shape[i + 1 :], dtype=np.int64)) for i in range(len(source.shape))]
+    walk, zero_points = walk_axes(graph, operator, context), (source.zero_point, output.zero_point)
+    built = reduce.build(walk.kept, walk.reduced, (multiplier, shift), zero_points, before, after)
+    return reduction_stage(graph, operator, walk, built)
+
+
+def reduction_stage(graph: Graph, operator: Operator, walk: Walk, built: Built) -> Stage:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    return Stage(
+        operator.index,
+        operator.stem,
+        f"{'x'.join(map(str, source.shape[1:]))} -> {'x'.join(map(str, output.shape[1:]))}, "
+        f"of {prod(source.shape) // prod(output.shape)} values each",
+        (source.index,),
+        output.index,
+        (RowRead(0, walk.starts, is_linear=True),),
+        *built,
+    )
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Where each output row begins in the input; axes of an output row, and of what becomes one value."""
+
+    starts: tuple[int, ...]
+    kept: tuple[Axis, ...]
+    reduced: tuple[Axis, ...]
+
+
+def walk_axes(graph: Graph, operator: Operator, context: Lowering) -> Walk:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    rows, reduced = rows_of(output.shape, context.storage[output.index]), axes(graph, operator)
+    steps = [prod(source.shape[i + 1 :]) for i in range(len(source.shape))]
     every = [Axis(size, step) for size, step in zip(source.shape, steps, strict=True)]
     kept = [axis for i, axis in enumerate(every) if i not in reduced and axis.size > 1]
     outer: list[Axis] = []
-    while int(np.prod([axis.size for axis in outer], dtype=np.int64)) < rows.count:
+    while prod(axis.size for axis in outer) < rows.count:
         outer.append(kept.pop(0))
     starts = np.zeros(1, np.int64)
     for axis in outer:
         starts = (starts[:, None] + np.arange(axis.size) * axis.step).ravel()
-    multiplier, shift, count = scaling(graph, operator, mean=mean)
-    summed = _merged([axis for i, axis in enumerate(every) if i in reduced and axis.size > 1])
-    zero_points = source.zero_point, output.zero_point
-    return Stage(
-        operator.index,
-        operator.stem,
-        f"{'x'.join(map(str, source.shape[1:]))} -> {'x'.join(map(str, output.shape[1:]))}, of {count} values each",
-        (source.index,),
-        output.index,
-        (RowRead(0, tuple(starts.tolist()), is_linear=True),),
-        *reduce.build(_merged(kept), summed, (multiplier, shift), zero_points, before, after),
-    )
+    summed = [axis for i, axis in enumerate(every) if i in reduced and axis.size > 1]
+    return Walk(tuple(starts.tolist()), _merged(kept), _merged(summed))
 
 
 def _merged(found: list[Axis]) -> tuple[Axis, ...]:

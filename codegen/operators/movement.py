@@ -182,9 +182,16 @@ def _streamed(
 def _from_whole(
     source: IntArray, within: IntArray, stored: Storage, layouts: list[Rows]
 ) -> tuple[tuple[RowRead, ...], Built]:
-    """Every output row is put together from all over one input."""
-    (only,) = set(source.ravel().tolist())
-    size = within.shape[1]
+    """Every output row is put together from all over the inputs."""
+    used, size = sorted(set(source.ravel().tolist())), within.shape[1]
+    sizes = {i: layouts[i].count * layouts[i].size_bytes for i in used}
+    if len(used) > 1:
+        begins = np.zeros(len(layouts), np.int64)
+        begins[used] = np.cumsum([0, *sizes.values()])[:-1]
+        reads = tuple(RowRead(i, (0,) * len(within), is_linear=True) for i in used)
+        name = f"{size}_of_{'_'.join(map(str, sizes.values()))}"
+        return reads, gather.build(within + begins[source], tuple(sizes.values()), stored, name)
+    only = used[0]
     starts = within.min(1)
     patterns = within - starts[:, None]
     if (patterns == patterns[0]).all():
@@ -193,8 +200,7 @@ def _from_whole(
             reads = (RowRead(only, tuple(starts.tolist()), is_linear=True),)
             return reads, strided_copy.build(segments, 1, 1, stored, f"{size}_of_whole")
     reads = (RowRead(only, (0,) * len(within), is_linear=True),)
-    whole_bytes = layouts[only].count * layouts[only].size_bytes
-    return reads, gather.build(within, whole_bytes, stored, f"{size}_of_{whole_bytes}")
+    return reads, gather.build(within, (sizes[only],), stored, f"{size}_of_{sizes[only]}")
 
 
 def verify_movement(graph: Graph, operator: Operator, move: Move, constants: Sequence[int]) -> None:

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from codegen.errors import ModelError, UnsupportedError
+from codegen.errors import CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import pad
 from codegen.operators.implementation import Implementation
@@ -25,7 +25,7 @@ def verify(graph: Graph, operator: Operator) -> None:
         raise UnsupportedError(f"{operator.label} has paddings that are not a constant ({rank}, 2) tensor")
     if rank > MAX_RANK:
         raise UnsupportedError(f"{operator.label} pads {source.shape}, of more than {MAX_RANK} dimensions")
-    amounts = _paddings(graph, operator)
+    amounts = paddings_of(graph, operator)
     if min((n for pair in amounts for n in pair), default=0) < 0:
         raise ModelError(f"{operator.label} has negative padding")
     if tuple(n + sum(pair) for n, pair in zip(source.shape, amounts, strict=True)) != output.shape:
@@ -35,8 +35,8 @@ def verify(graph: Graph, operator: Operator) -> None:
     if len(operator.inputs) > 2:
         _verify_fill(graph, operator)
     axes = row_axes(rank)
-    if len(_merged(source.shape[axes:], amounts[axes:])) > 2:
-        raise UnsupportedError(f"{operator.label} pads three dimensions inside of a row: {list(amounts)}")
+    if len(_merged(source.shape[axes:], amounts[axes:])) > 2:  # codegen.tflite.canonicalize has made two of it
+        raise CompilerLimit(f"{operator.label} pads three dimensions inside of a row: {list(amounts)}")
 
 
 def _verify_fill(graph: Graph, operator: Operator) -> None:
@@ -48,7 +48,7 @@ def _verify_fill(graph: Graph, operator: Operator) -> None:
         raise UnsupportedError(f"{operator.label} fills with a number of another quantization than its output's")
 
 
-def _paddings(graph: Graph, operator: Operator) -> Paddings:
+def paddings_of(graph: Graph, operator: Operator) -> Paddings:
     data = graph.tensor(operator.inputs[1]).data
     assert data is not None  # verified
     return tuple((int(before), int(after)) for before, after in data)
@@ -72,12 +72,12 @@ def _merged(sizes: Sequence[int], paddings: Sequence[tuple[int, int]]) -> list[t
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
-    return np.pad(inputs[0], _paddings(graph, operator), constant_values=_fill(graph, operator))
+    return np.pad(inputs[0], paddings_of(graph, operator), constant_values=_fill(graph, operator))
 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
-    paddings, axes = _paddings(graph, operator), row_axes(len(source.shape))
+    paddings, axes = paddings_of(graph, operator), row_axes(len(source.shape))
     rows = np.arange(prod(source.shape[:axes])).reshape(source.shape[:axes])
     rows = np.pad(rows, paddings[:axes], constant_values=-1) if axes else rows
     width, channels = ((1, 0, 0), *_merged(source.shape[axes:], paddings[axes:]))[-2:]
@@ -98,6 +98,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         operator.outputs[0],
         (RowRead(0, tuple(rows.reshape(-1).tolist())),),
         *built,
+        part=operator.part,
     )
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import tflite
 
-from codegen.arithmetic.requantize import quantize_multipliers
+from codegen.arithmetic.requantize import exact_product, quantize_multipliers
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import activation_range, verify_activation
 from codegen.kernels.portable import transpose_conv
-from codegen.kernels.weighted_layer import Requantization, WeightedLayer, accumulator_bound
+from codegen.kernels.weighted_layer import Requantization, WeightedLayer, accumulator_bound, with_positive_multipliers
 from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, RowRead, Stage
 
@@ -89,7 +89,7 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     for y in range(kernel_height):
         for x in range(kernel_width):
             part = canvas[y : y + (height - 1) * step_y + 1 : step_y, x : x + (width - 1) * step_x + 1 : step_x]
-            part += (values[0] - source.zero_point) @ taps[:, y, x].T
+            part += exact_product(values[0] - source.zero_point, taps[:, y, x].T)
     _, out_height, out_width, _ = output.shape
     sums = np.zeros((out_height, out_width, out_channels), np.int64)
     inside = canvas[top : top + out_height, left : left + out_width]
@@ -116,7 +116,8 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     assert weights.data is not None  # verified
     out_channels, kernel_height, kernel_width, in_channels = weights.shape
     taps = weights.data.astype(np.int64).reshape(out_channels, -1).T
-    layer = WeightedLayer(_scaling(graph, operator), taps, context.storage[source.index], context.storage[output.index])
+    storage = context.storage[source.index], context.storage[output.index]
+    layer = WeightedLayer(*with_positive_multipliers(_scaling(graph, operator), taps), *storage)
     stride_height, stride_width = int(operator.options["stride_height"]), int(operator.options["stride_width"])
     geometry = transpose_conv.Geometry(
         source.shape[2], in_channels, kernel_height, kernel_width, stride_width, left, output.shape[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import isfinite
 
 from codegen import operators as ops
 from codegen.errors import CodegenError, CompilerLimit, ModelError, UnsupportedError
@@ -13,6 +14,7 @@ from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, Tensor, i
 MAX_LISTED = 12  # of what is told of a file that lacks more
 MAX_OPERATORS = 65000  # the generated schedule names each by two bytes
 MAX_ROWS = 16_384  # of all activations: steps of the schedule
+_ANY_SCALES = frozenset({"conv_2d", "depthwise_conv_2d", "transpose_conv"})  # of weights, as TFLM takes them
 SCALES = 2.0**-64, 2.0**64  # of activations; float32 quotients of these and of activation limits are finite
 
 
@@ -143,6 +145,9 @@ def raise_together(problems: Sequence[CodegenError]) -> None:
 
 def _verify_operator(graph: Graph, operator: Operator) -> None:
     _verify_inputs(graph, operator)
+    used = [tensor for tensor in _used(graph, operator) if min(tensor.scales, default=0.0) < 0.0]
+    if used and operator.stem not in _ANY_SCALES:
+        raise ModelError(f"{operator.label} takes '{used[0].name}', of a scale that is not a positive number")
     try:
         ops.IMPLEMENTATIONS[operator.stem].verify(graph, operator)
     except (ArithmeticError, AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -196,7 +201,6 @@ def _verify_order(graph: Graph) -> None:
     known = {t.index for t in graph.tensors if t.data is not None} | set(graph.inputs)
     known |= {state.tensor for state in graph.states}
     known |= {tensor.index for tensor in graph.tensors if tensor.is_variable}
-    produced: set[int] = set()
     for operator in graph.operators:
         for index in operator.inputs:
             if index >= 0 and index not in known:
@@ -204,9 +208,8 @@ def _verify_order(graph: Graph) -> None:
         for index in operator.outputs:
             if index in known:
                 raise ModelError(f"{operator.label} writes tensor {index}, which already has a value")
-            produced.add(index)
-        known |= produced
-    if not set(graph.outputs) <= produced:
+            known.add(index)
+    if not set(graph.outputs) <= known:
         raise ModelError("the model's output is not produced by any operator")
 
 
@@ -245,8 +248,8 @@ def _verify_tensor(tensor: Tensor, where: str) -> None:
         raise UnsupportedError(f"{label} has dynamic shape {tensor.shape}", hint="export with batch size 1")
     if tensor.dtype == "int8" and not tensor.scales:
         raise UnsupportedError(f"{label} is int8 without quantization parameters", hint="quantize to full int8")
-    # A dead channel's weights may carry scale 0; an activation's scale is divided by.
-    if any(not (s > 0.0 or (s == 0.0 and tensor.data is not None)) or s == float("inf") for s in tensor.scales):
+    # A dead channel's weights may carry scale 0, or a tiny negative one; an activation's scale is divided by.
+    if any(not isfinite(s) or (s <= 0.0 and tensor.data is None) for s in tensor.scales):
         raise ModelError(f"{label} has a scale that is not a positive number")
     if tensor.data is None and any(not SCALES[0] <= s <= SCALES[1] for s in tensor.scales):
         raise UnsupportedError(f"{label} has scale {tensor.scale:g}", hint="calibrate with real images")

@@ -71,10 +71,19 @@ def foreign(dtype: str) -> bytes:
     return b.finish([source], [b.operator("DEQUANTIZE" if dtype == "float32" else "QUANTIZE", [value], out)])
 
 
+def shared_outputs() -> bytes:
+    """An input that is an output too, and an output that is there twice."""
+    b = ModelBuilder()
+    source = b.activation((1, 4, 3), 0.1, 5)
+    value = b.quantize(source, 0.2, -3)
+    return b.finish([source], [value, source, value])
+
+
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 Int8Array = npt.NDArray[np.int8]
 MODELS: dict[str, Callable[[], bytes]] = {
     "two of each": two_of_each,
+    "shared outputs": shared_outputs,
     "state": counter,
     "float32": lambda: foreign("float32"),
     "uint8": lambda: foreign("uint8"),

@@ -74,6 +74,18 @@ CASES: dict[str, tuple[str, tuple[int, ...], tuple[Any, ...], tuple[int, ...], s
     "depth-to-space": ("DEPTH_TO_SPACE", (1, 3, 2, 8), (), (1, 6, 4, 2), "DepthToSpaceOptions", {"BlockSize": 2}),
     "space-to-depth": ("SPACE_TO_DEPTH", (1, 6, 4, 2), (), (1, 3, 2, 8), "SpaceToDepthOptions", {"BlockSize": 2}),
     "expand-dims": ("EXPAND_DIMS", (1, 4), (constant([1]),), (1, 1, 4), "ExpandDimsOptions", {}),
+    "gather-columns": ("GATHER", (1, 3, 4, 5), (constant([2, 0, 2]),), (1, 3, 3, 5), "GatherOptions", {"Axis": 2}),
+    "gather-channels": (
+        "GATHER",
+        (1, 3, 4, 5),
+        (constant([[4], [1]]),),
+        (1, 3, 4, 2, 1),
+        "GatherOptions",
+        {"Axis": -1},
+    ),
+    "gather-nd": ("GATHER_ND", (1, 3, 4, 5), (constant([[0, 2], [0, 1]]),), (2, 4, 5), "GatherNdOptions", {}),
+    "reverse": ("REVERSE_V2", (1, 3, 4, 5), (constant([1]),), (1, 3, 4, 5), "ReverseV2Options", {}),
+    "broadcast-to": ("BROADCAST_TO", (1, 3, 1, 5), (constant(1, 3, 4, 5),), (1, 3, 4, 5), "BroadcastToOptions", {}),
     "reshape": ("RESHAPE", (1, 3, 4, 5), (constant([1, 60]),), (1, 60), "ReshapeOptions", {}),
 }
 
@@ -97,7 +109,9 @@ def sample() -> bytes:
         ("TRANSPOSE", (constant(0, 3, 1, 2),), (1, 16, 3, 4), "TransposeOptions", {}),
         ("MIRROR_PAD", (constant([[0, 0], [0, 0], [1, 1], [2, 1]]),), (1, 16, 5, 7), "MirrorPadOptions", {"Mode": 0}),
         ("SLICE", (constant(0, 2, 1, 0), constant(1, 9, 4, 6)), (1, 9, 4, 6), "SliceOptions", {}),
-        ("RESHAPE", (constant([1, 216]),), (1, 216), "ReshapeOptions", {}),
+        ("GATHER", (constant([3, 0, 2, 2]),), (1, 9, 4, 4), "GatherOptions", {"Axis": 3}),
+        ("REVERSE_V2", (constant([2]),), (1, 9, 4, 4), "ReverseV2Options", {}),
+        ("RESHAPE", (constant([1, 144]),), (1, 144), "ReshapeOptions", {}),
     ]
     for name, constants, shape, table, fields in steps:
         inputs = [value, *(b.constant(one) for one in constants)]
@@ -107,6 +121,17 @@ def sample() -> bytes:
 
 def test_several_in_a_row_as_compiled_c(compiler: None, tmp_path: Path) -> None:
     assert_exact(sample(), tmp_path, builtin_ref=False)
+
+
+@pytest.mark.parametrize("axis", [1, 2, -1])
+def test_stacked_along_any_axis(axis: int, compiler: None, tmp_path: Path) -> None:
+    """Along the first, an output row is a whole input, now of one, now of the other."""
+    b = ModelBuilder()
+    source = b.activation((1, 5, 6, 3), 0.1, 7)
+    other = b.quantize(b.quantize(source, 0.2, 3), 0.1, 7)
+    shape = np.insert([1, 5, 6, 3], axis if axis > 0 else 4, 2).tolist()
+    both = b.operator("PACK", [source, other], b.activation(shape, 0.1, 7), ValuesCount=2, Axis=axis)
+    assert_exact(b.finish([source], [both]), tmp_path, builtin_ref=False)
 
 
 def test_every_other_pixel_as_a_batch_of_images_and_back(compiler: None, tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ def test_reductions_are_tflms(name: str, axes: list[int], keep: bool, shape: tup
         assert_oracle_is_tflm(model_of(name, source, (constant(axes),), output, "ReducerOptions", KeepDims=keep))
 
 
+@pytest.mark.parametrize("name", ["REDUCE_MAX", "REDUCE_MIN"])
+@pytest.mark.parametrize(("axes", "keep", "shape"), REDUCTIONS)
+def test_largest_and_smallest_are_tflms(name: str, axes: list[int], keep: bool, shape: tuple[int, ...]) -> None:
+    source, output = Activation((1, 5, 6, 3), 0.1, -128), Activation(shape, 0.1, -128)
+    assert_oracle_is_tflm(model_of(name, source, (constant(axes),), output, "ReducerOptions", KeepDims=keep))
+
+
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_average_pools_are_tflms(padding: str) -> None:
     rng = np.random.default_rng(7)
@@ -61,6 +68,12 @@ def sample(zero_point: int = -128) -> bytes:
         fields = {"StrideH": 2, "StrideW": 2, "FilterHeight": 3, "FilterWidth": 2}
         fields |= {"Padding": padding, "FusedActivationFunction": activation}
         value = b.operator("AVERAGE_POOL_2D", [value], pooled, "Pool2DOptions", **fields)
+    for name, shape, axis in (("REDUCE_MAX", (1, 2, 1, 3), 2), ("REDUCE_MIN", (1, 2, 3), 2)):
+        reduced = b.activation(shape, 0.1, zero_point)
+        value = b.operator(
+            name, [value, b.constant(constant([axis]))], reduced, "ReducerOptions", KeepDims=shape[2] == 1
+        )
+    value = b.reshape(value, (1, 2, 1, 3))
     rows, total = b.activation((1, 2, 1, 3), 0.07, -5), b.activation((1, 3), 0.3, zero_point)
     axes = b.constant(constant([2])), b.constant(constant([1, 2]))
     value = b.operator("MEAN", [value, axes[0]], rows, "ReducerOptions", KeepDims=True)

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.errors import ModelError
 from codegen.kernels import epilogue
 from codegen.kernels.blocks import Blocks
 from codegen.kernels.portable.conv_2d import Conv2D
 from codegen.program.target import REGISTERS_32
 from codegen.tflite.builder import ModelBuilder
+from codegen.tflite.interpreters import run_tflm
 from tests.exactness import assert_exact_every_way, assert_interpreters_agree, compile_bytes, frames_for
 
 pytestmark = pytest.mark.usefixtures("compiler")
@@ -107,3 +109,39 @@ def test_unit_of_work_is_a_block() -> None:
     kernel = conv_2d_of(build((3, 3), (5, 20), (2, 10), depthwise=False))
     assert kernel.channel_blocks == (Blocks(4, 2), Blocks(2, 1, first=8))
     assert kernel.interior_pixels == (3, 6)
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+def test_groups_are_exact(groups: int, tmp_path: Path) -> None:
+    """Weights of a group are 0 for the channels of the others."""
+    b = ModelBuilder()
+    source = b.activation((1, 5, 6, 8), 0.02, -20)
+    rng = np.random.default_rng(groups)
+    weights = rng.integers(-128, 128, (8, 3, 3, 8 // groups)).astype(np.int8)
+    bias = rng.integers(-3000, 3000, 8).astype(np.int32)
+    flatbuffer = b.finish([source], [b.convolution(source, weights, [0.01] * 8, bias, scale=0.05, zero_point=10)])
+    frames = frames_for(compile_bytes(flatbuffer))
+    assert_exact_every_way(flatbuffer, tmp_path, frames, run_tflm(flatbuffer, frames))
+
+
+@pytest.mark.parametrize("depthwise", [False, True], ids=["dense", "depthwise"])
+def test_dead_channels_of_negative_scales_are_exact(depthwise: bool, tmp_path: Path) -> None:
+    """As old converters leave them: tiny, 0, and such that are not tiny."""
+    rng, b = np.random.default_rng(0), ModelBuilder()
+    source = b.activation((1, 5, 6, 8), 0.02, -3)
+    weights = rng.integers(-128, 128, (1, 3, 3, 8) if depthwise else (8, 3, 3, 8)).astype(np.int8)
+    weights.reshape(-1)[:40] = -128
+    bias = rng.integers(-3000, 3000, 8).astype(np.int32)
+    scales = [-0.01, 0.01, -1e-12, 0.0, 0.002, -0.003, 1e-13, 0.01]
+    made = b.convolution(source, weights, scales, bias, depthwise=depthwise, scale=0.05, zero_point=10)
+    flatbuffer = b.finish([source], [made])
+    frames = frames_for(compile_bytes(flatbuffer))
+    assert_exact_every_way(flatbuffer, tmp_path, frames, run_tflm(flatbuffer, frames))
+
+
+def test_a_negative_scale_elsewhere_is_refused() -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 4), 0.1, 0)
+    other = b.constant(np.ones((1, 4), np.int8), [-0.1])
+    with pytest.raises(ModelError, match="not a positive number"):
+        compile_bytes(b.finish([source], [b.operator("ADD", [source, other], b.activation((1, 4), 0.2, 0))]))

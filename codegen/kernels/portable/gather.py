@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,23 +14,29 @@ from codegen.program.kernel import Accesses, Built, Kernel, Present, Storage, Ta
 @dataclass(frozen=True, kw_only=True)
 class Gather(Kernel):
     size: int
-    row_bytes: int  # behind the one row pointer
+    ends: tuple[int, ...]  # of the inputs, one behind the other
 
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
-        last = int(tables["positions"].values.max()) + 1
-        return Accesses((last,), self.size, required=(0,), tables={"positions": self.size})
+        positions = tables["positions"].values.astype(np.int64)
+        begins = (0, *self.ends[:-1])
+        read = [positions[(positions >= b) & (positions < e)] - b for b, e in zip(begins, self.ends, strict=True)]
+        lasts = tuple(int(part.max(initial=-1)) + 1 for part in read)
+        return Accesses(lasts, self.size, required=tuple(range(len(lasts))), tables={"positions": self.size})
 
 
-def build(positions: IntArray, row_bytes: int, storage: Storage, name: str) -> Built:
-    """`positions` is (output rows, bytes of each): where in the whole input each byte comes from."""
+def build(positions: IntArray, sizes: Sequence[int], storage: Storage, name: str) -> Built:
+    """`positions` is (output rows, bytes of each): where in the inputs each byte comes from, one behind the other.
+
+    `sizes` are the inputs', in bytes.
+    """
     narrow = np.uint16 if positions.max() <= np.iinfo(np.uint16).max else np.int32
     tables = (Table("positions", positions.reshape(-1).astype(narrow), 16, phases=len(positions)),)
     kernel = Gather(
-        inputs=(storage,),
+        inputs=(storage,) * len(sizes),
         output=storage,
         shape_name=name,
         tables=parameters_of(tables),
         size=positions.shape[1],
-        row_bytes=row_bytes,
+        ends=tuple(np.cumsum(sizes).tolist()),
     )
     return Built(kernel, tables)

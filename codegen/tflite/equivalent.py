@@ -1,0 +1,73 @@
+"""Write operators that no kernel computes in one go as others that together give the same bytes.
+
+Each rule is a function, Graph -> Graph, as in canonicalize.py. New tensors come behind the file's; what an operator
+becomes has its number, and a letter where it is a part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from codegen.graph.graph import Graph, Operator, Tensor
+from codegen.operators import pad
+from codegen.program.program import row_axes
+
+_MOST_AXES = 2  # that a kernel pads inside of a row
+
+
+def split_wide_padding(graph: Graph) -> Graph:
+    """PAD of three axes inside of a row: first the last of them, then the others."""
+    tensors, operators = list(graph.tensors), []
+    for operator in graph.operators:
+        amounts = _constant_paddings(graph, operator)
+        inside = [axis for axis in range(row_axes(len(amounts)), len(amounts)) if any(amounts[axis])]
+        if len(inside) <= _MOST_AXES:
+            operators.append(operator)
+            continue
+        last, source = inside[-1], graph.tensor(operator.inputs[0])
+        padded = tuple(n + sum(amounts[last]) * (axis == last) for axis, n in enumerate(source.shape))
+        between = replace(source, index=len(tensors), name=f"{source.name}/padded", shape=padded, data=None)
+        tensors.append(between)
+        first, then = np.zeros((len(amounts), 2), np.int32), np.array(amounts, np.int32)
+        first[last], then[last] = amounts[last], 0
+        for source_index, output, data, part in (
+            (source.index, between.index, first, "a"),
+            (between.index, operator.outputs[0], then, ""),
+        ):
+            paddings = Tensor(len(tensors), f"{source.name}/paddings", data.shape, "int32", data=data)
+            tensors.append(paddings)
+            inputs = source_index, paddings.index, *operator.inputs[2:]
+            operators.append(replace(operator, inputs=inputs, outputs=(output,), part=part))
+    return replace(graph, tensors=tuple(tensors), operators=tuple(operators))
+
+
+def _constant_paddings(graph: Graph, operator: Operator) -> pad.Paddings:
+    """For each axis; nothing where `verify` will have something to say."""
+    if (
+        operator.stem not in ("pad", "padv2")
+        or len(operator.inputs) < pad.OPERATOR.required_inputs
+        or operator.inputs[1] < 0
+    ):
+        return ()
+    data, shape = graph.tensor(operator.inputs[1]).data, graph.tensor(operator.inputs[0]).shape
+    is_plain = data is not None and data.shape == (len(shape), 2) and data.min(initial=0) >= 0
+    return pad.paddings_of(graph, operator) if is_plain and len(shape) <= pad.MAX_RANK else ()
+
+
+def copy_shared_outputs(graph: Graph) -> Graph:
+    """An output that is an input, or another output too, gets bytes of its own."""
+    tensors, operators, outputs = list(graph.tensors), list(graph.operators), []
+    for index in graph.outputs:
+        source = graph.tensor(index)
+        if index in outputs or (index in graph.inputs and source.shape):
+            number = 1 + max((operator.index for operator in operators), default=-1)
+            copied = replace(source, index=len(tensors), name=f"{source.name}/output")
+            shape = Tensor(len(tensors) + 1, f"{source.name}/shape", (len(source.shape),), "int32",
+                           data=np.array(source.shape, np.int32))  # fmt: skip
+            tensors += [copied, shape]
+            operators.append(Operator(number, "reshape", (index, shape.index), (copied.index,), {}))
+            index = copied.index
+        outputs.append(index)
+    return replace(graph, tensors=tuple(tensors), operators=tuple(operators), outputs=tuple(outputs))
