@@ -106,7 +106,13 @@ def harness_sources() -> list[Path]:
 def picture_harness_sources() -> list[Path]:
     """List the main program that turns pictures of a camera into masks."""
     host, vision = firmware_folder() / "host", firmware_folder() / "app" / "vision"
-    return [host / "picture_harness.c", vision / "vision.c", vision / "packed_mask.c"]
+    return [host / "picture_harness.c", *(vision / f"{name}.c" for name in ("vision", "cover", "packed_mask"))]
+
+
+def policy_sources() -> list[Path]:
+    """List the main program that decides by masks as the firmware does (host/policy.c)."""
+    host, vision = firmware_folder() / "host", firmware_folder() / "app" / "vision"
+    return [host / "policy.c", *(vision / f"{name}.c" for name in ("cover", "navigation", "packed_mask"))]
 
 
 def plan_device(machine: Machine, board: Board, library: Path, folder: Path, *, flags: Flags = ()) -> ProgramPlan:

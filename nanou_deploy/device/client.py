@@ -6,7 +6,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
@@ -237,7 +237,9 @@ class Device:
         m.check_picture(width_px, height_px, size_bytes)
         return width_px, height_px, big_endian, size_bytes, crc32
 
-    def stream(self, *, seconds: float | None = None, picture: bool = True, shrink: int = 1) -> Iterator[StreamFrame]:
+    def stream(
+        self, *, seconds: float | None = None, picture: bool = True, shrink: int = 1
+    ) -> Generator[StreamFrame, None, None]:
         """Yield pictures, masks and decisions as the device runs, until `seconds` have passed or the caller stops.
 
         Of the picture every `shrink`-th pixel is sent both ways, 1 to 255: slow lines want few.

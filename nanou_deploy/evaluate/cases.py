@@ -106,7 +106,7 @@ def read_tensors(graph: Graph, folder: Path) -> TensorCases:
     rounded; others are to have the tensor's own type.
     """
     tensors = [graph.tensor(index) for index in graph.file_inputs]
-    paths = [_named(folder, "input", i, len(tensors)) for i in range(len(tensors))]
+    paths = [folder / named_file("input", i, len(tensors)) for i in range(len(tensors))]
     if missing := [path for path in paths if not path.is_file()]:
         if any((folder / part).is_dir() for part in ("train", "val", "test")):
             raise DeployError(
@@ -125,14 +125,14 @@ def read_tensors(graph: Graph, folder: Path) -> TensorCases:
     count = len(graph.file_outputs)
     expected = {}
     for i in range(count):
-        if (path := _named(folder, "output", i, count)).is_file():
+        if (path := folder / named_file("output", i, count)).is_file():
             expected[i] = _expected(_load_npy(path), graph.tensor(graph.file_outputs[i]), path, len(parts[0]))
     return TensorCases(np.concatenate(parts, axis=1), expected)
 
 
-def _named(folder: Path, what: str, index: int, count: int) -> Path:
-    plain = folder / f"{what}.npy"
-    return plain if count == 1 and plain.exists() else folder / (f"{what}_{index}.npy" if count > 1 else f"{what}.npy")
+def named_file(what: str, index: int, count: int) -> str:
+    """Name the file of one of `count` inputs or outputs: input.npy, or input_0.npy and so on."""
+    return f"{what}_{index}.npy" if count > 1 else f"{what}.npy"
 
 
 def _load_npy(path: Path) -> Values:

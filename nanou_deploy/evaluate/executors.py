@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,12 +55,19 @@ def tensor_runs(names: Sequence[str], model: QuantizedModel) -> dict[str, Callab
 
 def run_compiled(model: QuantizedModel, frames: Int8Array) -> Int8Array:
     """Build the generated C and run it on this computer: (N, H, W, C) or (N, bytes) -> int8 (N, output bytes)."""
+    with compiled(model) as run:
+        return run(frames)
+
+
+@contextmanager
+def compiled(model: QuantizedModel) -> Iterator[Callable[[Int8Array], Int8Array]]:
+    """Build the generated C for this computer once; the block can run it as often as it likes, as `run_compiled`."""
     board = find_board("host")
     with TemporaryDirectory(prefix="nanou-") as scratch:
         library = Path(scratch) / "nanou_model"
         write_project(render_library(model, "aot", board), library)
         build = build_harness(library, board, Path(scratch) / "build")
-        return run_harness(build, frames.reshape(len(frames), -1)).outputs
+        yield lambda frames: run_harness(build, frames.reshape(len(frames), -1)).outputs
 
 
 def _keras(run_folder: Path | None) -> Predictor:

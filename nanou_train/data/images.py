@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")  # by content; some of Pillow's others start other programs
+ANIMATED = (*FORMATS, "GIF")  # of which one file may hold many frames
 MOST_FILE_BYTES = 256 << 20
 MOST_PIXELS = 64_000_000
+MOST_FRAMES = 100_000
+FRAME_MS = 100  # what viewers show a frame for that states no duration
 IGNORE = 255  # of class indices: pixels that nobody has labelled
 _ORIENTATION = 0x0112
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")  # Pillow's single-channel modes of more than 8 bits
@@ -55,27 +59,43 @@ def read_picture(path: Path, *, upright: bool = True) -> Picture:
 
     Raises DataError for what is no regular file of one picture, or beyond MOST_FILE_BYTES or MOST_PIXELS.
     """
-    return _decoded(path, lambda: read_bounded(path, MOST_FILE_BYTES), upright)
+    with _reading(path):
+        return _decode_only(path, read_bounded(path, MOST_FILE_BYTES), upright)
 
 
 def decode_picture(data: bytes, name: Path) -> Picture:
     """Decode the bytes of a picture that another file holds, `name` in errors. Raises DataError as `read_picture`."""
-    return _decoded(name, lambda: data, upright=False)
+    with _reading(name):
+        return _decode_only(name, data, upright=False)
 
 
-def _decoded(path: Path, read: Callable[[], bytes], upright: bool) -> Picture:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+def read_frames(path: Path) -> Iterator[tuple[Picture, int | None]]:
+    """Decode every frame of an image file, one after the other, each with the time at which it is shown, in ms.
+
+    The one frame of a file that is no animation has no time. Raises DataError as `read_picture`, and beyond
+    MOST_FRAMES.
+    """
+    with _reading(path), _opened(read_bounded(path, MOST_FILE_BYTES), ANIMATED) as image:
+        _check_size(image)
+        if (count := _frame_count(image)) == 1:
+            yield _decoded(path, image, upright=True), None
+            return
+        if count > MOST_FRAMES:
+            raise ValueError(f"it holds {count:,} pictures, more than {MOST_FRAMES:,}")
+        shown_ms = 0
+        for number in range(count):
+            image.seek(number)
+            yield Picture(path, image.convert("RGB")), shown_ms
+            shown_ms += min(60_000, int(image.info.get("duration") or FRAME_MS))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say of whatever decoders raise which file it was, as DataError."""
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with _opened(read()) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"it has {image.width}x{image.height} pixels, more than {MOST_PIXELS:,}")
-            count = int(getattr(image, "n_frames", 1))
-            if count > 1 and image.format != "MPO":  # MPO: cameras add a small preview
-                raise ValueError(f"it holds {count} pictures")
-            image.load()
-            orientation = image.getexif().get(_ORIENTATION, 1) if upright else 1
-            turned = ImageOps.exif_transpose(image) if upright else image.copy()
+        yield
     except Image.DecompressionBombError as error:
         raise DataError(
             f"cannot read {path} as an image: it has more than {MOST_PIXELS:,} pixels", hint="save it smaller"
@@ -87,15 +107,40 @@ def _decoded(path: Path, read: Callable[[], bytes], upright: bool) -> Picture:
         elif isinstance(error, IsADirectoryError):
             said = "it is a folder"
         raise DataError(f"cannot read {path} as an image: {said}", hint="remove it or save it again") from error
+
+
+def _check_size(image: ImageFile) -> None:
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"it has {image.width}x{image.height} pixels, more than {MOST_PIXELS:,}")
+
+
+def _frame_count(image: ImageFile) -> int:
+    return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))  # MPO: cameras add a small preview
+
+
+def _decode_only(path: Path, data: bytes, upright: bool) -> Picture:
+    with _opened(data, FORMATS) as image:
+        _check_size(image)
+        if (count := _frame_count(image)) > 1:
+            raise ValueError(f"it holds {count} pictures")
+        return _decoded(path, image, upright)
+
+
+def _decoded(path: Path, image: ImageFile, upright: bool) -> Picture:
+    from PIL import ImageOps
+
+    image.load()
+    orientation = image.getexif().get(_ORIENTATION, 1) if upright else 1
+    turned = ImageOps.exif_transpose(image) if upright else image.copy()
     return Picture(path, turned, orientation if orientation in range(2, 9) else 1)
 
 
-def _opened(data: bytes) -> ImageFile:
+def _opened(data: bytes, formats: tuple[str, ...]) -> ImageFile:
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  these two register themselves
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=formats)
 
 
 def check_depth(picture: Picture) -> None:

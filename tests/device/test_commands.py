@@ -164,6 +164,24 @@ def test_capture_without_a_camera(port: str, tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+# ---- predict ---------------------------------------------------------------------------------------------------
+
+
+def test_a_device_predicts_as_this_computer_does(port: str, camera_port: str, pictures: Path, tmp_path: Path) -> None:
+    """Pictures that are sent to it, and those of its own camera, which ends by --limit."""
+    sent, here = (
+        run_json("predict", pictures, *how, "--output", name, cwd=tmp_path)[1]
+        for name, how in (("sent", ("--port", port, *TIMEOUT)), ("here", ("--executor", "tflm")))
+    )
+    assert sent["executor"].startswith("device at exec:")
+    assert sent["model_sha256"] == here["model_sha256"]
+    assert sent["predictions"] == here["predictions"]
+    code, seen = run_json("predict", "--port", camera_port, "--limit", "2", *TIMEOUT, "--output", "seen", cwd=tmp_path)
+    assert (code, [one["name"] for one in seen["predictions"]]) == (0, ["device_000001", "device_000002"])
+    known = {(tmp_path / "here" / one["files"]["mask"]).read_bytes() for one in here["predictions"]}
+    assert {(tmp_path / "seen" / one["files"]["mask"]).read_bytes() for one in seen["predictions"]} <= known
+
+
 # ---- monitor and run -------------------------------------------------------------------------------------------
 
 

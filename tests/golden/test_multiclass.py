@@ -28,7 +28,6 @@ from codegen.library.write import write_project
 from codegen.tflite.files import load_model, save_model
 from codegen.tflite.load import load_graph
 from nanou_deploy.build.library import open_model
-from nanou_deploy.resources import firmware_folder
 from nanou_train.data.dataset import DatasetSpec, load_dataset
 from tests.camera_masks import pack_mask
 
@@ -38,7 +37,7 @@ SIZE = (24, 36)
 
 PROGRAM = """
 #include <stdio.h>
-#include "vision/packed_mask.h"
+#include "app_model.h"
 
 static uint8_t arena[APP_ARENA_BYTES] __attribute__((aligned(APP_ARENA_ALIGNMENT_BYTES)));
 static uint8_t classes[APP_OUTPUT_WIDTH_PX], bits[APP_MASK_ROW_BYTES];
@@ -225,9 +224,8 @@ def decided_by_c(
     write_project(render_aot(compile_model(model)), library)
     (folder / "main.c").write_text(PROGRAM)
     command = [compiler, "-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
-    app = firmware_folder() / "app"
-    sources = [folder / "main.c", app / "vision" / "packed_mask.c", *sorted((library / "src").glob("*.c"))]
-    includes = [f"-I{folder}" for folder in (library / "include", library / "app", app)]
+    sources = [folder / "main.c", *sorted((library / "src").glob("*.c"))]
+    includes = [f"-I{folder}" for folder in (library / "include", library / "app")]
     subprocess.run([*command, *includes, "-o", folder / "main", *sources], check=True)
     done = subprocess.run([str(folder / "main")], input=frames.tobytes(), capture_output=True, check=True)
     return np.concatenate([classes, packed], axis=-1).tobytes(), done.stdout, done.stderr.decode().splitlines()

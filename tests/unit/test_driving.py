@@ -167,7 +167,7 @@ def drive(board: Path, require_tool: Callable[..., str]) -> Run:
     program = board / "program"
     if not program.exists():
         app = firmware_folder() / "app"
-        names = ("driving", "vision", "packed_mask", "navigation", "statistics")
+        names = ("driving", "vision", "cover", "packed_mask", "navigation", "statistics")
         sources = [app / "vision" / f"{name}.c" for name in names]
         includes = [f"-I{board}", f"-I{app}", f"-I{firmware_folder() / 'include'}"]
         own = [board / "board.c", board / "eye_camera.c"]

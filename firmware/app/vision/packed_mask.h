@@ -7,12 +7,7 @@
 #ifndef NANOU_PACKED_MASK_H
 #define NANOU_PACKED_MASK_H
 
-#include "app_model.h"
-
-#define MASK_WIDTH_PX  APP_OUTPUT_WIDTH_PX
-#define MASK_HEIGHT_PX APP_OUTPUT_HEIGHT_PX
-#define MASK_ROW_BYTES APP_MASK_ROW_BYTES
-#define MASK_BYTES     (MASK_ROW_BYTES * MASK_HEIGHT_PX)
+#include <stdint.h>
 
 /* How many of the pixels from `first_px` up to, not including, `end_px` of a packed row are 1. */
 uint32_t packed_mask_count(const uint8_t *bits, uint32_t first_px, uint32_t end_px);

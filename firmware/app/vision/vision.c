@@ -1,11 +1,5 @@
 #include "vision/vision.h"
 
-#define FIRST_ROW (MASK_HEIGHT_PX / 2u) /* of the part that decides */
-
-/* Left, middle, right: a mask of one or two columns has empty parts, which count as not drivable. */
-static const uint32_t bounds_px[4] = {0, MASK_WIDTH_PX / 3u, MASK_WIDTH_PX - MASK_WIDTH_PX / 3u,
-                                      MASK_WIDTH_PX};
-
 static const uint8_t *next_row(void *user, uint32_t y) {
     const vision_t *const vision = (const vision_t *)user;
     return vision->pixels + y * APP_CAMERA_ROW_BYTES;
@@ -25,16 +19,9 @@ static int write_row(void *user, uint32_t y, const int8_t *row) {
     uint8_t row_bits[MASK_ROW_BYTES];
     uint8_t *const bits = vision->mask != NULL ? vision->mask + y * MASK_ROW_BYTES : row_bits;
     app_mask_row(row, bits);
-    for (uint32_t part = 0; part < 3u && y >= FIRST_ROW; part++) {
-        vision->drivable_px[part] += packed_mask_count(bits, bounds_px[part], bounds_px[part + 1]);
-    }
+    cover_add_row(&vision->count, MASK_WIDTH_PX, MASK_HEIGHT_PX, y, bits);
     vision->mask_ticks += port_ticks() - start;
     return 0;
-}
-
-static uint16_t permille(const vision_t *vision, uint32_t part) {
-    const uint32_t pixels = (MASK_HEIGHT_PX - FIRST_ROW) * (bounds_px[part + 1] - bounds_px[part]);
-    return (uint16_t)(pixels == 0 ? 0 : vision->drivable_px[part] * 1000u / pixels);
 }
 
 /* Ticks of a stage -> its share of the whole time. */
@@ -59,9 +46,7 @@ vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t 
     vision->pixels = frame->pixels;
     vision->mask = mask;
     vision->preprocessing_ticks = vision->mask_ticks = 0;
-    for (uint32_t part = 0; part < 3u; part++) {
-        vision->drivable_px[part] = 0;
-    }
+    vision->count = (cover_count_t){{0, 0, 0}};
     app_camera_begin(&vision->camera, next_row, vision, frame->big_endian);
 
     const uint64_t start_us = port_time_us();
@@ -71,6 +56,6 @@ vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t 
     if (status != NANOU_OK) {
         return VISION_ERROR_MODEL;
     }
-    *cover = (cover_t){permille(vision, 0), permille(vision, 1), permille(vision, 2)};
+    *cover = cover_of(&vision->count, MASK_WIDTH_PX, MASK_HEIGHT_PX);
     return VISION_OK;
 }

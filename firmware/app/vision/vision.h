@@ -9,8 +9,13 @@
 
 #include "app_model.h"
 #include "port.h"
-#include "vision/navigation.h"
+#include "vision/cover.h"
 #include "vision/packed_mask.h"
+
+#define MASK_WIDTH_PX  APP_OUTPUT_WIDTH_PX
+#define MASK_HEIGHT_PX APP_OUTPUT_HEIGHT_PX
+#define MASK_ROW_BYTES APP_MASK_ROW_BYTES
+#define MASK_BYTES     (MASK_ROW_BYTES * MASK_HEIGHT_PX)
 
 typedef enum vision_status {
     VISION_OK = 0,
@@ -33,7 +38,7 @@ typedef struct vision {
     app_camera_t camera;
     const uint8_t *pixels;
     uint8_t *mask;
-    uint32_t drivable_px[3]; /* left, middle and right third of the lower half, so far */
+    cover_count_t count; /* so far */
     uint32_t preprocessing_ticks, mask_ticks;
     vision_times_t times;
 } vision_t;
