@@ -82,7 +82,7 @@ KEYS = (
     Key("data.root", "The prepared data set.", "data",
         {"prepare": "output", "data-check": "data", "train": "data", "bench-train": "data"}),
     Key("camera.size", "Width and height of the camera's pictures.", "160x120",
-        _all("camera", "build", "generate", "run", "monitor")),
+        _all("camera", "build", "generate", "run", "monitor", "predict")),
     Key("limits.ram", "Most working RAM.", "8KB", _all("max_ram", *_LIBRARY, "search", "fit")),
     Key("limits.flash", "Most code and tables.", "64KB", _all("max_flash", *_LIBRARY, "search", "fit")),
     Key("limits.instructions", "Most instructions of one inference.", "4M", _all("max_instructions", "search", "fit")),
