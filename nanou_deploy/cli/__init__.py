@@ -17,8 +17,8 @@ from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 _COMMANDS = (
     "demo", "init", "up", "prepare", "data-check", "train", "experiment", "evaluate", "prune", "quantize", "import",
     "describe", "inspect", "predict", "generate", "export", "build", "verify", "bench", "cost", "search", "pareto",
-    "fit", "flash", "run", "monitor", "capture", "label-assist", "bench-train", "model-size", "migrate-config", "boards",
-    "doctor", "clean",
+    "fit", "flash", "run", "monitor", "capture", "label-assist", "bench-train", "model-size", "migrate-config",
+    "boards", "doctor", "clean",
 )  # fmt: skip
 _FUNCTIONS = {"import": "import_model"}
 
