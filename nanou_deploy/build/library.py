@@ -21,8 +21,6 @@ from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.compilation import compile_for
 from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import models_folder
-from nanou_train.runs.int8_model import int8_path, load_int8
-from nanou_train.runs.run_folder import MANIFEST
 
 DEFAULT_MODEL = "nano_u_terrain.tflite"
 
@@ -39,7 +37,10 @@ def open_model(path: Path | None, camera: CameraSize | None = None) -> Quantized
 def model_path(path: Path | None) -> Path:
     """The .tflite file of a model that is given as a file, as a run folder, or not at all."""
     if path is None:
-        path = models_folder() / DEFAULT_MODEL
+        return models_folder() / DEFAULT_MODEL
+    from nanou_train.runs.int8_model import int8_path  # with all that a run is; the shipped model needs none of it
+    from nanou_train.runs.run_folder import MANIFEST
+
     if path.is_dir():
         if not int8_path(path).is_file():
             raise DeployError(
@@ -53,6 +54,8 @@ def model_path(path: Path | None) -> Path:
 
 def _own(run: Path) -> Path:
     """The int8 model of a run, once it is known to be its student's."""
+    from nanou_train.runs.int8_model import int8_path, load_int8
+
     load_int8(run)
     return int8_path(run)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from codegen.graph.model import Preprocessing
 from codegen.tflite.quantize import Samples
 from codegen.untrusted import shown
 from nanou_deploy.convert.conversion import TensorFacts
 from nanou_deploy.errors import DeployError
+from nanou_train.data.arrays import open_array
 from nanou_train.data.images import SUFFIXES, camera_pixels, read_picture
 
 Truth = Literal["masks", "classes", "none"]
@@ -64,7 +64,7 @@ def find_samples(root: Path, inputs: Sequence[TensorFacts], *, most: int, most_s
     """Choose evenly spaced samples. Those that are scored are others, as far as there are any. Raises DeployError."""
     if has_arrays(root):
         by_input = _array_files(root, [path for path in _listed(root) if path.suffix == ".npy"], inputs)
-        found = [Sample(path, row) for path in by_input[0] for row in range(len(_open_array(path)))]
+        found = [Sample(path, row) for path in by_input[0] for row in range(len(open_array(path)))]
         return SampleSet(*_parts(found, found, most, most_scored), arrays=by_input)
     if len(inputs) > 1:
         raise DeployError(f"the model has {len(inputs)} inputs, {root} has pictures", hint="give input_0.npy and so on")
@@ -159,25 +159,15 @@ def _array_files(root: Path, files: list[Path], inputs: Sequence[TensorFacts]) -
     for index, paths in by_input.items():
         for path in paths:
             _check_array(path, inputs[index])
-    counts = {sum(len(_open_array(path)) for path in paths) for paths in by_input.values()}
+    counts = {sum(len(open_array(path)) for path in paths) for paths in by_input.values()}
     if len(counts) > 1:
         raise DeployError(f"the arrays in {root} have different numbers of samples", hint="the same N in each")
     return by_input
 
 
-def _open_array(path: Path) -> npt.NDArray[Any]:
-    """Map a file's array, of which nothing is read yet. Never a pickle, never a pipe."""
-    try:
-        if not path.is_file():
-            raise ValueError("it is no file")
-        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
-        raise DeployError(f"cannot read {path} as an array: {error}", hint="write it with numpy.save") from error
-
-
 def _check_array(path: Path, facts: TensorFacts) -> None:
-    array, wanted = _open_array(path), facts.shape[1:]
-    if array.dtype.kind not in "fiub" or array.ndim == 0 or not len(array):
+    array, wanted = open_array(path), facts.shape[1:]
+    if array.ndim == 0 or not len(array):
         raise DeployError(f"{path} is {array.dtype} {array.shape}", hint="numbers of shape (N, ...), N at least 1")
     if array.shape[1:] != wanted:
         moved = array.ndim > 2 and (*array.shape[2:], array.shape[1]) == wanted
@@ -191,10 +181,10 @@ def _check_array(path: Path, facts: TensorFacts) -> None:
 def read_arrays(samples: Sequence[Sample], data: SampleSet) -> Samples:
     """float32 (N, ...) for each input. Raises DeployError, also for values that are no numbers."""
     first, results = data.arrays[0], []
-    starts = dict(zip(first, np.cumsum([0, *(len(_open_array(path)) for path in first)]), strict=False))
+    starts = dict(zip(first, np.cumsum([0, *(len(open_array(path)) for path in first)]), strict=False))
     rows = [int(starts[sample.path]) + sample.row for sample in samples]
     for paths in data.arrays.values():
-        arrays = [_open_array(path) for path in paths]
+        arrays = [open_array(path) for path in paths]
         _check_size(len(rows) * 4 * int(np.prod(arrays[0].shape[1:])))
         bounds = np.cumsum([0, *map(len, arrays)])
         owners = np.searchsorted(bounds, rows, side="right") - 1

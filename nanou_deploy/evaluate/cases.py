@@ -15,6 +15,7 @@ from codegen.graph.graph import Graph, Tensor, split_tensors
 from codegen.graph.model import Quantization, QuantizedModel
 from codegen.tflite.border import before
 from nanou_deploy.errors import DeployError
+from nanou_train.data.arrays import open_array
 from nanou_train.data.images import SUFFIXES, camera_pixels, read_picture
 
 Bytes = npt.NDArray[np.uint8]
@@ -136,14 +137,11 @@ def named_file(what: str, index: int, count: int) -> str:
 
 
 def _load_npy(path: Path) -> Values:
-    """Load an array without running anything of the file, and without allocating more than it has bytes."""
-    try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(mapped, np.ndarray) or mapped.nbytes > NPY_BYTES or mapped.dtype.kind not in "fiub":
-            raise ValueError(f"it is no array of numbers of up to {NPY_BYTES:,} bytes")
-        return np.array(mapped)
-    except (OSError, ValueError, EOFError) as error:
-        raise DeployError(f"cannot read {path}: {error}", hint="write it with numpy.save") from error
+    """Load an array of at most NPY_BYTES."""
+    mapped = open_array(path)
+    if mapped.nbytes > NPY_BYTES:
+        raise DeployError(f"{path} has {mapped.nbytes:,} bytes", hint=f"give at most {NPY_BYTES:,} in a file")
+    return np.array(mapped)
 
 
 def _tensor_bytes(values: Values, tensor: Tensor, path: Path, *, cases: bool) -> Bytes:

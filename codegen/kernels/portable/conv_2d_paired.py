@@ -29,6 +29,8 @@ LEAST_INPUTS = 24
 LEAST_PLACES = 9  # the same of windows that are not pointwise
 PAIRS_OF_BLOCK = {1: 8, 2: 4}  # pairs of channels, by pixels of a block: what 32 registers hold
 WIDE = 16  # from here on, blocks of two pixels are worth one pixel computed twice
+LEAST_SPAN = 24  # adjacent values of a window row, below which 16 sums cost more to load and store than they share
+FEW_CHANNELS = 4  # of two pixels, so few that their sums stay in registers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +73,12 @@ def build(layer: Convolution, target: Target) -> Built:
         factors = tuple(int(factor) for factor in requantizer.factor)
         requantizer = replace(requantizer, columns={**requantizer.columns, "factor": factors})
     interior = len(layer.window.row.interior)
-    pixels = 2 if interior >= WIDE or (interior and interior % 2 == 0) else 1
+    rows = layer.taps.reshape(layer.window.kernel_height, -1, layer.out_channels)
+    even = interior >= WIDE or (interior > 0 and interior % 2 == 0)
+    pixels = 2 if even and (rows.shape[1] >= LEAST_SPAN or layer.out_channels <= FEW_CHANNELS) else 1
     pairs = even_size(-(-layer.out_channels // 2), PAIRS_OF_BLOCK[pixels])
     channel_blocks = blocks_of(layer.out_channels, 2 * pairs)
     spans = spans_of(channel_blocks)
-    rows = layer.taps.reshape(layer.window.kernel_height, -1, layer.out_channels)
     weights = np.concatenate([_words(row[:, span.start : span.stop]) for span in spans for row in rows])
     tables = requantizer.table_of_blocks(spans), Table("weights", weights, 8)
     kernel = Conv2DPaired(
