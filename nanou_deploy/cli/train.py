@@ -29,6 +29,11 @@ from nanou_deploy.cli.training_output import LivePage, print_metrics, training_p
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the student instead of the experiment's.")
 @click.option("--from", "start_from", type=Existing(), help="Go on with this run's student.")
 @click.option("--freeze", type=click.Choice(["nothing", "encoder"]), help="What of it to leave as it is.")
+@click.option(
+    "--soft-masks",
+    type=Existing(),
+    help="Folder of any program's soft masks of the pictures, in place of a teacher; each picture is asked once.",
+)
 @seed_option(None, "Default: the experiment's, which is 0 unless it says otherwise.")
 @force_run_option
 @json_option
@@ -41,6 +46,7 @@ def train(
     epochs: int | None,
     start_from: Path | None,
     freeze: str | None,
+    soft_masks: Path | None,
     seed: int | None,
     force: bool,
     as_json: bool,
@@ -57,6 +63,8 @@ def train(
 
     given = {"input_size": size, "epochs": epochs, "start_from": start_from, "freeze": freeze}
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if soft_masks is not None:
+        overrides |= {"teacher.soft_masks": soft_masks, "distillation.views": 1, "distillation.blend": 0.0}
     kept = f"{output} keeps each finished epoch; the same command goes on"
     page = LivePage(output)
     with said_when_interrupted(kept), training_progress() as progress, page.watching(progress) as watched:

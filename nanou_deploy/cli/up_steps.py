@@ -85,7 +85,9 @@ def _training(project: Project, run: Path) -> Step:
 
         config = Path(values["experiments"]) if "experiments" in values else DEFAULT_CONFIG
         experiment = load_experiment(config, values.get("experiment", "default"))
-        return digest(experiment.deciding(), content(root) if root else "embedded terrain")
+        soft = listing(experiment.teacher.soft_masks) if experiment.teacher.soft_masks else ""
+        data = content(root) if root else "embedded terrain"
+        return digest(experiment.deciding(), data, soft) if soft else digest(experiment.deciding(), data)
 
     def made() -> str:
         return content(run / "manifest.json") if _is_complete(run) else ""

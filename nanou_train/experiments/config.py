@@ -171,15 +171,27 @@ class Student(Section):
 class Teacher(Section):
     """Network and training recipe of the teacher, which is trained first or read from `weights`.
 
-    Its recipe is the student's but for these keys; without `augment`, its pictures are changed as the student's.
+    `soft_masks` is a folder of what any program says of the training pictures (nanou_train.data.soft_masks), in place
+    of a teacher. Its recipe is the student's but for these keys; without `augment`, its pictures are changed as the
+    student's.
     """
 
     preset: Preset = "bu_net"
     network: NetworkSettings | None = None
     weights: Place | None = None
+    soft_masks: Place | None = None
     epochs: Positive = 12
     learning_rate: Rate = 0.003
     augment: Augmentation | None = None
+
+    @field_validator("soft_masks")
+    @classmethod
+    def _one_teacher(cls, soft_masks: Path | None, info: ValidationInfo) -> Path | None:
+        if soft_masks is not None and info.data.get("weights") is not None:
+            raise PydanticCustomError(
+                "soft_masks", "beside teacher.weights", {"hint": "a student has one teacher; leave one of the two out"}
+            )
+        return soft_masks
 
 
 class Distillation(Section):
@@ -355,7 +367,8 @@ class ExperimentConfig(Section):
     @property
     def trains_teacher(self) -> bool:
         """Whether a teacher is to be trained, as opposed to none or a given one."""
-        return self.distillation.enabled and self.teacher.weights is None
+        given = self.teacher.weights is not None or self.teacher.soft_masks is not None
+        return self.distillation.enabled and not given
 
     @property
     def created(self) -> tuple[Role, ...]:

@@ -31,6 +31,7 @@ from nanou_train.pruning.importance import channel_importance
 from nanou_train.pruning.prune import prune_channels
 from nanou_train.runs import run_folder as run
 from nanou_train.runs.claim import check_apart, locked
+from nanou_train.training.soft_teacher import soft_answers
 from nanou_train.training.teacher_views import teacher_logits
 from nanou_train.training.train import train_experiment
 from nanou_train.training.train_network import History, Progress
@@ -92,6 +93,8 @@ class Source:
         images, logits = train.images[chosen], None
         if self.teacher_path is not None:
             logits = teacher_logits(load_model(self.teacher_path), images)
+        elif (answers := soft_answers(self.config, self.dataset, run.preprocessing(self.manifest))) is not None:
+            logits = answers.logits[0, chosen].astype(np.float32)
         x = preprocessing_of(student).normalize(images)
         weights = {"alpha": self.config.distillation.alpha, "temperature": self.config.distillation.temperature}
         return gather_evidence(student, x, train.masks[chosen], logits, **weights)
@@ -118,7 +121,7 @@ def open_source(
     found = run.run_dataset(manifest, data_root, dataset)
     config = run.configuration(manifest)
     teacher = None
-    if config.distillation.enabled:
+    if config.distillation.enabled and config.teacher.soft_masks is None:
         teacher = folder / "teacher.keras"
         if not teacher.is_file():
             raise TrainError(f"{folder} was distilled, and its teacher.keras is gone", hint="train the run again")

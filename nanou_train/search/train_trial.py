@@ -31,6 +31,7 @@ from nanou_train.pruning.inherit import inherit
 from nanou_train.pruning.prune_run import DEFAULT_CRITERION, Source, open_source
 from nanou_train.runs import run_folder as run
 from nanou_train.search.search import Job
+from nanou_train.training.soft_teacher import soft_answers
 from nanou_train.training.teacher_views import Views, make_views
 from nanou_train.training.train_network import train_with_distillation
 
@@ -165,9 +166,10 @@ def views_at(folder: Path, data: Path | None, size: tuple[int, int], cache: Path
     They are kept in `cache` and mapped from there, so that workers of one computer share them in memory.
     """
     source = open_parent(folder, data).source
-    if source.teacher_path is None:
-        return None
     config = derived(source.config, "candidate")
+    if source.teacher_path is None:
+        contract = replace(run.preprocessing(source.manifest), height_px=size[0], width_px=size[1])
+        return soft_answers(config, dataset_at(folder, data, size), contract)
     return make_views(load_model(source.teacher_path), dataset_at(folder, data, size).train, config, cache=cache)
 
 

@@ -26,7 +26,7 @@ from nanou_train.runs import run_folder as run
 from nanou_train.runs.interrupts import end_with_parent
 from nanou_train.training.benchmark import available_cores
 from nanou_train.training.teacher_and_student import RunInputs
-from nanou_train.training.teacher_views import CACHE, make_views
+from nanou_train.training.teacher_views import CACHE, Views, make_views
 from nanou_train.training.train_network import History, Progress
 
 if TYPE_CHECKING:
@@ -59,13 +59,15 @@ class Ended(NamedTuple):
 
 
 def train_student_from_seeds(
-    train: TrainRun, inputs: RunInputs, student: keras.Model, teacher: keras.Model | None, progress: Progress
+    train: TrainRun, inputs: RunInputs, student: keras.Model, teacher: keras.Model | Views | None, progress: Progress
 ) -> History:
     """Train the student from `config.run.restarts` seeds, each by `train`, and give it the weights of the best.
 
     What the teacher answers is computed once for all.
     """
     config, weights = inputs.config, inputs.config.teacher.weights
+    if isinstance(teacher, Views):
+        teacher = None  # each restart reads the soft masks
     if teacher is not None and weights is None:
         weights = inputs.folder / "teacher.keras"
         save_model(teacher, weights)

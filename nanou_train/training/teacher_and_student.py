@@ -14,6 +14,7 @@ from nanou_train.networks.architectures import create_model_from_config, preproc
 from nanou_train.networks.distribution import find_strategy, is_chief
 from nanou_train.runs.constraints import check_before
 from nanou_train.training.start import check_teacher, given_teacher, initial_student
+from nanou_train.training.teacher_views import Views
 from nanou_train.training.train_network import History, Progress, train_single_model, train_with_distillation
 
 if TYPE_CHECKING:
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunInputs:
-    """Configuration, data, seed and folder of a run; `name` is the experiment's."""
+    """Configuration, data, seed and folder of a run; `name` is the experiment's.
+
+    `answers` are what soft masks say of the training pictures, in place of a teacher.
+    """
 
     config: ExperimentConfig
     dataset: Dataset
     folder: Path
     seed: int
     name: str
+    answers: Views | None = None
 
     @property
     def place(self) -> Path:
@@ -36,7 +41,7 @@ class RunInputs:
         return self.config.run.checkpoint_path or self.folder
 
 
-TrainStudent = Callable[[RunInputs, "keras.Model", "keras.Model | None", Progress], History]
+TrainStudent = Callable[[RunInputs, "keras.Model", "keras.Model | Views | None", Progress], History]
 
 
 def train_teacher_and_student(
@@ -59,16 +64,18 @@ def train_teacher_and_student(
     if is_chief(find_strategy(config.run.strategy)):
         inputs.place.mkdir(parents=True, exist_ok=True)
     share = 0.0
+    teacher: keras.Model | Views | None = inputs.answers
     if config.distillation.enabled and config.teacher.weights is not None:
         models["teacher"] = given_teacher(config, config.teacher.weights, classes)
         check_teacher(models["teacher"], config.teacher.weights, inputs.dataset, config.input_shape)
-    elif config.distillation.enabled:
+    elif config.trains_teacher:
         share = config.teacher.epochs / (config.teacher.epochs + config.student.epochs)
         models["teacher"], histories["teacher"] = _train_teacher(
             inputs, lambda message, done: progress(message, share * done)
         )
+    teacher = models.get("teacher", teacher)
     histories["student"] = train(
-        inputs, student, models.get("teacher"), lambda message, done: progress(message, share + (1 - share) * done)
+        inputs, student, teacher, lambda message, done: progress(message, share + (1 - share) * done)
     )
     models["student"] = student
     return models, histories
@@ -90,7 +97,9 @@ def _train_teacher(inputs: RunInputs, progress: Progress) -> tuple[keras.Model, 
     )
 
 
-def train_student(inputs: RunInputs, student: keras.Model, teacher: keras.Model | None, progress: Progress) -> History:
+def train_student(
+    inputs: RunInputs, student: keras.Model, teacher: keras.Model | Views | None, progress: Progress
+) -> History:
     """Train the student in place, on the teacher's answers if there is one."""
     return train_with_distillation(
         student,

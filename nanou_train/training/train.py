@@ -32,6 +32,7 @@ from nanou_train.runs.interrupts import interrupts_repeated
 from nanou_train.runs.records import record_data
 from nanou_train.training.distillation import train_step
 from nanou_train.training.restarts import train_student_from_seeds
+from nanou_train.training.soft_teacher import soft_answers
 from nanou_train.training.start import grow_gpu_memory, load_training_data
 from nanou_train.training.sweep import run_sweep
 from nanou_train.training.teacher_and_student import RunInputs, train_student, train_teacher_and_student
@@ -89,7 +90,7 @@ def train_model(
         given = overrides | {path: value for path, value in own.items() if value is not None}
         config = load_experiment(Path(config_path), experiment_name, given)
         folder = config.run.output_dir / (run_name or experiment_name)
-        check_apart(folder, config.student.start_from, config.teacher.weights)
+        check_apart(folder, config.student.start_from, config.teacher.weights, config.teacher.soft_masks)
         root, report = Path(data_root) if data_root else None, progress or _silent
         train = partial(train_experiment, name=experiment_name, data_root=root, dataset=dataset)
         if config.sweep:
@@ -143,12 +144,14 @@ def train_experiment(
     grow_gpu_memory()
     chief = is_chief(find_strategy(config.run.strategy))  # before TensorFlow's first operation
     contract, dataset = load_training_data(config, data_root, dataset, seed=seed, progress=progress)
-    facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name, **(notes or {})}
+    answers = soft_answers(config, dataset, contract)
+    said = {} if answers is None else {"soft_masks": answers.identity}
+    facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name, **said, **(notes or {})}
     metrics = run.completed_metrics(folder, facts)
     if metrics is None:
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()
-        inputs = RunInputs(config, dataset, folder, seed, name)
+        inputs = RunInputs(config, dataset, folder, seed, name, answers)
         with locked(folder) if chief else nullcontext(), interrupts_repeated(progress) as reported:
             if chief:
                 run.start_run(folder, facts, force=force)
