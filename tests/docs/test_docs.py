@@ -8,6 +8,7 @@ import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -155,6 +156,14 @@ def test_named_tests_exist(path: Path) -> None:
     for file, name in re.findall(r"(tests/[\w/]+\.py)(?:::(test_\w+))?", path.read_text(encoding="utf-8")):
         assert (REPOSITORY / file).is_file(), file
         assert not name or f"def {name}(" in (REPOSITORY / file).read_text(encoding="utf-8"), f"{file}::{name}"
+
+
+def test_stated_limits_are_those_of_the_code() -> None:
+    text = (REPOSITORY / "docs/TRUST.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| ([\d,]+) \| `([\w.]+)\.(\w+)` \|$", text, re.MULTILINE)
+    assert len(rows) > 20
+    for value, module, name in rows:
+        assert f"{getattr(import_module(module), name):,}" == value, f"{module}.{name}"
 
 
 def test_make_targets_exist() -> None:
