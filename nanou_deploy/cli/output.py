@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _PIPE_COLUMNS = 160  # where no terminal sets the width
 _GAP = "  "  # between columns of a table
+_MOST_CHARACTERS = 6000  # of an error, which may quote a stranger's file
 GOES_ON = object()  # a click context's obj, where one command is followed by others
 
 
@@ -252,6 +253,7 @@ def interrupted(error: BaseException) -> int:
 
 
 def _report(message: str, hint: str, code: int) -> None:
+    message = message if len(message) <= _MOST_CHARACTERS else f"{message[:_MOST_CHARACTERS]}…"
     for word, colour, text in (("error:", "red", message), ("try:", "green", hint)):
         if text:
             shown = click.style(word, fg=colour, bold=True) if is_coloured(sys.stderr) else word
@@ -278,6 +280,8 @@ _SYSTEM_HINTS = {
 
 def _of_the_system(error: Exception) -> Exception:
     """In words, what the operating system refused: neither a defect nor what a command can foresee."""
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return DeployError("a path holds a NUL character, which no file's name has", hint="look at where it is written")
     if isinstance(error, MemoryError):
         return DeployError("there is not enough memory for this", hint="close other programs, or use smaller inputs")
     if not isinstance(error, OSError) or error.errno is None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codegen.graph.model import QuantizedModel
-from codegen.untrusted import read_json
+from codegen.untrusted import read_json, shown
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.errors import DeployError
 from nanou_deploy.measure.bench import bench
@@ -89,5 +89,5 @@ def load_timing(path: Path) -> InstructionTiming:
             f"cannot read {path}: {error.strerror}", hint="`nanou-deploy bench --port PORT --save-timing FILE` makes it"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DeployError(f"{path} is no timing: {error!r}", hint="measure it again") from error
+        raise DeployError(f"{path} is no timing: {shown(error)}", hint="measure it again") from error
     return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from codegen.untrusted import read_json
+from codegen.untrusted import read_json, shown
 from nanou_train.errors import TrainError
 from nanou_train.networks.cost import Cost
 from nanou_train.networks.structure import Structure
@@ -122,7 +122,7 @@ def read_front(path: Path) -> Front:
             f"cannot read {file}: {error.strerror}", hint="`nanou-deploy pareto` makes one from run folders"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TrainError(f"{file} is no front of networks: {error!r}", hint="make it again") from error
+        raise TrainError(f"{file} is no front of networks: {shown(error)}", hint="make it again") from error
 
 
 def write_front(path: Path, points: Sequence[Point], *, name: str = "") -> None:

@@ -101,6 +101,16 @@ def test_wrong_input_is_an_error_in_words(arguments: list[str], said: str, tmp_p
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.tflite", "empty", "garbage.tflite"]
 
 
+def test_no_error_quotes_a_whole_file_or_ends_in_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff" * 100_000)
+    done = run("fit", "binary", "--board", "host", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr) < 400) == (1, True)
+    done = run("inspect", "--model", "x" * 100_000, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr) < 7000) == (1, True)
+    done = run("inspect", "--model", "a\0b", cwd=tmp_path)  # no argument can be that, but what a file says
+    assert (done.returncode, done.stderr.startswith("error: ")) == (1, True)
+
+
 def test_the_process_says_the_same(tmp_path: Path) -> None:
     for arguments in (["inspect", "--model", "absent.tflite", "--json"], ["verify", "--cases", "0"], ["boards"]):
         process, here = run_process(*arguments, cwd=tmp_path), run(*arguments, cwd=tmp_path)
