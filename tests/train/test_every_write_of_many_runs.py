@@ -32,10 +32,13 @@ from nanou_train.search.search_result import select
 from nanou_train.search.space import Space
 from nanou_train.training.train import TrainResult, _completed, _finish
 from nanou_train.training.train_network import History
-from tests.train.test_every_write import DISK, KINDS, _exchange_is_a_write, at_every_write  # noqa: F401
+from tests.train.test_every_write import _exchange_is_a_write, at_every_write  # noqa: F401
 
 SIZE = (12, 16)
-STEPS = pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.soak)])
+SOAK = pytest.mark.soak
+ENDS = pytest.mark.parametrize(
+    ("kind", "step"), [("killed", 23), pytest.param("killed", 1, marks=SOAK), pytest.param("full", 1, marks=SOAK)]
+)
 HISTORY = History(({"epoch": 1.0, "val_miou": 0.5},), 1)
 
 
@@ -86,8 +89,7 @@ def completed(folder: Path) -> object:
     return json.dumps([manifest, weights, (folder / "metrics.json").read_text()], sort_keys=True)
 
 
-@STEPS
-@KINDS
+@ENDS
 def test_prune(kind: str, step: int, parent: pruning.Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cuts: dict[str, Any] = {}
     cut_student = pruning.cut_student
@@ -144,8 +146,7 @@ class Invented:
     _source_student: Path
 
 
-@STEPS
-@KINDS
+@ENDS
 def test_search(kind: str, step: int, parent: pruning.Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its journal, its trials, its points and its front; a dead worker's trial is taken up at once."""
     pytest.importorskip("optuna")
