@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from codegen.errors import ModelError, UnsupportedError
+from codegen.errors import CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator, Tensor
 from codegen.kernels.broadcast import INT8, Operand
 from codegen.operators.elementwise import lower_lookup
@@ -41,8 +41,8 @@ def verify_broadcast(graph: Graph, operator: Operator) -> None:
     if shape != output.shape:
         raise ModelError(f"{operator.label} takes {first.shape} and {second.shape}, and states {output.shape}")
     for operand in (first, second):
-        if operand.data is None and _is_mixed(operand.shape, output.shape):
-            raise UnsupportedError(f"{operator.label} repeats {operand.shape} inside of the rows of {output.shape}")
+        if operand.data is None and is_mixed(operand.shape, output.shape):  # codegen.tflite.equivalent has repeated it
+            raise CompilerLimit(f"{operator.label} repeats {operand.shape} inside of the rows of {output.shape}")
 
 
 def lower_broadcast(graph: Graph, operator: Operator, context: Lowering, function: Function, build: Build) -> Stage:
@@ -111,7 +111,7 @@ def _row_numbers(tensor: Tensor, output: Tensor) -> IntArray:
     return np.broadcast_to(np.arange(prod(here)).reshape(here), output.shape[:axes]).reshape(-1)
 
 
-def _is_mixed(shape: tuple[int, ...], output: tuple[int, ...]) -> bool:
+def is_mixed(shape: tuple[int, ...], output: tuple[int, ...]) -> bool:
     """Whether several axes make the width of a row, of which only some are broadcast."""
     axes = row_axes(len(output))
     here, there = _aligned(shape, output)[axes:-1], output[axes:-1]
@@ -125,7 +125,7 @@ def _operand(tensor: Tensor, output: Tensor, context: Lowering) -> Operand:
     axes = row_axes(len(shape))
     if prod(values.shape[:axes]) > 1:
         values = np.broadcast_to(values, (*shape[:axes], *values.shape[axes:]))
-    if _is_mixed(tensor.shape, shape):
+    if is_mixed(tensor.shape, shape):
         values = np.broadcast_to(values, (*values.shape[:axes], *shape[axes:-1], *values.shape[-1:]))
     extents = _extents(values.shape, shape)
     return Operand(extents, None, tensor.scale, values.reshape(extents))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from codegen import operators as ops
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, State, Tensor
-from codegen.tflite.equivalent import copy_shared_outputs, split_wide_padding
+from codegen.tflite.equivalent import copy_shared_outputs, repeat_mixed_operands, split_wide_padding
 from codegen.tflite.recurrent import resolve_own_variables
 
 _FOLDABLE_BYTES = 1 << 16  # constants made by folding; shapes are a few numbers
@@ -47,7 +47,7 @@ def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) ->
         refused.append(error)
     rules = (
         *(_fold_constants, _resolve_variables, _take_off_casts, _take_off_borders, _indices_as_bytes),
-        *(_recognize_upsampling, split_wide_padding, copy_shared_outputs, _drop_unused),
+        *(_recognize_upsampling, split_wide_padding, repeat_mixed_operands, copy_shared_outputs, _drop_unused),
     )
     for rule in rules:
         graph = rule(graph)

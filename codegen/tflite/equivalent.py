@@ -12,8 +12,10 @@ import numpy as np
 
 from codegen.graph.graph import Graph, Operator, Tensor
 from codegen.operators import pad
+from codegen.operators.broadcast import is_mixed
 from codegen.program.program import row_axes
 
+_BROADCAST = frozenset({"add", "sub", "mul", "maximum", "minimum", "prelu"})
 _MOST_AXES = 2  # that a kernel pads inside of a row
 
 
@@ -54,6 +56,35 @@ def _constant_paddings(graph: Graph, operator: Operator) -> pad.Paddings:
     data, shape = graph.tensor(operator.inputs[1]).data, graph.tensor(operator.inputs[0]).shape
     is_plain = data is not None and data.shape == (len(shape), 2) and data.min(initial=0) >= 0
     return pad.paddings_of(graph, operator) if is_plain and len(shape) <= pad.MAX_RANK else ()
+
+
+def repeat_mixed_operands(graph: Graph) -> Graph:
+    """An operand that is repeated along some of the axes that make a row's width, but not all, is repeated before."""
+    tensors, operators = list(graph.tensors), []
+    for operator in graph.operators:
+        inputs = list(operator.inputs)
+        if operator.stem in _BROADCAST and min(inputs) >= 0 and operator.outputs:
+            shape = graph.tensor(operator.outputs[0]).shape
+            for position, letter in zip(range(len(inputs)), "ab", strict=False):
+                source = graph.tensor(inputs[position])
+                if source.data is not None or not _broadcasts(source.shape, shape) or not is_mixed(source.shape, shape):
+                    continue
+                whole = replace(source, index=len(tensors), name=f"{source.name}/repeated", shape=shape)
+                data = np.array(shape, np.int32)
+                numbers = Tensor(len(tensors) + 1, f"{source.name}/shape", data.shape, "int32", data=data)
+                tensors += [whole, numbers]
+                operands = source.index, numbers.index
+                operators.append(Operator(operator.index, "broadcast_to", operands, (whole.index,), {}, letter))
+                inputs[position] = whole.index
+        operators.append(replace(operator, inputs=tuple(inputs)))
+    return replace(graph, tensors=tuple(tensors), operators=tuple(operators))
+
+
+def _broadcasts(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, whole) == whole
+    except ValueError:
+        return False
 
 
 def copy_shared_outputs(graph: Graph) -> Graph:

@@ -242,3 +242,15 @@ def test_bytes_of_several_quantizations_are_not_compared(name: str) -> None:
     source = b.activation(SHAPE, 0.02, 0)
     with pytest.raises(UnsupportedError, match="several quantizations"):
         compile_bytes(b.finish([source], [both(b, name, source, noise(b, (5,), 0.03, 0), (0.02, 0))]))
+
+
+@pytest.mark.parametrize("name", ["ADD", "MUL"])
+@pytest.mark.parametrize("shape", [(1, 3, 1, 6, 1), (1, 3, 5, 1, 3), (1, 1, 5, 1, 1)])
+def test_repeated_along_some_axes_of_a_row(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    """Of five dimensions, three make a row; both operands are computed."""
+    b = ModelBuilder()
+    source = b.activation((1, 3, 5, 6, 3), 0.1, 7)
+    begin, size = b.constant(np.zeros(5, np.int32)), b.constant(np.array(shape, np.int32))
+    small = b.operator("SLICE", [source, begin, size], b.activation(shape, 0.1, 7))
+    output = b.operator(name, [source, small], b.activation((1, 3, 5, 6, 3), 0.2, -9))
+    assert_exact(b.finish([source], [output]), tmp_path, builtin_ref=False)
