@@ -19,7 +19,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import codegen
-import nanou_deploy
 from codegen.atomic_files import write_text
 from codegen.graph.model import QuantizedModel
 from codegen.library import resources
@@ -129,7 +128,7 @@ def _key(model: QuantizedModel, board: Board, objective: Objective, machine: Mac
 def _own_sources() -> str:
     """Hash of our own compiler and of what builds and runs its code."""
     digest = hashlib.sha256()
-    packages = [Path(package.__file__ or "").parent for package in (codegen, nanou_deploy)]
+    packages = [Path(codegen.__file__ or "").parent, Path(__file__).parents[1]]
     files = [file for package in packages for file in package.rglob("*.py")]
     templates = [resources.template_folder(part) for part in ("aot", "common")]
     for folder in (*templates, firmware_folder() / "host", firmware_folder() / "include"):
