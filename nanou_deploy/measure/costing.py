@@ -56,6 +56,16 @@ def cost_of(model: QuantizedModel, board: Board, objective: Objective = DEFAULT_
     return found
 
 
+def known_cost(model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> Cost | None:
+    """The cost that `cost_of` remembers; None where it was never counted, or not with the tools that are here."""
+    folder = cache_folder()
+    try:
+        key = _key(model, board, objective, check_counting(board))
+    except DeployError:
+        return None
+    return _read(folder / f"{key}.json") if folder else None
+
+
 def costs_of(asked: Iterable[tuple[QuantizedModel, Board]], objective: Objective = DEFAULT_OBJECTIVE) -> Iterator[Cost]:
     """`cost_of` for many, in their order, as many at once as there are cores. Raises as `cost_of`."""
     pool = ThreadPoolExecutor(os.cpu_count())  # threads, since compilers and emulators are processes of their own

@@ -33,6 +33,7 @@ READS = {
     "data-check": "--data {}",
     "train": "--data {} --output out",
     "experiment": "--config {}",
+    "runs": "{}",
     "evaluate": "--model {}",
     "prune": "--run {} --output out",
     "quantize": "--run {}",
@@ -156,7 +157,7 @@ LONG = "x" * 300
 @pytest.mark.parametrize("command", READS)
 def test_what_is_missing_unreadable_or_of_another_type(folder: Path, command: str, name: str) -> None:
     """A link to itself cannot be read by root either."""
-    if command in ("flash", "monitor", "prepare", "data-check") and name == "file":
+    if command in ("flash", "monitor", "prepare", "data-check", "runs") and name == "file":
         name = "small.tflite"  # a file where a folder is meant
     before = sorted(path.name for path in folder.iterdir())
     done = run(*arguments(command, READS[command], name), cwd=folder)
