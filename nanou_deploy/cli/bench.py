@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from nanou_deploy.cli.completion import complete_boards
 from nanou_deploy.cli.device_options import port_option, timeout_option
 from nanou_deploy.cli.options import Output, board_option, json_option, objective_options
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress, say
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
 @click.option("--per-layer", is_flag=True, help="Also count by operator (boards in QEMU).")
 @click.option("--breakdown", is_flag=True, help="Also count by operator and class of instruction (boards in QEMU).")
 @click.option("--compare", "is_comparison", is_flag=True, help="Measure runtimes, boards and schedules in one table.")
-@click.option("--boards", metavar="A,B", help="With --compare: boards, or all that run here. Default: those in QEMU.")
+@click.option(
+    "--boards",
+    shell_complete=complete_boards,
+    metavar="A,B",
+    help="With --compare: boards, or all that run here. Default: those in QEMU.",
+)
 @click.option(
     "--markdown",
     type=Output(is_file=True),

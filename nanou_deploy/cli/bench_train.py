@@ -6,13 +6,21 @@ from pathlib import Path
 
 import click
 
+from nanou_deploy.cli.completion import complete_experiments
 from nanou_deploy.cli.options import config_option, data_option, json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
 
 
 @click.command(short_help="Measure training: images per second, and what limits them.")
 @data_option
-@click.option("--experiment", "name", default="default", show_default=True, help="Name in the experiments file.")
+@click.option(
+    "--experiment",
+    "name",
+    shell_complete=complete_experiments,
+    default="default",
+    show_default=True,
+    help="Name in the experiments file.",
+)
 @config_option
 @click.option("--cores", "cores", multiple=True, type=click.IntRange(1), help="Again for more. Default: 1 and all.")
 @click.option("--steps", type=click.IntRange(1), default=60, show_default=True, help="Batches for each measurement.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nanou_deploy.cli.completion import complete_runs
 from nanou_deploy.cli.options import Output, data_option, group_by_option, json_option, model_option
 from nanou_deploy.cli.output import emit_json, emit_table, percent, progress, say
 from nanou_deploy.cli.training_output import print_metrics
@@ -25,7 +26,13 @@ COMPARED = ("int8", "tflm", "aot")
 
 @click.command(short_help="Metrics on a test set, by Keras, int8 or compiled C.")
 @model_option
-@click.option("--run", "run_folder", type=click.Path(path_type=Path), help="A run folder: its student and int8 model.")
+@click.option(
+    "--run",
+    "run_folder",
+    shell_complete=complete_runs,
+    type=click.Path(path_type=Path),
+    help="A run folder: its student and int8 model.",
+)
 @data_option
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option(

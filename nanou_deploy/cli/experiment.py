@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nanou_deploy.cli.completion import complete_experiments
 from nanou_deploy.cli.options import Output, config_option, data_option, force_run_option, json_option, seed_option
 from nanou_deploy.cli.output import emit_json, emit_table, note, percent, said_when_interrupted, say
 from nanou_deploy.cli.training_output import print_metrics, training_progress
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Run named experiments, or list them.")
 @config_option
-@click.option("--experiment", "names", multiple=True, metavar="NAME", help="Which to run; again for more.")
+@click.option(
+    "--experiment",
+    "names",
+    shell_complete=complete_experiments,
+    multiple=True,
+    metavar="NAME",
+    help="Which to run; again for more.",
+)
 @click.option("--list", "list_only", is_flag=True, help="Check the whole file and list what is in it.")
 @click.option("--output", type=Output(), help="Folder of the run folders. Default: its output_dir.")
 @data_option

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from nanou_deploy.cli.completion import complete_boards, complete_experiments
 from nanou_deploy.cli.options import Camera, FrameSize, Size, check_output, json_option
 from nanou_deploy.cli.output import emit_json, next_step, say
 from nanou_deploy.cli.project_file import FILE, KEYS, parse_project
@@ -31,9 +32,13 @@ _EXPERIMENTS = ("default", "accurate")
 @click.option("--ignore", help="Of --labels: those that count in nothing, by commas.")
 @click.option("--data", help="A prepared data set, instead of --images and --masks.")
 @click.option("--group-by", metavar="PATTERN|CSV", help="What pictures belong together, as `prepare` takes it.")
-@click.option("--board", help="Where it has to run: esp32s3.")
+@click.option("--board", shell_complete=complete_boards, help="Where it has to run: esp32s3.")
 @click.option("--camera", help="WIDTHxHEIGHT of the camera's pictures.")
-@click.option("--experiment", help="How to train: default (minutes) or accurate (half an hour).")
+@click.option(
+    "--experiment",
+    shell_complete=complete_experiments,
+    help="How to train: default (minutes) or accurate (half an hour).",
+)
 @click.option("--model", help="The run to train: runs/NAME of the folder; or a .tflite file that is taken as it is.")
 @click.option("--max-ram", help="Most working RAM, such as 8KB.")
 @click.option("--yes", is_flag=True, help="Ask nothing: what no option says is found here, or left out.")

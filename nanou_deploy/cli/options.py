@@ -15,6 +15,7 @@ import click
 from codegen.errors import ModelError
 from codegen.program.objective import OPTIMIZE, Objective, Optimize
 from nanou_deploy.boards.boards import BOARDS
+from nanou_deploy.cli.completion import complete_boards, complete_runs
 from nanou_deploy.errors import DeployError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class DataFolder(Existing):
 
 model_option = click.option(
     "--model",
+    shell_complete=complete_runs,
     type=click.Path(path_type=Path),
     help="A .tflite file or a run folder. Default: the model that comes with nanou-deploy.",
 )
@@ -108,8 +110,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def board_option(default: str | None = "host") -> Callable[[_Command], _Command]:
     text = f"One of {', '.join(BOARDS)}."
     if default is None:  # click takes default=None for a value
-        return click.option("--board", required=True, metavar="NAME", help=text)
-    return click.option("--board", default=default, show_default=True, metavar="NAME", help=text)
+        return click.option("--board", shell_complete=complete_boards, required=True, metavar="NAME", help=text)
+    return click.option(
+        "--board", shell_complete=complete_boards, default=default, show_default=True, metavar="NAME", help=text
+    )
 
 
 def seed_option(default: int | None = 0, text: str = "") -> Callable[[_Command], _Command]:

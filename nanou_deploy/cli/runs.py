@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nanou_deploy.cli.completion import complete_runs
 from nanou_deploy.cli.options import json_option
 from nanou_deploy.cli.output import emit_json, emit_table, percent, say
 
@@ -17,7 +18,7 @@ _COST_BOARD = "rv32-qemu"
 
 
 @click.command(short_help="List training runs; compare two.")
-@click.argument("folders", type=click.Path(path_type=Path), nargs=-1)
+@click.argument("folders", shell_complete=complete_runs, type=click.Path(path_type=Path), nargs=-1)
 @json_option
 def runs(folders: tuple[Path, ...], as_json: bool) -> None:
     """List the runs in and below FOLDER (default: runs): status, epoch, scores, network, size, instructions if counted.

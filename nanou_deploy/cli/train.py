@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nanou_deploy.cli.completion import complete_experiments
 from nanou_deploy.cli.options import (
     Existing,
     FrameSize,
@@ -22,7 +23,13 @@ from nanou_deploy.cli.training_output import LivePage, print_metrics, training_p
 
 @click.command(short_help="Train a student, distilled from a teacher.")
 @data_option
-@click.option("--experiment", default="default", show_default=True, help="Name in config/experiments.yaml.")
+@click.option(
+    "--experiment",
+    shell_complete=complete_experiments,
+    default="default",
+    show_default=True,
+    help="Name in config/experiments.yaml.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Another experiments file.")
 @click.option("--output", type=Output(), default=Path("runs/default"), show_default=True, help="Run folder.")
 @click.option("--size", type=FrameSize(), help="Height and width of the model's input, such as 48x64.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from nanou_deploy.boards.boards import BOARDS, Board
+from nanou_deploy.cli.completion import complete_boards
 from nanou_deploy.cli.device_options import device_address, port_option, timeout_option
 from nanou_deploy.cli.options import (
     DataFolder,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--board",
     "boards",
+    shell_complete=complete_boards,
     multiple=True,
     default=("host",),
     show_default=True,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
+from codegen.untrusted import read_bounded
 from nanou_deploy.boards.boards import BOARDS
 from nanou_deploy.boards.versions import load_versions
 from nanou_deploy.build import toolchain
@@ -18,6 +21,8 @@ from nanou_deploy.doctor.findings import Check
 from nanou_deploy.errors import ToolMissing
 
 MIN_PYTHON, BELOW_PYTHON = (3, 11), (3, 14)
+_START_FILES = {"bash": ".bashrc", "zsh": ".zshrc", "fish": ".config/fish/config.fish"}
+_START_FILE_BYTES = 1 << 20
 CORE_PACKAGES = ("numpy", "jinja2", "click", "rich", "pydantic", "pillow", "tflite")
 
 
@@ -46,9 +51,30 @@ def run_checks() -> list[Check]:
         doctor_devices.check_udev_rules,
         doctor_devices.check_drivers,
         doctor_devices.check_psram,
+        _completion,
     ]
     with ThreadPoolExecutor(max_workers=2) as pool:  # most of the time goes into waiting for `--version`
         return list(pool.map(lambda check: check(), checks))
+
+
+def _completion() -> Check:
+    """Whether a start-up file of the user's shell mentions our completion; nothing else tells."""
+    shell = Path(os.environ.get("SHELL", "")).name
+    if shell not in _START_FILES:
+        return Check(
+            "shell completion", False, "for bash, zsh and fish", "README.md has the line for each", optional=True
+        )
+    file = Path.home() / _START_FILES[shell]
+    try:
+        is_on = b"_NANOU_DEPLOY_COMPLETE" in read_bounded(file, _START_FILE_BYTES)
+    except (OSError, ValueError):
+        is_on = False
+    if is_on:
+        return Check("shell completion", True, f"in {file}", optional=True)
+    line = {
+        "fish": "_NANOU_DEPLOY_COMPLETE=fish_source nanou-deploy | source",
+    }.get(shell, f'eval "$(_NANOU_DEPLOY_COMPLETE={shell}_source nanou-deploy)"')
+    return Check("shell completion", False, f"not in {file}", f"add to it: {line}", optional=True)
 
 
 def _python() -> Check:

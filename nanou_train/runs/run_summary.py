@@ -108,8 +108,8 @@ def compare_runs(first: Path, second: Path) -> tuple[Difference, ...]:
     """
     facts = [_facts(folder) for folder in (first, second)]
     keys = sorted({*facts[0], *facts[1]})
-    found = ((key, *(one.get(key) for one in facts)) for key in keys)
-    return tuple(Difference(key, a, b) for key, a, b in found if a != b)
+    found = (Difference(key, facts[0].get(key), facts[1].get(key)) for key in keys)
+    return tuple(one for one in found if one.first != one.second)
 
 
 def _facts(folder: Path) -> dict[str, Any]:
