@@ -26,6 +26,7 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # Linux renameat2(2)
 _RENAME_SWAP = 2  # macOS renamex_np(2)
 # What PlatformIO and ESP-IDF put beside the sources: theirs to make again, so it neither blocks nor goes lost.
+_USERS = "user"  # top-level folder: whatever is in it is the user's, and outlives every exchange
 _BUILD_PRODUCTS = (".pio", ".vscode", "managed_components", "dependencies.lock", "sdkconfig", "sdkconfig.[!d]*")
 
 
@@ -42,7 +43,7 @@ def write_project(project: RenderedProject, target: Path, *, force: bool = False
             return False
         if not force:
             _refuse_to_lose(target)
-        with staged_folder(target) as staging:
+        with staged_folder(target, keep=_USERS) as staging:
             _fill(staging, project)
     except OSError as error:
         raise WriteError(
@@ -52,8 +53,11 @@ def write_project(project: RenderedProject, target: Path, *, force: bool = False
 
 
 @contextlib.contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
-    """Make an empty folder that takes the place of `target` at the end of the block, and vanishes on an exception."""
+def staged_folder(target: Path, *, keep: str = "") -> Iterator[Path]:
+    """Make an empty folder that takes the place of `target` at the end of the block, and vanishes on an exception.
+
+    The folder `keep` inside `target` stays: at no moment is `target` without it, wherever this is killed.
+    """
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target)
@@ -61,7 +65,12 @@ def staged_folder(target: Path) -> Iterator[Path]:
     try:
         staging.chmod(0o755)
         yield staging
+        kept = bool(keep) and (target / keep).is_dir()
+        if kept:
+            _copy_durably(target / keep, staging / keep)
         _exchange(staging, target)
+        if kept:  # the folder itself comes back, with whatever an editor has saved into it since
+            _swap(staging / keep, target / keep)
         _carry_over(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -93,9 +102,14 @@ def _refuse_to_lose(target: Path) -> None:
 
 
 def _listing(target: Path) -> list[str]:
-    top = [entry for entry in target.iterdir() if not _is_build_product(entry.name)]
+    top = [entry for entry in target.iterdir() if not _is_build_product(entry.name) and not is_users(entry)]
     found = [file for entry in top for file in (entry, *entry.rglob("*")) if file.is_file() or file.is_symlink()]
     return sorted(file.relative_to(target).as_posix() for file in found)
+
+
+def is_users(entry: Path) -> bool:
+    """Tell whether an entry of a project's folder is the user's, which nothing here lists, replaces or removes."""
+    return entry.name == _USERS and entry.is_dir()
 
 
 def _is_build_product(name: str) -> bool:
@@ -154,11 +168,16 @@ def _carry_over(old: Path, target: Path) -> None:
                 entry.rename(target / entry.name)
 
 
-def _exchange(staging: Path, target: Path) -> None:
-    """Atomically put `staging` at `target`; what was there ends up at `staging`."""
-    if not target.exists():
-        staging.rename(target)
-        return
+def _copy_durably(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, symlinks=True)
+    for file in target.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def _swap(staging: Path, target: Path) -> bool:
+    """Exchange two folders in one system call; False where that cannot be done here."""
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform != "win32" else None
     if hasattr(libc, "renameat2"):
         assert libc is not None
@@ -168,7 +187,15 @@ def _exchange(staging: Path, target: Path) -> None:
         code = libc.renamex_np(bytes(staging), bytes(target), _RENAME_SWAP)
     else:
         code = -1
-    if code == 0:
+    return bool(code == 0)
+
+
+def _exchange(staging: Path, target: Path) -> None:
+    """Atomically put `staging` at `target`; what was there ends up at `staging`."""
+    if not target.exists():
+        staging.rename(target)
+        return
+    if _swap(staging, target):
         return
     # No exchange on this system or file system: three renames. A kill between them leaves the target absent and the
     # old tree beside it, never a mixture.

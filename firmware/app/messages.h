@@ -22,7 +22,8 @@ typedef enum answer_status {
 } answer_status_t;
 
 enum { REQUEST_INFO = 1, REQUEST_WRITE, REQUEST_READ, REQUEST_INFER, REQUEST_GOLDEN, REQUEST_BENCH };
-enum { REQUEST_CAPTURE = 7, REQUEST_STREAM, REQUEST_RESTART, REQUEST_RESET };
+enum { REQUEST_CAPTURE = 7, REQUEST_STREAM, REQUEST_RESTART, REQUEST_RESET, REQUEST_MOTORS };
+enum { REQUEST_REHEARSE = 12 };
 enum { EVENT_LOG = 64, EVENT_STREAM = 65 };
 
 /* ---- INFO -------------------------------------------------------------------------------------- */
@@ -31,7 +32,13 @@ enum { INFO_PAGE_AT = 0, INFO_BYTES = 1 };
 enum { INFO_TENSOR_AT = 1, INFO_TENSOR_BYTES = 2 }; /* of PAGE_TENSOR */
 enum { PAGE_NUMBERS = 0, PAGE_BOARD, PAGE_RUNTIME, PAGE_MODEL, PAGE_BUILD, PAGE_RESET_REASON, PAGE_TENSOR };
 enum { SELF_TEST_NOT_RUN = 0, SELF_TEST_PASSED = 1, SELF_TEST_FAILED = 2 };
-enum { FEATURE_CAMERA = 1, FEATURE_CYCLES = 2, FEATURE_VISION = 4, FEATURE_LAYERS = 8 };
+enum {
+    FEATURE_CAMERA = 1,
+    FEATURE_CYCLES = 2,
+    FEATURE_VISION = 4,
+    FEATURE_LAYERS = 8,
+    FEATURE_REHEARSAL = 16
+};
 
 /* ---- WRITE, READ ------------------------------------------------------------------------------- */
 

@@ -20,6 +20,11 @@ uint32_t port_read(uint8_t *bytes, uint32_t capacity);
 /* Sends all of it: 0, or -1 where the host is gone. Waits for room, but not for ever. */
 int port_write(const uint8_t *bytes, uint32_t count);
 
+/* The same for the alarm's function (port_alarm): -1 also where port_write is at work. Where the alarm
+ * interrupts the application instead of running beside it, the line may be in use for as long as that waits.
+ */
+int port_write_from_alarm(const uint8_t *bytes, uint32_t count);
+
 /* ---- Time -------------------------------------------------------------------------------------- */
 
 uint64_t port_time_us(void); /* monotonic, from an origin of the board's choice */
@@ -53,7 +58,7 @@ uint32_t port_boot_number(void);
 /* Starts again as after power-on. Where a board cannot, it returns. */
 void port_restart(void);
 
-/* ---- Camera and motors ------------------------------------------------------------------------- */
+/* ---- Camera ------------------------------------------------------------------------------------ */
 
 typedef struct camera_frame {
     const uint8_t *pixels; /* RGB565, two bytes each, rows without gaps */
@@ -68,8 +73,28 @@ enum { PORT_CAMERA_OK = 0, PORT_CAMERA_NONE = -1, PORT_CAMERA_FAILED = -2 };
 int port_camera_take(camera_frame_t *frame);
 void port_camera_give(void);
 
-/* The decision of navigation: `go` 0 or 1, `steer` -100 (left) .. 100 (right). Where no next one comes in
- * time, a board with motors stops them. */
-void port_drive(int8_t go, int8_t steer);
+/* How pictures are turned from now on; before the first one. */
+void port_camera_orient(uint8_t flip_vertical, uint8_t flip_horizontal);
+
+/* ---- Motors: called by vehicle.c alone ---------------------------------------------------------- */
+
+/* 1: there are none; what they are told is recorded. A host may then drive by pictures of its own. */
+extern const uint8_t port_motors_are_recorded;
+
+/* 0, or -1 where the pin or the frequency cannot be had. The pulse is `pulse_ns` long from the beginning. */
+int port_pwm_begin(uint32_t channel, int32_t pin, uint32_t frequency_hz, uint32_t pulse_ns);
+void port_pwm_write(uint32_t channel, uint32_t pulse_ns); /* also called by the alarm */
+
+int port_serial_begin(int32_t tx_pin, int32_t rx_pin, uint32_t baud);
+void port_serial_write(const uint8_t *bytes, uint32_t count); /* also called by the alarm */
+uint32_t port_serial_read(uint8_t *bytes, uint32_t capacity);
+
+int port_arm_begin(int32_t pin);
+int port_is_armed(void); /* the pin is connected to ground */
+
+/* Has vehicle_expire called once after `delay_us`, whatever the application does by then; a new call takes
+ * the place of the last one, 0 calls it off. Boards without a timer do nothing: vehicle_watch looks at the
+ * time. */
+void port_alarm(uint32_t delay_us);
 
 #endif

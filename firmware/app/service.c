@@ -4,6 +4,8 @@
 
 #include "device_requests.h"
 #include "model_requests.h"
+#include "motor_requests.h"
+#include "vehicle.h"
 
 #define READ_CHUNK_BYTES 64u
 
@@ -17,6 +19,8 @@ static answer_status_t execute_with_pictures(service_t *service, const protocol_
         return request_infer_frame(&service->pictures, request);
     case REQUEST_CAPTURE:
         return request_capture(&service->pictures, request);
+    case REQUEST_REHEARSE:
+        return request_rehearse(&service->pictures, request);
     default:
         return request_stream(&service->pictures, request);
     }
@@ -89,7 +93,7 @@ static answer_status_t execute(service_t *service, const protocol_frame_t *reque
         return STATUS_OTHER_BOOT;
     }
     const uint8_t type = request->header.type;
-    if (type != REQUEST_INFO && type != REQUEST_STREAM && type != REQUEST_RESTART) {
+    if (type != REQUEST_INFO && type != REQUEST_STREAM && type != REQUEST_RESTART && type != REQUEST_MOTORS) {
         pause_for(service, request);
     }
     switch (type) {
@@ -107,8 +111,11 @@ static answer_status_t execute(service_t *service, const protocol_frame_t *reque
         return request_bench(session, request);
     case REQUEST_RESET:
         return request_reset(session, request);
+    case REQUEST_MOTORS:
+        return request_motors(session, request);
     case REQUEST_CAPTURE:
     case REQUEST_STREAM:
+    case REQUEST_REHEARSE:
         return execute_with_pictures(service, request);
     case REQUEST_RESTART:
         return check_restart(request);
@@ -140,6 +147,7 @@ static void answer(service_t *service, const protocol_frame_t *request) {
     }
     session_send_answer(&service->session);
     if (reply->header.type == REQUEST_RESTART && reply->header.status == STATUS_OK) {
+        vehicle_stop(STOP_HOST);
         port_restart();
     }
 }

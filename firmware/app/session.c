@@ -87,33 +87,51 @@ void session_send_answer(session_t *session) {
     (void)send_frame(session, &answer->header, answer->payload, answer->payload_bytes);
 }
 
-int session_send_event(session_t *session, uint8_t type, const uint8_t *payload, uint32_t payload_bytes) {
+static protocol_header_t event_header(const session_t *session, uint8_t type, uint32_t sequence) {
     const protocol_header_t header = {
         .version = PROTOCOL_VERSION,
         .type = type,
         .flags = flags(session, PROTOCOL_EVENT),
-        .sequence = session->events++,
+        .sequence = sequence,
         .boot = session->boot,
     };
+    return header;
+}
+
+int session_send_event(session_t *session, uint8_t type, const uint8_t *payload, uint32_t payload_bytes) {
+    const protocol_header_t header = event_header(session, type, session->events++);
     return send_frame(session, &header, payload, payload_bytes);
 }
 
-void session_log(session_t *session, uint8_t level, const char *text) {
-    uint8_t payload[LOG_TEXT_AT + LOG_TEXT_BYTES];
+static uint32_t put_log(uint8_t *payload, uint8_t level, const char *text) {
     uint32_t count = 0;
+    payload[LOG_LEVEL_AT] = level;
+    protocol_put_u32(payload + LOG_TIME_AT, (uint32_t)(port_time_us() / 1000u));
+    while (text[count] != '\0' && count < LOG_TEXT_BYTES) {
+        payload[LOG_TEXT_AT + count] = (uint8_t)text[count];
+        count++;
+    }
+    return LOG_TEXT_AT + count;
+}
+
+int session_log(session_t *session, uint8_t level, const char *text) {
+    uint8_t payload[LOG_TEXT_AT + LOG_TEXT_BYTES];
     const uint64_t now_ms = port_time_us() / 1000u;
     if (now_ms - session->log_second_ms >= 1000u) {
         session->log_second_ms = now_ms;
         session->log_lines = 0;
     }
     if (session->log_lines++ >= LOG_LIMIT) {
-        return;
+        return -1;
     }
-    payload[LOG_LEVEL_AT] = level;
-    protocol_put_u32(payload + LOG_TIME_AT, (uint32_t)now_ms);
-    while (text[count] != '\0' && count < LOG_TEXT_BYTES) {
-        payload[LOG_TEXT_AT + count] = (uint8_t)text[count];
-        count++;
-    }
-    (void)session_send_event(session, EVENT_LOG, payload, LOG_TEXT_AT + count);
+    (void)session_send_event(session, EVENT_LOG, payload, put_log(payload, level, text));
+    return 0;
+}
+
+int session_log_from_alarm(const session_t *session, uint8_t level, const char *text) {
+    uint8_t payload[LOG_TEXT_AT + LOG_TEXT_BYTES];
+    uint8_t line[PROTOCOL_LINE_BYTES]; /* the session's own may be half filled */
+    const protocol_header_t header = event_header(session, EVENT_LOG, session->events);
+    const uint32_t payload_bytes = put_log(payload, level, text);
+    return port_write_from_alarm(line, protocol_encode(line, &header, payload, payload_bytes));
 }

@@ -79,7 +79,11 @@ void session_send_answer(session_t *session);
 /* Sends an event: 0, or -1 where the host is gone. */
 int session_send_event(session_t *session, uint8_t type, const uint8_t *payload, uint32_t payload_bytes);
 
-/* Sends a line of text, up to 120 bytes of it, to whoever listens. `level`: LOG_... */
-void session_log(session_t *session, uint8_t level, const char *text);
+/* Sends a line of text, up to 120 bytes of it, to whoever listens: 0, or -1 where it was one too many in this
+ * second. `level`: LOG_... */
+int session_log(session_t *session, uint8_t level, const char *text);
+
+/* The same for vehicle_expire, whatever the rest is doing: -1 also where the line is in use. */
+int session_log_from_alarm(const session_t *session, uint8_t level, const char *text);
 
 #endif

@@ -81,6 +81,10 @@ int port_write(const uint8_t *bytes, uint32_t count) {
     return 0;
 }
 
+int port_write_from_alarm(const uint8_t *bytes, uint32_t count) {
+    return port_write(bytes, count); /* there is no timer: vehicle_watch calls it */
+}
+
 /* ---- Time -------------------------------------------------------------------------------------- */
 
 /* Counters of 32 bits are extended here; somebody asks more often than they wrap. */
@@ -181,7 +185,7 @@ void machine_trap(uint32_t cause, uint32_t pc, uint32_t address) {
     }
 }
 
-/* ---- Camera and motors ------------------------------------------------------------------------- */
+/* ---- Camera ------------------------------------------------------------------------------------ */
 
 int port_camera_take(camera_frame_t *frame) {
     (void)frame;
@@ -190,7 +194,7 @@ int port_camera_take(camera_frame_t *frame) {
 
 void port_camera_give(void) {}
 
-void port_drive(int8_t go, int8_t steer) {
-    (void)go;
-    (void)steer;
+void port_camera_orient(uint8_t flip_vertical, uint8_t flip_horizontal) {
+    (void)flip_vertical;
+    (void)flip_horizontal;
 }

@@ -8,6 +8,8 @@
  * A camera is played from a file of raw RGB565 frames, one after the other and from the beginning again:
  *
  *     --camera FILE --camera-size 160x120 [--camera-fps 10] [--camera-little-endian]
+ *
+ * motors_posix.c says what --record FILE and --arm FILE do.
  */
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE
@@ -26,6 +28,7 @@
 #include <unistd.h>
 
 #include "device.h"
+#include "motors_posix.h"
 #include "port.h"
 
 #define EXIT_USAGE       2
@@ -160,7 +163,11 @@ int device_open(int argc, char **argv) {
         } else if (strcmp(argv[i], "--camera-little-endian") == 0) {
             camera_big_endian = 0;
         } else {
-            return complain(argv[i]);
+            const int used = motors_option(argv[i], next);
+            if (used <= 0) {
+                return complain(used < 0 ? next : argv[i]);
+            }
+            i++;
         }
     }
     if (wrong != 0) {
@@ -207,7 +214,7 @@ uint32_t port_read(uint8_t *bytes, uint32_t capacity) {
     return (uint32_t)count;
 }
 
-int port_write(const uint8_t *bytes, uint32_t count) {
+static int write_all(const uint8_t *bytes, uint32_t count) {
     while (count > 0) {
         if (output < 0 || wait_for(output, POLLOUT, WRITE_TIMEOUT_MS) <= 0) {
             return -1;
@@ -224,6 +231,19 @@ int port_write(const uint8_t *bytes, uint32_t count) {
         count -= (uint32_t)written;
     }
     return 0;
+}
+
+static volatile sig_atomic_t is_writing;
+
+int port_write(const uint8_t *bytes, uint32_t count) {
+    is_writing = 1;
+    const int result = write_all(bytes, count);
+    is_writing = 0;
+    return result;
+}
+
+int port_write_from_alarm(const uint8_t *bytes, uint32_t count) {
+    return is_writing ? -1 : write_all(bytes, count);
 }
 
 /* ---- Time -------------------------------------------------------------------------------------- */
@@ -284,7 +304,37 @@ void port_restart(void) {
     (void)execv("/proc/self/exe", arguments);
 }
 
-/* ---- Camera and motors ------------------------------------------------------------------------- */
+/* ---- Camera ------------------------------------------------------------------------------------ */
+
+static uint8_t camera_flip_vertical, camera_flip_horizontal;
+
+void port_camera_orient(uint8_t flip_vertical, uint8_t flip_horizontal) {
+    camera_flip_vertical = flip_vertical;
+    camera_flip_horizontal = flip_horizontal;
+}
+
+static void swap_pixels(uint8_t *one, uint8_t *other) {
+    for (int i = 0; i < 2; i++) {
+        const uint8_t kept = one[i];
+        one[i] = other[i];
+        other[i] = kept;
+    }
+}
+
+/* As a sensor's own registers would. */
+static void turn_picture(void) {
+    const size_t width = camera_width_px, height = camera_height_px;
+    for (size_t y = 0; camera_flip_vertical && y < height / 2; y++) {
+        for (size_t x = 0; x < width; x++) {
+            swap_pixels(camera_pixels + 2 * (y * width + x),
+                        camera_pixels + 2 * ((height - 1 - y) * width + x));
+        }
+    }
+    for (size_t i = 0; camera_flip_horizontal && i < width / 2 * height; i++) {
+        const size_t y = i / (width / 2), x = i % (width / 2);
+        swap_pixels(camera_pixels + 2 * (y * width + x), camera_pixels + 2 * (y * width + width - 1 - x));
+    }
+}
 
 int port_camera_take(camera_frame_t *frame) {
     const size_t frame_bytes = (size_t)camera_width_px * camera_height_px * 2u;
@@ -302,6 +352,7 @@ int port_camera_take(camera_frame_t *frame) {
             return PORT_CAMERA_FAILED;
         }
     }
+    turn_picture();
     frame->pixels = camera_pixels;
     frame->width_px = (uint16_t)camera_width_px;
     frame->height_px = (uint16_t)camera_height_px;
@@ -310,8 +361,3 @@ int port_camera_take(camera_frame_t *frame) {
 }
 
 void port_camera_give(void) {}
-
-void port_drive(int8_t go, int8_t steer) {
-    (void)go; /* no motors; the stream shows it */
-    (void)steer;
-}

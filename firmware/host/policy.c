@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "vision/app_policy.h"
 #include "vision/cover.h"
 
 enum { EXIT_STREAM = 12, HEAD_BYTES = 20, ANSWER_BYTES = 8, MOST_SIDE_PX = 4096, MOST_ROW_BYTES = 512 };
@@ -84,7 +85,7 @@ static int answer(decision_t decision) {
 
 int main(void) {
     navigation_t navigation;
-    navigation_begin(&navigation, &navigation_default_policy);
+    navigation_begin(&navigation, &app_policy);
     for (;;) {
         request_t request;
         const int found = read_request(&request);

@@ -3,7 +3,7 @@
  * The newest picture counts, so the driver overwrites what nobody took (CAMERA_GRAB_LATEST, two buffers). A
  * camera that gives nothing is switched off and on again, after pauses that double; where that has failed for
  * too long, only a restart of the board helps. The driver itself may wait up to 4 s for a picture that its
- * queue promised: the motors do not, see port_drive.
+ * queue promised: the motors do not, see port_alarm.
  */
 #include "app_model.h"
 #include "camera_pins.h"
@@ -55,6 +55,7 @@ static struct {
     uint32_t retries;  /* times in a row that it was begun without giving a picture after it */
     uint64_t retry_us; /* not before that */
     int is_running;
+    uint8_t flip_vertical, flip_horizontal;
 } camera;
 
 /* Internal RAM is faster for the driver and for us; pictures that leave too little of it go to PSRAM. */
@@ -98,8 +99,15 @@ static int begin(void) {
         return -1;
     }
     sensor_t *const sensor = esp_camera_sensor_get();
+    int upside_down = camera.flip_vertical;
     if (sensor != NULL && sensor->id.PID == OV3660_PID) {
-        (void)sensor->set_vflip(sensor, 1); /* on its modules it looks the other way up */
+        upside_down = !upside_down; /* on its modules it looks the other way up */
+    }
+    if (sensor != NULL && ((upside_down && sensor->set_vflip(sensor, 1) != 0) ||
+                           (camera.flip_horizontal && sensor->set_hmirror(sensor, 1) != 0))) {
+        ESP_LOGE(tag, "the sensor cannot turn pictures");
+        (void)esp_camera_deinit();
+        return -1; /* what it sees would be somewhere else */
     }
     return 0;
 }
@@ -182,6 +190,11 @@ void port_camera_give(void) {
     }
 }
 
+void port_camera_orient(uint8_t flip_vertical, uint8_t flip_horizontal) {
+    camera.flip_vertical = flip_vertical;
+    camera.flip_horizontal = flip_horizontal;
+}
+
 #else
 
 int port_camera_take(camera_frame_t *frame) {
@@ -190,5 +203,10 @@ int port_camera_take(camera_frame_t *frame) {
 }
 
 void port_camera_give(void) {}
+
+void port_camera_orient(uint8_t flip_vertical, uint8_t flip_horizontal) {
+    (void)flip_vertical;
+    (void)flip_horizontal;
+}
 
 #endif

@@ -1,4 +1,4 @@
-/* port_esp.c - the application on ESP-IDF: line, time, watchdog, memory, motors.
+/* port_esp.c - the application on ESP-IDF: line, time, watchdog, memory.
  *
  * The line is the console that sdkconfig chose: USB Serial/JTAG where the chip and the board have it, else a
  * UART. Once the application has begun, log lines of its own task go there between frames; those of other
@@ -19,6 +19,7 @@
 #include "esp_task_wdt.h"
 #include "esp_timer.h"
 #include "freertos/FreeRTOS.h"
+#include "freertos/semphr.h"
 #include "freertos/task.h"
 #include "port.h"
 #include "sdkconfig.h"
@@ -31,12 +32,10 @@
 #define WRITE_PIECE_BYTES 256u
 #define WRITE_WAIT_MS     200
 #define REST_US           100000u /* the idle tasks must run within the watchdog's time */
-#define DRIVE_HOLD_US     600000u /* a decision is as old as its picture: longer than navigation's stale_us */
 #define LOG_LINE_BYTES    160
 
-static const char *const tag = "nanou";
 static TaskHandle_t application_task;
-static esp_timer_handle_t drive_timer;
+static SemaphoreHandle_t line_lock; /* so that no task writes into another one's frame */
 static uint64_t rested_us;
 
 /* ---- Line -------------------------------------------------------------------------------------- */
@@ -83,7 +82,7 @@ uint32_t port_read(uint8_t *bytes, uint32_t capacity) {
     return line_read(bytes, capacity);
 }
 
-int port_write(const uint8_t *bytes, uint32_t count) {
+static int write_pieces(const uint8_t *bytes, uint32_t count) {
     for (uint32_t sent = 0; sent < count;) {
         const uint32_t rest = count - sent;
         const uint32_t piece = rest < WRITE_PIECE_BYTES ? rest : WRITE_PIECE_BYTES;
@@ -93,6 +92,22 @@ int port_write(const uint8_t *bytes, uint32_t count) {
         sent += piece;
     }
     return 0;
+}
+
+int port_write(const uint8_t *bytes, uint32_t count) {
+    (void)xSemaphoreTake(line_lock, portMAX_DELAY); /* the alarm's lines are short */
+    const int result = write_pieces(bytes, count);
+    (void)xSemaphoreGive(line_lock);
+    return result;
+}
+
+int port_write_from_alarm(const uint8_t *bytes, uint32_t count) {
+    if (xSemaphoreTake(line_lock, 0) != pdTRUE) {
+        return -1;
+    }
+    const int result = write_pieces(bytes, count);
+    (void)xSemaphoreGive(line_lock);
+    return result;
 }
 
 static int log_line(const char *format, va_list arguments) {
@@ -181,42 +196,16 @@ uint32_t port_boot_number(void) {
 }
 
 void port_restart(void) {
-    port_drive(0, 0);
     vTaskDelay(pdMS_TO_TICKS(100)); /* the answer is on its way */
     esp_restart();
-}
-
-/* ---- Motors ------------------------------------------------------------------------------------ */
-
-__attribute__((weak)) void nanou_motors(int8_t go, int8_t steer) {
-    static int8_t last_go = -1, last_steer;
-    if (go != last_go || steer != last_steer) {
-        ESP_LOGI(tag, "%s, steer %d", go ? "GO" : "STOP", steer);
-        last_go = go;
-        last_steer = steer;
-    }
-}
-
-static void stop_motors(void *unused) {
-    (void)unused;
-    nanou_motors(0, 0);
-}
-
-/* A decision holds for DRIVE_HOLD_US. Whatever keeps the application from the next one, the motors stop. */
-void port_drive(int8_t go, int8_t steer) {
-    (void)esp_timer_stop(drive_timer);
-    nanou_motors(go, steer);
-    if (go) {
-        ESP_ERROR_CHECK(esp_timer_start_once(drive_timer, DRIVE_HOLD_US));
-    }
 }
 
 /* ---- Begin ------------------------------------------------------------------------------------- */
 
 void port_esp_begin(void) {
-    const esp_timer_create_args_t timer = {.callback = stop_motors, .name = "drive"};
-    ESP_ERROR_CHECK(esp_timer_create(&timer, &drive_timer));
-    nanou_motors(0, 0);
+    static StaticSemaphore_t memory;
+    motors_esp_begin();
+    line_lock = xSemaphoreCreateMutexStatic(&memory);
     line_open();
     application_task = xTaskGetCurrentTaskHandle();
     (void)esp_log_set_vprintf(log_line);

@@ -17,6 +17,7 @@ from pathlib import Path
 from codegen.library.render import APP_HEADER
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build import elf
+from nanou_deploy.build.drive_config import DEFAULT_DRIVE, DriveConfig, render_app_config
 from nanou_deploy.build.flash_image import make_flash_image
 from nanou_deploy.build.machines import Flags, Machine, find_machine
 from nanou_deploy.build.programs import (
@@ -29,10 +30,12 @@ from nanou_deploy.build.programs import (
     plan_program,
 )
 from nanou_deploy.build.toolchain import Tool, find_host_compiler
+from nanou_deploy.build.user_folder import user_sources
 from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import firmware_folder
 
 COMPILE_TIMEOUT_S = 600
+_LINES_SHOWN = 15  # of what a compiler said
 
 _NOT_LINKED = ("_camera.c", "_golden.c", "_traced.c")  # with the harness
 # Of a library, but no part of an inference.
@@ -134,17 +137,28 @@ def build_program(sources: Sequence[Path], board: Board, work_dir: Path) -> Buil
 
 
 def build_device(
-    library: Path, board: Board, work_dir: Path, *, sanitize: bool = False, compiler: str | None = None
+    library: Path,
+    board: Board,
+    work_dir: Path,
+    *,
+    user: Path | None = None,
+    drive: DriveConfig = DEFAULT_DRIVE,
+    sanitize: bool = False,
+    compiler: str | None = None,
 ) -> Build:
     """Compile `library` and the application (firmware/app, firmware/device) for host or a simulated chip.
 
-    Raises DeployError with the compiler's words, ToolMissing where there is no compiler.
+    `user`: the folder of the user's code; without it, the motors are logged. `drive`: the policy and the camera.
+    Raises DeployError with the compiler's words, which name the file; ToolMissing where there is no compiler.
     """
     if library_runtime(library) != "aot":
         raise DeployError("the device program links the aot runtime only", hint="generate it with --runtime aot")
     machine = find_machine(board, sanitize=sanitize, compiler=compiler)
-    work_dir.mkdir(parents=True, exist_ok=True)
-    plan = plan_device(machine, board, library.resolve(), work_dir)
+    config = work_dir / "config"
+    config.mkdir(parents=True, exist_ok=True)
+    (config / "app_config.h").write_text(render_app_config(drive), encoding="utf-8")
+    sources = user_sources(user.resolve()) if user else []
+    plan = plan_device(machine, board, library.resolve(), work_dir, user=sources, config=config.resolve())
     run_plan(plan)
     image = plan.program.with_suffix(".bin") if board.kind == "sim" else None
     if image:
@@ -219,33 +233,41 @@ def build_plugin(name: str, qemu: Tool) -> Path:
 
 def run_plan(plan: ProgramPlan) -> None:
     """Compile and link, into folders that hold nothing else. Raises DeployError with the compiler's words."""
-    _compile(plan.steps)
+    _compile(plan.user, of_user=True)  # first: here are mistakes to be expected
+    _compile((*plan.rest, *plan.model))
     if plan.script and plan.link_script:
         plan.script.write_text(plan.link_script)
     _run_compiler(plan.link_command)
 
 
-def _compile(steps: Sequence[CompileStep]) -> None:
+def _compile(steps: Sequence[CompileStep], *, of_user: bool = False) -> None:
     for folder in {step.target.parent for step in steps}:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
 
     def compile_one(step: CompileStep) -> None:
         for command in step.commands:
-            _run_compiler(command)
+            _run_compiler(command, step.source if of_user else None)
 
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
         list(pool.map(compile_one, steps))
 
 
-def _run_compiler(command: Sequence[str | Path]) -> None:
+def _run_compiler(command: Sequence[str | Path], user_file: Path | None = None) -> None:
+    """`user_file`: what is compiled, where the user wrote it and can mend it."""
     try:
         done = subprocess.run(
             list(map(str, command)), capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise DeployError(f"the compiler ran for more than {COMPILE_TIMEOUT_S} s", hint="try another one") from error
-    if done.returncode != 0:
-        tail = "\n".join(done.stderr.strip().splitlines()[-15:])
-        said = f"{command[0]} failed with code {done.returncode}:\n{tail}"
-        raise DeployError(said, hint="the generated library may be damaged: regenerate it")
+    if done.returncode == 0:
+        return
+    lines = done.stderr.strip().splitlines()
+    if user_file:
+        first = "\n".join(lines[:_LINES_SHOWN])  # what follows is often a consequence
+        raise DeployError(f"{user_file} does not compile:\n{first}", hint="mend it; nanou_user.h says what there is")
+    said = f"{command[0]} failed with code {done.returncode}:\n" + "\n".join(lines[-_LINES_SHOWN:])
+    if "nanou_user_" in done.stderr:
+        raise DeployError(said, hint="the files in user/ have to define each hook of nanou_user.h, and only once")
+    raise DeployError(said, hint="the generated library may be damaged: regenerate it")

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from codegen.library.render import MANIFEST, RenderedProject, with_manifest
 from codegen.library.resources import render_template
-from nanou_deploy.boards.boards import BOARDS, MIB, Board
+from nanou_deploy.boards.boards import BOARDS, MIB, Board, find_board
 from nanou_deploy.boards.versions import load_versions
+from nanou_deploy.build.drive_config import DEFAULT_DRIVE, DriveConfig, render_app_config
+from nanou_deploy.build.user_folder import USER_FOLDER, render_user_header
 from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import firmware_folder
 
@@ -41,16 +43,20 @@ _PSRAM_SETTINGS: Mapping[str, Sequence[str]] = {
 }
 
 
-def render_firmware_project(board: Board, library: RenderedProject) -> RenderedProject:
+def render_firmware_project(
+    board: Board, library: RenderedProject, *, user_folder: str = USER_FOLDER, drive: DriveConfig = DEFAULT_DRIVE
+) -> RenderedProject:
     """Render the PlatformIO and ESP-IDF project for one hardware board around a generated model library.
 
-    Raises DeployError where the board is none, or the model's arena does not fit its memory.
+    `user_folder`: where the user's code is, from the project's folder, with slashes; it is no
+    part of the project. Raises DeployError where the board is none, or the model's arena does not fit its memory.
     """
     if board.idf_target is None:
         raise DeployError(f"{board.name} is not a board to flash", hint=f"choose one of {', '.join(_hardware_names())}")
     files = _render_settings([board], arena_in_psram=_needs_psram(board, library))
     for path in application_files():
         files[path] = (firmware_folder() / path).read_text(encoding="utf-8")
+    files |= _drive_files(drive, user_folder)
     for name in ("partitions.csv", f"{board.pio_board}.json"):
         source = firmware_folder() / "boards" / name
         if source.is_file():  # most boards are in PlatformIO's platform
@@ -68,6 +74,13 @@ def application_files() -> tuple[str, ...]:
     return tuple(sorted(set(files) - {"src/Kconfig.projbuild", "src/idf_component.yml"}))  # these are rendered
 
 
+def _drive_files(drive: DriveConfig, user_folder: str) -> dict[str, str]:
+    return {
+        "config/app_config.h": render_app_config(drive),
+        "config/user_folder.cmake": render_template("project/user_folder.cmake.j2", user_folder=user_folder),
+    }
+
+
 def render_repository_project() -> Mapping[str, str]:
     """Render the repository's own project: all boards, sources where they are, the model made on demand."""
     boards = [board for board in BOARDS.values() if board.kind == "hardware"]
@@ -77,6 +90,8 @@ def render_repository_project() -> Mapping[str, str]:
         local=[board for board in BOARDS.values() if board.name in LOCAL_ENVIRONMENTS],
         note="Rendered from templates/project by nanou_deploy.build.firmware_project; a test keeps both the same.",
     )
+    files |= {f"firmware/{path}": text for path, text in _drive_files(DEFAULT_DRIVE, USER_FOLDER).items()}
+    files[f"firmware/{USER_FOLDER}/user.h"] = render_user_header(find_board("host"))
     for board in BOARDS.values():
         if board.name in LOCAL_ENVIRONMENTS:
             files[f"firmware/platform/boards/{board.name}.json"] = _local_board(board)

@@ -108,18 +108,21 @@ def lint_project(project: Path) -> Lint:
         ) from error
 
 
-def build_project(project: Path, environment: str, *, timeout_s: float = 3600.0) -> Build:
-    """Build one environment of a project with PlatformIO.
+def build_project(project: Path, environment: str, *, user: Path | None = None, timeout_s: float = 3600.0) -> Build:
+    """Build one environment of a project with PlatformIO; `user`: the folder of the user's code.
 
     Raises PlatformMissing at once where the platform is not installed, DeployError with PlatformIO's last words
     where the build fails or takes longer than `timeout_s`.
     """
     if not platform_installed(version=platform_version(environment)):
         raise platform_missing(project, environment)
+    if user:
+        _list_again_if_newer(user, project / ".pio" / "build" / environment / "CMakeCache.txt")
     code, output = _run_pio(["run", "-e", environment], project, timeout_s)
     program = project / ".pio" / "build" / environment / "firmware.elf"
     if code != 0 or not program.is_file():
-        raise DeployError(f"PlatformIO could not build {environment}:\n{_tail(output)}", hint="see the lines above")
+        said = _compiler_errors(output) or _tail(output)
+        raise DeployError(f"PlatformIO could not build {environment}:\n{said}", hint="see the lines above")
     sections = elf.read_sections(program)
     model = [section for path in _model_objects(project, program.parent) for section in elf.read_sections(path)]
     return Build(
@@ -179,6 +182,18 @@ def _run_pio(arguments: Sequence[str], project: Path, timeout_s: float) -> tuple
     if "No module named platformio" in output:
         raise ToolMissing("PlatformIO is not installed", hint="install it: `python -m pip install platformio`")
     return process.returncode, output
+
+
+def _list_again_if_newer(user: Path, cache: Path) -> None:
+    """CMake remembers which files there are in a folder; what was added since would not be compiled."""
+    if cache.is_file() and user.stat().st_mtime > cache.stat().st_mtime:
+        cache.unlink()
+
+
+def _compiler_errors(output: str) -> str:
+    """The lines in which a compiler or linker names what is wrong, and where."""
+    found = re.findall(r"^.*(?:: (?:fatal )?error: |undefined reference to ).*$", output, re.MULTILINE)
+    return "\n".join(found[:20])
 
 
 def _tail(output: str) -> str:

@@ -31,7 +31,9 @@ class CompileStep:
 
 @dataclass(frozen=True)
 class ProgramPlan:
-    """Everything that makes `program`. `link_script` is the text of `script`, both None under an operating system."""
+    """Everything that makes `program`. `link_script` is the text of `script`, both None under an operating system.
+    `user`: steps whose sources are the user's own.
+    """
 
     model: tuple[CompileStep, ...]
     rest: tuple[CompileStep, ...]
@@ -39,10 +41,11 @@ class ProgramPlan:
     link_command: Command
     script: Path | None
     link_script: str | None
+    user: tuple[CompileStep, ...] = ()
 
     @property
     def steps(self) -> tuple[CompileStep, ...]:
-        return (*self.rest, *self.model)
+        return (*self.rest, *self.model, *self.user)
 
 
 def plan_program(
@@ -55,12 +58,13 @@ def plan_program(
     includes: Sequence[Path] = (),
     objects: Sequence[Path] = (),
     without: Sequence[str] = (),
+    user_sources: Sequence[Path] = (),
     name: str = "harness.elf",
 ) -> ProgramPlan:
     """Plan a program of the generated `library` and other `sources`, as `folder`/`name`.
 
     `flags` are in addition to the machine's, `includes` for the other sources only. `objects` are linked as they are,
-    the library's files whose names end in one of `without` left out.
+    the library's files whose names end in one of `without` left out. `user_sources` see headers of their own folder.
     """
     host = firmware_folder() / "host"
     common = [library / "include", library / "app", *([host / "bare" / "include"] if machine.link_script else [])]
@@ -69,17 +73,19 @@ def plan_program(
     model_sources = sorted(path for path in made if not path.name.endswith(tuple(without)))
     model = _steps(machine.compiler, model_flags, common, model_sources, folder / "model")
     rest_flags = (*model_flags, *machine.harness_flags)
-    rest = _steps(
-        machine.compiler, rest_flags, [*common, host, host.parent / "app", *includes], sources, folder / "harness"
-    )
+    own = [*common, host, host.parent / "app", *includes, host.parent / "config"]
+    rest = _steps(machine.compiler, rest_flags, own, sources, folder / "harness")
+    of_user = [*own, *sorted({path.parent for path in user_sources})]
+    user = _steps(machine.compiler, rest_flags, of_user, user_sources, folder / "user")
     script = folder / "link.ld" if machine.link_script else None
-    linked = [*objects, *(step.target for step in (*rest, *model))]
+    linked = [*objects, *(step.target for step in (*rest, *model, *user))]
     return ProgramPlan(
         model=model,
         rest=rest,
         program=folder / name,
         link_command=machine.compiler.link_command(model_flags, linked, script, folder / name),
         script=script,
+        user=user,
         # The machine's memory map and the sections, in one file: not every linker knows where to look for a second.
         link_script="\n".join((host / part).read_text() for part in machine.link_script) if script else None,
     )
@@ -115,15 +121,26 @@ def policy_sources() -> list[Path]:
     return [host / "policy.c", *(vision / f"{name}.c" for name in ("cover", "navigation", "packed_mask"))]
 
 
-def plan_device(machine: Machine, board: Board, library: Path, folder: Path, *, flags: Flags = ()) -> ProgramPlan:
+def plan_device(
+    machine: Machine,
+    board: Board,
+    library: Path,
+    folder: Path,
+    *,
+    flags: Flags = (),
+    user: Sequence[Path] = (),
+    config: Path | None = None,
+) -> ProgramPlan:
     """Plan the application (firmware/app) as a program, for this computer or for a simulated chip with a UART.
 
+    `user`: C files of the user's; without any, those of firmware/user. `config`: the folder of app_config.h.
     Raises DeployError for other boards: QEMU's have no line to a host here.
     """
     if board.kind not in ("host", "sim"):
         raise DeployError(f"the application does not run on {board.name}", hint="use host or one of the *-sim boards")
     device = firmware_folder() / "device"
-    port = device / ("port_posix.c" if board.kind == "host" else "port_bare.c")
+    system = "posix" if board.kind == "host" else "bare"
+    ports = [device / f"{part}_{system}.c" for part in ("port", "motors")]
     shared = [path for path in machine_sources(machine) if path.name not in _HARNESS_ONLY]
     sees = all(any((library / "include").glob(f"*_{part}.h")) for part in ("camera", "classes"))
     app = firmware_folder() / "app"
@@ -140,9 +157,17 @@ def plan_device(machine: Machine, board: Board, library: Path, folder: Path, *, 
         harness_flags=(*machine.harness_flags, *defines),
         link_script=(memory, "../device/retained.ld", *sections) if memory else (),
     )
-    includes = [device]
-    sources = [*application, device / "main.c", port, *shared]
-    return plan_program(bare, library, sources, folder, flags=flags, includes=includes, name="device.elf")
+    firmware = firmware_folder()
+    return plan_program(
+        bare,
+        library,
+        [*application, device / "main.c", *ports, *shared],
+        folder,
+        flags=flags,
+        includes=[device, *([config] if config else [])],
+        user_sources=user or sorted((firmware / "user").glob("*.c")),
+        name="device.elf",
+    )
 
 
 def _steps(

@@ -13,6 +13,7 @@ from nanou_deploy.cli.output import emit_json, say
 
 # https://bford.info/cachedir: backups leave such folders out, too.
 _TAG = "CACHEDIR.TAG"
+USER_FOLDER = "user"
 _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by nanou-deploy: `nanou-deploy clean` removes it.\n"
 
 
@@ -24,12 +25,12 @@ _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by nanou-deplo
 def clean(folder: Path, force: bool, dry_run: bool, as_json: bool) -> None:
     """Remove generated folders inside FOLDER (default: build), and what was compiled or rendered beside them.
 
-    Runs and models are never touched.
+    Runs, models and the code in user/ are never touched.
     """
     found = dict(_generated(folder))
     removed = [path for path, edited in found.items() if force or not edited]
     for path in removed if not dry_run else ():
-        shutil.rmtree(path)
+        _remove(path)
         _remove_empty(path.parent, folder)
     if as_json:
         kept = {str(path): edited for path, edited in found.items() if path not in removed}
@@ -38,10 +39,32 @@ def clean(folder: Path, force: bool, dry_run: bool, as_json: bool) -> None:
     for path, edited in found.items():
         if path in removed:
             say(f"{'would remove' if dry_run else 'removed'} {path}")
+            if _users(path):
+                say(f"kept {path / USER_FOLDER}: it is yours")
         else:
             say(f"kept {path}: {', '.join(edited[:3])} edited since (--force removes it)")
     if not found:
         say(f"nothing generated in {folder}")
+
+
+def _users(path: Path) -> bool:
+    from codegen.library.write import is_users
+
+    return is_users(path / USER_FOLDER)
+
+
+def _remove(path: Path) -> None:
+    """Remove a generated folder, but for what is the user's in it."""
+    if not _users(path):
+        shutil.rmtree(path)
+        return
+    for entry in path.iterdir():
+        if entry.name == USER_FOLDER:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def mark_built(folder: Path) -> Path:
@@ -72,6 +95,6 @@ def _generated(folder: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def _remove_empty(folder: Path, root: Path) -> None:
     """Remove a folder and those around it, below `root`, as far as nothing is left in them."""
-    while folder != root and not any(folder.iterdir()):
+    while folder != root and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent

@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from codegen.graph.model import QuantizedModel
     from nanou_deploy.boards.boards import Board
+    from nanou_deploy.build.drive_config import DriveConfig
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -43,13 +44,24 @@ def frames_option(command: _Command) -> _Command:
     )(command)
 
 
-def device_address(board: Board, model: QuantizedModel, folder: Path, *, force: bool = False) -> str:
+def device_address(
+    board: Board,
+    model: QuantizedModel,
+    folder: Path,
+    *,
+    force: bool = False,
+    user: Path | None = None,
+    drive: DriveConfig | None = None,
+) -> str:
     """Build the application for a board that runs on this computer; returns the address where it answers.
+
+    `user`, `drive`: as for `build_device`.
 
     Raises DeployError for hardware and for boards in QEMU, whose programs end after one run.
     """
     from codegen.library.write import write_project
     from nanou_deploy.build.build import build_device
+    from nanou_deploy.build.drive_config import DEFAULT_DRIVE
     from nanou_deploy.build.library import render_library
     from nanou_deploy.cli.clean import mark_built
     from nanou_deploy.errors import DeployError
@@ -61,5 +73,5 @@ def device_address(board: Board, model: QuantizedModel, folder: Path, *, force: 
         )
     library = folder / "nanou_model"
     write_project(render_library(model, "aot", board), library, force=force)
-    built = build_device(library, board, mark_built(folder / "device"))
+    built = build_device(library, board, mark_built(folder / "device"), user=user, drive=drive or DEFAULT_DRIVE)
     return f"sim:{built.image}@{board.chip}" if board.kind == "sim" else f"exec:{shlex.quote(str(built.elf))}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nanou_deploy.cli.device_options import device_address, frames_option, timeout_option
+from nanou_deploy.cli.drive_options import Drive, drive_options
 from nanou_deploy.cli.monitor import View, view_options, watch
 from nanou_deploy.cli.options import board_option, camera_option, check_output, model_option, runtime_option
 from nanou_deploy.cli.output import heading, progress
@@ -27,6 +28,7 @@ _BOOT_S = 10.0
 @click.option("--port", metavar="PORT", help="The board's serial port. Default: the board that is plugged in.")
 @frames_option
 @camera_option
+@drive_options
 @view_options
 @timeout_option
 @click.option("--force", is_flag=True, help="Replace generated folders even if they hold edited files.")
@@ -37,6 +39,7 @@ def run(
     port: str | None,
     frames: Path | None,
     camera: CameraSize | None,
+    drive: Drive,
     view: View,
     timeout_s: float,
     force: bool,
@@ -52,14 +55,16 @@ def run(
     target, quantized = find_board(board), open_model(model, camera)
     _ = quantized.image  # what runs decides by what pictures mean: refuse a raw model before anything is written
     check_firmware(target)
-    check_output(Path("build") / target.name)
+    folder = check_output(Path("build") / target.name)
+    user = drive.folder(folder)
     heading(f"{quantized.name} for {target.name}: {target.description}")
     if target.kind == "hardware":
-        address = _flashed(target, quantized, runtime, port, force)
+        address = _flashed(target, quantized, runtime, port, force, drive, user)
     else:
         if port or runtime != "aot":
             raise click.UsageError(f"{board} is no hardware: it takes no --port, and the aot runtime alone")
-        address = device_address(target, quantized, Path("build") / board, force=force)
+        drive.make(user, target)
+        address = device_address(target, quantized, folder, force=force, user=user, drive=drive.config())
         frames = frames or _rendered_terrain(quantized, Path("build") / "terrain_frames")
     return watch(
         (address,), view, frames=frames, camera=quantized.camera, timeout_s=timeout_s, model_sha256=quantized.sha256,
@@ -67,7 +72,9 @@ def run(
     )  # fmt: skip
 
 
-def _flashed(board: Board, model: QuantizedModel, runtime: str, port: str | None, force: bool) -> str:
+def _flashed(
+    board: Board, model: QuantizedModel, runtime: str, port: str | None, force: bool, drive: Drive, user: Path
+) -> str:
     """Build and flash; returns the port at which the board answers. Raises PlatformMissing, DeployError."""
     from typing import cast
 
@@ -76,13 +83,16 @@ def _flashed(board: Board, model: QuantizedModel, runtime: str, port: str | None
     from nanou_deploy.build.firmware_project import render_firmware_project
     from nanou_deploy.build.library import render_library
     from nanou_deploy.build.platformio import build_project
+    from nanou_deploy.build.user_folder import path_from
     from nanou_deploy.cli.flash import flash_project
 
     folder = Path("build") / board.name
-    project = render_firmware_project(board, render_library(model, cast(Runtime, runtime), board))
+    library = render_library(model, cast(Runtime, runtime), board)
+    project = render_firmware_project(board, library, user_folder=path_from(folder, user), drive=drive.config())
     write_project(project, folder, force=force)
+    drive.make(user, board)
     progress(f"PlatformIO: {board.name}")
-    build_project(folder, board.name)
+    build_project(folder, board.name, user=user)
     size_bytes, address = flash_project(board.name, port, folder)
     progress(f"{size_bytes:,} bytes written and verified")
     return address

@@ -119,7 +119,7 @@ def _firmware(project: Project, model: Path, output: Path) -> Step:
     def sources() -> str:
         said = {key: value for key, value in project.values.items() if not key.startswith("data.")}
         files = [int8_path(model).parent] if project.trains else [model, model.with_suffix(".json")]
-        return digest(said, __version__, *map(content, files))
+        return digest(said, __version__, *map(content, [*files, Path("user")]))
 
     def made() -> str:
         return content(output / MANIFEST) or content(output / "nanou_model" / MANIFEST)

@@ -41,6 +41,7 @@ from nanou_deploy.device.messages import (
     StreamFrame,
     Vision,
 )
+from nanou_deploy.device.motors import Motors, decode_motors
 from nanou_deploy.device.streaming import StreamAssembler
 
 __all__ = [
@@ -198,14 +199,24 @@ class Device:
         answer = self._exchange.ask(m.RESET, patience=COMPUTING)
         m.expect(not answer, f"RESET answers {len(answer)} bytes")
 
-    def infer_camera(self, rgb565: bytes, *, width_px: int, height_px: int, big_endian: bool) -> Vision:
-        """Send a camera frame and get its mask and decision. DeviceRefused where the device has no room for it."""
+    def infer_camera(
+        self, rgb565: bytes, *, width_px: int, height_px: int, big_endian: bool, drive: bool = False
+    ) -> Vision:
+        """Send a camera frame and get its mask and decision. DeviceRefused where the device has no room for it.
+
+        The decision is by this picture alone; with `drive` (where `info().rehearses`) it is by all so far and by
+        the code in user/, as if the camera had taken it, and the motors are told.
+        """
         if len(rgb565) != 2 * width_px * height_px:
             raise DeviceError(f"{width_px}x{height_px} RGB565 pixels are not {len(rgb565)} bytes")
         if len(rgb565) > self._info.frame_bytes:
             raise refusal(m.UNSUPPORTED, f" (room for frames: {self._info.frame_bytes} bytes)")
         request = self._infer_request(_FROM_HOST, rgb565, width_px, height_px, big_endian)
-        return self._vision(rgb565, request)
+        return self._vision(rgb565, request, m.REHEARSE if drive else m.INFER)
+
+    def motors(self) -> Motors:
+        """Ask what the motors are told, and why they are stopped. Driving goes on."""
+        return decode_motors(self._exchange.ask(m.MOTORS))
 
     def golden(self) -> Golden:
         answer = self._exchange.ask(m.GOLDEN, patience=COMPUTING)
@@ -323,7 +334,7 @@ class Device:
         return bytes.fromhex(self._info.model_sha256)[: m.HASH_PREFIX_BYTES]
 
     def _infer(
-        self, into: Sequence[_Buffer], data: bytes, request: bytes, out: Sequence[_Buffer]
+        self, into: Sequence[_Buffer], data: bytes, request: bytes, out: Sequence[_Buffer], kind: int = m.INFER
     ) -> tuple[bytes, int, int, bytes]:
         """Result, which must be of the size of `out`, time in us, cycles, and what the answer has behind them."""
         result_bytes = _total_bytes(out)
@@ -331,7 +342,7 @@ class Device:
         for _ in range(_ROUNDS):
             self._write(into, data, deadline)
             try:
-                answer = self._exchange.ask(m.INFER, request, patience=COMPUTING, deadline=deadline)
+                answer = self._exchange.ask(kind, request, patience=COMPUTING, deadline=deadline)
             except DeviceRefused as error:
                 if error.status != m.INPUT_DIFFERS:
                     raise
@@ -355,10 +366,10 @@ class Device:
                 break
         raise refused
 
-    def _vision(self, data: bytes, request: bytes) -> Vision:
+    def _vision(self, data: bytes, request: bytes, kind: int = m.INFER) -> Vision:
         width_px, height_px = self._mask_size_px()
         out = [(m.MASK, 0, m.mask_row_bytes(width_px) * height_px)]
-        mask, time_us, cycles, rest = self._infer([(m.FRAME, 0, len(data))], data, request, out)
+        mask, time_us, cycles, rest = self._infer([(m.FRAME, 0, len(data))], data, request, out, kind)
         decision, stages = m.decode_judgement(rest)
         return Vision(mask, width_px, height_px, decision, time_us, cycles, stages)
 

@@ -20,7 +20,7 @@ from nanou_deploy.device.errors import MalformedAnswer
 
 Int8Array = npt.NDArray[np.int8]
 
-INFO, WRITE, READ, INFER, GOLDEN, BENCH, CAPTURE, STREAM, RESTART, RESET = range(1, 11)
+INFO, WRITE, READ, INFER, GOLDEN, BENCH, CAPTURE, STREAM, RESTART, RESET, MOTORS, REHEARSE = range(1, 13)
 LOG_EVENT, STREAM_EVENT = 64, 65
 INPUT, OUTPUT, FRAME, MASK = range(4)  # buffers
 OTHER_BOOT, RANGE, STALE_MODEL, INPUT_DIFFERS, UNSUPPORTED = 4, 5, 6, 7, 8
@@ -62,7 +62,8 @@ class TensorInfo:
 @dataclass(frozen=True)
 class DeviceInfo:
     """Model, build and memory of a device. `self_test`: "passed", "failed" or "not run". `layers`: 0 where not named.
-    `judges_frames`: camera frames, its own or sent by the host, become masks there. `frame_bytes`: room for those sent
+    `judges_frames`: camera frames, its own or sent by the host, become masks there. `rehearses`: it has no motors, and
+    drives by frames of the host. `frame_bytes`: room for those sent
     by the host, 0 if there is none. Memory is 0 where not known. `damaged`: pieces that reached it as no frames."""
 
     protocol_version: int
@@ -84,6 +85,7 @@ class DeviceInfo:
     has_camera: bool
     counts_cycles: bool
     judges_frames: bool
+    rehearses: bool
     layers: int
     frame_bytes: int
     stack_free_bytes: int
@@ -319,6 +321,7 @@ def decode_info(
         has_camera=bool(features & 1),
         counts_cycles=bool(features & 2),
         judges_frames=judges_frames,
+        rehearses=bool(features & 16),
         api_version=api_version,
         model_sha256=sha256.hex(),
         inputs=tuple(tensors[:inputs]),

@@ -107,10 +107,11 @@ class Feed:
     def _sent(self, device: Device, stop: threading.Event) -> Iterator[Sight]:
         """Sends pictures and asks what the device makes of them."""
         assert self._frames is not None
+        drives = device.info().rehearses  # then decisions are those of a drive, and the log says what motors would do
         for frame in self._frames:
             start = time.monotonic()
             size = {"width_px": frame.width_px, "height_px": frame.height_px}
-            vision = device.infer_camera(frame.pixels, **size, big_endian=frame.big_endian)
+            vision = device.infer_camera(frame.pixels, **size, big_endian=frame.big_endian, drive=drives)
             spent_us = round((time.monotonic() - start) * 1e6)
             stages = (*_stages(vision.stages), ("line", max(0, spent_us - vision.time_us)))
             yield Sight(

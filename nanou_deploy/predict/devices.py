@@ -34,8 +34,7 @@ def judged_by_device(device: Device, shots: Iterable[Shot], camera: CameraSize) 
     """Send each picture as a frame of `camera`, and yield what the device makes of it. Raises DeviceError."""
     for shot in shots:
         data = camera_frame(shot.image, camera, big_endian=True)
-        size = {"width_px": camera.width_px, "height_px": camera.height_px}
-        vision = device.infer_camera(data, **size, big_endian=True)
+        vision = device.infer_camera(data, width_px=camera.width_px, height_px=camera.height_px, big_endian=True)
         yield _prediction(shot, vision.mask, vision.width_px, vision.height_px, vision.decision)
 
 

@@ -60,8 +60,9 @@ def test_the_application_compiles_without_a_warning(
     compiler: str, require_tool: Callable[..., str], tmp_path: Path
 ) -> None:
     library, firmware = write_library(compiled("default"), tmp_path), firmware_folder()
-    folders = [firmware / "app", firmware / "device", library / "include", library / "app"]
-    sources = [*(firmware / "app").rglob("*.c"), firmware / "device" / "main.c", firmware / "device" / "port_posix.c"]
+    folders = [*(firmware / name for name in ("app", "config", "device", "user")), library / "include", library / "app"]
+    sources = [*(firmware / "app").rglob("*.c"), firmware / "device" / "main.c"]
+    sources += [*(firmware / "device").glob("*_posix.c"), *(firmware / "user").rglob("*.c")]
     flags = [
         "-Wall",
         "-Wextra",
@@ -85,7 +86,8 @@ def test_it_compiles_for_a_model_that_makes_no_masks(
     firmware, library = firmware_folder(), recurrent_model.make_library(tmp_path / "lib")
     (tmp_path / "sdkconfig.h").write_text(f"#define CONFIG_NANOU_BOARD_{board} 1\n")
     (tmp_path / "esp_attr.h").write_text("")
-    folders = [tmp_path, firmware / "app", firmware / "device", library / "include", library / "app"]
+    folders = [tmp_path, *(firmware / name for name in ("app", "config", "device"))]
+    folders += [library / "include", library / "app"]
     sources = [*(firmware / "app").glob("*.c"), firmware / "device" / "main.c"]
     sources += [firmware / "src" / name for name in ("main.c", "camera_esp.c")]
     flags = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-fsyntax-only"]

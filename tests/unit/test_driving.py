@@ -15,6 +15,7 @@ import pytest
 from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel, segmentation
 from codegen.library.camera_resize import camera_files
 from codegen.library.resources import render_template
+from nanou_deploy.device.motors import REASONS
 from nanou_deploy.resources import firmware_folder
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror", "-O1",
@@ -51,6 +52,7 @@ BOARD = """
 const int8_t eye_input_lookup[256] = {%s};
 static uint64_t now_us = 1000000;
 static int taken_status, width, height, bars[3], model_us, model_fails, held, motor_go = -1, motor_steer, seen;
+static int reason, overrides;
 static driving_fault_t fault;
 static uint8_t pixels[APP_CAMERA_FRAME_BYTES];
 static driving_t driving;
@@ -59,7 +61,15 @@ static nanou_t net;
 uint64_t port_time_us(void) { return now_us; }
 const uint8_t port_has_cycles = 1;
 uint32_t port_cycles(void) { return (uint32_t)(now_us * 240u); }
-void port_drive(int8_t go, int8_t steer) { motor_go = go; motor_steer = steer; }
+int vehicle_drive(int8_t go, int8_t steer) { motor_go = go; motor_steer = steer; reason = go ? 0 : 1; return go; }
+void vehicle_stop(stop_reason_t why) { motor_go = motor_steer = 0; reason = why; }
+
+nanou_user_decision_t nanou_user_decide(const nanou_user_view_t *view, nanou_user_decision_t proposed) {
+    const uint32_t x = view->mask_width_px - 1u, y = view->mask_height_px - 1u;
+    const int right = view->mask[view->mask_row_bytes * y + x / 8u] >> (7u - x %% 8u) & 1;
+    if (overrides) return (nanou_user_decision_t){5, (int8_t)(right ? 120 : -120)};
+    return proposed;
+}
 void port_camera_give(void) { held--; }
 
 int port_camera_take(camera_frame_t *frame) {
@@ -106,7 +116,9 @@ int main(void) {
         } else if (strcmp(what, "later") == 0) {
             now_us += (uint64_t)number;
         } else if (strcmp(what, "pause") == 0) {
-            driving_pause(&driving);
+            driving_pause(&driving, STOP_HOST);
+        } else if (strcmp(what, "override") == 0) {
+            overrides = number;
         } else {
             taken_status = number;
             if (scanf("%%d %%d %%d %%d %%d %%d %%d", &width, &height, &bars[0], &bars[1], &bars[2], &model_us,
@@ -114,7 +126,7 @@ int main(void) {
             fault = driving_turn(&driving);
         }
         const statistics_t *const s = &driving.statistics;
-        printf("%%d %%d %%d %%d %%d %%u %%u %%u %%u\\n", (int)fault, motor_go, motor_steer, held, seen,
+        printf("%%d %%d %%d %%d %%d %%d %%u %%u %%u %%u\\n", (int)fault, reason, motor_go, motor_steer, held, seen,
                (unsigned)s->pictures, (unsigned)statistics_fps_tenths(s), (unsigned)statistics_capture_us(s),
                (unsigned)driving.vision.times.model_us);
     }
@@ -128,9 +140,13 @@ OPEN = "0 24 16 1 1 1 40000 0"  # a picture on which all is drivable, and a mode
 
 @dataclass(frozen=True)
 class Turn:
-    """What was so after one line of the script. `fault`: what the last turn returned, a driving_fault_t."""
+    """What was so after one line of the script.
+
+    `fault`: what the last turn returned, a driving_fault_t; `reason`: a stop_reason_t.
+    """
 
     fault: int
+    reason: int
     go: int
     steer: int
     held: int
@@ -169,7 +185,7 @@ def drive(board: Path, require_tool: Callable[..., str]) -> Run:
         app = firmware_folder() / "app"
         names = ("driving", "vision", "cover", "packed_mask", "navigation", "statistics")
         sources = [app / "vision" / f"{name}.c" for name in names]
-        includes = [f"-I{board}", f"-I{app}", f"-I{firmware_folder() / 'include'}"]
+        includes = [f"-I{board}", f"-I{app}", *(f"-I{firmware_folder() / name}" for name in ("include", "config"))]
         own = [board / "board.c", board / "eye_camera.c"]
         subprocess.run([require_tool("gcc", "clang"), *STRICT, *includes, *own, *sources, "-o", program], check=True)
 
@@ -191,7 +207,7 @@ def going(*lines: str) -> list[str]:
 def test_it_starts_after_three_open_pictures(drive: Run) -> None:
     turns = drive(going())
     assert [turn.go for turn in turns] == [0, 0, 0, 1, 1]
-    assert turns[-1] == Turn(OK, 1, 0, 0, 4, 4, 166, 20000, 40000)  # 60 ms for each picture
+    assert turns[-1] == Turn(OK, 0, 1, 0, 0, 4, 4, 166, 20000, 40000)  # 60 ms for each picture
 
 
 @pytest.mark.parametrize(
@@ -212,6 +228,17 @@ def test_every_fault_stops_at_once_and_ends_by_itself(drive: Run, turn: str, fau
     assert turns[5].held == 0  # whatever was taken was given back
     assert [t.go for t in turns[6:]] == [0, 0, 1]
     assert turns[-1].fault == OK
+
+
+@pytest.mark.parametrize(
+    ("turn", "fault"), [("turn -2 0 0 0 0 0 0 0", CAMERA_FAILED), ("turn 0 24 16 1 1 1 500008 0", STALE)]
+)
+def test_the_users_policy_has_no_say_in_a_fault(drive: Run, turn: str, fault: int) -> None:
+    """It may drive where the numbers would not, held to what a decision can be."""
+    turns = drive(["begin 1", "override 1", f"turn {OPEN}", "turn 0 24 16 1 1 0 40000 0", turn, f"turn {OPEN}"])
+    assert [(t.go, t.steer) for t in turns[2:]] == [(1, 100), (1, -100), (0, 0), (1, 100)]
+    assert turns[4].fault == fault
+    assert turns[4].reason == REASONS.index({CAMERA_FAILED: "camera failed", STALE: "stale"}[fault])
 
 
 def test_an_unproven_model_never_drives(drive: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanou_deploy.build import drive_config
 from nanou_deploy.resources import firmware_folder
 from tests import navigation
 from tests.conftest import missing
@@ -133,9 +135,11 @@ def test_one_picture_is_judged_alike(policy: Policy, cover: Cover) -> None:
 
 
 def test_the_default_policies_are_the_same() -> None:
-    policy = CPolicy.in_dll(library(), "navigation_default_policy")
-    names = [name for name, *_ in CPolicy._fields_]
-    assert tuple(getattr(policy, name) for name in names) == tuple(vars(Policy()).values())
+    stated = asdict(drive_config.Policy())
+    stated["stale_us"] = 1000 * stated.pop("stale_ms")
+    assert stated.pop("hold_ms") * 1000 > stated["stale_us"]
+    assert sorted(stated.values()) == sorted(vars(Policy()).values())
+    assert list(stated.values())[:5] == list(vars(Policy()).values())[:5]
 
 
 def test_hysteresis_keeps_it_going() -> None:

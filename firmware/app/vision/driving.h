@@ -3,11 +3,13 @@
  * Whatever goes wrong, the answer is STOP, and it is given to the motors on every turn: no camera, a camera
  * that fails or sends nothing, a picture of the wrong size, a model that fails, pictures that are too old, a
  * self-test that has not passed. A fault ends by itself when pictures come again, except the last. Where no
- * turn comes at all, port_drive stops the motors.
+ * turn comes at all, vehicle.c stops the motors. The policy's numbers are those of app_config.h, and user/
+ * has the last word on a decision, but none on a fault.
  */
 #ifndef NANOU_DRIVING_H
 #define NANOU_DRIVING_H
 
+#include "vehicle.h"
 #include "vision/navigation.h"
 #include "vision/statistics.h"
 #include "vision/vision.h"
@@ -45,7 +47,12 @@ void driving_begin(driving_t *driving, nanou_t *net, int is_proven, driving_obse
 /* Takes one picture, judges it and drives. Waits no longer than port_camera_take does. */
 driving_fault_t driving_turn(driving_t *driving);
 
+/* The same with a picture that is there already, taken at `taken_us`; the camera took `capture_us` to give
+ * it. */
+driving_fault_t driving_see(driving_t *driving, const camera_frame_t *frame, uint64_t taken_us,
+                            uint32_t capture_us);
+
 /* STOP now; for whoever uses the model for something else. The next turns begin anew. */
-void driving_pause(driving_t *driving);
+void driving_pause(driving_t *driving, stop_reason_t reason);
 
 #endif

@@ -1,14 +1,5 @@
 #include "vision/navigation.h"
 
-const navigation_policy_t navigation_default_policy = {
-    .go_permille = 700,
-    .stop_permille = 550,
-    .turn_permille = 200,
-    .straight_permille = 100,
-    .start_pictures = 3,
-    .stale_us = 500000,
-};
-
 /* The side with more ground, by how much more: -100 .. 100. */
 static int8_t steer_of(cover_t cover) {
     const int32_t left = cover.left_permille, right = cover.right_permille;

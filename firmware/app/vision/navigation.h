@@ -28,8 +28,6 @@ typedef struct navigation_policy {
     uint32_t stale_us;          /* a picture older than this decides nothing any more */
 } navigation_policy_t;
 
-extern const navigation_policy_t navigation_default_policy;
-
 typedef struct decision {
     int8_t go;    /* 1 or 0 */
     int8_t steer; /* -100 (left) .. 100 (right); 0 where go is 0 */

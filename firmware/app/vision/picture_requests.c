@@ -1,5 +1,8 @@
 #include "vision/picture_requests.h"
 
+#include "model_requests.h"
+#include "vision/app_policy.h"
+
 #define PAUSE_US      2000000u /* from the host's last use of the model until driving goes on */
 #define HOLD_US       3000000u /* a captured picture that nobody reads is given back */
 #define LEASE_LIMIT_S 60u
@@ -71,12 +74,12 @@ static camera_frame_t named_frame(const pictures_t *pictures, const uint8_t *pay
     return 2u * pixels <= pictures->session->host_frame_bytes ? frame : none;
 }
 
-static void answer_picture(pictures_t *pictures, uint8_t source, cover_t cover, uint32_t cycles) {
+static void answer_picture(pictures_t *pictures, uint8_t source, const decision_t *decision,
+                           uint32_t cycles) {
     uint8_t bytes[DECISION_BYTES + STAGES_BYTES];
     session_t *const session = pictures->session;
     const vision_times_t *const times = &pictures->driving.vision.times;
-    const decision_t decision = navigation_judge(&navigation_default_policy, cover);
-    picture_put_decision(bytes, &decision);
+    picture_put_decision(bytes, decision);
     picture_put_stages(bytes + DECISION_BYTES, 0, times);
     answer_u8(session, source);
     answer_u32(session, protocol_crc32(0, pictures->driving.mask, MASK_BYTES));
@@ -86,19 +89,25 @@ static void answer_picture(pictures_t *pictures, uint8_t source, cover_t cover, 
     answer_bytes(session, bytes, sizeof bytes);
 }
 
-answer_status_t request_infer_frame(pictures_t *pictures, const protocol_frame_t *request) {
-    session_t *const session = pictures->session;
-    const uint8_t source = request->payload[INFER_SOURCE_AT];
-    if (source == SOURCE_HOST_FRAME && pictures->host_frame == NULL) {
+/* Finds the frame that INFER or REHEARSE names, as it arrived. */
+static answer_status_t find_frame(const pictures_t *pictures, const uint8_t *payload, camera_frame_t *frame) {
+    if (payload[INFER_SOURCE_AT] == SOURCE_HOST_FRAME && pictures->host_frame == NULL) {
         return STATUS_UNSUPPORTED;
     }
-    const camera_frame_t frame = named_frame(pictures, request->payload);
-    if (frame.pixels == NULL) {
+    *frame = named_frame(pictures, payload);
+    if (frame->pixels == NULL) {
         return STATUS_RANGE;
     }
-    if (protocol_crc32(0, frame.pixels, picture_bytes(&frame)) !=
-        protocol_get_u32(request->payload + INFER_CRC32_AT)) {
-        return STATUS_INPUT_DIFFERS;
+    const uint32_t crc32 = protocol_crc32(0, frame->pixels, picture_bytes(frame));
+    return crc32 == protocol_get_u32(payload + INFER_CRC32_AT) ? STATUS_OK : STATUS_INPUT_DIFFERS;
+}
+
+answer_status_t request_infer_frame(pictures_t *pictures, const protocol_frame_t *request) {
+    session_t *const session = pictures->session;
+    camera_frame_t frame;
+    const answer_status_t found = find_frame(pictures, request->payload, &frame);
+    if (found != STATUS_OK) {
+        return found;
     }
     driving_t *const driving = &pictures->driving;
     cover_t cover;
@@ -109,8 +118,39 @@ answer_status_t request_infer_frame(pictures_t *pictures, const protocol_frame_t
         answer_u8(session, NANOU_ERROR_RUNTIME);
         return status == VISION_ERROR_FRAME ? STATUS_RANGE : STATUS_MODEL_FAILED;
     }
-    answer_picture(pictures, source, cover, cycles);
+    const decision_t decision = navigation_judge(&app_policy, cover);
+    answer_picture(pictures, request->payload[INFER_SOURCE_AT], &decision, cycles);
     return STATUS_OK;
+}
+
+answer_status_t request_rehearse(pictures_t *pictures, const protocol_frame_t *request) {
+    session_t *const session = pictures->session;
+    camera_frame_t frame;
+    if ((session->features & FEATURE_REHEARSAL) == 0) {
+        return STATUS_UNSUPPORTED; /* a host's pictures move no motors */
+    }
+    const answer_status_t checked = check_infer(request);
+    if (checked != STATUS_OK || request->payload[INFER_SOURCE_AT] != SOURCE_HOST_FRAME) {
+        return checked != STATUS_OK ? checked : STATUS_RANGE;
+    }
+    const answer_status_t found = find_frame(pictures, request->payload, &frame);
+    if (found != STATUS_OK) {
+        return found;
+    }
+    driving_t *const driving = &pictures->driving;
+    driving->is_proven = session_is_proven(session) != 0;
+    pictures->has_rehearsed = 1;
+    const uint32_t start_cycles = port_cycles();
+    const driving_fault_t fault = driving_see(driving, &frame, port_time_us(), 0);
+    const uint32_t cycles = port_cycles() - start_cycles;
+    if (fault == DRIVING_OK || fault == DRIVING_STALE) {
+        answer_picture(pictures, SOURCE_HOST_FRAME, &driving->decision, cycles);
+        return STATUS_OK;
+    }
+    answer_u8(session, NANOU_ERROR_RUNTIME);
+    return fault == DRIVING_UNPROVEN      ? STATUS_UNPROVEN
+           : fault == DRIVING_WRONG_FRAME ? STATUS_RANGE
+                                          : STATUS_MODEL_FAILED;
 }
 
 answer_status_t request_stream(pictures_t *pictures, const protocol_frame_t *request) {
@@ -156,7 +196,8 @@ void pictures_begin(pictures_t *pictures, session_t *session, uint8_t *frame, ui
     }
     pictures->session = session;
     pictures->host_frame = frame;
-    session->features |= (uint8_t)(FEATURE_VISION | (taken != PORT_CAMERA_NONE ? FEATURE_CAMERA : 0));
+    session->features |= (uint8_t)(FEATURE_VISION | (taken != PORT_CAMERA_NONE ? FEATURE_CAMERA : 0) |
+                                   (port_motors_are_recorded && frame != NULL ? FEATURE_REHEARSAL : 0));
     session->host_frame_bytes = frame == NULL ? 0 : frame_bytes;
     session->mask = (buffer_t){pictures->driving.mask, NULL, MASK_BYTES};
     show_host_frame(pictures);
@@ -170,9 +211,9 @@ void pictures_pause(pictures_t *pictures, const protocol_frame_t *request) {
     const int of_captured = type == REQUEST_INFER && request->payload_bytes > INFER_SOURCE_AT &&
                             request->payload[INFER_SOURCE_AT] == SOURCE_CAPTURED;
     pictures->used_us = port_time_us();
-    if (pictures->has_driven) {
-        driving_pause(&pictures->driving);
-        pictures->has_driven = 0;
+    if (pictures->has_driven || (pictures->has_rehearsed && computes)) {
+        driving_pause(&pictures->driving, STOP_HOST);
+        pictures->has_driven = pictures->has_rehearsed = 0;
     }
     if (computes && !of_captured) {
         release(pictures);
@@ -189,5 +230,6 @@ int pictures_drive(pictures_t *pictures) {
     }
     pictures->driving.is_proven = session_is_proven(pictures->session) != 0;
     pictures->has_driven = 1;
+    pictures->has_rehearsed = 0;
     return driving_turn(&pictures->driving) == DRIVING_OK;
 }

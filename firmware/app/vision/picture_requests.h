@@ -1,7 +1,8 @@
 /* picture_requests.h - the requests about pictures, CAPTURE, INFER of a frame and STREAM, and when to drive.
  *
- * Promises: no heap. While the host uses the model (any request but INFO, STREAM and RESTART), and for 2 s
- * after, the motors are stopped and no picture is taken.
+ * Promises: no heap. While the host uses the model (any request but INFO, STREAM, RESTART and MOTORS), and
+ * for 2 s after, the motors are stopped and no picture is taken. Where motors are recorded, not driven,
+ * REHEARSE drives by pictures of the host as the camera's would.
  */
 #ifndef NANOU_PICTURE_REQUESTS_H
 #define NANOU_PICTURE_REQUESTS_H
@@ -16,6 +17,7 @@ typedef struct pictures {
     picture_stream_t stream;
     uint8_t *host_frame; /* room for a frame that the host writes; NULL for none */
     uint8_t has_driven;  /* not paused */
+    uint8_t has_rehearsed;
     uint8_t is_captured; /* `captured` is held until port_camera_give */
     camera_frame_t captured;
     uint64_t used_us; /* when the host last used the model; 0: never */
@@ -33,6 +35,10 @@ int pictures_drive(pictures_t *pictures);
 
 /* INFER of SOURCE_HOST_FRAME and SOURCE_CAPTURED, after check_infer. */
 answer_status_t request_infer_frame(pictures_t *pictures, const protocol_frame_t *request);
+
+/* REHEARSE: checked as INFER of SOURCE_HOST_FRAME. */
+answer_status_t request_rehearse(pictures_t *pictures, const protocol_frame_t *request);
+
 answer_status_t request_capture(pictures_t *pictures, const protocol_frame_t *request);
 answer_status_t request_stream(pictures_t *pictures, const protocol_frame_t *request);
 

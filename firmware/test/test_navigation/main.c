@@ -6,6 +6,14 @@
 
 static const cover_t clear = {800, 900, 800}, middling = {800, 600, 800}, blocked = {800, 100, 800};
 static const cover_t left = {900, 900, 300}, slightly_left = {700, 900, 560}, right = {300, 900, 900};
+static const navigation_policy_t policy = {
+    .go_permille = 700,
+    .stop_permille = 550,
+    .turn_permille = 200,
+    .straight_permille = 100,
+    .start_pictures = 3,
+    .stale_us = 500000,
+};
 static navigation_t navigation;
 static uint64_t now_us;
 
@@ -15,12 +23,12 @@ static decision_t see(cover_t cover) {
 }
 
 static void begin(void) {
-    navigation_begin(&navigation, &navigation_default_policy);
+    navigation_begin(&navigation, &policy);
 }
 
 static void go(void) {
     begin();
-    for (uint32_t i = 0; i < navigation_default_policy.start_pictures; i++) {
+    for (uint32_t i = 0; i < policy.start_pictures; i++) {
         (void)see(clear);
     }
 }
@@ -48,13 +56,13 @@ int main(void) {
     CHECK(see(blocked).steer == 0);
 
     go();
-    now_us += 2 * navigation_default_policy.stale_us;
+    now_us += 2 * policy.stale_us;
     CHECK(see(clear).go == 0); /* pictures before a gap say nothing of now */
     CHECK(navigation_see(&navigation, clear, now_us, now_us + 1000000u).go == 0); /* late */
 
     go();
     CHECK(navigation_stop(&navigation).go == 0 && see(clear).go == 0);
-    CHECK(navigation_judge(&navigation_default_policy, clear).go == 1);
-    CHECK(navigation_judge(&navigation_default_policy, middling).go == 0);
+    CHECK(navigation_judge(&policy, clear).go == 1);
+    CHECK(navigation_judge(&policy, middling).go == 0);
     return check_result();
 }
