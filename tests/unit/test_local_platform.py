@@ -183,7 +183,7 @@ def test_versions_agree_everywhere() -> None:
 
 
 def test_every_version_that_is_installed_has_its_hash() -> None:
-    """`scripts/lock` was run after constraints.txt and pyproject.toml changed. `make setup` installs no ONNX, no OpenCV."""
+    """`scripts/lock` was run after constraints.txt and pyproject.toml changed. Set-up leaves ONNX and OpenCV out."""
 
     def plain(name: str) -> str:
         return re.sub(r"[-_.]+", "-", name).lower()
