@@ -188,7 +188,7 @@ def test_every_version_that_is_installed_has_its_hash() -> None:
     def plain(name: str) -> str:
         return re.sub(r"[-_.]+", "-", name).lower()
 
-    text = "".join((REPOSITORY / f"{name}.lock").read_text() for name in ("requirements", "ziglang"))
+    text = "".join((REPOSITORY / f"{name}.lock").read_text() for name in ("requirements", "installer", "ziglang"))
     entries = re.findall(r"^([\w.-]+)==([^ ;\\]+)(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
     assert all("--hash=sha256:" in rest for *_, rest in entries)
     locked = {plain(name): version for name, version, _ in entries}
