@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` and `make test`. Both prepare .venv first when needed.
-.PHONY: help setup demo test soak check docs model clean
+.PHONY: help setup demo test soak check docs model model-offroad clean
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -10,7 +10,8 @@ help:
 	@echo "make soak    what takes hours: random models, killed trainings and searches"
 	@echo "make check   static checks alone"
 	@echo "make docs    the documents as a site, build/site"
-	@echo "make model   train the default model in models/ again, about 10 minutes"
+	@echo "make model   train the terrain model in models/ again, about 10 minutes"
+	@echo "make model-offroad DATA=FOLDER   train the default model again, about 40 minutes"
 	@echo "make clean   remove build products (not .venv, not runs/)"
 
 # Ends at once when pyproject.toml and the locks are those that .venv was made from.
@@ -36,6 +37,12 @@ docs: setup
 model: setup
 	$(BIN)/nanou-deploy train --experiment terrain --seed 0 --output runs/terrain
 	$(BIN)/nanou-deploy quantize --run runs/terrain --output models/nano_u_terrain.tflite
+
+# DATA: YCOR as models/README.md describes it.
+model-offroad: setup
+	$(BIN)/nanou-deploy train --data "$(DATA)" --experiment accurate --seed 0 --output runs/offroad
+	$(BIN)/nanou-deploy quantize --run runs/offroad --output models/nano_u_offroad.tflite
+	cp runs/offroad/student.keras models/nano_u_offroad.keras
 
 clean:
 	rm -rf build dist .pio .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from nanou_deploy.build.compilation import compile_for
 from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import models_folder
 
-DEFAULT_MODEL = "nano_u_terrain.tflite"
+_LOG = logging.getLogger(__name__)
+DEFAULT_MODEL = "nano_u_offroad.tflite"  # and its student beside it, .keras
 
 
 def open_model(path: Path | None, camera: CameraSize | None = None) -> QuantizedModel:
@@ -31,6 +33,9 @@ def open_model(path: Path | None, camera: CameraSize | None = None) -> Quantized
     `camera` takes the place of what its sidecar states.
     """
     model = load_model(model_path(path))
+    if path is None:
+        trained_on = model.provenance.get("data", {}).get("name", "data that it does not name")
+        _LOG.info("no model is given: %s, trained on %s", model.name, trained_on)
     return replace(model, camera=camera) if camera else model
 
 

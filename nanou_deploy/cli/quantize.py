@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -45,7 +46,8 @@ def quantize(
 ) -> None:
     """Convert a run's student to full-int8 TFLite, calibrated on the run's training images.
 
-    The threshold goes into the model's contract, and from there into the firmware, as an int8 constant.
+    With --output the model has that file's name. The threshold goes into the model's contract, and from there into the
+    firmware, as an int8 constant.
     """
     from codegen.tflite.files import save_model
     from nanou_train.runs import run_folder as run
@@ -58,7 +60,7 @@ def quantize(
     target = output or check_output(int8_path(run_folder), is_file=True)
     with said_when_interrupted(f"{target} is as it was; the same command makes it"):
         dataset = run.run_dataset(run.read_manifest(run_folder), data)
-        model = quantize_run(run_folder, dataset=dataset)
+        model = quantize_run(run_folder, name=_name(output), dataset=dataset)
         if threshold is not None or objective:
             model = with_threshold(model, dataset, threshold=threshold, objective=objective or "")
         if output is None:
@@ -72,3 +74,8 @@ def quantize(
     else:
         say(f"{target}: {len(model.flatbuffer):,} bytes, threshold {model.threshold:g}, sha256 {model.sha256[:16]}")
         next_step("nanou-deploy", "build", "--board", "esp32s3", "--model", output or run_folder)
+
+
+def _name(output: Path | None) -> str:
+    """The model's name: as its file's, in what C identifiers and file names share; empty for the run's own."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", output.stem).strip("_")[:60] if output else ""

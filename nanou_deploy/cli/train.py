@@ -20,6 +20,19 @@ from nanou_deploy.cli.options import (
 from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted, say
 from nanou_deploy.cli.training_output import LivePage, print_metrics, training_progress, worth_quantizing
 
+SHIPPED = "offroad"
+
+
+class Start(Existing):
+    """Parses where to start from: a run, a .keras file, or `offroad`, the shipped student."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if str(value) == SHIPPED and not Path(SHIPPED).exists():
+            from nanou_deploy.build.library import model_path
+
+            return model_path(None).with_suffix(".keras")
+        return super().convert(value, param, ctx)
+
 
 @click.command(short_help="Train a student, distilled from a teacher.")
 @data_option
@@ -34,7 +47,13 @@ from nanou_deploy.cli.training_output import LivePage, print_metrics, training_p
 @click.option("--output", type=Output(), default=Path("runs/default"), show_default=True, help="Run folder.")
 @click.option("--size", type=FrameSize(), help="Height and width of the model's input, such as 48x64.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the student instead of the experiment's.")
-@click.option("--from", "start_from", type=Existing(), help="Go on with this run's student.")
+@click.option(
+    "--from",
+    "start_from",
+    type=Start(),
+    metavar="RUN|FILE|offroad",
+    help="Go on with a run's student, a saved one (.keras), or the one that comes with nanou-deploy.",
+)
 @click.option("--freeze", type=click.Choice(["nothing", "encoder"]), help="What of it to leave as it is.")
 @click.option(
     "--soft-masks",

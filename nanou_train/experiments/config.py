@@ -140,8 +140,8 @@ class Student(Section):
     """Network and training recipe of the student, which is deployed.
 
     `preset` is one of nanou_train.networks.architectures; `network` describes another. `start_from` is the folder of a
-    completed run whose student to go on with, as for another place or season; `freeze: encoder` then leaves everything
-    before the decoder as it is, ranges and statistics too.
+    completed run whose student to go on with, or a saved one (.keras), as for another place or season; `freeze:
+    encoder` then leaves everything before the decoder as it is, ranges and statistics too.
 
     The learning rate follows `schedule`: from a short warm-up along a cosine to 0, reduced on a `plateau`, or constant.
     `weight_average` is the decay per step of the average of weights that is validated and kept; 0 keeps the weights

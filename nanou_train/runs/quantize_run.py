@@ -135,9 +135,13 @@ def _provenance(
 ) -> dict[str, Any]:
     kept = ("experiment", "configuration", "seed", "data", "versions", "weights")
     rounded = {role: {key: round(value, 6) for key, value in values.items()} for role, values in metrics.items()}
+    source = dict(manifest["data"]["source"])
+    if "root" in source:  # where the data lie on this computer is nobody's business to whom the model is given
+        source["root"] = Path(source["root"]).name
     return {
         "source": "nanou_train",
         **{key: manifest[key] for key in kept},
+        "data": {**manifest["data"], "source": source},
         "metrics": rounded,
         "calibration": {
             "images": 0 if representative is None else len(representative),

@@ -53,14 +53,14 @@ def load_training_data(
 
 
 def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
-    """Create the student, or load that of an earlier run, rounding and frozen as the configuration says."""
+    """Create the student, or load a saved one or an earlier run's, rounding and frozen as the configuration says."""
     from nanou_train.networks.fake_quant import is_quantization_aware, quantization_aware
 
     wanted, stated, start = config.input_shape, config.student, config.student.start_from
     student = (
         create_model_from_config(config.network("student", classes), name=stated.preset)
         if start is None
-        else run.load_student(start)
+        else (load_model if start.is_file() else run.load_student)(start)
     )
     found = tuple(student.inputs[0].shape[1:])
     if found != wanted:

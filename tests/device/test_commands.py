@@ -75,7 +75,7 @@ def camera_port(port: str, pictures: Path, tmp_path: Path) -> str:
 
 
 def expected_masks(pictures: Path) -> np.ndarray:  # type: ignore[type-arg]
-    model = open_model(models_folder() / "nano_u_terrain.tflite")
+    model = open_model(None)
     frames = [camera_frame(Image.open(path), SIZE, big_endian=True) for path in sorted(pictures.iterdir())]
     return camera_masks(model, frames, big_endian=True)
 
@@ -227,7 +227,8 @@ def test_run_on_a_simulated_chip(port: str, require_module: Callable[[str], None
     require_module("labwired")
     done = run("run", "--board", "esp32c3-sim", "--limit", "1", *TIMEOUT, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"esp32c3-sim at sim:.*device\.bin@esp32c3: model nano_u_terrain 96b4", done.stdout)
+    model = open_model(None)
+    assert re.search(rf"esp32c3-sim at sim:.*device\.bin@esp32c3: model {model.name} {model.sha256[:4]}", done.stdout)
     assert done.stdout.count(" fps  ms: ") == 1
 
 

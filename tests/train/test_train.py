@@ -94,6 +94,17 @@ def test_dim_pictures_do_not_narrow_the_input_s_range() -> None:
     assert spanning(found) is found
 
 
+def test_a_student_can_go_on_from_a_file(finished: tuple[dict[str, Any], list[Any]]) -> None:
+    from nanou_train.training.start import initial_student
+
+    before = finished[0]["experiment_dir"]
+    students = [
+        initial_student(as_config({**TINY, "start_from": start}), classes=2)
+        for start in (before, before / "student.keras")
+    ]
+    assert weights_sha256(students[0]) == weights_sha256(students[1])
+
+
 def test_a_student_can_go_on_with_its_encoder_frozen(
     finished: tuple[dict[str, Any], list[Any]], tmp_path: Path
 ) -> None:

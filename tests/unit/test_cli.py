@@ -177,7 +177,7 @@ def test_build_without_the_platform_is_4(tmp_path: Path, require_tool: Callable[
     assert document["lint"] == {"errors": [], "warnings": []}
     assert "not installed" in document["reason"]
     project = tmp_path / "build" / "esp32s3"
-    model = "components/nanou_model/src/nano_u_terrain.c"
+    model = "components/nanou_model/src/nano_u_offroad.c"
     for path in ("platformio.ini", "src/main.c", model, "boards/partitions.csv"):
         assert (project / path).is_file()
 

@@ -32,7 +32,7 @@ from nanou_deploy.errors import DeployError
 from tests.unit.test_evaluate_tensors import classifier
 
 STAND_IN_ARDUINO = Path(__file__).with_name("stand_in_arduino")
-PACKAGE = "nano_u_terrain"
+PACKAGE = "nano_u_offroad"
 COMMAND = ["nanou-deploy", "export", "--model", "my model"]
 
 

@@ -82,8 +82,8 @@ def test_default_model_becomes_a_verified_library(
 ) -> None:
     require_tool("gcc", "clang", "cc")
     run(installed, tmp_path, "generate", "--output", "library")
-    header = (tmp_path / "library/include/nano_u_terrain.h").read_text()
-    assert re.search(r"#define NANO_U_TERRAIN_ARENA_BYTES\s+\d+", header)
+    header = (tmp_path / "library/include/nano_u_offroad.h").read_text()
+    assert re.search(r"#define NANO_U_OFFROAD_ARENA_BYTES\s+\d+", header)
     assert "byte for byte" in run(installed, tmp_path, "verify", "--board", "host", "--cases", "3")
 
 
@@ -94,6 +94,6 @@ def test_nothing_private_is_shipped(installed: Path) -> None:
 
 def test_the_wheel_exports_with_licence_and_example(installed: Path, tmp_path: Path) -> None:
     run(installed, tmp_path, "export", "--format", "cmake")
-    folder = tmp_path / "build" / "export" / "cmake" / "nano_u_terrain"
+    folder = tmp_path / "build" / "export" / "cmake" / "nano_u_offroad"
     assert (folder / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
     assert (folder / "example" / "self_test.c").is_file()

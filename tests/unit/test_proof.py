@@ -128,7 +128,7 @@ def test_the_command_fails_in_words(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_header_states_what_is_proven_and_what_is_estimated() -> None:
     model = compiled("default")
-    header = render_aot(model).files["include/nano_u_terrain.h"]
+    header = render_aot(model).files["include/nano_u_offroad.h"]
     assert f"{model.proofs.one_multiply} of {model.proofs.channels} channels by one multiply" in header
     proven, estimated = header.split("/* ---- Stack ", 1)
     assert "/* ---- Proofs" in proven
@@ -136,5 +136,5 @@ def test_the_header_states_what_is_proven_and_what_is_estimated() -> None:
     assert "Estimated, not proven" in estimated
     for estimate in estimate_stack(model.program):
         assert f"if {estimate.condition} /* {estimate.processor} */" in estimated
-        assert f"#define NANO_U_TERRAIN_STACK_ESTIMATE_BYTES {estimate.size_bytes}u" in estimated
+        assert f"#define NANO_U_OFFROAD_STACK_ESTIMATE_BYTES {estimate.size_bytes}u" in estimated
     assert "#else" not in estimated  # nothing is stated for processors on which nothing was measured
