@@ -23,7 +23,6 @@ from nanou_deploy.build.library import open_model
 from nanou_deploy.cli.device_options import device_address
 from nanou_deploy.device.rgb565 import camera_frame, decode_rgb565
 from nanou_deploy.flash.upload import mock_board
-from nanou_deploy.resources import models_folder
 from nanou_train.data.terrain import generate
 from tests.camera_masks import camera_masks
 from tests.command_line import run, run_json
