@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import tflite
 
-from codegen.errors import ModelError, UnsupportedError
+from codegen.errors import CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import read_activation
 from codegen.program.program import RowRead
 
 MAX_WINDOW = 1 << 16  # places; the whole of a picture of 240x240
+MAX_OVERHANG = 4  # times the picture's side, above 32: the rest of a window lies outside at every place
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,11 @@ def make_window(graph: Graph, operator: Operator, kernel: tuple[int, int]) -> Wi
     if kernel[0] * kernel[1] > MAX_WINDOW:
         size = f"{kernel[0]}x{kernel[1]}"
         raise UnsupportedError(f"{operator.label} has a window of {size}, more than {MAX_WINDOW:,} places")
+    if any(side > max(32, MAX_OVERHANG * of) for side, of in zip(kernel, image[1:3], strict=True)):
+        raise CompilerLimit(
+            f"{operator.label} has a window of {kernel[0]}x{kernel[1]} on a picture of {image[1]}x{image[2]}",
+            hint="pool over the picture's own size",
+        )
     height, top = _padding(image[1], kernel[0], strides[0], dilations[0], same)
     width, left = _padding(image[2], kernel[1], strides[1], dilations[1], same)
     if (height, width) != (out[1], out[2]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -210,11 +211,24 @@ def _quantization(graph: Graph, index: int) -> tuple[tuple[float, ...], tuple[in
     return graph.tensor(index).scales, graph.tensor(index).zero_points
 
 
+def check_conversion(graph: Graph, operator: Operator) -> None:
+    """Check that QUANTIZE or DEQUANTIZE gives as many values as it takes. Raises ModelError.
+
+    Interpreters believe the output's shape.
+    """
+    if operator.stem in ("quantize", "dequantize") and len(operator.inputs) == len(operator.outputs) == 1:
+        source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+        if prod(source.shape) != prod(output.shape):
+            raise ModelError(f"{operator.label} states output {output.shape}, its input is {source.shape}")
+
+
 def _is_entry(graph: Graph, operator: Operator) -> bool:
+    check_conversion(graph, operator)
     return operator.stem == "quantize" and graph.tensor(operator.outputs[0]).dtype == "int8"
 
 
 def _is_exit(graph: Graph, operator: Operator) -> bool:
+    check_conversion(graph, operator)
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     return source.dtype == "int8" and (
         (operator.stem == "dequantize" and output.dtype == "float32")

@@ -10,6 +10,7 @@ from math import isfinite
 from codegen import operators as ops
 from codegen.errors import CodegenError, CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, Tensor, image_shape
+from codegen.tflite.canonicalize import check_conversion
 
 MAX_LISTED = 12  # of what is told of a file that lacks more
 MAX_OPERATORS = 65000  # the generated schedule names each by two bytes
@@ -67,6 +68,7 @@ def file_problems(graph: Graph) -> tuple[CodegenError, ...]:
     seen: set[int] = set()
     for operator in graph.operators:
         problems.collect(_verify_variables, graph, operator)
+        problems.collect(check_conversion, graph, operator)
         used = _used(graph, operator)
         for tensor in used:
             if tensor.index not in seen:

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 
+import pytest
+
+from codegen.errors import CompilerLimit, ModelError
+from codegen.graph.graph import Graph
+from codegen.kernels.window import make_window
+from codegen.tflite.canonicalize import check_conversion
+from codegen.tflite.load import load_graph
+from tests.golden.test_tensors import MODELS
+from tests.ops import contributions
 from tests.property.damage_soak import damaged_file, outcome
 
 
@@ -11,3 +22,26 @@ def test_damaged_files_are_refused_or_mean_the_same() -> None:
     tally = Counter(outcome(damaged_file(number), runs=number % 4 == 0) for number in range(120))
     assert tally["refused"] > 60, tally
     assert tally["compiled"] + tally["equal"] > 5, tally
+
+
+def test_a_border_gives_as_many_values_as_it_takes() -> None:
+    """Interpreters believe the output's shape: here, 131,072 times what there is."""
+    graph = next(g for g in bordered() if any(op.stem == "dequantize" for op in g.operators))
+    (operator,) = (op for op in graph.operators if op.stem == "dequantize")
+    output = graph.tensor(operator.outputs[0])
+    tensors = list(graph.tensors)
+    tensors[output.index] = replace(output, shape=(*output.shape[:-1], output.shape[-1] << 17))
+    with pytest.raises(ModelError, match="DEQUANTIZE.* states output"):
+        check_conversion(replace(graph, tensors=tuple(tensors)), operator)
+
+
+def bordered() -> Iterator[Graph]:
+    for make in MODELS.values():
+        yield load_graph(make())
+
+
+def test_a_window_is_no_larger_than_what_it_can_see() -> None:
+    graphs = (load_graph(make()) for make in contributions("sample").values())
+    graph, operator = next((g, op) for g in graphs for op in g.operators if op.stem == "average_pool_2d")
+    with pytest.raises(CompilerLimit, match="16386"):
+        make_window(graph, operator, (3, 16386))
