@@ -31,7 +31,7 @@ def test_a_border_gives_as_many_values_as_it_takes() -> None:
     output = graph.tensor(operator.outputs[0])
     tensors = list(graph.tensors)
     tensors[output.index] = replace(output, shape=(*output.shape[:-1], output.shape[-1] << 17))
-    with pytest.raises(ModelError, match="DEQUANTIZE.* states output"):
+    with pytest.raises(ModelError, match=r"DEQUANTIZE.* states output"):
         check_conversion(replace(graph, tensors=tuple(tensors)), operator)
 
 
