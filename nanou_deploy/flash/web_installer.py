@@ -36,7 +36,7 @@ def write_web_installer(board: Board, project: Path, output: Path) -> int:
         for path in places.values():
             shutil.copyfile(path, staging / path.name)
         (staging / MANIFEST).write_text(_manifest(board, places), encoding="utf-8")
-        (staging / PAGE).write_text(_page(board, places, size_bytes), encoding="utf-8")
+        (staging / PAGE).write_text(render_page(board, places, size_bytes), encoding="utf-8")
     return size_bytes
 
 
@@ -57,7 +57,8 @@ def chip_family(chip: str) -> str:
     return f"{family}-{series}" if series else family
 
 
-def _page(board: Board, places: dict[int, Path], size_bytes: int) -> str:
+def render_page(board: Board, places: dict[int, Path], size_bytes: int) -> str:
+    """Render the page for parts by their offset in flash."""
     files = [word for offset, path in sorted(places.items()) for word in (hex(offset), path.name)]
     return render_template(
         "project/install.html.j2",

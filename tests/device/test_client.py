@@ -134,7 +134,7 @@ def test_logs_and_restart(device: Device) -> None:
     assert device.logs() == []
     device.restart()
     assert device.info().reset_reason == "restart"
-    assert device.logs() == ["self-test passed"]
+    assert device.logs() == ["motors STOP: a host uses the model", "self-test passed"]
     assert np.array_equal(device.infer(FRAMES[0]).output, OUTPUTS[0])
 
 

@@ -52,7 +52,7 @@ def test_everything_over_the_uart(board: str, tmp_path: Path) -> None:
         device.restart()
         assert device.info().reset_reason == "restart"
         assert np.array_equal(device.infer(FRAME).output, want)
-        assert device.logs() == ["self-test passed"] * 2
+        assert device.logs() == ["self-test passed", "motors STOP: a host uses the model", "self-test passed"]
 
 
 def test_an_exception_is_a_reset_with_a_reason(board: str, tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_pictures_without_shapes_are_left_out_or_taken(tmp_path: Path) -> None:
     path = tmp_path / f"{STEMS[0]}.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "shapes": []}))
     found, count = sources(tmp_path)
-    assert (len(found.readers), str(count)) == (2, "0 pairs of image and mask used; 1 files skipped: "
+    assert (len(found.readers), str(count)) == (2, "0 pairs of image and mask used; 1 file skipped: "
                                                   f"1 annotated with nothing ({STEMS[0]}.png)")  # fmt: skip
     found, count = sources(tmp_path, with_empty=True)
     assert not found.readers[STEMS[0]]().classes.any()

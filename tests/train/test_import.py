@@ -21,6 +21,7 @@ from nanou_deploy.convert.keras_archive import check_archive
 from nanou_deploy.convert.layer_loss import share_lost
 from nanou_deploy.convert.samples import find_samples
 from nanou_deploy.errors import EXIT_OK, EXIT_TOOL_MISSING, EXIT_USAGE, DeployError
+from nanou_train.errors import DataError
 from tests.command_line import Finished, run
 
 SIDE = 16
@@ -194,7 +195,7 @@ def test_layouts_of_data(tmp_path: Path) -> None:
     assert ([one.label for one in found.scored], found.labels) == (["cat", "dog"], ("cat", "dog"))
     assert not found.is_scored_unseen
     (tmp_path / "kinds" / "x.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(DeployError, match="as an array"):
+    with pytest.raises(DataError, match="as an array"):
         find_samples(tmp_path / "kinds", image, most=9, most_scored=9)
     np.save(tmp_path / "kinds" / "x.npy", np.zeros((2, 3, SIDE, SIDE)))
     with pytest.raises(DeployError, match=r"takes \(N, 16, 16, 3\)") as refused:

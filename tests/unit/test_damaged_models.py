@@ -74,7 +74,7 @@ def set_tensor(which: int, **fields: object) -> Callable[[ModelBuilder, int, int
         (works_on_a_constant, UnsupportedError, "works on the constant"),
         (rewire(outputs=[-1]), ModelError, "names tensor -1"),
         (rewire(outputs=[2]), ModelError, "which already has a value"),
-        (rewire(outputs=[3, 3]), UnsupportedError, "has 2 outputs"),
+        (rewire(outputs=[3, 3]), ModelError, "which already has a value"),
         (set_tensor(0, shape=(-1, 6, 8, 3)), UnsupportedError, "dynamic shape"),
         (set_tensor(0, shape=(0, 6, 8, 3)), UnsupportedError, "dynamic shape"),
         (set_tensor(0, shape=(1, 0, 8, 3)), UnsupportedError, "dynamic shape"),

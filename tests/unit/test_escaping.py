@@ -34,8 +34,10 @@ from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.export import Format, default_package, render_export
 from nanou_deploy.build.firmware_project import render_firmware_project, render_repository_project
+from nanou_deploy.flash.web_installer import render_page
 from nanou_deploy.report import render_report
 from nanou_deploy.report.pareto import render_front
+from nanou_deploy.report.training import Training, render_training
 from tests.golden.test_tensors import CLASSIFIER, DETECTOR, deciding, foreign
 from tests.unit import test_pareto_page, test_report
 from tests.unit.test_sidecar import flatbuffer
@@ -323,6 +325,8 @@ def renderings() -> dict[str, Rendering]:
         render_repository_project()
         render_report(test_report.make_data())
         render_front(test_pareto_page.FRONT)
+        render_training(Training("run", {"status": "failed", "error": "none"}, None, {}))
+        render_page(find_board("esp32cam"), {0x1000: Path("bootloader.bin")}, 4096)
     return seen
 
 

@@ -54,6 +54,10 @@ QUICK = {
     "data-check": (["data-check", "--data", "data"], 3),
     "experiment": (["experiment", "--config", "e.yaml"], 0),
     "migrate-config": (["migrate-config", "old.yaml", "--output", "new.yaml"], 0),
+    "init": (["init", "--yes", "--images", "images", "--masks", "masks"], 0),
+    "up": (["up", "--dry-run"], 0),
+    "predict": (["predict", "images", *SMALL, "--output", "seen"], 0),
+    "label-assist": (["label-assist", "images", *SMALL, "--output", "assist"], 0),
     "clean": (["clean"], 0),
 }
 TRAINING = {
@@ -62,6 +66,7 @@ TRAINING = {
     "bench-train": (["bench-train", "--experiment", "tiny", "--config", "e.yaml", "--data", "data", "--steps", "1"], 0),
     "train": (["train", "--data", "data", "--config", "e.yaml", "--experiment", "tiny", "--output", "run"], 0),
     "quantize": (["quantize", "--run", "run"], 0),
+    "runs": (["runs", "."], 0),
     "evaluate": (["evaluate", "--run", "run", "--compare"], 0),
     "prune": (["prune", "--run", "run", "--output", "pruned", "--to", "0.9", "--rounds", "1", "--epochs", "1"], 0),
     "search": (["search", "--run", "run", "--output", "found", "--trials", "2", "--workers", "2", "--rungs", "1"], 0),
