@@ -56,7 +56,7 @@ QUICK = {
     "migrate-config": (["migrate-config", "old.yaml", "--output", "new.yaml"], 0),
     "init": (["init", "--yes", "--images", "images", "--masks", "masks"], 0),
     "up": (["up", "--dry-run"], 0),
-    "predict": (["predict", "images", *SMALL, "--output", "seen"], 0),
+    "predict": (["predict", "images/drive0", *SMALL, "--output", "seen"], 0),
     "label-assist": (["label-assist", "images", *SMALL, "--output", "assist"], 0),
     "clean": (["clean"], 0),
 }
