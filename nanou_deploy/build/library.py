@@ -34,9 +34,15 @@ def open_model(path: Path | None, camera: CameraSize | None = None) -> Quantized
     """
     model = load_model(model_path(path))
     if path is None:
-        trained_on = model.provenance.get("data", {}).get("name", "data that it does not name")
-        _LOG.info("no model is given: %s, trained on %s", model.name, trained_on)
+        _LOG.info("no model is given: %s, trained on %s", model.name, trained_on(model) or "data that it does not name")
     return replace(model, camera=camera) if camera else model
+
+
+def trained_on(model: QuantizedModel) -> str | None:
+    """The name of the data that a model was trained on, where its provenance states one."""
+    data = model.provenance.get("data")
+    name = data.get("name") if isinstance(data, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def model_path(path: Path | None) -> Path:

@@ -32,7 +32,7 @@ class Pins:
     note: str = ""
 
 
-# Free on the board's headers, no strapping pins; from the makers' schematics and pin tables.
+# Meant to be free on the board's headers and no strapping pins. No schematic was at hand: user.h says to look them up.
 _PINS = {
     "esp32cam": Pins(13, 14, note="the SD card's, so leave its slot empty"),
     "esp32dev": Pins(25, 26),

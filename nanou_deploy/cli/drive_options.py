@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from nanou_deploy.cli.output import remark, warn
+from nanou_deploy.cli.project_file import FILE
 from nanou_deploy.errors import DeployError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from nanou_deploy.build.user_folder import Motors
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_PROJECT_FILE = Path("nanou.toml")
 _MOTORS = ("log", "two_pwm", "servo_esc", "flight_controller")
 _FLIPS = ("none", "vertical", "horizontal", "both")
 
@@ -70,7 +70,7 @@ class Drive:
         Raises UsageError for a place that building or cleaning would take away.
         """
         inside = output / "user"
-        folder = self.user or (Path("user") if _PROJECT_FILE.is_file() else inside)
+        folder = self.user or (Path("user") if FILE.is_file() else inside)
         generated, chosen = output.resolve(), folder.resolve()
         if chosen == generated or (generated in chosen.parents and chosen != inside.resolve()):
             raise click.UsageError(f"--user {folder} is where {output} is generated: choose a folder of your own")

@@ -134,7 +134,7 @@ def _proposer(
 def _by_model(path: Path | None, executor: str | None) -> tuple[Propose, tuple[str, ...], float, str]:
     from codegen.tflite.interpreters import builtin_ref_available
     from nanou_deploy.assist.proposals import by_model
-    from nanou_deploy.build.library import open_model
+    from nanou_deploy.build.library import open_model, trained_on
     from nanou_deploy.evaluate.executors import predictor
 
     run_folder = path if path is not None and path.is_dir() else None
@@ -151,9 +151,8 @@ def _by_model(path: Path | None, executor: str | None) -> tuple[Propose, tuple[s
     model = open_model(path)
     if model.decision.task != "segment":
         raise DeployError(f"{model.name} makes no masks of pictures", hint="give a model that segments")
-    data = model.provenance.get("data")
-    trained = f", trained on {data['name']}" if isinstance(data, dict) and isinstance(data.get("name"), str) else ""
-    said = f"{model.name} by {name}{trained}"
+    data = trained_on(model)
+    said = f"{model.name} by {name}" + ("" if data is None else f", trained on {data}")
     return by_model(predictor(name, model, run_folder), model.image), model.classes, model.threshold, said
 
 

@@ -18,7 +18,7 @@ from nanou_deploy.cli.output import emit_json, emit_table, note, percent, progre
 from nanou_deploy.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from codegen.graph.model import CameraSize, QuantizedModel
+    from codegen.graph.model import CameraSize
     from nanou_deploy.predict.prediction import Prediction
     from nanou_deploy.predict.sources import Names, Shot
 
@@ -152,6 +152,7 @@ def _by_model(
     source: _Source, path: Path | None, executor: str, threshold: float | None, camera: CameraSize | None,
     direct: bool, opened: ExitStack,
 ) -> _Sight:  # fmt: skip
+    from nanou_deploy.build.library import trained_on
     from nanou_deploy.predict.engine import open_engine
     from nanou_deploy.predict.session import predict_shots
     from nanou_deploy.predict.sources import Names
@@ -164,7 +165,7 @@ def _by_model(
     facts = {
         "model": engine.model.name,
         "model_sha256": engine.model.sha256 if engine.model.flatbuffer else None,
-        "trained_on": _trained_on(engine.model),
+        "trained_on": trained_on(engine.model),
         "executor": engine.executor,
         "preprocessing": engine.preprocessing,
         "decisions": engine.decisions or None,
@@ -176,17 +177,11 @@ def _by_model(
     return _Sight(predictions, f"{engine.model.name} by {executor}", classes, facts, source.is_live)
 
 
-def _trained_on(model: QuantizedModel) -> str | None:
-    data = model.provenance.get("data")
-    name = data.get("name") if isinstance(data, dict) else None
-    return name if isinstance(name, str) else None
-
-
 def _by_device(
     source: _Source, path: Path | None, camera: CameraSize | None, timeout_s: float, opened: ExitStack
 ) -> _Sight:
     from codegen.graph.model import BINARY_CLASSES, CameraSize
-    from nanou_deploy.build.library import open_model
+    from nanou_deploy.build.library import open_model, trained_on
     from nanou_deploy.device.client import Device
     from nanou_deploy.predict.devices import judged_by_device, seen_by_device
     from nanou_deploy.predict.sources import Names
@@ -204,7 +199,7 @@ def _by_device(
     facts: dict[str, Any] = {
         "model": info.model_name,
         "model_sha256": info.model_sha256,
-        "trained_on": _trained_on(wanted) if wanted else None,
+        "trained_on": trained_on(wanted) if wanted else None,
         "executor": f"device at {source.port}",
         "preprocessing": sent if shots else "the device's own camera",
         "decisions": "by the device" + ("; each picture by itself" if shots else ""),

@@ -72,18 +72,27 @@ def read_data(folder: Path) -> Mapping[str, Any] | None:
 
 def read_records(folder: Path) -> dict[str, Records]:
     """Read the records of a run's teacher and student, and of each restart's student, in that order."""
-    found = {role: _read(folder / EPOCHS / role) for role in ("teacher", "student")}
-    for place in sorted(folder.glob("restarts/*")):
-        found[f"student {place.name}"] = _read(place / EPOCHS / "student")
-    return {name: records for name, records in found.items() if records.rows}
+    return {name: Records(rows, _read_samples(_stems(folder)[name])) for name, rows in read_epochs(folder).items()}
 
 
-def _read(stem: Path) -> Records:
+def read_epochs(folder: Path) -> dict[str, tuple[dict[str, float], ...]]:
+    """Read the rows of `read_records` alone, without samples."""
+    found = {name: tuple(_rows(stem.with_suffix(".csv"))) for name, stem in _stems(folder).items()}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _stems(folder: Path) -> dict[str, Path]:
+    """Where the records of each training of a run are, without suffix."""
+    stems = {role: folder / EPOCHS / role for role in ("teacher", "student")}
+    restarts = {f"student {place.name}": place / EPOCHS / "student" for place in sorted(folder.glob("restarts/*"))}
+    return stems | restarts
+
+
+def _read_samples(stem: Path) -> Samples | None:
     try:
-        samples = _samples(read_bounded(stem.with_suffix(".npz"), SAMPLE_BYTES))
+        return _samples(read_bounded(stem.with_suffix(".npz"), SAMPLE_BYTES))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        samples = None
-    return Records(tuple(_rows(stem.with_suffix(".csv"))), samples)
+        return None
 
 
 def _rows(path: Path) -> Iterator[dict[str, float]]:

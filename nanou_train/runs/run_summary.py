@@ -14,7 +14,7 @@ from typing import Any
 from codegen.untrusted import printable, read_json
 from nanou_train.errors import TrainError
 from nanou_train.runs.int8_model import int8_path
-from nanou_train.runs.records import read_records
+from nanou_train.runs.records import read_epochs
 from nanou_train.runs.run_folder import MANIFEST, MANIFEST_BYTES
 
 MOST_FOLDERS, MOST_DEPTH = 20_000, 6
@@ -54,7 +54,7 @@ def find_runs(root: Path) -> Iterator[Path]:
         raise TrainError(f"there is no folder {root}", hint="give the folder that runs are in")
     for count, (name, below, files) in enumerate(os.walk(root)):
         folder = Path(name)
-        if MANIFEST in files and summarize_run(folder).status != "no run":
+        if MANIFEST in files and _read_manifest(folder)[0] != "no run":
             yield folder
             below[:] = [one for one in below if one not in _WITHIN]
         too_deep = count >= MOST_FOLDERS or len(folder.relative_to(root).parts) >= MOST_DEPTH
@@ -63,21 +63,16 @@ def find_runs(root: Path) -> Iterator[Path]:
 
 def summarize_run(folder: Path) -> RunSummary:
     """Say what a folder's manifest, records and int8 model tell; status "damaged" or "no run" where they do not."""
-    try:
-        manifest = read_json(folder / MANIFEST, MANIFEST_BYTES)
-    except FileNotFoundError:
-        return RunSummary(folder, "no run")
-    except (OSError, ValueError):
-        return RunSummary(folder, "damaged")
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("status"), str):
-        return RunSummary(folder, "no run")
+    status, manifest = _read_manifest(folder)
+    if not manifest:
+        return RunSummary(folder, status)
     student = _part(_part(manifest, "configuration"), "student")
-    trained = [row for name, records in read_records(folder).items() if name != "teacher" for row in records.rows]
+    trained = [row for name, rows in read_epochs(folder).items() if name != "teacher" for row in rows]
     metrics, int8 = _part(manifest, "metrics"), int8_path(folder)
     sidecar = _sidecar(int8.with_suffix(".json"))
     return RunSummary(
         folder,
-        printable(manifest["status"], 20),
+        status,
         _text(manifest.get("experiment")),
         _text(student.get("preset") or _part(manifest, "configuration").get("model_name")),
         _text(_part(manifest, "data").get("name")),
@@ -90,6 +85,19 @@ def summarize_run(folder: Path) -> RunSummary:
         _miou(metrics, "constant_mask"),
         int8.stat().st_size if int8.is_file() else None,
     )
+
+
+def _read_manifest(folder: Path) -> tuple[str, Mapping[str, Any]]:
+    """The status that a folder's manifest states, with the manifest; "damaged" or "no run" where it states none."""
+    try:
+        manifest = read_json(folder / MANIFEST, MANIFEST_BYTES)
+    except FileNotFoundError:
+        return "no run", {}
+    except (OSError, ValueError):
+        return "damaged", {}
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("status"), str):
+        return "no run", {}
+    return printable(manifest["status"], 20), manifest
 
 
 @dataclass(frozen=True)
