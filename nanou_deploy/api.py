@@ -21,8 +21,9 @@ from nanou_deploy.boards.boards import check_firmware, find_board
 from nanou_deploy.build.build import Build, build_harness
 from nanou_deploy.build.compilation import compile_for
 from nanou_deploy.build.firmware_project import LIBRARY_FOLDER, render_firmware_project
-from nanou_deploy.build.library import open_model, render_library
+from nanou_deploy.build.library import judges_pictures, open_model, render_library
 from nanou_deploy.build.platformio import PlatformMissing, build_project
+from nanou_deploy.build.user_folder import USER_FOLDER, make_user_folder
 from nanou_deploy.errors import DeployError
 from nanou_deploy.predict.engine import open_engine
 from nanou_deploy.predict.prediction import Prediction
@@ -111,13 +112,16 @@ def build(
     project = render_firmware_project(target, library) if is_hardware else library
     source = folder if is_hardware else folder / "nanou_model"
     write_project(project, source, force=force)
+    user = folder / USER_FOLDER
+    if is_hardware and judges_pictures(library):
+        make_user_folder(user, target)
     written = source / LIBRARY_FOLDER if is_hardware else source
     golden = verify_targets(quantized, [(target, cases)], library=written)
     if not golden.passed:
         return Firmware(source, golden, None, "outputs differ")
     try:
         if is_hardware:
-            return Firmware(source, golden, build_project(folder, board))
+            return Firmware(source, golden, build_project(folder, board, user=user))
         return Firmware(source, golden, build_harness(source, target, folder / "harness"))
     except PlatformMissing as error:
         return Firmware(source, golden, None, f"{error}; {error.hint}")
