@@ -40,7 +40,7 @@ class Compilation:
 
 
 def compilable_graph(graph: Graph) -> tuple[Graph, tuple[CodegenError, ...]]:
-    """The canonical form of a verified file's graph, and everything that keeps it from being compiled."""
+    """Return the canonical form of a verified file's graph, and everything that keeps it from being compiled."""
     refused: list[UnsupportedError] = []
     canonical, kind = canonicalize(graph, refused), file_kind(graph)
     problems = (*refused, *graph_problems(canonical))

@@ -23,7 +23,7 @@ _BRACKET = re.compile(r"[\[\]{}]")
 
 
 def read_bounded(path: Path, most_bytes: int) -> bytes:
-    """The content of a regular file of at most `most_bytes`.
+    """Read the content of a regular file of at most `most_bytes`.
 
     Raises OSError where it cannot be read, ValueError where it is a pipe, a device or larger: opening does not wait
     for a pipe's other end, and nothing is read of a file that is too large.
@@ -42,7 +42,7 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
 
 
 def parse_json(data: bytes, *, most_depth: int = JSON_DEPTH) -> Any:
-    """The document in UTF-8 JSON. Raises ValueError where RFC 8259 leaves a choice that a stranger could make for us.
+    """Parse UTF-8 JSON. Raises ValueError where RFC 8259 leaves a choice that a stranger could make for us.
 
     Refused are keys that occur twice in an object, NaN and infinities, integers beyond 64 bits, and nesting deeper than
     `most_depth`, which is measured before anything is built.
@@ -126,17 +126,17 @@ def _integer(text: str) -> int:
 
 
 def shown(value: object, most_characters: int = 60) -> str:
-    """A stranger's value for an error message: quoted, escaped and short, whatever it holds."""
+    """Quote, escape and shorten a stranger's value for an error message."""
     return printable(repr(value) if isinstance(value, str) else str(value), most_characters)
 
 
 def printable(text: str, most_characters: int | None = None) -> str:
-    """The same without what a terminal or a page would act on, and no longer than that."""
+    """Escape as `shown` does, without quotes: nothing that a terminal or a page would act on."""
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
     return text if most_characters is None or len(text) <= most_characters else text[: most_characters - 1] + "…"
 
 
 def printable_lines(text: str) -> str:
-    """The same, line by line."""
+    """Escape as `printable` does, line by line."""
     return "\n".join(printable(line) for line in text.split("\n"))

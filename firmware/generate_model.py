@@ -35,7 +35,7 @@ def find_python() -> str | None:
 
 
 def find_nanou_deploy() -> list[str] | None:
-    """The command in one of these Pythons, or on PATH; None if nowhere."""
+    """Find the command in one of these Pythons, or on PATH; None if nowhere."""
     if python := find_python():
         return [python, "-P", "-m", "nanou_deploy.cli"]
     program = shutil.which("nanou-deploy")
@@ -56,7 +56,7 @@ def is_current() -> bool:
 
 
 def generate() -> None:
-    """Stops the build where the model cannot be generated."""
+    """Generate the model library, or stop the build with what was wrong."""
     command = find_nanou_deploy()
     name = LIBRARY.relative_to(PROJECT)
     if command is None:

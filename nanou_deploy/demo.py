@@ -124,7 +124,7 @@ def run_demo(
 
 
 def _build_shipped(project: Path, progress: Callable[[str], None]) -> None:
-    """What `build` does, within seconds: nobody has to wait for a training to see what comes of one."""
+    """Do what `build` does, within seconds: nobody has to wait for a training to see what comes of one."""
     model, board = open_model(None), find_board(BOARD)
     library = render_library(model, "aot", board)
     write_project(render_firmware_project(board, library), project, force=True)
@@ -136,7 +136,7 @@ def _build_shipped(project: Path, progress: Callable[[str], None]) -> None:
 
 
 def _render_and_train(folder: Path, seed: int, progress: Callable[[str, float], None]) -> Dataset:
-    """The run is left in folder/run. Raises DeployError with training's own words."""
+    """Train a run into folder/run. Raises DeployError with training's own words."""
     progress("rendering terrain", 0.0)
     dataset = terrain_dataset(load_experiment(DEFAULT_CONFIG, EXPERIMENT).data.terrain.model_dump(), seed=seed)
     trained = train_model(

@@ -120,7 +120,7 @@ def _exact(rescale: Rescale, sums: IntArray) -> IntArray:
 
 
 def _generated(found: HighMul | Line, rescale: Rescale, sums: IntArray) -> IntArray:
-    """What a kernel ends in: (value * multiplier) >> 32 >> shift, less the offset, clamped; or a line, in int8."""
+    """Compute what a kernel ends in: (value * multiplier) >> 32 >> shift, less the offset, clamped; or a line."""
     if isinstance(found, Line):
         stored = _clamp((found.factor * sums + found.offset) >> found.shift, -128, 127)
         return stored - found.zero_point

@@ -64,7 +64,7 @@ def _exp_between_minus_quarter_and_0(a: IntArray) -> IntArray:
 
 
 def half_sum(a: IntArray, b: IntArray | int) -> IntArray:
-    """(a + b) / 2, halves away from zero."""
+    """Compute (a + b) / 2, halves away from zero."""
     total = np.asarray(a, np.int64) + b
     halved: IntArray = np.sign(total) * ((np.abs(total) + 1) // 2)
     return halved

@@ -46,12 +46,12 @@ class Corridor:
         return first, last
 
     def hull(self) -> Corridor:
-        """The same lines from fewer points."""
+        """Drop points that bound no line."""
         return Corridor(_upper_hull(self.reach), _upper_hull(self.below * (1, -1)) * (1, -1))
 
 
 def _upper_hull(points: IntArray) -> IntArray:
-    """The corners above which no other point lies, of points sorted by x.
+    """Return the corners above which no other point lies, of points sorted by x.
 
     A point that lies on or below the line between its two neighbours is none, whatever becomes of those; so all such
     points go at once, until there are none.

@@ -46,7 +46,7 @@ class WeightedSum:
 
     @classmethod
     def of_weights(cls, weights: IntArray, value_low: int, value_high: int) -> WeightedSum:
-        """The taps of one channel times values in [value_low, value_high], added in any order.
+        """Return the taps of one channel times values in [value_low, value_high], added in any order.
 
         Values are what the kernel multiplies, with or without their zero point subtracted, as long as the bias of the
         `Rescale` agrees. Where windows overhang, the interval must include what padding contributes.
@@ -103,7 +103,7 @@ class HighMul:
     offset: int = 0
 
     def apply(self, sums: IntArray) -> IntArray:
-        """The scaled values before the clamp, as the generated C computes them."""
+        """Apply the scaled values before the clamp, as the generated C computes them."""
         value = self.c * sums + self.b
         value = value + ((value >> 31) & self.sign_correction)
         return (value * self.multiplier) >> (32 + self.shift)
@@ -120,11 +120,11 @@ class Line:
     zero_point: int
 
     def apply(self, sums: IntArray) -> IntArray:
-        """The result less its zero point, before the clamp."""
+        """Apply the result less its zero point, before the clamp."""
         return ((self.factor * sums + self.offset) >> self.shift) - self.zero_point
 
     def scaled(self, bits: int) -> Line:
-        """The same line in larger numbers."""
+        """Return the same line in larger numbers."""
         return Line(self.factor << bits, self.offset << bits, self.shift + bits, self.zero_point)
 
 
@@ -146,7 +146,7 @@ def find_high_mul(
     sign_correction: bool = False,
     offset: int = 0,
 ) -> HighMul | None:
-    """The integers with the least c that equal `exact` at every sum in [sums.low, sums.high], or None.
+    """Find the integers with the least c that equal `exact` at every sum in [sums.low, sums.high], or None.
 
     Cheapest form first: without a shift and a sign correction, then with a shift up to `max_shift` (<= 20), then, if
     `sign_correction`, with one; that helps where results of both signs round away from zero. c * sums.largest_weight
@@ -205,7 +205,7 @@ def find_layer(
 
 
 def _with_shift(found: HighMul, shift: int) -> HighMul | None:
-    """The same function with a larger shift, or None where the multiplier would not fit."""
+    """Return the same function with a larger shift, or None where the multiplier would not fit."""
     spare = shift - found.shift
     if found.c == 0:
         return replace(found, b=found.b << spare, shift=shift)

@@ -51,7 +51,7 @@ def _picture(model: QuantizedModel, graph: Graph) -> tuple[Preprocessing, Tensor
 
 
 def int8_quantization(tensor: Tensor) -> Quantization | None:
-    """The tensor's quantization as int8 has it, which uint8 is shifted from; None where it has none for all values."""
+    """Return the quantization of the tensor as int8, uint8 shifted; None where it has none for all values."""
     if tensor.dtype not in ("int8", "uint8") or len(tensor.scales) != 1 or len(tensor.zero_points) != 1:
         return None
     return Quantization(tensor.scale, tensor.zero_point - (128 if tensor.dtype == "uint8" else 0))
@@ -68,7 +68,7 @@ def _quantization(tensor: Tensor) -> Quantization:
 
 
 def decision_threshold(model: QuantizedModel, graph: Graph) -> int:
-    """The int8 output from which on a pixel counts as drivable; 128 means never."""
+    """Return the int8 output from which on a pixel counts as drivable; 128 means never."""
     return _threshold(model.decision, _decisive(model, graph))
 
 
@@ -101,7 +101,7 @@ def _class_names(stated: OutputContract, tensor: Tensor) -> tuple[str, ...]:
 
 
 def drivable_classes(model: QuantizedModel, graph: Graph) -> tuple[int, ...]:
-    """Indices of the classes that count as drivable: those of the contract, or none.
+    """Return indices of the classes that count as drivable: those of the contract, or none.
 
     Raises ModelError where the contract wants another one of one channel.
     """
@@ -132,7 +132,7 @@ def decide_classes(outputs: npt.NDArray[np.int8], threshold: int) -> npt.NDArray
 
 
 def remarks(model: QuantizedModel) -> tuple[str, ...]:
-    """What a maker of firmware has to be told about the contract, in sentences; nothing where all is stated."""
+    """Return what a maker of firmware has to be told about the contract, in sentences; nothing where all is stated."""
     stated = model.decision
     if model.contract == Contract() or stated.task == "raw":
         return (f"{model.name} is raw: nobody has said what its output means, so that nothing is decided",)

@@ -77,7 +77,7 @@ class Preprocessing:
     color_order: str = "RGB"
 
     def __post_init__(self) -> None:
-        """What is stated comes from files that anybody may have written, and goes into generated sources."""
+        """Check what files state that anybody may have written, and that goes into generated sources."""
         for name, limit in (("height_px", MAX_SIDE_PX), ("width_px", MAX_SIDE_PX), ("channels", MAX_CHANNELS)):
             _check_integer(f"preprocessing {name}", getattr(self, name), limit)
         for name, low in (("mean", -1000.0), ("std", 1e-6)):
@@ -293,7 +293,7 @@ class QuantizedModel:
         return self.decision.drivable
 
     def deciding(self, **changes: Any) -> QuantizedModel:
-        """The same model with other fields of its `decision`."""
+        """Return the same model with other fields of its `decision`."""
         outputs, at = list(self.contract.outputs), self.contract.decisive_output or 0
         outputs[at] = replace(outputs[at], **changes)
         return replace(self, contract=replace(self.contract, outputs=tuple(outputs)))

@@ -38,7 +38,7 @@ class FollowedValues:
 
 
 def follow_values(graph: Graph, output: int) -> FollowedValues | None:
-    """What the values of a tensor are, where that is certain; None where an operator changes them."""
+    """Return what the values of a tensor are, where that is certain; None where an operator changes them."""
     makers = {index: operator for operator in graph.operators for index in operator.outputs}
     found: dict[int, Operator] = {}
     queue, seen, keeps_channels = [output], {output}, True
@@ -66,7 +66,7 @@ def follow_values(graph: Graph, output: int) -> FollowedValues | None:
 
 
 def _kept(operator: Operator) -> tuple[int, ...]:
-    """The inputs whose values the operator gives on."""
+    """Return the inputs whose values the operator gives on."""
     if operator.stem in _SECOND_INPUT:
         return operator.inputs[1:2]
     if operator.stem not in _KEEPING:

@@ -74,7 +74,7 @@ class BroadcastKernel(Kernel):
         return {}
 
     def plain_values(self, tables: Mapping[str, Table]) -> tuple[IntArray, IntArray]:
-        """The int8 values that either operand can have."""
+        """Return the int8 values that either operand can have."""
         constants = np.unique(tables["constants"].values).astype(np.int64) if "constants" in tables else INT8
         first, second = (constants - term.bias if term.row is None else INT8 for term in self.terms)
         return first, second
@@ -111,7 +111,7 @@ def _terms(operands: tuple[Operand, Operand], extents: list[tuple[int, int]], co
 
 
 def constants_of(operands: tuple[Operand, Operand], bias: int = 0) -> tuple[Table, ...]:
-    """The constant operand's table; of many rows, as many phases."""
+    """Return the constant operand's table; of many rows, as many phases."""
     dtype = np.uint8 if bias else np.int8
     return tuple(
         Table("constants", (operand.constants.reshape(-1) + bias).astype(dtype), 20, phases=operand.shape[0])

@@ -90,7 +90,7 @@ def is_dense(layer: Convolution) -> bool:
 
 
 def geometry(layer: Convolution, pixels: int) -> dict[str, Any]:
-    """The fields of a kernel that do not depend on how it multiplies."""
+    """Return the fields of a kernel that do not depend on how it multiplies."""
     interior = len(layer.window.row.interior)
     return {
         "inputs": (layer.input,),

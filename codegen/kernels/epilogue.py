@@ -77,7 +77,7 @@ class Epilogue:
         return (clamp,) if self.kind == "shift" else ("high_mul", clamp)
 
     def shifted(self, sums: IntArray) -> IntArray:
-        """What the C of the kind "shift" stores for given sums."""
+        """Return what the C of the kind "shift" stores for given sums."""
         corrected = sums + (sums < 0) * self.correction
         clamped = np.clip((corrected + self.offset) >> self.shift, self.low, self.high)
         return np.asarray(clamped + self.output.bias - self.raised, np.int64)
@@ -181,7 +181,7 @@ def _one_multiply(
     raised: int,
     offset: int,
 ) -> Requantizer:
-    """The scaled sum is the output minus its zero point plus `offset`."""
+    """Add `offset` to the scaled sum, which is the output minus its zero point."""
     scaling, corrects = weighted.scaling, any(channel.sign_correction for channel in layer)
     rest = scaling.output_zero_point + raised - offset
     columns = {"multiplier": tuple(channel.multiplier for channel in layer)}

@@ -53,7 +53,7 @@ class KernelModule(Protocol[LayerIn]):
         """Whether the kernel computes exactly this layer, on this processor."""
 
     def build(self, layer: LayerIn, target: Target) -> Built:
-        """The kernel for a layer to which it applies, and the layer's tables."""
+        """Build the kernel for a layer to which it applies, and the layer's tables."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Requantization:
 
 
 def with_positive_multipliers(scaling: Requantization, taps: IntArray) -> tuple[Requantization, IntArray]:
-    """The same function, of weights whose scales are all positive: int64 (taps, out_channels).
+    """Return the same function, of weights whose scales are all positive: int64 (taps, out_channels).
 
     Old converters give dead channels tiny negative scales. A sum times a negative multiplier is the negated sum times
     its magnitude; where the multiplier is 0, no sum matters.

@@ -120,7 +120,7 @@ def resize_axis(in_px: int, out_px: int, resize_filter: str) -> Axis:
 
 
 def _nearest(in_px: int, out_px: int) -> list[int]:
-    """Sources by ImagingScaleAffine: the position is a sum of steps, rounding errors included."""
+    """Find sources as ImagingScaleAffine does: the position is a sum of steps, rounding errors included."""
     step = in_px / out_px
     position, sources = step * 0.5, []
     for _ in range(out_px):
@@ -151,7 +151,7 @@ def _window(i: int, in_px: int, out_px: int, resize_filter: str) -> tuple[int, l
 
 
 def camera_files(model: QuantizedModel, preprocessing: Preprocessing, description: Mapping[str, Any]) -> dict[str, str]:
-    """The library's ID_camera.{h,c}, for pictures of `model.camera`; no files for an input that is no picture.
+    """Render ID_camera.{h,c} for pictures of `model.camera`; no files for an input that is no picture.
 
     `preprocessing` states the input's size, `description` what templates say of the model.
     """
@@ -222,7 +222,7 @@ def _table(name: str, values: npt.NDArray[np.integer], per_line: int) -> Mapping
 
 
 def _c_type(values: npt.NDArray[np.integer]) -> str:
-    """The smallest that holds them all."""
+    """Choose the smallest C type that holds all values."""
     kinds = (np.uint8, np.int8, np.uint16, np.int16, np.int32)
     fits = (kind for kind in kinds if np.iinfo(kind).min <= values.min() and values.max() <= np.iinfo(kind).max)
     return f"{np.dtype(next(fits)).name}_t"

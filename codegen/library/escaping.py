@@ -65,7 +65,7 @@ class Rendered(str):
 
 
 def language_of(template: str) -> str:
-    """The language of common/model.h.j2, by what its name ends in."""
+    """Tell the language of a template such as common/model.h.j2, by what its name ends in."""
     name = template.rsplit("/", 1)[-1].removesuffix(".j2")
     found = [language for ending, language in _LANGUAGES.items() if name.endswith(ending)]
     if not found:
@@ -75,7 +75,7 @@ def language_of(template: str) -> str:
 
 @jinja2.pass_context
 def finalize(context: jinja2.runtime.Context, value: Any) -> Markup:
-    """The text of one `{{ value }}`. Raises UnsupportedError where it is not plain in the template's language."""
+    """Write one `{{ value }}`. Raises UnsupportedError where it is not plain in the template's language."""
     if hasattr(value, "__html__"):  # from a macro, a filter or another template
         return Markup(value)
     text = str(value)
@@ -90,13 +90,13 @@ def finalize(context: jinja2.runtime.Context, value: Any) -> Markup:
 
 
 def c_string(text: str) -> str:
-    """A C string literal of the text's UTF-8; what could end it, or a comment, and all but plain ASCII as octal."""
+    """Quote UTF-8 as a C string literal: what could end it, or a comment, and all but plain ASCII as octal."""
     plain = (chr(code) if 32 <= code < 127 and chr(code) not in '"\\?*/' else f"\\{code:03o}" for code in text.encode())
     return '"' + "".join(plain) + '"'
 
 
 def cmake_argument(text: str) -> str:
-    """A quoted argument: one, whatever is in it (cmake-language(7))."""
+    """Quote one argument, whatever is in it (cmake-language(7))."""
     return '"' + re.sub(r'[\\"$]', r"\\\g<0>", one_line(text)) + '"'
 
 
@@ -105,7 +105,7 @@ def json_text(value: Any) -> str:
 
 
 def yaml_scalar(text: str) -> str:
-    """A double-quoted scalar (YAML 1.2, 7.3.1)."""
+    """Quote a scalar with double quotes (YAML 1.2, 7.3.1)."""
     return '"' + "".join(_yaml_character(character) for character in text) + '"'
 
 
@@ -122,7 +122,7 @@ def markdown_text(text: str) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """A code span; its fence is longer than any run of backticks in it (CommonMark, 6.1)."""
+    """Quote a code span, by a fence longer than any run of backticks in it (CommonMark, 6.1)."""
     line = one_line(text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     space = " " * (line.startswith("`") or line.endswith("`"))
@@ -137,7 +137,7 @@ def shell_word(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same with a blank for each line break, control character and other unprintable."""
+    """Replace each line break, control character and other unprintable by a blank."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 

@@ -59,7 +59,7 @@ class _Layouts:
         self.stages.append(replace(stage, position=before_it))
 
     def read(self, tensor: int, blocked: bool, plain: Storage, operator_index: int) -> int:
-        """The tensor in the layout that is asked for: itself, or a copy that is made once."""
+        """Read the tensor in the layout that is asked for: itself, or a copy that is made once."""
         if self.storage[tensor].is_blocked == blocked:
             return tensor
         if (tensor, blocked) not in self.copies:

@@ -35,7 +35,7 @@ def lower_graph(graph: Graph, target: Target) -> Program:
 def _program(
     graph: Graph, stages: tuple[Stage, ...], storage: Mapping[int, Storage], copied: Mapping[int, int]
 ) -> Program:
-    """`copied`: the tensor of the graph that each one stands for which the graph does not have."""
+    """Lower a graph; `copied` maps each tensor that was added to the one of the graph that it stands for."""
     existing = [*graph.inputs, *(state.tensor for state in graph.states), *(stage.output for stage in stages)]
     tensors = {i: graph.tensor(copied.get(i, i)) for i in existing}
     return Program(

@@ -48,7 +48,7 @@ def _split(tensors: list[Tensor], operator: Operator, join: Operator) -> Iterato
     """Make the operators that take the place of `join` and `operator`; their new tensors are appended to `tensors`."""
 
     def slice_of(index: int, channels: slice) -> int:
-        """The same tensor with some of its channels, which are its last dimension."""
+        """Return the same tensor with some of its channels, which are its last dimension."""
         whole = tensors[index]
         shape = (*whole.shape[:-1], channels.stop - channels.start)
         per_channel = len(whole.scales) > 1

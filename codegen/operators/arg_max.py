@@ -42,7 +42,7 @@ def by_arg_extremum(*, is_maximum: bool) -> Implementation:
 
 
 def _evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...], *, is_maximum: bool) -> IntArray:
-    """The bytes of the indices."""
+    """Return the bytes of the indices."""
     shape = graph.tensor(operator.outputs[0]).shape
     indices = np.argmax(inputs[0] if is_maximum else -inputs[0], _axis(graph, operator))
     data: IntArray = indices.astype(f"<i{shape[-1]}").reshape(-1).view(np.int8).astype(np.int64).reshape(shape)

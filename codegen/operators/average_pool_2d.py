@@ -14,7 +14,7 @@ from codegen.program.program import Lowering, Stage
 
 
 def rounded_mean(sums: IntArray, counts: IntArray) -> IntArray:
-    """sums / counts to the nearest integer, halves away from zero, as C's division of sums with half a count."""
+    """Divide sums by counts to the nearest integer, halves away from zero, as C divides sums with half a count."""
     mean: IntArray = np.sign(sums) * ((np.abs(sums) + counts // 2) // counts)
     return mean
 

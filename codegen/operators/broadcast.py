@@ -46,7 +46,7 @@ def verify_broadcast(graph: Graph, operator: Operator) -> None:
 
 
 def lower_broadcast(graph: Graph, operator: Operator, context: Lowering, function: Function, build: Build) -> Stage:
-    """A table where the output depends on one byte alone, else the kernel that `build` gives for two operands."""
+    """Choose a table where the output depends on one byte alone, else the kernel that `build` gives."""
     table = _of_one_byte(graph, operator, function)
     if table is not None:
         return lower_lookup(graph, operator, table[0], context, argument=table[1])
@@ -54,7 +54,7 @@ def lower_broadcast(graph: Graph, operator: Operator, context: Lowering, functio
 
 
 def _of_one_byte(graph: Graph, operator: Operator, function: Function) -> tuple[IntArray, int] | None:
-    """The table of 256, and the operand that it is of."""
+    """Return the table of 256, and the operand that it is of."""
     first, second, output = operands_of(graph, operator)
     if first.index == second.index:
         return function(INT8, INT8), 0
@@ -105,7 +105,7 @@ def _extents(shape: tuple[int, ...], output: tuple[int, ...]) -> tuple[int, int,
 
 
 def _row_numbers(tensor: Tensor, output: Tensor) -> IntArray:
-    """The operand's row for each of the output's."""
+    """Return the operand's row for each of the output's."""
     axes = row_axes(len(output.shape))
     here = _aligned(tensor.shape, output.shape)[:axes]
     return np.broadcast_to(np.arange(prod(here)).reshape(here), output.shape[:axes]).reshape(-1)

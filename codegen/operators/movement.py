@@ -61,7 +61,7 @@ def reshaped(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 
 
 def constant(graph: Graph, operator: Operator, position: int) -> tuple[int, ...]:
-    """The integers of the constant at an input position, flattened; `verify` has made sure that it is one."""
+    """Return the integers of the constant at an input position, flattened; `verify` has made sure that it is one."""
     data = graph.tensor(operator.inputs[position]).data
     assert data is not None
     return tuple(int(value) for value in np.ravel(data))

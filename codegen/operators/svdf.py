@@ -54,7 +54,7 @@ def verify(graph: Graph, operator: Operator) -> None:
 
 
 def _verify_state(graph: Graph, operator: Operator, elements: int, units: int) -> None:
-    """A matrix in the file, the same bytes in the graph."""
+    """Check the shape: a matrix in the file, the same bytes in the graph."""
     times, state, output = (graph.tensor(i) for i in (*operator.inputs[2:5:2], operator.outputs[0]))
     size_bytes = elements * np.dtype(times.dtype).itemsize
     if state.is_variable and (state.dtype != times.dtype or state.shape != (1, elements)):

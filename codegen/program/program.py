@@ -139,11 +139,11 @@ class Program:
         return len(self.inputs) == len(self.outputs) == 1
 
     def arrival(self, position: int) -> int:
-        """The number that stands in a schedule for the next row of an input, by its position."""
+        """Return the number that stands in a schedule for the next row of an input, by its position."""
         return len(self.stages) + position
 
     def commit(self, position: int) -> int:
-        """The number that stands in a schedule for setting a state to its source, by its position."""
+        """Return the number that stands in a schedule for setting a state to its source, by its position."""
         return len(self.stages) + len(self.inputs) + position
 
     @property

@@ -19,7 +19,7 @@ Values = npt.NDArray[Any]
 
 
 def enter(graph: Graph, cases: Bytes) -> npt.NDArray[np.int8]:
-    """What the file takes, one input behind the other, uint8 (N, bytes) -> int8 (N, graph.input_bytes)."""
+    """Return what the file takes, one input behind the other, uint8 (N, bytes) -> int8 (N, graph.input_bytes)."""
     pairs = list(zip(graph.file_inputs, graph.inputs, strict=True))
     parts = split_tensors(cases, [graph.tensor(outer) for outer, _ in pairs])
     inner = [convert(part, graph.tensor(a), graph.tensor(b)) for part, (a, b) in zip(parts, pairs, strict=True)]
@@ -27,7 +27,7 @@ def enter(graph: Graph, cases: Bytes) -> npt.NDArray[np.int8]:
 
 
 def leave(graph: Graph, outputs: Bytes) -> Bytes:
-    """What the graph gives, one output behind the other, uint8 (N, bytes) -> what the file gives."""
+    """Return what the graph gives, one output behind the other, uint8 (N, bytes) -> what the file gives."""
     pairs = list(zip(graph.outputs, graph.file_outputs, strict=True))
     parts = split_tensors(outputs, [graph.tensor(inner) for inner, _ in pairs])
     outer = [convert(part, graph.tensor(a), graph.tensor(b)) for part, (a, b) in zip(parts, pairs, strict=True)]
@@ -52,7 +52,7 @@ def before(graph: Graph, frames: npt.NDArray[np.int8]) -> Bytes:
 
 
 def convert(values: Values, source: Tensor, target: Tensor) -> Values:
-    """The values of one tensor in another's type."""
+    """Convert the values of one tensor to another's type."""
     if source.dtype == target.dtype:
         return values
     if target.dtype in ("int32", "int64"):  # of CAST; or indices, which the graph has as their bytes

@@ -27,7 +27,7 @@ _RESHAPES = frozenset({"reshape", "squeeze", "expand_dims"})
 
 
 def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) -> Graph:
-    """The same function of int8 inputs.
+    """Rewrite a graph as the same function of int8 inputs.
 
     Raises ModelError where operators lack operands, UnsupportedError where a file's variables cannot be resolved;
     with a list for `refused`, that is told there, and what is read of variables counts as inputs.
@@ -138,7 +138,7 @@ def _resolve_variables(graph: Graph) -> Graph:
 
 
 def _without_variables(graph: Graph) -> Graph:
-    """The graph for those who look for what else it lacks."""
+    """Return the graph for those who look for what else it lacks."""
     read = [op.outputs[0] for op in graph.operators if op.stem == "read_variable"]
     operators = tuple(op for op in graph.operators if op.stem not in _VARIABLES)
     return replace(graph, operators=operators, inputs=(*graph.inputs, *dict.fromkeys(read)))
@@ -162,7 +162,7 @@ def _source(graph: Graph, assigned: Mapping[str, int], name: str, tensor: int, l
 
 
 def _initial(graph: Graph, name: str, tensor: Tensor) -> npt.NDArray[np.int8]:
-    """What CALL_ONCE assigns, else the zero point, as TFLM allocates it."""
+    """Return what CALL_ONCE assigns, else the zero point, as TFLM allocates it."""
     data = graph.initial_values.get(name)
     if data is None:
         return np.full(tensor.shape, tensor.zero_point, np.int8)
@@ -261,7 +261,7 @@ def _take_off_casts(graph: Graph) -> Graph:
 
 
 def _indices_as_bytes(graph: Graph) -> Graph:
-    """What gives an output of int32 or int64 gives its bytes, along one more axis."""
+    """Rewrite operators whose output is int32 or int64 to give its bytes, along one more axis."""
     tensors, operators, outputs = list(graph.tensors), list(graph.operators), list(graph.outputs)
     for number, operator in enumerate(graph.operators):
         implementation = ops.IMPLEMENTATIONS.get(operator.stem)

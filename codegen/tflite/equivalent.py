@@ -59,7 +59,7 @@ def _constant_paddings(graph: Graph, operator: Operator) -> pad.Paddings:
 
 
 def repeat_mixed_operands(graph: Graph) -> Graph:
-    """An operand that is repeated along some of the axes that make a row's width, but not all, is repeated before."""
+    """Repeat an operand beforehand that repeats along some of the axes that make a row's width, but not all."""
     tensors, operators = list(graph.tensors), []
     for operator in graph.operators:
         inputs = list(operator.inputs)
@@ -88,7 +88,7 @@ def _broadcasts(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
 
 
 def copy_shared_outputs(graph: Graph) -> Graph:
-    """An output that is an input, or another output too, gets bytes of its own."""
+    """Copy each output that is an input, or another output too."""
     tensors, operators, outputs = list(graph.tensors), list(graph.operators), []
     for index in graph.outputs:
         source = graph.tensor(index)

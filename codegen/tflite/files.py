@@ -77,19 +77,19 @@ def read_model(path: Path) -> bytes:
 
 
 def model_without_sidecar(path: Path, flatbuffer: bytes) -> QuantizedModel:
-    """The model with what is certain of its contract."""
+    """Return the model with what is certain of its contract."""
     name = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem)[:64]
     return QuantizedModel(name, flatbuffer, inferred(flatbuffer).contract, {"source": path.name})
 
 
 def inferred(flatbuffer: bytes) -> InferredContract:
-    """What is certain of the contract without a sidecar, and why."""
+    """Return what is certain of the contract without a sidecar, and why."""
     return infer_contract(contract_graph(flatbuffer), read_metadata(flatbuffer))
 
 
 @lru_cache(maxsize=2)
 def contract_graph(flatbuffer: bytes) -> Graph:
-    """The graph that a contract is about: canonical, or as the file has it where it has no canonical form."""
+    """Return the graph that a contract is about: canonical, or as the file has it where it has no canonical form."""
     graph = load_graph(flatbuffer)
     try:
         return canonicalize(graph)

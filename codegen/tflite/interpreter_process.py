@@ -32,7 +32,7 @@ class Interpreter(Protocol):
     """One loaded model."""
 
     def run(self, inputs: list[Any], outputs: int) -> list[Any]:
-        """The output tensors, so many, for the input tensors."""
+        """Return the output tensors, so many, for the input tensors."""
 
     def trace(self, inputs: list[Any]) -> dict[int, Any]:
         """Every tensor after an inference, by index."""
@@ -137,7 +137,7 @@ class Server:
 
 
 def split_cases(data: bytes, inputs: list[Any]) -> list[list[Any]]:
-    """The inputs of each case, which lie one behind the other; `inputs` are pairs of a dtype and a shape."""
+    """Split the inputs of each case, which lie one behind the other; `inputs` are pairs of a dtype and a shape."""
     kinds = [(np.dtype(dtype), tuple(shape)) for dtype, shape in inputs]
     sizes = [dtype.itemsize * int(np.prod(shape)) for dtype, shape in kinds]
     cases = []

@@ -149,7 +149,7 @@ def _ample_arena_bytes(graph: Graph) -> int:
 
 
 def _reported_arena_bytes(flatbuffer: bytes, graph: Graph) -> int:
-    """What TFLM prints after one inference in an arena that is larger than needed."""
+    """Return what TFLM prints after one inference in an arena that is larger than needed."""
     with _process("tflm") as process:
         process.load(flatbuffer, graph, arena_bytes=_ample_arena_bytes(graph))
         process.run(graph, np.zeros((1, graph.input_bytes), np.uint8))
@@ -306,7 +306,7 @@ _starting = threading.Lock()
 
 @contextlib.contextmanager
 def _process(runtime: Runtime) -> Iterator[_Process]:
-    """This process's child for the runtime, started where there is none, for one thread at a time."""
+    """Return this process's child for the runtime, started where there is none, for one thread at a time."""
     if runtime == "builtin_ref" and not builtin_ref_available():
         raise ExecutorError("BUILTIN_REF needs TensorFlow", hint="pip install 'nanou-deploy[train]'")
     key = (os.getpid(), runtime)  # a fork has to have its own

@@ -122,7 +122,7 @@ def _check_count(what: str, count: int, most: int) -> None:
 
 
 def _initial_values(graphs: Sequence[Graph]) -> Mapping[str, npt.NDArray[np.generic]]:
-    """What the subgraphs that CALL_ONCE names assign to variables: constants, by name of the variable."""
+    """Return what the subgraphs that CALL_ONCE names assign to variables: constants, by name of the variable."""
     values: dict[str, npt.NDArray[np.generic]] = {}
     for call in (operator for operator in graphs[0].operators if operator.stem == "call_once"):
         if int(call.options["subgraph"]) not in range(1, len(graphs)):
@@ -206,7 +206,7 @@ def _operator(raw: Any, stem: str, index: int) -> Operator:
 
 
 def _tensor_or_shape(model: Any, raw: Any, index: int, refused: list[UnsupportedError]) -> Tensor:
-    """The tensor; where no runtime takes it, its name, shape and type alone."""
+    """Return the tensor; where no runtime takes it, its name, shape and type alone."""
     try:
         return _tensor(model, raw, index)
     except UnsupportedError as error:
@@ -254,7 +254,7 @@ def _quantization(raw: Any, label: str, shape: tuple[int, ...]) -> tuple[tuple[f
 
 
 def _constant(model: Any, number: int, label: str, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
-    """The values of a tensor whose buffer has some; as many bytes as its shape has, and aligned for its type."""
+    """Return the values of a tensor whose buffer has some; as many bytes as its shape has, and aligned for its type."""
     if number >= model.BuffersLength():
         raise ModelError(f"{label} has buffer {number}, of {model.BuffersLength()}", hint=_DAMAGED)
     buffer = model.Buffers(number)

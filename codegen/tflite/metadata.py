@@ -27,7 +27,7 @@ _IMAGE_PROPERTIES, _NORMALIZATION, _AXIS_LABELS = 2, 1, 2  # of their unions and
 
 
 def read_metadata(flatbuffer: bytes) -> FileMetadata:
-    """What the file's metadata state, as far as they can be read. The file has been loaded before."""
+    """Read what the file's metadata state, as far as they can be read. The file has been loaded before."""
     try:
         return _read(flatbuffer)
     except (struct.error, IndexError, ValueError, TypeError, UnicodeDecodeError, OverflowError):

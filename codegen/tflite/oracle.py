@@ -40,7 +40,7 @@ def _constant(graph: Graph, index: int) -> IntArray:
 
 
 def run_oracle(graph: Graph, cases: Int8Array) -> npt.NDArray[np.generic]:
-    """Inputs one behind the other, int8 (N, input bytes), or of the only one (N, *shape[1:]) -> outputs likewise.
+    """Compute outputs, int8 (N, output bytes) or (N, *shape[1:]) of the only one, from inputs likewise.
 
     That is int8 (N, *shape[1:]) of one int8 output, else uint8 (N, output bytes). The cases are consecutive
     inferences: state goes from one to the next.

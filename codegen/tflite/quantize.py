@@ -107,7 +107,7 @@ def _check_arguments(
 
 
 def _convert_with_own_ranges(model: keras.Model, shape: tuple[int, ...], preprocessing: Preprocessing) -> bytes:
-    """The converter wants data all the same. Where all ranges are the model's, it cannot matter which."""
+    """Give the converter data, which it wants all the same; where all ranges are the model's, any will do."""
     black, white = (
         _convert(model, preprocessing.normalize(np.full((1, *shape), value, np.uint8)), shape) for value in (0, 255)
     )
@@ -131,7 +131,7 @@ def _convert(model: keras.Model, representative: npt.NDArray[np.float32], shape:
 
 
 def convert_saved_model(folder: Path, representative: Samples | None) -> bytes:
-    """The .tflite of a SavedModel with fixed shapes: full int8 with ranges from `representative`, without it float32.
+    """Convert a SavedModel with fixed shapes: full int8 with ranges from `representative`, without it float32.
 
     Loading it and measuring ranges runs the model. What it cannot convert, TensorFlow says in exceptions of its own.
     """

@@ -17,7 +17,7 @@ from codegen.graph.graph import Graph, Operator, State, Tensor
 
 
 def resolve_own_variables(graph: Graph) -> Graph:
-    """Raises UnsupportedError where a variable tensor is not its operator's alone."""
+    """Check that a variable tensor is its operator's alone. Raises UnsupportedError."""
     for operator in graph.operators:
         positions = ops.state_inputs(operator)
         if positions:
@@ -43,7 +43,7 @@ def _bytes_for_states(graph: Graph, operator: Operator, positions: tuple[int, ..
 
 
 def _resolve(graph: Graph, operator: Operator, positions: tuple[int, ...]) -> Graph:
-    """The operator gives one vector: its output's bytes, then those of its states. Slices of it follow."""
+    """Rewrite the operator to give one vector, its output's bytes, then its states'; slices of it follow."""
     tensors, made = list(graph.tensors), []
     output, kept = graph.tensor(operator.outputs[0]), [graph.tensor(operator.inputs[p]) for p in positions]
 

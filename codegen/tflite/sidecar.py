@@ -31,7 +31,7 @@ _OPTIONAL = {"camera", "provenance"}
 
 
 def sidecar(model: QuantizedModel) -> dict[str, Any]:
-    """What stands beside the .tflite file, as a JSON document of schema 2."""
+    """Return what stands beside the .tflite file, as a JSON document of schema 2."""
     return {
         "schema": SIDECAR_SCHEMA,
         "name": model.name,
@@ -43,7 +43,7 @@ def sidecar(model: QuantizedModel) -> dict[str, Any]:
 
 
 def contract_document(contract: Contract) -> dict[str, Any]:
-    """The `inputs` and `outputs` of a sidecar."""
+    """Return the `inputs` and `outputs` of a sidecar."""
     return {
         "inputs": [_input_document(stated) for stated in contract.inputs],
         "outputs": [_output_document(stated) for stated in contract.outputs],
@@ -68,7 +68,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_sidecar(document: Any, flatbuffer: bytes, read_graph: Callable[[bytes], Graph]) -> QuantizedModel:
-    """The model that a sidecar of schema 1 or 2 states, checked against its canonical graph.
+    """Read the model that a sidecar of schema 1 or 2 states, checked against its canonical graph.
 
     Raises ValueError where the document is not of its schema, ModelError where a value is out of bounds or contradicts
     the model.
@@ -127,7 +127,7 @@ def _output(what: str, value: Any) -> OutputContract:
 
 
 def _contract_1(stated: Mapping[str, Any], graph: Graph) -> Contract:
-    """Schema 1 is of one picture and one map. Whether its values are probabilities, the operators before it say."""
+    """Read schema 1, of one picture and one map; the operators before it say whether its values are probabilities."""
     picture = Preprocessing(**_members_of(Preprocessing, "preprocessing", stated["preprocessing"]))
     followed = follow_values(graph, graph.output.index)
     classes, drivable = (_names(key, stated.get(key, [])) for key in ("classes", "drivable"))
@@ -160,7 +160,7 @@ def _object(what: str, value: Any) -> dict[str, Any]:
 
 
 def _members(what: str, value: Any, required: Set[str], optional: Set[str]) -> dict[str, Any]:
-    """A JSON object with all the required keys, and no others but the optional ones."""
+    """Return a JSON object with all the required keys, and no others but the optional ones."""
     members = _object(what, value)
     if unknown := members.keys() - required - optional:
         raise ValueError(f"{what} has the unknown key {shown(min(unknown))}")

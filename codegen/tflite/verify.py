@@ -232,7 +232,7 @@ def _refuse_constants(graph: Graph, operator: Operator) -> None:
 
 
 def _verify_size(graph: Graph) -> None:
-    """What allocating, planning and running take is bounded by the sizes of activations."""
+    """Bound the sizes of activations, and so what allocating, planning and running take."""
     activations = [tensor for tensor in graph.tensors if tensor.data is None]
     rows = sum(image_shape(tensor.shape)[0] for tensor in activations if tensor.shape)
     total_bytes = sum(tensor.size_bytes for tensor in activations)
@@ -260,7 +260,7 @@ def _verify_tensor(tensor: Tensor, where: str) -> None:
 
 
 def _verify_compilable(tensor: Tensor, where: str) -> None:
-    """What the compiler, unlike interpreters, has only one case of."""
+    """Check what the compiler, unlike interpreters, has only one case of."""
     if tensor.data is not None:
         return
     label = f"tensor {tensor.index} '{tensor.name}' of {where}"

@@ -27,7 +27,7 @@ class NanouPlatform(PlatformBase):
     """PlatformIO finds it by its name."""
 
     def configure_default_packages(self, options: dict, targets: list[str]) -> None:
-        """Called before anything is built."""
+        """Install SCons before anything is built."""
         if get_core_package_dir(SCONS, auto_install=False) is None:
             self._install_scons()
         super().configure_default_packages(options, targets)

@@ -84,7 +84,7 @@ def propose_masks(pictures: Mapping[str, Path], propose: Propose, deciding: Deci
 
 
 def _check_shape(name: str, picture: Picture, shares: Shares) -> None:
-    """A model squeezes pictures; a program's mask of another shape is probably another picture's, or not turned."""
+    """Refuse a program's mask of another shape: it is probably another picture's, or not turned."""
     height, width = shares.shape[:2]
     if width >= picture.image.width and (width, height) != picture.image.size:
         raise DataError(

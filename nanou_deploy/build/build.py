@@ -197,14 +197,14 @@ def _build(board: Board, machine: Machine, plan: ProgramPlan, flags: Flags, imag
 
 @lru_cache(maxsize=32)
 def _machine_objects(machine: Machine) -> tuple[Path, ...]:
-    """What every harness for `machine` is linked with, compiled once in this process."""
+    """Return what every harness for `machine` is linked with, compiled once in this process."""
     steps = plan_machine(machine, _kept_folder())
     _compile(steps)
     return tuple(step.target for step in steps)
 
 
 def _kept_folder() -> Path:
-    """A new folder that is there until this process ends."""
+    """Return a new folder that is there until this process ends."""
     folder = tempfile.mkdtemp(prefix="nanou-kept-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)

@@ -48,7 +48,7 @@ class Package:
     url: str = ""
 
     def __post_init__(self) -> None:
-        """Raises DeployError for what some package manager would refuse, or what would break its file."""
+        """Check what package managers would refuse, or what would break their files. Raises DeployError."""
         if not _NAME.fullmatch(self.name):
             hint = "use up to 63 of a-z, 0-9, '_' and '-', and begin with a letter"
             raise DeployError(f"{self.name!r} is no name for a package", hint=hint)
@@ -236,7 +236,7 @@ def _constants(header: str, prefix: str) -> dict[str, str]:
 
 
 def _without_paths(value: Any) -> Any:
-    """The same document with the names of absolute paths alone: the maker's folders are nobody else's business."""
+    """Cut absolute paths down to their names: the maker's folders are nobody else's business."""
     if isinstance(value, Mapping):
         return {key: _without_paths(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

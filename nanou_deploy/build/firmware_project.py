@@ -152,7 +152,7 @@ def _render_settings(
 
 
 def _environment(board: Board, root: str, arena_in_psram: bool) -> dict[str, object]:
-    """What templates say about one hardware board."""
+    """Return what templates say about one hardware board."""
     psram = list(_PSRAM_SETTINGS[board.psram])
     if board.idf_target == "esp32" and psram:
         psram.remove("CONFIG_SPIRAM_MODE_QUAD=y")  # no choice there

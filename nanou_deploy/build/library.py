@@ -39,14 +39,14 @@ def open_model(path: Path | None, camera: CameraSize | None = None) -> Quantized
 
 
 def trained_on(model: QuantizedModel) -> str | None:
-    """The name of the data that a model was trained on, where its provenance states one."""
+    """Return the name of the data that a model was trained on, where its provenance states one."""
     data = model.provenance.get("data")
     name = data.get("name") if isinstance(data, dict) else None
     return name if isinstance(name, str) else None
 
 
 def model_path(path: Path | None) -> Path:
-    """The .tflite file of a model that is given as a file, as a run folder, or not at all."""
+    """Return the .tflite file of a model that is given as a file, as a run folder, or not at all."""
     if path is None:
         return models_folder() / DEFAULT_MODEL
     from nanou_train.runs.int8_model import int8_path  # with all that a run is; the shipped model needs none of it
@@ -64,7 +64,7 @@ def model_path(path: Path | None) -> Path:
 
 
 def _own(run: Path) -> Path:
-    """The int8 model of a run, once it is known to be its student's."""
+    """Return the int8 model of a run, once it is known to be its student's."""
     from nanou_train.runs.int8_model import int8_path, load_int8
 
     load_int8(run)

@@ -42,7 +42,7 @@ _BARE_SOURCES = ("bare/trap.c", "bare/memory.c")
 
 
 def _word(path: Path) -> str:
-    """A path for a command line: absolute, so that a compiler takes none for an option or a file of options."""
+    """Return a path for a command line: absolute, so that a compiler takes none for an option or a file of options."""
     return str(path.absolute())
 
 
@@ -156,7 +156,7 @@ def find_machine(
 
 
 def model_flags(compiler: Tool) -> Flags:
-    """What generated C is to be compiled with besides -O2."""
+    """Return what generated C is to be compiled with besides -O2."""
     return (NO_SCHEDULING, FLAGS_SET) if compiler.is_gcc else (FLAGS_SET,)
 
 

@@ -191,7 +191,7 @@ def _list_again_if_newer(user: Path, cache: Path) -> None:
 
 
 def _compiler_errors(output: str) -> str:
-    """The lines in which a compiler or linker names what is wrong, and where."""
+    """Return the lines in which a compiler or linker names what is wrong, and where."""
     found = re.findall(r"^.*(?:: (?:fatal )?error: |undefined reference to ).*$", output, re.MULTILINE)
     return "\n".join(found[:20])
 

@@ -49,7 +49,7 @@ class Examination:
     tflm: tuple[Problem, ...]
 
     def operator_status(self, operator: Operator) -> tuple[str, str]:
-        """What aot and tflm do with an operator of the file: "yes", "no", or "folded" into others at compile time."""
+        """Say what aot and tflm do with an operator of the file: "yes", "no", or "folded" at compile time."""
         if self.canonical is not None and operator.index not in {op.index for op in self.canonical.operators}:
             aot = "folded"
         else:
@@ -95,7 +95,7 @@ def examine(path: Path, board: Board) -> Examination:
 
 
 def _model(path: Path, flatbuffer: bytes, *, readable: bool) -> tuple[QuantizedModel | None, Problem | None]:
-    """The model with its contract, without its sidecar where that contradicts it."""
+    """Return the model with its contract, without its sidecar where that contradicts it."""
     if not readable:
         return None, None
     try:
@@ -113,7 +113,7 @@ def _compile(model: QuantizedModel | None, board: Board) -> tuple[tuple[Problem,
 
 
 def _run(graph: Graph, flatbuffer: bytes) -> tuple[tuple[Problem, ...], int | None]:
-    """What TensorFlow Lite Micro says to the file, and the arena that it took."""
+    """Run the file in TensorFlow Lite Micro; return what it says, and the arena that it took."""
     unknown = {operator.stem: operator for operator in graph.operators if not _is_registered(operator)}
     if unknown:
         unblock = "convert the model without it"

@@ -58,7 +58,7 @@ def read_stack_usage(model: Path, layers: Collection[str], kernels: Collection[s
 
 
 def _frames(stem: Path) -> Mapping[str, int]:
-    """Function -> bytes, a compiler's clones of it (run.part.0) added to it."""
+    """Sum bytes by function, a compiler's clones of it (run.part.0) included."""
     frames: dict[str, int] = {}
     for function, frame_bytes in _stated(stem.with_suffix(".su"), stem.with_suffix(".s")):
         name = function.partition(".")[0]

@@ -101,7 +101,7 @@ def open_models(path: Path | None) -> Iterator[tuple[str, QuantizedModel]]:
 
 
 def _name(path: Path) -> str:
-    """A run's model is called like the run."""
+    """Name a model: a run's is called like the run."""
     place = path.resolve()
     return place.parents[1].name if place.parent.name == INT8 else path.name
 
@@ -129,7 +129,7 @@ def point_of(folder: Path, model: QuantizedModel, costs: Sequence[Cost], base: P
 
 
 def _recipe(folder: Path, point: Point) -> str:
-    """What runs that differ in their seed alone have in common."""
+    """Return what runs that differ in their seed alone have in common."""
     configuration = run.configuration(run.read_manifest(folder)).deciding()
     for section, key in (("teacher", "weights"), ("student", "start_from")):  # of each seed its own
         del configuration[section][key]
@@ -152,7 +152,7 @@ def _relative(folder: Path, base: Path) -> str:
 
 
 def own_scores(folder: Path, model: QuantizedModel) -> Scores:
-    """A run's scores against masks of its own size, measured when it was trained and quantized. Raises TrainError."""
+    """Read a run's scores against masks of its own size, as trained and quantized. Raises TrainError."""
     metrics: dict[str, Any] = dict(model.provenance.get("metrics", {}))
     size = (model.image.height_px, model.image.width_px)
     return Scores(size, _val_miou(folder), _miou(metrics, "int8"), _miou(metrics, "float"))

@@ -100,7 +100,7 @@ def bench(
 def _check_usage(
     models: tuple[Path, ...], per_layer: bool, is_comparison: bool, boards: str | None, markdown: Path | None
 ) -> None:
-    """Raises UsageError for options that do not go together, DeployError before minutes are spent for nothing."""
+    """Refuse options that do not go together (UsageError), and what would fail minutes later (DeployError)."""
     from nanou_deploy.errors import DeployError
 
     board_given = click.get_current_context().get_parameter_source("board") is ParameterSource.COMMANDLINE
@@ -213,7 +213,7 @@ def _compare(
 
 
 def _command(paths: tuple[Path, ...], boards: str | None, markdown: Path) -> str:
-    """What to type for the same document; files outside the working directory by name alone."""
+    """Return what to type for the same document; files outside the working directory by name alone."""
 
     def shown(path: Path) -> str:
         return path.name if path.is_absolute() or ".." in path.parts else path.as_posix()

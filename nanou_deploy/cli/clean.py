@@ -81,7 +81,7 @@ def tag_built(folder: Path) -> None:
 
 
 def _generated(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """The outermost folders that were generated or built, and the files in each that were edited since."""
+    """Return the outermost folders that were generated or built, and the files in each that were edited since."""
     from codegen.library.render import MANIFEST
     from codegen.library.write import edited_files
 

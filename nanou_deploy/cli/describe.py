@@ -77,7 +77,7 @@ def describe(
 
 
 def _known(path: Path, fresh: bool) -> Known:
-    """What the sidecar states, or what is certain without one."""
+    """Return what the sidecar states, or what is certain without one."""
     from codegen.tflite.files import contract_graph, inferred, load_model, model_without_sidecar, read_model
 
     flatbuffer = read_model(path)
@@ -93,7 +93,7 @@ def _known(path: Path, fresh: bool) -> Known:
 
 
 def restated(known: Known, said: dict[str, Any], input_index: int, output_index: int) -> Known:
-    """The contract with what options say of one input and one output."""
+    """Return the contract with what options say of one input and one output."""
     from codegen.graph.model import Contract
 
     contract = known.model.contract

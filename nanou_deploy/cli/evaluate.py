@@ -118,7 +118,7 @@ def _executors(given: tuple[str, ...], compare: bool, has_run: bool) -> tuple[st
 
 
 def _quantized(model: Path | None, run_folder: Path | None, names: tuple[str, ...]) -> QuantizedModel | None:
-    """The int8 model; None where only the float student of a run that was not quantized is asked for."""
+    """Return the int8 model; None where only the float student of a run that was not quantized is asked for."""
     from nanou_deploy.build.library import open_model
     from nanou_train.runs.int8_model import int8_path
 
@@ -154,7 +154,7 @@ def _dataset(model: QuantizedModel | None, run_folder: Path | None, data: Path |
 
 
 def _grouped(dataset: Dataset, group_by: str) -> Dataset:
-    """The data set with the sequences that --group-by says."""
+    """Return the data set with the sequences that --group-by says."""
     if not group_by:
         return dataset
     from dataclasses import replace

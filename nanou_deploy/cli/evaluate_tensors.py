@@ -136,7 +136,7 @@ def _print_differences(pairs: Sequence[Any]) -> None:
 
 
 def _arrays(graph: Graph, outputs: Mapping[str, Bytes]) -> dict[str, Any]:
-    """What each executor gave, by file name."""
+    """Return what each executor gave, by file name."""
     from nanou_deploy.evaluate.cases import split_outputs
 
     return {

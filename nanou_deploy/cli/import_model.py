@@ -122,7 +122,7 @@ def _complete(given: dict[str, Any], is_asked: bool, *, is_pictures: bool) -> No
 
 
 def _picture(facts: TensorFacts, given: dict[str, Any]) -> Preprocessing:
-    """The contract of pictures."""
+    """Return the contract of pictures."""
     from codegen.graph.contract import PICTURE_CHANNELS
     from codegen.graph.model import Preprocessing
 
@@ -143,7 +143,7 @@ def _with_contract(
     camera: CameraSize | None,
     is_asked: bool,
 ) -> QuantizedModel:
-    """The model with what is certain of its contract, what was said, and what was answered."""
+    """Return the model with what is certain of its contract, what was said, and what was answered."""
     from codegen.graph.contract import check_contract
     from codegen.graph.model import Contract, InputContract, QuantizedModel
     from codegen.tflite.files import contract_graph, inferred

@@ -78,7 +78,7 @@ def _in_terminal() -> bool:
 
 
 def _proposed(given: Mapping[str, str]) -> dict[str, str]:
-    """What is given, and what the folder and the defaults say of the rest."""
+    """Propose values: those given, and what the folder and the defaults say of the rest."""
     found = dict(_found()) if not given.keys() & {*_SOURCES, "data.root"} else {}
     values = {"board": "esp32s3", "experiment": "default", "model": f"runs/{_name()}", **found, **given}
     if values.keys() & _SOURCES and "data.root" not in values:
@@ -89,7 +89,7 @@ def _proposed(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _found() -> Iterator[tuple[str, str]]:
-    """A data set here, or folders that are called as pictures and masks are."""
+    """Find a data set here, or folders that are called as pictures and masks are."""
     names = {path.name for _, path in zip(range(_LOOKED_AT), Path().iterdir(), strict=False) if path.is_dir()}
     for name in sorted(names):
         if all((Path(name) / split / "img").is_dir() for split in ("train", "val", "test")):
@@ -120,7 +120,7 @@ def _has(folder: Path, suffixes: tuple[str, ...]) -> bool:
 
 
 def _name() -> str:
-    """The folder's, as a run may be called."""
+    """Derive a run's name from the folder's."""
     name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in Path.cwd().name.lower())
     return name.strip("_")[:40] or "mine"
 
@@ -182,7 +182,7 @@ def _check(values: Mapping[str, str]) -> None:
 
 
 def render(values: Mapping[str, str]) -> str:
-    """The file's text: what is said, and as comments what else could be. Reading it gives the same values."""
+    """Write the file's text: what is said, and as comments what else could be. Reading it gives the same values."""
     lines = ["# What nanou-deploy's commands take where no option says otherwise. Paths are relative to this file."]
     section = ""
     for key in KEYS:
@@ -199,7 +199,7 @@ def render(values: Mapping[str, str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """A TOML string (https://toml.io/en/v1.0.0#string): literal where that is plainer, else basic."""
+    """Quote a TOML string (https://toml.io/en/v1.0.0#string): literal where that is plainer, else basic."""
     if text.isprintable() and "\\" in text and "'" not in text:
         return f"'{text}'"
     return json.dumps(text, ensure_ascii=False)  # of printable text, JSON's strings are TOML's

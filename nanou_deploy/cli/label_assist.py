@@ -117,7 +117,7 @@ def _proposer(
     classes: tuple[str, ...] | None,
     pictures: Mapping[str, Path],
 ) -> tuple[Propose, tuple[str, ...], float, str]:
-    """What proposes, the class names, the threshold, and who that is in words."""
+    """Return what proposes, the class names, the threshold, and who that is in words."""
     from codegen.graph.model import BINARY_CLASSES
     from nanou_deploy.assist.proposals import by_soft_masks, soft_mask_files
     from nanou_train.data.labels import check_names

@@ -50,7 +50,7 @@ def abandon_stdout() -> None:
 
 
 def columns_of(stream: TextIO) -> int | None:
-    """The width of the terminal behind a stream, None where there is none. $COLUMNS overrides it."""
+    """Return the width of the terminal behind a stream, None where there is none. $COLUMNS overrides it."""
     if not stream.isatty():
         return None
     if os.environ.get("COLUMNS", "").isdecimal():
@@ -67,7 +67,7 @@ def is_coloured(stream: TextIO) -> bool:
 
 
 def make_console(stream: TextIO) -> Console:
-    """A console of rich's that does what this module decides."""
+    """Make a console of rich's that does what this module decides."""
     from rich.console import Console
 
     return Console(

@@ -298,7 +298,7 @@ def _say_summary(entries: list[dict[str, Any]], target: Path) -> None:
 
 
 def _predict_arrays(folder: Path, path: Path | None, executor: str, target: Path, as_json: bool) -> None:
-    """A raw model's .npy files."""
+    """Predict a raw model's .npy files."""
     from codegen.atomic_files import write_bytes
     from codegen.library.write import staged_folder
     from nanou_deploy.build.library import open_model

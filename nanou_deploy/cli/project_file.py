@@ -172,7 +172,7 @@ def _scalar(value: Any, name: str, path: Path) -> str:
 
 
 def defaults_of(project: Project, command: click.Command) -> dict[str, Any]:
-    """What the file says for the parameters of a command, as click takes it: told when it is used, and only then."""
+    """Give click what the file says for a command's parameters: told when it is used, and only then."""
     parameters = {parameter.name: parameter for parameter in command.params}
     name = command.name or ""
     return {
@@ -184,7 +184,7 @@ def defaults_of(project: Project, command: click.Command) -> dict[str, Any]:
 
 
 def _take(key: str, value: str, parameter: click.Parameter) -> Any:
-    """The value of a parameter that is not given; what is given comes first, and may stand in its place."""
+    """Take the value of a parameter that is not given; what is given comes first, and may stand in its place."""
     source = click.get_current_context().get_parameter_source
     if any(source(other) == ParameterSource.COMMANDLINE for other in _INSTEAD.get(parameter.name or "", ())):
         return None

@@ -77,5 +77,5 @@ def quantize(
 
 
 def _name(output: Path | None) -> str:
-    """The model's name: as its file's, in what C identifiers and file names share; empty for the run's own."""
+    """Return the model's name: as its file's, in what C identifiers and file names share; empty for the run's own."""
     return re.sub(r"[^A-Za-z0-9]+", "_", output.stem).strip("_")[:60] if output else ""

@@ -63,7 +63,7 @@ def _row(one: RunSummary, root: Path, instructions: int | None) -> tuple[object,
 
 
 def _instructions(one: RunSummary) -> int | None:
-    """What one inference of its int8 model costs, where that was counted before."""
+    """Return what one inference of its int8 model costs, where that was counted before."""
     from nanou_deploy.boards.boards import find_board
     from nanou_deploy.build.library import open_model
     from nanou_deploy.errors import INTENDED_ERRORS

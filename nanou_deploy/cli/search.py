@@ -187,7 +187,7 @@ def _print(found: Searched, output: Path) -> None:
 
 
 def _print_points(found: Searched) -> None:
-    """The trained points, and what they cost as built."""
+    """Print the trained points, and what they cost as built."""
     emit_table(
         ("Point", "mIoU val", "int8 test", "Instructions", "RAM", "Flash"),
         (

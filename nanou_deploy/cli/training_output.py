@@ -75,7 +75,7 @@ class TrainingProgress:
 
 
 def duration(seconds: float) -> str:
-    """A time as it is estimated: 40 s, 12 min, 3 h."""
+    """Write a time as it is estimated: 40 s, 12 min, 3 h."""
     for unit, unit_s in (("h", 3600), ("min", 60)):
         if seconds >= 1.5 * unit_s:
             return f"{seconds / unit_s:.0f} {unit}"
@@ -122,7 +122,7 @@ class LivePage:
 
 
 def _bar() -> Progress:
-    """A bar, its percentage and the time left, which keep their places; what remains is the message's."""
+    """Draw a bar, its percentage and the time left, which keep their places; the message has the rest."""
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 

@@ -99,7 +99,7 @@ def _reason(step: Step, recorded: Mapping[str, str] | None) -> str:
 
 
 def _read_state() -> State:
-    """What was done before; nothing where that cannot be read: then it is found out by the commands themselves."""
+    """Read what was done before; nothing where that cannot be read: then it is found out by the commands themselves."""
     try:
         document: Any = read_json(STATE)
         if document["schema"] != _SCHEMA:

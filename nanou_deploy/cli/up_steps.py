@@ -47,7 +47,7 @@ class Step:
 
 
 def steps_of(project: Project) -> tuple[Step, ...]:
-    """The steps from a project's data to its firmware. Raises DeployError where the file says too little."""
+    """Return the steps from a project's data to its firmware. Raises DeployError where the file says too little."""
     values = project.values
     for key in ("model", "board"):
         if key not in values:

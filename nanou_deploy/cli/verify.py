@@ -188,7 +188,7 @@ def _where(result: ExecutorResult) -> str:
 
 
 def _real_frames(data: Path | None, model: QuantizedModel) -> npt.NDArray[np.uint8] | None:
-    """The data's cases as the file takes them: pictures with masks, folders of classes, or .npy files, by the task."""
+    """Read the data's cases as the file takes them: pictures with masks, folders of classes, or .npy files."""
     if data is None:
         return None
     from codegen.tflite.files import contract_graph

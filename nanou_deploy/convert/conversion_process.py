@@ -151,7 +151,7 @@ def _serve(connection: Connection, printed: Callable[[], str]) -> None:
 
 
 def _in_words(error: BaseException) -> str:
-    """What TensorFlow's converter, Keras and onnx2tf say over many lines, in one."""
+    """Join what TensorFlow's converter, Keras and onnx2tf say over many lines in one."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     if operations := sorted(set(re.findall(r"'(tf\.\w+)' op (?:is neither|requires)", text))):
         return f"TFLite has no int8 kernel for {', '.join(operations)[:200]}"

@@ -50,7 +50,7 @@ def measure_layers(folder: Path, representative: Samples) -> list[dict[str, Any]
 
 
 def _finite(text: str) -> float:
-    """A layer that gives infinities has lost everything."""
+    """Cap losses: a layer that gives infinities has lost everything."""
     value = float(text)
     return value if np.isfinite(value) else 1.0
 

@@ -52,7 +52,7 @@ def convert_onnx(path: Path, folder: Path, size: tuple[int, int] | None) -> None
 
 
 def _inputs(model: Any) -> list[Any]:
-    """Inputs that are no weights."""
+    """Return inputs that are no weights."""
     graph = model.graph
     weights = {one.name for one in graph.initializer}
     return [one for one in graph.input if one.name not in weights]

@@ -127,7 +127,7 @@ def _masks(data: SampleSet, model: QuantizedModel, size: tuple[int, ...], count:
 
 
 def _labels(data: SampleSet, classes: tuple[str, ...], count: int) -> npt.NDArray[np.intp] | str:
-    """The true index of each sample; or in words, why the folders do not tell it. Where no class is named: 0, 1..."""
+    """Tell the true index of each sample, or in words why the folders do not. Unnamed classes are 0, 1..."""
     names = classes or tuple(map(str, range(count)))
     if set(data.labels) - set(names):
         theirs, ours = (", ".join(map(shown, some[:4])) + (", ..." if len(some) > 4 else "")

@@ -336,7 +336,7 @@ class Device:
     def _infer(
         self, into: Sequence[_Buffer], data: bytes, request: bytes, out: Sequence[_Buffer], kind: int = m.INFER
     ) -> tuple[bytes, int, int, bytes]:
-        """Result, which must be of the size of `out`, time in us, cycles, and what the answer has behind them."""
+        """Read result (of `out` bytes, or it raises), time in us, cycles, and what the answer has behind them."""
         result_bytes = _total_bytes(out)
         deadline = self._deadline(len(data) + result_bytes, COMPUTING)
         for _ in range(_ROUNDS):

@@ -61,7 +61,7 @@ class FaultyLink:
         self._link.close()
 
     def _spoil(self, data: bytes) -> list[bytes]:
-        """The bytes that go on, cut where the line was split."""
+        """Pass on bytes, cut where the line was split."""
         parts, position = [bytearray()], 0
         while position < len(data):
             gap = self._gap(len(data) - position)
@@ -200,7 +200,7 @@ class Drill:
         self._opening_s = timeout_s * (6 + len(info.inputs) + len(info.outputs))
 
     def _infer(self, device: Device, frame: Int8Array) -> Int8Array:
-        """The outputs' bytes, from the initial state on."""
+        """Infer the outputs' bytes, from the initial state on."""
         if self._has_state:
             device.reset()
         return device.infer(frame).output

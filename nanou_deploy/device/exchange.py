@@ -154,7 +154,7 @@ class Exchange:
         raise refusal(answer.status, f" (model status {answer.payload[0]})" if answer.payload else "")
 
     def _check_boot(self, frame: Frame) -> None:
-        """A first boot number is learnt, another one is a reset; then that one is learnt, so that asking can go on."""
+        """Learn a first boot number; take another one for a reset, and learn it, so that asking can go on."""
         known, self.boot = self.boot, frame.boot
         if known not in (0, frame.boot) or (frame.status == OTHER_BOOT and frame.flags & FLAG_ANSWER):
             raise DeviceReset(

@@ -131,7 +131,7 @@ def ask_chip(port: str) -> list[Check]:
 
 
 def _psram_of(board: Board, features: str) -> Check:
-    """The fuses tell of PSRAM inside the chip's package; an ESP32's lies beside it, and only its firmware finds it."""
+    """Read of PSRAM in the chip's package from its fuses; an ESP32's lies beside it, and only firmware finds it."""
     name, wanted = f"PSRAM for {board.name}", board.psram_bytes // MIB
     found = re.search(r"Embedded PSRAM (\d+)\s*MB", features)
     if found is None and board.chip == "esp32":

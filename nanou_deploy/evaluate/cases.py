@@ -84,7 +84,7 @@ def _class_folders(model: QuantizedModel, names: tuple[str, ...], folder: Path) 
 
 
 def _reader(model: QuantizedModel, graph: Graph) -> tuple[Callable[[Path], Bytes], tuple[str, ...]]:
-    """What reads one file of a case, and the suffixes of such files."""
+    """Return what reads one file of a case, and the suffixes of such files."""
     if len(graph.file_inputs) != 1:
         raise DeployError(f"{model.name} has {len(graph.file_inputs)} inputs", hint="classes take models of one input")
     picture = model.picture
@@ -177,7 +177,7 @@ def _as_type(values: Values, tensor: Tensor, path: Path) -> Values:
 
 
 def _expected(values: Values, tensor: Tensor, path: Path, count: int) -> Values:
-    """The real values that an output is to have, (N, values)."""
+    """Return the real values that an output is to have, (N, values)."""
     flat = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
     size = int(np.prod(tensor.shape))
     if flat.shape != (count, size):

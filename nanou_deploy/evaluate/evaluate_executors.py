@@ -216,7 +216,7 @@ def merge_equal(result: EvaluationResult) -> tuple[Evaluation, ...]:
 
 
 def _golden_rows(result: EvaluationResult) -> tuple[ExecutorResult, ...]:
-    """The int8 executors against TFLM, where it ran on this split."""
+    """Return the int8 executors against TFLM, where it ran on this split."""
     names = {"int8": "BUILTIN_REF", "aot": "aot host"}
     rows = [ExecutorResult(TRUTH, "equal", result.images, result.images, detail="the reference")]
     for one in result.comparisons:

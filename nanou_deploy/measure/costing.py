@@ -57,7 +57,7 @@ def cost_of(model: QuantizedModel, board: Board, objective: Objective = DEFAULT_
 
 
 def known_cost(model: QuantizedModel, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> Cost | None:
-    """The cost that `cost_of` remembers; None where it was never counted, or not with the tools that are here."""
+    """Recall a cost that `cost_of` counted; None where it never did, or not with the tools that are here."""
     folder = cache_folder()
     try:
         key = _key(model, board, objective, check_counting(board))

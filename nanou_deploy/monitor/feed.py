@@ -105,7 +105,7 @@ class Feed:
                     return
 
     def _sent(self, device: Device, stop: threading.Event) -> Iterator[Sight]:
-        """Sends pictures and asks what the device makes of them."""
+        """Send pictures and ask what the device makes of them."""
         assert self._frames is not None
         drives = device.info().rehearses  # then decisions are those of a drive, and the log says what motors would do
         for frame in self._frames:
@@ -121,7 +121,7 @@ class Feed:
             stop.wait(max(0.0, self._options.least_s - (time.monotonic() - start)))
 
     def _streamed(self, device: Device) -> Iterator[Sight]:
-        """What the device's own camera sees."""
+        """Stream what the device's own camera sees."""
         for frame in device.stream(shrink=self._options.shrink):
             yield self._of_stream(frame)
 

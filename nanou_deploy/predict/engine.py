@@ -101,7 +101,7 @@ def open_engine(
 
 
 def _model(executor: str, path: Path | None) -> QuantizedModel:
-    """The int8 model; of a run that was not quantized, for keras, what its pictures and classes mean."""
+    """Return the int8 model; of a run that was not quantized, for keras, what its pictures and classes mean."""
     if executor != "keras":
         return open_model(path)
     if path is None or not path.is_dir():
@@ -211,7 +211,7 @@ def run_frames(runner: Run, frames: Any) -> npt.NDArray[np.uint8]:
 
 
 def _understood(model: QuantizedModel, graph: Graph, outputs: npt.NDArray[np.uint8]) -> dict[str, Any]:
-    """The fields of a Prediction, of the bytes of one case."""
+    """Return the fields of a Prediction, of the bytes of one case."""
     parts = split_outputs(graph, outputs)
     if model.decision.task != "classify":
         return {"outputs": shaped(graph, parts)}
@@ -228,5 +228,5 @@ def _understood(model: QuantizedModel, graph: Graph, outputs: npt.NDArray[np.uin
 
 
 def shaped(graph: Graph, parts: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], ...]:
-    """Outputs (1, values) in the shapes that the file states."""
+    """Return outputs (1, values) in the shapes that the file states."""
     return tuple(part.reshape(graph.tensor(index).shape) for part, index in zip(parts, graph.file_outputs, strict=True))

@@ -66,7 +66,7 @@ class PredictionFolder:
         self._write(DOCUMENT, (json.dumps(self.document(), indent=2) + "\n").encode())
 
     def document(self) -> dict[str, Any]:
-        """What predictions.json holds."""
+        """Return what predictions.json holds."""
         return {**self.facts, "predictions": self.entries}
 
     def _write(self, name: str, data: bytes) -> str:

@@ -69,7 +69,7 @@ class Prediction:
 
 
 def empty_prediction(shot: Shot) -> Prediction:
-    """The picture alone, of which nothing was predicted yet."""
+    """Return the picture alone, of which nothing was predicted yet."""
     image = shot.image.convert("RGB")
     size_px = (image.width, image.height)
     image.thumbnail((VIEW_PX, VIEW_PX))

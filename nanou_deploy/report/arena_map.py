@@ -178,7 +178,7 @@ def _joined(spans: Sequence[Span], column_px: float) -> tuple[Span, ...]:
 
 
 def _fitting_label(placement: Placement, width_px: float, height_px: float) -> tuple[str, str]:
-    """The tensor's last name and size, or the size alone, lying or upright as it fits the box; else nothing."""
+    """Return the tensor's last name and size, or the size alone, lying or upright as it fits the box; else nothing."""
     name = placement.name.split(";")[0].rstrip("/").rsplit("/", 1)[-1]
     size = f"{placement.size_bytes:,}"
     for text in (f"{name} {size}", size):

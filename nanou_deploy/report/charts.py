@@ -131,7 +131,7 @@ def _reliability(evaluations: Sequence[Evaluation]) -> Chart:
 
 
 def _redundancy(epochs: Sequence[Mapping[str, Any]]) -> Chart:
-    """The mean over all layers, and the layers that end as the most redundant."""
+    """Chart the mean redundancy of all layers, and the layers that end as the most redundant."""
     final = epochs[-1]["layer_metrics"]
     worst = sorted(final, key=lambda name: -final[name]["redundancy_score"])[:SHOWN_LAYERS]
     mean = ((one["epoch"], one["aggregate"]["redundancy_score"]["mean"]) for one in epochs)

@@ -136,7 +136,7 @@ def run_harness(build: Build, inputs: npt.NDArray[Any], *, timeout_s: float = 60
 
 
 def find_emulator(board: Board) -> Tool:
-    """What runs programs for an emulated board. Raises ToolMissing where it is not installed."""
+    """Find what runs programs for an emulated board. Raises ToolMissing where it is not installed."""
     return find_labwired() if board.kind == "sim" else _QEMU[board.name][0]()
 
 
@@ -147,7 +147,7 @@ def run_program(build: Build, stream: bytes = b"", *, timeout_s: float = 600.0) 
 
 
 def check_finished(build: Build, finished: Finished) -> None:
-    """Raises DeployError, which says in words what went wrong, unless the harness came to its good end."""
+    """Check that the harness came to its good end. Raises DeployError, which says in words what went wrong."""
     if finished.code != 0:
         board = find_board(build.board)
         raise DeployError(
@@ -239,7 +239,7 @@ def _run_simulator(build: Build, stream: bytes, timeout_s: float) -> Finished:
 
 
 def _decode_lines(console: str) -> bytes:
-    """The record stream from its "#hex*crc" lines; see firmware/host/bare/uart.c."""
+    """Decode the record stream from its "#hex*crc" lines; see firmware/host/bare/uart.c."""
     stream, crc = bytearray(), 0
     for number, (data, stated) in enumerate(re.findall(r"^#([0-9a-f]*)\*([0-9a-f]{8})$", console, re.MULTILINE)):
         crc = zlib.crc32(bytes.fromhex(data), crc)
@@ -270,7 +270,7 @@ def _split_records(stream: bytes, count: int) -> list[dict[int, bytes]]:
 
 
 def _diagnose(finished: Finished, isa: str) -> str:
-    """What went wrong, in words, from exit code and console text."""
+    """Say in words what went wrong, from exit code and console text."""
     fault = _FAULT.search(finished.console)
     if fault:
         return f"crashed: {fault[1]}\n{_tail(finished.console)}"
@@ -300,7 +300,7 @@ def _timeout(timeout_s: float, console: str) -> DeployError:
 
 
 def _tail(console: str) -> str:
-    """The lines of console text that a person would want to read: what a sanitizer found, else the last ones."""
+    """Choose the lines of console text that a person would read: what a sanitizer found, else the last ones."""
     lines = [line for line in console.splitlines() if line.strip() and not line.startswith("#")]
     for number, line in enumerate(lines):
         if "ERROR: AddressSanitizer" in line:

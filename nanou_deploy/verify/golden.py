@@ -175,7 +175,7 @@ def _extremes(shape: tuple[int, int, int], zero_point: int) -> list[tuple[str, I
         return frame
 
     def gray(values: npt.NDArray[np.integer]) -> Int8Array:
-        """The same in all channels; rows or columns are repeated."""
+        """Make stripes, the same in all channels; rows or columns are repeated."""
         return np.broadcast_to(values[..., None], shape).astype(np.int8)
 
     checkered = np.where(np.add.outer(np.arange(height), np.arange(width)) % 2, 127, -128)

@@ -92,7 +92,7 @@ def board_executors(graph: Graph, library: Path, board: Board, count: int, work_
 
 
 def _tracer(graph: Graph, library: Path, board: Board, work_dir: Path) -> Trace:
-    """A traced build is made only if a difference has to be located."""
+    """Make a traced build, only if a difference has to be located."""
 
     def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
         traced = build_harness(library, board, work_dir / f"{board.name}-trace", trace=True)
@@ -202,7 +202,7 @@ def verify(
 
 
 def _truth(model: QuantizedModel, graph: Graph, cases: Cases, runtime: Runtime) -> tuple[Outputs, list[ExecutorResult]]:
-    """The outputs that the others are compared with, and the rows of those that were asked for them, the truth's last.
+    """Choose the outputs that others are compared with; return the rows of those asked, the truth's last.
 
     Where TFLM lacks an operator of a model that compiles, the oracle stands in, and it is said. Raises ExecutorError.
     """

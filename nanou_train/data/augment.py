@@ -78,7 +78,7 @@ def _affine(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[Float, Fl
 
 
 def _bilinear(values: Float, rows: Float, columns: Float) -> Float:
-    """Samples of (B, H, W, C) at fractional positions (B, H, W) within the frame."""
+    """Sample (B, H, W, C) at fractional positions (B, H, W) within the frame."""
     count, height, width, channels = values.shape
     flat = np.ascontiguousarray(values, np.float32).reshape(-1, channels)
     top, left = np.minimum(rows.astype(np.intp), height - 2), np.minimum(columns.astype(np.intp), width - 2)
@@ -119,7 +119,7 @@ def _camera(images: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _blur(values: Float) -> Float:
-    """The kernel 1 2 1 in both directions."""
+    """Blur by the kernel 1 2 1 in both directions."""
     for axis in (1, 2):
         widths = [(1, 1) if a == axis else (0, 0) for a in range(4)]
         padded = np.pad(values, widths, mode="edge")

@@ -143,7 +143,7 @@ _CLASS_SHARE, _SOFT_SHARE, _SOFT_LEVELS = 0.005, 0.25, 12
 
 
 def _levels(values: Pixels) -> dict[int, float]:
-    """The values of a mask and their shares where more than two levels are meant, nothing where 0 and 255 are.
+    """Return the values of a mask and their shares where more than two levels are meant, nothing where 0 and 255 are.
 
     A level has areas of one value, three pixels wide, which no soft edge has, or much of the mask is between the two,
     as of a photograph. Class numbers lie close to 0 alone, where a JPEG scatters at both ends and has edges of all

@@ -195,7 +195,7 @@ def _write_card(path: Path, spec: PrepareSpec, sources: Sources, groups: Mapping
 
 
 def _refuse_to_lose(spec: PrepareSpec) -> None:
-    """A folder that is not there, empty, or an earlier prepared data set may be replaced; others only by force."""
+    """Replace only what is not there, empty, or an earlier prepared data set; others by force alone."""
     target = spec.output
     for source in spec.source.folders:
         if target.resolve() in (source.resolve(), *source.resolve().parents):

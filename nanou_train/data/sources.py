@@ -256,7 +256,7 @@ def pair_files(source: MaskFolders, count: FileCount) -> dict[str, tuple[Path, P
 
 
 def _is_mask(source: MaskFolders, path: Path) -> str:
-    """The reason why a file among the images is none: it lies in the masks' folder, or beside them and has their name.
+    """Say why a file among the images is none: it lies in the masks' folder, or beside them and has their name.
 
     Roboflow, among others, exports NAME.jpg and NAME_mask.png into one folder.
     """

@@ -79,7 +79,7 @@ def _from_csv(names: tuple[str, ...], path: Path) -> Grouping:
 
 
 def _rows(path: Path) -> dict[str, dict[str, str]]:
-    """The rows of a CSV file by image, whose name is composed and without suffix. Raises DataError naming the row."""
+    """Read a CSV file's rows by image, its name composed and without suffix. Raises DataError naming the row."""
     try:
         text = read_bounded(path, _MOST_CSV_BYTES).decode("utf-8-sig")
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -112,7 +112,7 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _without_suffix(name: str) -> str:
-    """An image may be listed with its suffix or without."""
+    """Cut the suffix off, with or without which an image may be listed."""
     return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 
 
@@ -144,7 +144,7 @@ def assign(
 
 
 def _greedy(sizes: npt.NDArray[np.float64], shares: npt.NDArray[np.float64], order: npt.NDArray[np.float64]) -> Counts:
-    """The split of each group: in falling `order`, each goes where most images are missing; none stays empty."""
+    """Assign groups to splits: in falling `order`, each goes where most images are missing; none stays empty."""
     missing, filled = shares * sizes.sum(), np.zeros(len(shares), bool)
     chosen = np.zeros(len(sizes), np.int64)
     queue = np.argsort(-order, kind="stable")

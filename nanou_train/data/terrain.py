@@ -142,7 +142,7 @@ def _roughness(rng: Rng, view: View, octaves: tuple[tuple[float, float], ...], s
 
 
 def _color(rng: Rng, palette: tuple[tuple[float, float, float], ...]) -> Float:
-    """A color between two of the palette's, with its own lightness: float32 (3,)."""
+    """Mix a color of two of the palette's, with its own lightness: float32 (3,)."""
     first, second = rng.choice(len(palette), 2, replace=False)
     mix = np.asarray(palette[first]) + rng.uniform(0, 0.6) * (np.asarray(palette[second]) - np.asarray(palette[first]))
     return np.asarray(mix * rng.uniform(0.75, 1.25) + rng.normal(0, 0.015, 3), np.float32)
@@ -193,7 +193,7 @@ def _ground(rng: Rng, view: View) -> tuple[Float, Mask]:
 
 
 def _path(rng: Rng, view: View) -> tuple[Mask, Float]:
-    """A band along a winding line through a random ground point in a random direction, with ragged edges."""
+    """Draw a band along a winding line through a random ground point in a random direction, with ragged edges."""
     heading, width = rng.uniform(-1.4, 1.4) * rng.uniform(0.2, 1.0), rng.uniform(0.6, 2.6)
     x0, z0 = rng.uniform(-1.5, 1.5), rng.uniform(1.0, 6.0)
     cos, sin = np.float32(np.cos(heading)), np.float32(np.sin(heading))

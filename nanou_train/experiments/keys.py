@@ -95,7 +95,7 @@ class Given:
         return ".".join(self.spelled)
 
     def at(self, *inside: str | int) -> str:
-        """The place of the value, or of a part of it."""
+        """Return the place of the value, or of a part of it."""
         return self.where([*self.spelled, *inside])
 
 

@@ -173,7 +173,7 @@ def check_size(height_px: int, width_px: int, stages: int, name: str) -> None:
 
 
 def _near_sizes(height_px: int, width_px: int, stages: int) -> list[tuple[int, int]]:
-    """The next workable size below, if there is one, and the next one above."""
+    """Return the next workable size below, if there is one, and the next one above."""
 
     def near(side: int, step: int) -> int:
         while side > 0 and not _can_pool(side, stages):

@@ -35,7 +35,7 @@ class Cost:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Cost:
-        """The inverse of `to_json`. Raises KeyError or TypeError for anything else."""
+        """Restore what `to_json` wrote. Raises KeyError or TypeError for anything else."""
         return cls(str(values["board"]), **{name: int(values[name]) for name in _NUMBERS})
 
 

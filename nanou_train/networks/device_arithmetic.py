@@ -81,7 +81,7 @@ def _step(layer: FakeQuant) -> float:
 
 
 def _range_before(tensor: Any) -> FakeQuant:
-    """The range of a convolution's input, which pooling, resizing and joining keep."""
+    """Return the range of a convolution's input, which pooling, resizing and joining keep."""
     operation, node_index, _ = tensor._keras_history
     if isinstance(operation, FakeQuant):
         return operation

@@ -146,7 +146,7 @@ def replicas_here() -> int:
 
 
 def _context() -> Any:
-    """The replica context, if it is of more than one replica."""
+    """Return the replica context, if it is of more than one replica."""
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()

@@ -218,7 +218,7 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 
 
 def _quantized_operation(operation: Any) -> Any:
-    """The layer to use in place of `operation`; anything without weights is copied."""
+    """Return the layer to use in place of `operation`; anything without weights is copied."""
     kinds: dict[type, Any] = {
         keras.layers.Conv2D: FakeQuantConv2D,
         keras.layers.DepthwiseConv2D: FakeQuantDepthwiseConv2D,

@@ -131,7 +131,7 @@ def _inputs(
 def _filled(
     part: str, given: Sequence[Array], fresh: Sequence[Array], inputs: Array, outputs: Array, is_separable: bool
 ) -> list[Array]:
-    """The weights of one layer, from the parent's `given` and the ones that it was made with."""
+    """Return the weights of one layer, from the parent's `given` and the ones that it was made with."""
     values = resized(given, fresh)
     if part.endswith("_bn") or (part == "spatial" and is_separable):
         chosen = inputs if is_separable and part.startswith("spatial") else outputs
@@ -165,7 +165,7 @@ def _gathered(values: Array, fresh: Array, axis: int, chosen: Array) -> Array:
 
 
 def _make_identity(child: keras.Model, names: Mapping[str, str], is_separable: bool) -> None:
-    """A block that hands on what it reads (behind ReLU6 that is within 0..6), as many channels as there are."""
+    """Make a block that hands on what it reads (behind ReLU6 that is within 0..6), as many channels as there are."""
     for part, name in names.items():
         layer = child.get_layer(name)
         weights = [np.zeros_like(weight) for weight in layer.get_weights()]

@@ -58,7 +58,7 @@ def uniform_cut(
     *,
     floor: int = FLOOR,
 ) -> Cut:
-    """The control: all layers keep the same share, the largest that costs at most `target_cost`; else as `plan_cut`."""
+    """Plan the control: all layers keep one share, the largest within `target_cost`; else as `plan_cut`."""
     full = _widths(structure)
     shares = sorted({kept / width for width in full.values() for kept in range(1, width + 1)}, reverse=True)
     narrowed = [
@@ -92,7 +92,7 @@ def _removals(structure: Structure, importance: Importance, floor: int) -> Itera
 def _first_within(
     structure: Structure, importance: Importance, narrowed: Sequence[Widths], target_cost: float, cost: CostFunction
 ) -> Cut:
-    """The first of ever narrower networks that costs at most `target_cost`, supposing that costs fall."""
+    """Search ever narrower networks for the first that costs at most `target_cost`, supposing that costs fall."""
 
     def costs(number: int) -> float:
         return cost(with_widths(structure, narrowed[number]))

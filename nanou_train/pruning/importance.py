@@ -96,7 +96,7 @@ def _passed(model: keras.Model, structure: Structure, block: Reader, places: lis
 
 
 def _spread(model: keras.Model, normalization: str) -> Float:
-    """Standard deviation of ReLU6(gamma z + beta), z standard normal, for each channel."""
+    """Compute the standard deviation of ReLU6(gamma z + beta), z standard normal, for each channel."""
     gamma, beta, *_ = model.get_layer(normalization).get_weights()
     z = np.linspace(-5, 5, 401)
     density = np.exp(-(z**2) / 2)
@@ -136,7 +136,7 @@ class _View:
         return np.asarray(np.einsum("nij,ij->ni", self.products[:, at], residuals))
 
     def remove(self, channel: int) -> None:
-        """The others take over its weights, and so its gradient, each as much as it stands for it."""
+        """Let others take over its weights, and so its gradient, each as much as it stands for it."""
         at = self.offset + channel
         row, pivot = self.precision[at].copy(), self.precision[at, at]
         shares = -row / pivot

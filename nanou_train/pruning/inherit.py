@@ -68,7 +68,7 @@ def _chains(before: Structure, structure: Structure) -> list[tuple[str, Sequence
 
 
 def _chain_origins(prefix: str, old: Sequence[Block], new: Sequence[Block], best: StandIn) -> dict[str, Origin]:
-    """The origins of one chain's blocks."""
+    """Return the origins of one chain's blocks."""
     names = [f"{prefix}{block_letter(index)}" for index in range(max(len(old), len(new)))]
     origins: dict[str, Origin] = {}
     for index, (name, block) in enumerate(zip(names, new, strict=False)):

@@ -232,13 +232,13 @@ def _record(output: Path, notes: Mapping[str, Any], rounds: Sequence[Round]) -> 
 
 
 def _described(source: Source) -> dict[str, Any]:
-    """What a run folder says of itself that is the same before and after pruning."""
+    """Return what a run folder says of itself that is the same before and after pruning."""
     kept = ("seed", "data", "preprocessing", "versions", "experiment")
     return {"configuration": source.config.recorded(), **{key: source.manifest[key] for key in kept}}
 
 
 def _round_config(source: Source, start_from: Path, epochs: int, output_dir: Path) -> ExperimentConfig:
-    """The run's configuration, for some epochs from another student; a teacher's answers are kept in `output_dir`."""
+    """Derive the configuration for some epochs from another student; `output_dir` keeps a teacher's answers."""
     return derived(
         source.config,
         "pruning round",
@@ -281,5 +281,5 @@ def _silent(_message: str, _done: float) -> None:
 
 
 def _finished(cut: Round, folder: Path) -> Round:
-    """A round with the validation mIoU of the weights that its training kept."""
+    """Return a round with the validation mIoU of the weights that its training kept."""
     return replace(cut, miou_trained=History.of_run(folder).val_miou)

@@ -60,7 +60,7 @@ def check_apart(output: Path, *sources: Path | None) -> None:
 
 
 def _take(path: Path) -> int | None:
-    """A descriptor that holds the lock; None where another process does."""
+    """Take a descriptor that holds the lock; None where another process does."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:

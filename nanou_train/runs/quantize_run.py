@@ -76,7 +76,7 @@ def quantize_run(
 
 
 def spanning(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The pictures uint8 (N, H, W, C), one corner of the first black and one white where none has such a pixel.
+    """Return the pictures uint8 (N, H, W, C), one corner of the first black and one white where none has such a pixel.
 
     The input's range is then that of any camera, not of these pictures alone, which may be dim.
     """

@@ -75,7 +75,7 @@ def start_run(folder: Path, facts: Mapping[str, Any], *, force: bool = False) ->
 
 
 def _completed(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a run that may not be replaced unasked; a damaged one may have been complete."""
+    """Return the manifest of a run that may not be replaced unasked; a damaged one may have been complete."""
     try:
         manifest = read_json(folder / MANIFEST, MANIFEST_BYTES)
         return None if manifest["status"] in UNFINISHED else dict(manifest)

@@ -88,7 +88,7 @@ def summarize_run(folder: Path) -> RunSummary:
 
 
 def _read_manifest(folder: Path) -> tuple[str, Mapping[str, Any]]:
-    """The status that a folder's manifest states, with the manifest; "damaged" or "no run" where it states none."""
+    """Read a folder's manifest and the status that it states; "damaged" or "no run" where it states none."""
     try:
         manifest = read_json(folder / MANIFEST, MANIFEST_BYTES)
     except FileNotFoundError:

@@ -44,7 +44,7 @@ class Counts:
 
 
 def root_of(trial: optuna.trial.FrozenTrial) -> int:
-    """The number of the first attempt at this trial."""
+    """Find the number of the first attempt at this trial."""
     from optuna.storages import RetryHeartbeatStaleTrialCallback
 
     number = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
@@ -52,7 +52,7 @@ def root_of(trial: optuna.trial.FrozenTrial) -> int:
 
 
 def counted_roots(trials: Trials, total: int) -> list[int]:
-    """The first `total` roots; those that were pruned as surplus, when less was asked for, are not among them."""
+    """Return the first `total` roots, without those that were pruned as surplus when less was asked for."""
     return [one.number for one in trials if root_of(one) == one.number and one.state.name != "PRUNED"][:total]
 
 
@@ -75,7 +75,7 @@ def is_over(trials: Trials, total: int) -> bool:
 
 
 def lost(trials: Trials, total: int) -> list[optuna.trial.FrozenTrial]:
-    """The last attempts at roots that are neither settled nor under way."""
+    """Return the last attempts at roots that are neither settled nor under way."""
     return [one for one in _unsettled(trials, total) if one.state.name == "FAIL"]
 
 

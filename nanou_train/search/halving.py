@@ -47,7 +47,7 @@ def crowding(vectors: Sequence[Vector]) -> tuple[float, ...]:
 
 
 def best_first(vectors: Sequence[Vector]) -> tuple[int, ...]:
-    """Indices by front, then by crowding distance within it, then in the order given."""
+    """Sort indices by front, then by crowding distance within it, then in the order given."""
     number = fronts(vectors)
     crowded: dict[int, float] = {}
     for front in set(number):

@@ -70,7 +70,7 @@ class Point:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Point:
-        """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
+        """Restore what `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
         if values["made_by"] not in get_args(MadeBy):
             raise ValueError(f"made_by is {values['made_by']!r}")
         return cls(
@@ -108,7 +108,7 @@ class Front:
 
 
 def read_front(path: Path) -> Front:
-    """The front in `path`, a pareto.json or the folder that holds one. Raises TrainError where it cannot be read."""
+    """Read the front in `path`, a pareto.json or the folder of one. Raises TrainError where it cannot be read."""
     file = path / FRONT if path.is_dir() else path
     try:
         stated = read_json(file)

@@ -101,7 +101,7 @@ class Evaluator(Protocol):
         ...
 
     def evaluate(self, job: Job) -> float:
-        """Validation mIoU, 0..1, after the last rung that the candidate reached."""
+        """Return validation mIoU, 0..1, after the last rung that the candidate reached."""
         ...
 
 
@@ -154,7 +154,7 @@ def _work(
 
 
 def evaluate(settings: SearchSettings, evaluator: Evaluator, trial: optuna.Trial) -> tuple[float, ...]:
-    """The objectives of one trial: mIoU, and the costs to minimize. What earlier attempts have found is taken over."""
+    """Find one trial's mIoU and the costs to minimize, taking over what earlier attempts have found."""
     started, structure = time.monotonic(), settings.space.structure(settings.space.suggest(trial))
     key = structure_key(structure)
     costs = trial.user_attrs.get("costs") or dict(evaluator.cost(structure))
@@ -196,7 +196,7 @@ def _reached(settings: SearchSettings, trial: optuna.Trial, rung: int, miou: flo
 
 
 def _twin(study: optuna.Study, key: str) -> optuna.trial.FrozenTrial | None:
-    """The complete trial that has trained the same network: another choice of values can mean the same."""
+    """Return the complete trial that has trained the same network: another choice of values can mean the same."""
     for trial in study.get_trials(deepcopy=False):
         attributes = trial.user_attrs
         is_same = trial.state.name == "COMPLETE" and attributes["key"] == key

@@ -44,7 +44,7 @@ class SearchResult:
 
 
 def result_of(study: optuna.Study, total: int, minimize: Sequence[str]) -> SearchResult:
-    """What has been found so far.
+    """Collect what has been found so far.
 
     The front is over mIoU and all of `minimize`, of the feasible candidates that reached the last rung that any did:
     mIoU after fewer epochs does not compare.

@@ -82,7 +82,7 @@ class Space:
         return tuple(dict.fromkeys((own, *others)))
 
     def parameters(self) -> tuple[Parameter, ...]:
-        """What there is to choose; parameters with one value are left out."""
+        """Return what there is to choose; parameters with one value are left out."""
         return tuple(parameter for parameter in self._parameters() if len(parameter.values) > 1)
 
     def _parameters(self) -> Iterator[Parameter]:
@@ -117,7 +117,7 @@ class Space:
         return found
 
     def parent_values(self) -> dict[str, Value]:
-        """The choice of all parameters that gives the parent itself."""
+        """Return the choice of all parameters that gives the parent itself."""
         found: dict[str, Value] = {}
         groups = _groups(self.parent)
         for one in self.parameters():
@@ -135,7 +135,7 @@ class Space:
         return found
 
     def structure(self, values: Mapping[str, Value]) -> Structure:
-        """The network of a choice; what is not chosen is the parent's."""
+        """Return the network of a choice; what is not chosen is the parent's."""
         parent = self.parent
         height, width = _size(str(values.get("size", _size_text(parent.input_shape[:2]))))
         text = values.get(f"pool_{height}x{width}")
@@ -189,7 +189,7 @@ def structure_key(structure: Structure) -> str:
 
 
 def space_identity(space: Space) -> dict[str, Any]:
-    """What two searches must have in common to be one; JSON types only."""
+    """Return what two searches must have in common to be one; JSON types only."""
     return {
         "parent": space.parent.to_json(),
         "parameters": {one.name: list(one.values) for one in space.parameters()},
@@ -230,7 +230,7 @@ def _divides(side: int, factors: tuple[int, ...]) -> bool:
 
 
 def _groups(structure: Structure) -> dict[str, tuple[Block, ...]]:
-    """The blocks that share their choices, by name; groups without blocks are left out."""
+    """Return the blocks that share their choices, by name; groups without blocks are left out."""
     found = {}
     for number, level in enumerate(structure.levels, start=1):
         found[f"encoder{number}"] = level.encoder

@@ -120,7 +120,7 @@ class Database(RDBStorage):
 
 
 def open_storage(place: str | Path, heartbeat_s: int) -> optuna.storages.BaseStorage:
-    """A journal file, or a database by its URL (as SQLAlchemy writes them: postgresql+psycopg://USER@HOST/NAME).
+    """Open a journal file, or a database by its URL (as SQLAlchemy writes them: postgresql+psycopg://USER@HOST/NAME).
 
     Raises TrainError where it cannot be reached, or would not be safe.
     """

@@ -124,7 +124,7 @@ def train_point(settings: FrontTraining, index: int, progress: Progress) -> floa
 
 
 def point_config(settings: FrontTraining, source: Source, start: Path, candidate: TrialResult) -> ExperimentConfig:
-    """The parent's configuration, to go on from a candidate; the teacher sees pictures of another size resized."""
+    """Derive a configuration that goes on from a candidate; the teacher sees pictures of another size resized."""
     height, width, channels = candidate.structure.input_shape
     return derived(
         source.config,

@@ -107,7 +107,7 @@ class TrialTraining:
 
 @functools.cache
 def open_parent(folder: Path, data: Path | None) -> Parent:
-    """A completed run, opened once per process. Raises TrainError."""
+    """Open a completed run, once per process. Raises TrainError."""
     source = open_source(folder, data_root=data)
     evidence = source.evidence_of(source.student)
     importance = channel_importance(source.student, DEFAULT_CRITERION, evidence)
@@ -116,7 +116,7 @@ def open_parent(folder: Path, data: Path | None) -> Parent:
 
 @functools.cache
 def dataset_at(folder: Path, data: Path | None, size: tuple[int, int]) -> Dataset:
-    """The run's data in another size (height, width), read or rendered again, once per process."""
+    """Return the run's data in another size (height, width), read or rendered again, once per process."""
     manifest = run.read_manifest(folder)
     contract, stated = run.preprocessing(manifest), manifest["data"]["source"]
     if size == (contract.height_px, contract.width_px):
@@ -131,7 +131,7 @@ def dataset_at(folder: Path, data: Path | None, size: tuple[int, int]) -> Datase
 
 
 def inherited(parent: Parent, structure: Structure) -> keras.Model:
-    """A model of `structure` with the parent's weights; channels that stay take over for those that go."""
+    """Return a model of `structure` with the parent's weights; channels that stay take over for those that go."""
     student = parent.source.student
     widths, keep = {reader.name: reader.width for reader in readers(structure)}, {}
     for reader in readers(parent.structure):
@@ -147,7 +147,7 @@ def inherited(parent: Parent, structure: Structure) -> keras.Model:
 
 
 def candidate_config(config: ExperimentConfig, job: Job, learning_rate: float | None) -> ExperimentConfig:
-    """The parent's configuration for a candidate's few epochs."""
+    """Return the parent's configuration for a candidate's few epochs."""
     height, width, channels = job.structure.input_shape
     return derived(
         config,
@@ -161,7 +161,7 @@ def candidate_config(config: ExperimentConfig, job: Job, learning_rate: float | 
 
 @functools.cache
 def views_at(folder: Path, data: Path | None, size: tuple[int, int], cache: Path) -> Views | None:
-    """The teacher's answers to views of the training images in another size, once per process; None without a teacher.
+    """Compute the teacher's answers to views in another size, once per process; None without a teacher.
 
     They are kept in `cache` and mapped from there, so that workers of one computer share them in memory.
     """
@@ -201,6 +201,6 @@ def _leave_run(
 
 
 def parent_facts(parent: Parent) -> Mapping[str, Any]:
-    """What all workers must have in common about the parent; JSON types only."""
+    """Return what all workers must have in common about the parent; JSON types only."""
     manifest = parent.source.manifest
     return {"parent": manifest["weights"]["student"], "data": manifest["data"]["train"]["sha256"]}

@@ -188,7 +188,7 @@ def _duplicates(structure: Structure, block: Reader, alive: list[int], effects: 
 
 
 def _multiple(pair: Float, high: Float, is_exact_only: bool) -> float | None:
-    """The factor between two rows (2, n) before ReLU6 where it is one behind it too; `high` (2,) says if that caps."""
+    """Find the factor between two rows (2, n) that holds behind ReLU6 too; `high` (2,) says if that caps."""
     mine, its = pair
     size = float(np.linalg.norm(its))
     factor = float(np.linalg.norm(mine)) / size if size else 0.0
@@ -200,7 +200,7 @@ def _multiple(pair: Float, high: Float, is_exact_only: bool) -> float | None:
 
 
 def _folded(kernel: Float, affine: tuple[Float, Float]) -> Float:
-    """A row for each output channel (the last axis): its kernel with the normalization's factor, then the offset."""
+    """Fold normalization: a row for each output channel (the last axis), its scaled kernel, then the offset."""
     scale, offset = affine
     return np.concatenate([kernel.reshape(-1, len(scale)) * scale, offset[None]]).T
 

@@ -80,7 +80,7 @@ def _as_first(found: Iterable[Finding], names: Numbers) -> tuple[Finding, ...]:
 
 
 def _leaving_one(structure: Structure, found: Iterable[Finding]) -> list[Finding]:
-    """What can go without leaving a block without channels."""
+    """Return what can go without leaving a block without channels."""
     widths = {one.name: one.width for one in readers(structure)}
     going: list[Finding] = []
     for one in found:
@@ -97,7 +97,7 @@ def _without(
     names: Numbers,
     grids: set[str],
 ) -> tuple[keras.Model, Numbers]:
-    """The model without these channels, their effect on what follows put where it belongs; changes `model`."""
+    """Return the model without these channels, their effect on what follows put where it belongs; changes `model`."""
     gone: dict[str, set[int]] = {}
     for one in going:
         gone.setdefault(one.block, set()).add(one.channel)
@@ -124,7 +124,7 @@ def _without(
 
 
 def _fold(model: keras.Model, structure: Structure, reader: Reader, effect: Effect, silent: Iterable[int]) -> None:
-    """What constant input channels add goes into the normalization's mean, or the logits' bias."""
+    """Put what constant input channels add into the normalization's mean, or the logits' bias."""
     positions = [at for at in silent if effect.mixed.is_constant[at] and effect.mixed.low[at] != 0.0]
     shift = np.einsum("i,hwio->o", effect.mixed.low[positions], effect.kernel[:, :, positions])
     if not shift.any():
@@ -143,7 +143,7 @@ def _fold(model: keras.Model, structure: Structure, reader: Reader, effect: Effe
 def _add_weights(
     model: keras.Model, structure: Structure, reader: Reader, source: int, target: int, factor: float
 ) -> None:
-    """What listened to one channel listens to its twin."""
+    """Let what listened to one channel listen to its twin."""
     layer = model.get_layer(mixing_layer(structure, reader))
     kernel, *bias = layer.get_weights()
     kernel[:, :, target] += factor * kernel[:, :, source]
@@ -153,7 +153,7 @@ def _add_weights(
 def _regridded(
     model: keras.Model, structure: Structure, reader: Reader, silent: Iterable[int], names: Numbers
 ) -> set[str]:
-    """The reader's mixing layer, by its first name, if some output channel's largest weight is at `silent` inputs."""
+    """Name the reader's mixing layer if some output channel's largest weight is at `silent` inputs."""
     kernel = np.abs(model.get_layer(mixing_layer(structure, reader)).get_weights()[0])
     stays = np.ones(kernel.shape[2], bool)
     stays[list(silent)] = False

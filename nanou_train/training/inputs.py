@@ -112,7 +112,7 @@ def _gathered(batches: Any, what: str) -> tuple[npt.NDArray[Any], npt.NDArray[An
 
 
 def _values(x: Any) -> npt.NDArray[Any] | None:
-    """The numbers of an array or eager tensor; None of a symbolic one."""
+    """Return the numbers of an array or eager tensor; None of a symbolic one."""
     if hasattr(x, "numpy"):
         try:
             return np.asarray(x.numpy())

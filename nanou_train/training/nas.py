@@ -61,7 +61,7 @@ def analyze_model_redundancy(
 
 
 def layers_to_watch(model: keras.Model, wanted: Sequence[str] | None) -> list[str]:
-    """The names in `wanted`, or of all convolutions. Raises ConfigError for a name that is no layer."""
+    """Return the names in `wanted`, or of all convolutions. Raises ConfigError for a name that is no layer."""
     known = [layer.name for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     for name in wanted or ():
         if name not in known:
@@ -76,7 +76,7 @@ def layers_to_watch(model: keras.Model, wanted: Sequence[str] | None) -> list[st
 
 
 def _activations_of(model: keras.Model, names: Sequence[str]) -> Any:
-    """A compiled function from a batch to these layers' outputs by name, in inference mode."""
+    """Return a compiled function from a batch to these layers' outputs by name, in inference mode."""
     watched = keras.Model(model.inputs, {name: model.get_layer(name).output for name in names})
     return tf.function(lambda x: watched(x, training=False), autograph=False)
 
@@ -162,7 +162,7 @@ class NASCallback(keras.callbacks.Callback):
 
 
 def _probe(model: keras.Model) -> Float:
-    """The fixed batch of a callback that got none, float32 (PROBE_IMAGES, H, W, C) in -1..1."""
+    """Return the fixed batch of a callback that got none, float32 (PROBE_IMAGES, H, W, C) in -1..1."""
     height, width, channels = model.inputs[0].shape[1:]
     if channels == 3:
         pixels, _ = generate(PROBE_IMAGES, seed=0, height_px=height, width_px=width)

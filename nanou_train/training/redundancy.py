@@ -58,7 +58,7 @@ def compute_layer_redundancy(activations: npt.ArrayLike | Any, eps: float = 1e-6
 
 
 def effective_rank(power: Float) -> float:
-    """The exponential of the entropy of eigenvalues `power` (C,) as shares of their sum: 1..C; 0 where all are 0."""
+    """Compute exp of the entropy of eigenvalues `power` (C,) as shares of their sum: 1..C; 0 where all are 0."""
     if not power.any():
         return 0.0
     shares = power[power > 0] / power.sum()

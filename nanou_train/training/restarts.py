@@ -132,7 +132,7 @@ def train_restarts(train: TrainRun, restarts: Sequence[Restart], progress: Progr
 
 
 def _news(told: Queue[Told]) -> Iterator[Told]:
-    """What has been told by now."""
+    """Collect what restarts have told by now."""
     while True:
         try:
             yield told.get_nowait()

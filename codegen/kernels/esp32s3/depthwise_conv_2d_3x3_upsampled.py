@@ -59,7 +59,7 @@ def build(layer: UpsampledDepthwise, target: Target) -> Built:
 
 @lru_cache(maxsize=4)  # it applies, and is built
 def _digits(layer: UpsampledDepthwise) -> tuple[Digits, Table] | None:
-    """A channel's units are even columns, of left and middle source pixels, and odd ones, of middle and right."""
+    """Give a channel two units: even columns, of left and middle source pixels, and odd ones, of middle and right."""
     upper, lower = np.split(layer.sums(), 2, axis=2)
     units = np.stack([np.concatenate([rows[..., i : i + 2] for rows in (upper, lower)], 2) for i in (0, 2)], 2)
     edge_lane = (layer.source_width - 1) % BLOCK_PX

@@ -104,7 +104,7 @@ def _channels(layer: WeightedLayer) -> list[RequantizedChannel] | None:
 
 
 def _scaled(channel: RequantizedChannel, weights: IntArray, count: int, bits: int) -> RequantizedChannel | None:
-    """The channel with a line that ends behind the last digit, or None where so many digits do not hold its weights."""
+    """Scale the channel's line to end behind the last digit; None where so many digits do not hold its weights."""
     line = channel.found
     assert isinstance(line, Line)
     line = line.scaled(max((count - 1) * bits - line.shift, 0))

@@ -49,7 +49,7 @@ class ScaledSum:
         return 1, self.sign
 
     def share(self, operand: int, values: IntArray) -> IntArray:
-        """What int8 values of an operand add to the sum."""
+        """Return what int8 values of an operand add to the sum."""
         multiplier, shift = self.operands[operand]
         shifted = (values - self.zero_points[operand]) << LEFT_SHIFT
         scaled = multiply_by_quantized_multiplier(shifted, np.array(multiplier), np.array(shift))

@@ -42,7 +42,7 @@ board = find_board(env["BOARD"])
 
 
 def plan() -> ProgramPlan:
-    """The application, the harness, or the test that `pio test` asked for."""
+    """Choose what to build: the application, the harness, or the test that `pio test` asked for."""
     machine = find_machine(board)
     flags = tuple(shlex.split(" ".join(env.GetProjectOption("build_flags", []))))
     if "__test" not in COMMAND_LINE_TARGETS:
@@ -56,7 +56,7 @@ def plan() -> ProgramPlan:
 
 
 def with_included(sources: list[Path]) -> list[Path]:
-    """`sources`, and the modules of the application whose headers they include, and those that these include."""
+    """Extend `sources` by the modules of the application whose headers they include, and those that these include."""
     read = list(sources)
     for file in read:  # which grows meanwhile
         for name in re.findall(r'#include "([\w/]+)\.h"', file.read_text(encoding="utf-8")):

@@ -86,7 +86,7 @@ def _region(shape: dict[str, Any], kind: Any, where: str) -> Polygons | Runs | N
 
 
 def _mask(text: Any, points: Points, where: str) -> Runs:
-    """A PNG of 0 and 255 (or 1) within a box, whose last column and row are counted in."""
+    """Decode a PNG of 0 and 255 (or 1) within a box, whose last column and row are counted in."""
     (left, top), (right, bottom) = np.rint(points).astype(int).tolist()
     try:
         data = base64.b64decode(text, validate=True)

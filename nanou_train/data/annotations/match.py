@@ -64,7 +64,7 @@ def _best(one: Annotated, wanted: Parts, candidates: Sequence[tuple[Parts, Path]
 
 
 def _parts(path: str) -> Parts:
-    """The path's folders and its name without the suffix of a picture, in composed form."""
+    """Return the path's folders and its name without the suffix of a picture, in composed form."""
     *folders, name = Path(unicodedata.normalize("NFC", path)).parts
     stem, suffix = os.path.splitext(name)  # noqa: PTH122  of text
     return (*folders, stem if suffix.lower() in SUFFIXES else name)

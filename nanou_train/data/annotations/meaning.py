@@ -42,12 +42,12 @@ class Meaning:
         return np.append(self.table, np.uint8(IGNORE))[np.minimum(numbers, len(self.table))]
 
     def labels_of(self, index: int) -> tuple[str, ...]:
-        """The labels that mean a class, or IGNORE."""
+        """Return the labels that mean a class, or IGNORE."""
         return tuple(label for label, number in self.numbers.items() if number and self.table[number] == index)
 
 
 def label_numbers(annotations: Annotations) -> dict[str, int]:
-    """Number the labels from 1 on; the background of mask files is 0, as are pixels without a label."""
+    """Give labels their numbers from 1 on; the background of mask files is 0, as are pixels without a label."""
     plain = [label for label in annotations.labels if annotations.masks is None or label.casefold() not in BACKGROUND]
     return {label: 0 for label in annotations.labels if label not in plain} | {
         label: number for number, label in enumerate(plain, 1)

@@ -94,7 +94,7 @@ def simplified(points: Points, tolerance_px: float) -> Points:
 
 
 def _distances(points: Points, start: Points, end: Points) -> npt.NDArray[np.float64]:
-    """The distance of points to a line segment."""
+    """Compute the distance of points to a line segment."""
     along = end - start
     length = float(along @ along)
     share = np.clip((points - start) @ along / length, 0, 1) if length else np.zeros(len(points))

@@ -141,7 +141,7 @@ def read_annotations(path: Path, chosen: str | None = None) -> Annotations:
 
 
 def _files(path: Path) -> tuple[Path, list[Path]]:
-    """The folder that a path stands for, and its files, or the one file."""
+    """Return the folder that a path stands for, and its files, or the one file."""
     if path.is_dir():
         return path, sorted(one for one in path.rglob("*") if one.is_file() and not one.name.startswith("."))
     if not path.is_file():

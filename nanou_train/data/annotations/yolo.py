@@ -100,7 +100,7 @@ def _area(points: Points) -> float:
 
 
 def _picture_of(path: Path) -> str:
-    """The picture's path without suffix: the last folder `labels` stands for `images`."""
+    """Return the picture's path without suffix: the last folder `labels` stands for `images`."""
     parts = list(path.with_suffix("").parts)
     places = [index for index, part in enumerate(parts[:-1]) if part == _FOLDER]
     if places:
