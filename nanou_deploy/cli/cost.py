@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanou_deploy.cli.completion import complete_boards
-from nanou_deploy.cli.options import json_option, objective_options
+from nanou_deploy.cli.options import counting_boards_option, json_option, objective_options
 from nanou_deploy.cli.output import emit_json, emit_table, progress
 
 if TYPE_CHECKING:
@@ -19,15 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Count instructions, RAM and flash of networks on boards.")
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--board",
-    "boards",
-    shell_complete=complete_boards,
-    multiple=True,
-    default=("rv32-qemu",),
-    show_default=True,
-    help="Again for more.",
-)
+@counting_boards_option
 @objective_options
 @json_option
 def cost(models: tuple[Path, ...], boards: tuple[str, ...], objective: Objective, as_json: bool) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.completion import complete_boards
-from nanou_deploy.cli.options import Count, Size, json_option
+from nanou_deploy.cli.options import Count, Size, board_option, json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, next_step, percent, progress, say
 from nanou_deploy.cli.pareto import remark_masks
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
@@ -20,13 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Pick the network of a front that fits a board and a goal.")
 @click.argument("front", type=click.Path(path_type=Path))
-@click.option(
-    "--board",
-    shell_complete=complete_boards,
-    required=True,
-    metavar="NAME",
-    help="A board; costs are found where the front has none for it.",
-)
+@board_option(None, "A board; costs are found where the front has none for it.")
 @click.option("--fps", type=click.FloatRange(0, min_open=True), help="Inferences per second.")
 @click.option("--max-ram", type=Size(), help="Most working RAM, frames not counted: 8192 or 8KB.")
 @click.option("--max-flash", type=Size(), help="Most code and tables. Default: half of the chip's flash.")

@@ -107,13 +107,32 @@ force_run_option = click.option("--force", is_flag=True, help="Replace a complet
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
-def board_option(default: str | None = "host") -> Callable[[_Command], _Command]:
-    text = f"One of {', '.join(BOARDS)}."
+def run_option(name: str = "run_folder", text: str = "A completed run's folder.") -> Callable[[_Command], _Command]:
+    """Define a required --run, handed to the command as `name`."""
+    return click.option(
+        "--run", name, shell_complete=complete_runs, type=click.Path(path_type=Path), required=True, help=text
+    )
+
+
+def board_option(default: str | None = "host", text: str = "") -> Callable[[_Command], _Command]:
+    """Define --board; None requires one."""
+    text = text or f"One of {', '.join(BOARDS)}."
     if default is None:  # click takes default=None for a value
         return click.option("--board", shell_complete=complete_boards, required=True, metavar="NAME", help=text)
     return click.option(
         "--board", shell_complete=complete_boards, default=default, show_default=True, metavar="NAME", help=text
     )
+
+
+counting_boards_option = click.option(
+    "--board",
+    "boards",
+    shell_complete=complete_boards,
+    multiple=True,
+    default=("rv32-qemu",),
+    show_default=True,
+    help="Again for more.",
+)
 
 
 def seed_option(default: int | None = 0, text: str = "") -> Callable[[_Command], _Command]:

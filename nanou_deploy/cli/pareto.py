@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanou_deploy.cli.completion import complete_boards
-from nanou_deploy.cli.options import DataFolder, Output, json_option
+from nanou_deploy.cli.options import DataFolder, Output, counting_boards_option, json_option
 from nanou_deploy.cli.output import emit_json, emit_table, percent, progress, remark, say
 
 if TYPE_CHECKING:
@@ -17,15 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Gather finished runs into a front: pareto.json and pareto.html.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--board",
-    "boards",
-    shell_complete=complete_boards,
-    multiple=True,
-    default=("rv32-qemu",),
-    show_default=True,
-    help="Again for more.",
-)
+@counting_boards_option
 @click.option("--output", type=Output(), required=True, help="Folder for pareto.json and .html.")
 @click.option("--data", type=DataFolder(), help="The runs' data set, if it is no longer where it was.")
 @json_option

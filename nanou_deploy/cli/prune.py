@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.completion import complete_runs
-from nanou_deploy.cli.options import DataFolder, Output, board_option, force_run_option, json_option, seed_option
+from nanou_deploy.cli.options import (
+    DataFolder,
+    Output,
+    board_option,
+    force_run_option,
+    json_option,
+    run_option,
+    seed_option,
+)
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, next_step, said_when_interrupted, say
 from nanou_deploy.cli.training_output import print_metrics, training_progress, worth_quantizing
 
@@ -21,14 +28,7 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
 
 
 @click.command(short_help="Remove channels from a run's network and distil it again.")
-@click.option(
-    "--run",
-    "run_folder",
-    shell_complete=complete_runs,
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A completed run's folder.",
-)
+@run_option()
 @click.option("--output", type=Output(), help="Folder of the new run. Not needed with --dry-run.")
 @click.option(
     "--to", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="The share of the cost that is left: 0.5."

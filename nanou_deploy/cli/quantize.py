@@ -7,20 +7,12 @@ from pathlib import Path
 
 import click
 
-from nanou_deploy.cli.completion import complete_runs
-from nanou_deploy.cli.options import DataFolder, Output, check_output, json_option
+from nanou_deploy.cli.options import DataFolder, Output, check_output, json_option, run_option
 from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted, say
 
 
 @click.command(short_help="Make a run's full-int8 .tflite file.")
-@click.option(
-    "--run",
-    "run_folder",
-    shell_complete=complete_runs,
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A completed run's folder.",
-)
+@run_option()
 @click.option("--data", type=DataFolder(), help="The run's data set, if it is no longer where it was.")
 @click.option("--output", type=Output(is_file=True), help="Where to write. Default: RUN/model/model.tflite.")
 @click.option(

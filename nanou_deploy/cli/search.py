@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.completion import complete_boards, complete_runs
-from nanou_deploy.cli.options import Count, DataFolder, FrameSize, Output, Size, json_option, seed_option
+from nanou_deploy.cli.options import (
+    Count,
+    DataFolder,
+    FrameSize,
+    Output,
+    Size,
+    board_option,
+    json_option,
+    run_option,
+    seed_option,
+)
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, heading, next_step, said_when_interrupted, say, warn
 from nanou_deploy.cli.output import progress as tell
 from nanou_deploy.cli.training_output import training_progress
@@ -35,24 +44,10 @@ class Rungs(click.ParamType):  # type: ignore[type-arg] # generic in newer click
 
 
 @click.command(short_help="Search networks that cost less and still see.")
-@click.option(
-    "--run",
-    "parent",
-    shell_complete=complete_runs,
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The completed run to vary.",
-)
+@run_option("parent", "The completed run to vary.")
 @click.option("--data", type=DataFolder(), help="The run's data set, if it is no longer where it was.")
 @click.option("--output", type=Output(), default=Path("runs/search"), show_default=True, help="Its folder.")
-@click.option(
-    "--board",
-    shell_complete=complete_boards,
-    default="esp32c3",
-    show_default=True,
-    metavar="NAME",
-    help="Where it has to run.",
-)
+@board_option("esp32c3", "Where it has to run.")
 @click.option("--max-ram", type=Size(), help="Most working RAM, frames not counted: 8192 or 8KB.")
 @click.option("--max-instructions", type=Count(), help="Most instructions of one inference: 4000000 or 4M.")
 @click.option("--max-flash", type=Size(), help="Most code and tables.")
