@@ -8,8 +8,6 @@ import zlib
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from itertools import accumulate
 from types import TracebackType
 from typing import Any
 
@@ -31,18 +29,19 @@ from nanou_deploy.device.errors import (
 from nanou_deploy.device.exchange import COMPUTING, Counters, Exchange, refusal
 from nanou_deploy.device.frames import VERSION, Frame
 from nanou_deploy.device.link import Link, open_link
+from nanou_deploy.device.measuring import measure
 from nanou_deploy.device.messages import (
     CameraFrame,
     DeviceBench,
     DeviceInfo,
     Golden,
     Inference,
-    LayerBench,
     StreamFrame,
     Vision,
 )
 from nanou_deploy.device.motors import Motors, decode_motors
 from nanou_deploy.device.streaming import StreamAssembler
+from nanou_deploy.device.transfer import Buffer, Transfer, buffers_of, split, total_bytes
 
 __all__ = [
     "Device",
@@ -57,26 +56,10 @@ __all__ = [
 ]
 
 _ROUNDS = 3  # of INFER, where what was written or read is not what should be there
-_PIECE_TRIES, _PIECE_LEAST_BYTES = 3, 8
 _LEASE_S = 10
 _SILENCE = 2  # times timeout_s: without a first picture for so long, the camera is asked why
 _LOG_LINES = 1000
 _FROM_HOST, _CAPTURED = 1, 2  # sources of INFER's picture
-
-_Buffer = tuple[int, int, int]  # which of the protocol's, number of the tensor, size in bytes
-
-
-def _buffers(kind: int, tensors: Sequence[m.TensorInfo]) -> list[_Buffer]:
-    return [(kind, number, tensor.size_bytes) for number, tensor in enumerate(tensors)]
-
-
-def _total_bytes(buffers: Sequence[_Buffer]) -> int:
-    return sum(size_bytes for _, _, size_bytes in buffers)
-
-
-def _split(data: bytes, buffers: Sequence[_Buffer]) -> list[bytes]:
-    ends = accumulate(size_bytes for _, _, size_bytes in buffers)
-    return [data[end - size_bytes : end] for (_, _, size_bytes), end in zip(buffers, ends, strict=True)]
 
 
 class Device:
@@ -97,8 +80,8 @@ class Device:
         """Begin a session on a link that is open, as `open` does. The link is closed if this fails."""
         self._logs: deque[str] = deque(maxlen=_LOG_LINES)
         self._stream: StreamAssembler | None = None
-        self._piece_bytes = m.PIECE_LIMIT_BYTES
         self._exchange = Exchange(link, timeout_s, self._on_event, stop)
+        self._transfer = Transfer(self._exchange)
         try:
             self._info = self._introduce()
             if model_sha256 not in (None, self._info.model_sha256):
@@ -182,12 +165,12 @@ class Device:
         `reset`; after any other error it may have gone on or not.
         """
         data = np.ascontiguousarray(frame).tobytes()
-        into, out = (_buffers(*pair) for pair in ((m.INPUT, self._info.inputs), (m.OUTPUT, self._info.outputs)))
-        if len(data) != _total_bytes(into):
+        into, out = (buffers_of(*pair) for pair in ((m.INPUT, self._info.inputs), (m.OUTPUT, self._info.outputs)))
+        if len(data) != total_bytes(into):
             shapes = ", ".join(f"{tensor.dtype} {tensor.shape}" for tensor in self._info.inputs)
-            raise DeviceError(f"the model takes {_total_bytes(into)} bytes, not {len(data)}", hint=f"it takes {shapes}")
+            raise DeviceError(f"the model takes {total_bytes(into)} bytes, not {len(data)}", hint=f"it takes {shapes}")
         output, time_us, cycles, _ = self._infer(into, data, self._infer_request(0, data), out)
-        parts = _split(output, out)
+        parts = split(output, out)
         outputs = [
             np.frombuffer(part, tensor.dtype).reshape(tensor.shape)
             for part, tensor in zip(parts, self._info.outputs, strict=True)
@@ -226,17 +209,12 @@ class Device:
 
     def bench(self, inferences: int, *, per_layer: bool = False) -> DeviceBench:
         """Measure inferences, each a request of its own. `per_layer`: as many traced ones besides."""
-        runs = [self._bench_run(0) for _ in range(inferences)]
-        times, cycles = ([run[i] for run in runs] for i in (0, 1))
-        result = DeviceBench(
-            inferences, min(times), sum(times) / inferences, max(times), min(cycles), sum(cycles) / inferences
-        )
-        return replace(result, layers=self._bench_layers(inferences)) if per_layer else result
+        return measure(self._exchange, inferences, self._info.layers if per_layer else 0)
 
     def capture(self) -> CameraFrame:
         """Take one picture with the device's camera. DeviceRefused where it has none."""
         width_px, height_px, big_endian, size_bytes, crc32 = self._captured()
-        pixels = self._read([(m.FRAME, 0, size_bytes)], self._deadline(size_bytes))
+        pixels = self._transfer.read([(m.FRAME, 0, size_bytes)], self._deadline(size_bytes))
         if zlib.crc32(pixels) != crc32:
             raise DeviceTimeout("the picture did not arrive whole", hint="does something else talk to the device?")
         return CameraFrame(pixels, width_px, height_px, bool(big_endian))
@@ -334,13 +312,13 @@ class Device:
         return bytes.fromhex(self._info.model_sha256)[: m.HASH_PREFIX_BYTES]
 
     def _infer(
-        self, into: Sequence[_Buffer], data: bytes, request: bytes, out: Sequence[_Buffer], kind: int = m.INFER
+        self, into: Sequence[Buffer], data: bytes, request: bytes, out: Sequence[Buffer], kind: int = m.INFER
     ) -> tuple[bytes, int, int, bytes]:
         """Read result (of `out` bytes, or it raises), time in us, cycles, and what the answer has behind them."""
-        result_bytes = _total_bytes(out)
+        result_bytes = total_bytes(out)
         deadline = self._deadline(len(data) + result_bytes, COMPUTING)
         for _ in range(_ROUNDS):
-            self._write(into, data, deadline)
+            self._transfer.write(into, data, deadline)
             try:
                 answer = self._exchange.ask(kind, request, patience=COMPUTING, deadline=deadline)
             except DeviceRefused as error:
@@ -353,7 +331,7 @@ class Device:
                 (source, size_bytes) == (request[0], result_bytes),
                 f"INFER's result has {size_bytes} bytes, the model's has {result_bytes}",
             )
-            output = self._read(out, deadline)
+            output = self._transfer.read(out, deadline)
             if zlib.crc32(output) == crc32:
                 return output, time_us, cycles, answer[m.INFER_ANSWER.size :]
             refused = DeviceRefused(
@@ -377,66 +355,6 @@ class Device:
         if not self._info.judges_frames:
             raise refusal(m.UNSUPPORTED, " (its model makes no masks)")
         return self._info.mask_size_px
-
-    def _write(self, buffers: Sequence[_Buffer], data: bytes, deadline: float) -> None:
-        for (kind, number, _), part in zip(buffers, _split(data, buffers), strict=True):
-            offset = 0
-            while offset < len(part):
-                piece = part[offset : offset + self._piece_bytes]
-                answer = self._piece(m.WRITE, m.WRITE_HEAD.pack(kind, number, offset) + piece, deadline)
-                if answer is not None:
-                    written = m.WRITE_ANSWER.pack(kind, number, offset, len(piece))
-                    m.expect(answer == written, "WRITE wrote something else")
-                    offset += len(piece)
-
-    def _read(self, buffers: Sequence[_Buffer], deadline: float) -> bytes:
-        return b"".join(self._read_one(*buffer, deadline) for buffer in buffers)
-
-    def _read_one(self, kind: int, number: int, size_bytes: int, deadline: float) -> bytes:
-        data = bytearray()
-        while len(data) < size_bytes:
-            count = min(self._piece_bytes, size_bytes - len(data))
-            answer = self._piece(m.READ, m.READ_REQUEST.pack(kind, number, len(data), count), deadline)
-            if answer is not None:
-                head, piece = answer[: m.WRITE_HEAD.size], answer[m.WRITE_HEAD.size :]
-                m.expect(head == m.WRITE_HEAD.pack(kind, number, len(data)), "READ read something else")
-                m.expect(len(piece) == count, f"{len(piece)} bytes for READ of {count}")
-                data += piece
-        return bytes(data)
-
-    def _piece(self, kind: int, payload: bytes, deadline: float) -> bytes | None:
-        """One WRITE or READ; None where a smaller piece should be tried: a noisy line loses long frames first."""
-        try:
-            answer = self._exchange.ask(kind, payload, tries=_PIECE_TRIES, deadline=deadline)
-        except DeviceTimeout:
-            if time.monotonic() >= deadline or self._exchange.is_silent:
-                raise
-            self._piece_bytes = max(_PIECE_LEAST_BYTES, self._piece_bytes // 2)
-            return None
-        self._piece_bytes = min(m.PIECE_LIMIT_BYTES, self._piece_bytes + max(1, self._piece_bytes // 16))
-        return answer
-
-    # ---- Measuring ---------------------------------------------------------------------------------------------
-
-    def _bench_run(self, what: int) -> tuple[int, int]:
-        answer = self._exchange.ask(m.BENCH, m.BENCH_REQUEST.pack(what, 0), patience=COMPUTING)
-        measured, time_us, cycles = m.unpack(m.BENCH_ANSWER, answer, "BENCH")
-        m.expect(measured == what, "BENCH measured something else")
-        return time_us, cycles
-
-    def _bench_layers(self, inferences: int) -> tuple[LayerBench, ...]:
-        layers: list[LayerBench] = []
-        for _ in range(inferences):
-            self._bench_run(1)
-            run = [self._bench_layer(number) for number in range(self._info.layers)]
-            layers = [min(pair, key=lambda layer: layer.cycles) for pair in zip(layers or run, run, strict=True)]
-        return tuple(layers)
-
-    def _bench_layer(self, number: int) -> LayerBench:
-        answer = self._exchange.ask(m.BENCH, m.BENCH_REQUEST.pack(2, number))
-        what, layer, operator_index, cycles = m.unpack(m.BENCH_LAYER, answer, "BENCH")
-        m.expect((what, layer) == (2, number), "BENCH tells of another layer")
-        return LayerBench(m.text(answer[m.BENCH_LAYER.size :]), operator_index, cycles)
 
     # ---- Events ------------------------------------------------------------------------------------------------
 
