@@ -43,6 +43,7 @@ model-offroad: setup
 	$(BIN)/nanou-deploy train --data "$(DATA)" --experiment accurate --seed 0 --output runs/offroad
 	$(BIN)/nanou-deploy quantize --run runs/offroad --output models/nano_u_offroad.tflite
 	cp runs/offroad/student.keras models/nano_u_offroad.keras
+	scripts/offroad_card "$(DATA)"
 
 clean:
 	rm -rf build dist .pio .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -29,6 +29,7 @@ from nanou_deploy.evaluate.evaluate_executors import (
 )
 from nanou_deploy.measure.bench import BenchResult, bench_compiled
 from nanou_deploy.report import AccuracyRow, Panel, ReportData, operator_rows, render_report, write_panel_png
+from nanou_deploy.report.model_card import write_card
 from nanou_deploy.verify.golden import GoldenReport
 from nanou_deploy.verify.verify import picture_frames, verify
 from nanou_train.data.dataset import Dataset, terrain_dataset
@@ -85,7 +86,7 @@ def run_demo(
     heading("3/7  Quantize to int8 and evaluate")
     run_folder = folder / RUN
     model = quantize_run(run_folder, dataset=dataset)
-    save_int8(run_folder, model)
+    write_card(model, save_int8(run_folder, model))
     evaluation = evaluate_executors(
         ("keras", "tflm"), model, run_folder, dataset, threshold=model.threshold, progress=progress
     )

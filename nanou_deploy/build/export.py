@@ -74,9 +74,15 @@ def default_package(model: QuantizedModel) -> Package:
 
 
 def render_export(
-    library: RenderedProject, model: QuantizedModel, package: Package, form: Format, *, command: Sequence[str]
+    library: RenderedProject,
+    model: QuantizedModel,
+    package: Package,
+    form: Format,
+    *,
+    command: Sequence[str],
+    card: Mapping[str, str] | None = None,
 ) -> RenderedProject:
-    """Render the folder for one build system. `command` is what makes it again, word by word.
+    """Render the folder for one build system. `command` is what makes it again, word by word; `card`: its files.
 
     Raises DeployError where the runtime's sources cannot travel in that format.
     """
@@ -92,6 +98,7 @@ def render_export(
     files["README.md"] = render_template("export/README.md.j2", **context)
     files["provenance.json"] = json.dumps(_without_paths(sidecar(model)), indent=2, sort_keys=True) + "\n"
     files["LICENSE"] = licence_text()
+    files |= card or {}
     about = {"model_sha256": model.sha256, "runtime": runtime, "model": model.name}
     return with_manifest(files, {**about, "format": form, "version": package.version})
 

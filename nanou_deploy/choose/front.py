@@ -18,6 +18,7 @@ from nanou_deploy.choose.fit import run_folder
 from nanou_deploy.choose.scores import Scores, read_scores
 from nanou_deploy.errors import DeployError
 from nanou_deploy.measure.costing import costs_of
+from nanou_deploy.report.model_card import write_card
 from nanou_deploy.report.pareto import render_front
 from nanou_deploy.verify.verify import Progress
 from nanou_train.errors import TrainError
@@ -141,7 +142,8 @@ def quantized_model(folder: Path, data_root: Path | None = None) -> QuantizedMod
     if not int8_path(folder).is_file():
         from nanou_train.runs.quantize_run import quantize_run
 
-        save_int8(folder, quantize_run(folder, data_root=data_root))
+        model = quantize_run(folder, data_root=data_root)
+        write_card(model, save_int8(folder, model))
     return open_model(folder)
 
 

@@ -16,8 +16,8 @@ from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 # In the order of a first project. Each is a function in the module of its name, unless Python has that word itself.
 _COMMANDS = (
     "demo", "init", "up", "prepare", "data-check", "train", "experiment", "runs", "evaluate", "prune", "quantize",
-    "import", "describe", "inspect", "predict", "generate", "export", "build", "verify", "bench", "cost", "search",
-    "pareto", "fit", "flash", "run", "monitor", "capture", "label-assist", "bench-train", "model-size",
+    "import", "describe", "card", "inspect", "predict", "generate", "export", "build", "verify", "bench", "cost",
+    "search", "pareto", "fit", "flash", "run", "monitor", "capture", "label-assist", "bench-train", "model-size",
     "migrate-config", "boards", "doctor", "clean",
 )  # fmt: skip
 _FUNCTIONS = {"import": "import_model"}

@@ -50,6 +50,7 @@ def describe(
     """
     from codegen.graph.contract import check_contract
     from codegen.tflite.files import save_sidecar
+    from nanou_deploy.report.model_card import refresh_card
 
     known = _known(model, fresh)
     said = {key: value for key, value in given.items() if value is not None and not key.endswith("_index")}
@@ -68,6 +69,8 @@ def describe(
         print_known(known)
         write = click.confirm(f"Write {model.with_suffix('.json')}?", default=True)
     written = save_sidecar(known.model, model) if write else None
+    if written:
+        refresh_card(known.model, model)
     if as_json:
         emit_json("describe/1", _document(known, written))
         return
@@ -212,34 +215,17 @@ def print_known(known: Known) -> None:
 
 def _lines(known: Known) -> Iterator[tuple[str, str, str]]:
     """Each input and output: the tensor, its contract, and why that is so."""
+    from codegen.graph.contract_text import input_text, output_text
+
     contract, graph = known.model.contract, known.graph
-    inputs = zip(graph.inputs, map(_input_text, contract.inputs), known.input_reasons, strict=True)
-    outputs = zip(graph.outputs, map(_output_text, contract.outputs), known.output_reasons, strict=True)
+    inputs = zip(graph.inputs, map(input_text, contract.inputs), known.input_reasons, strict=True)
+    outputs = zip(graph.outputs, map(output_text, contract.outputs), known.output_reasons, strict=True)
     for what, parts in (("input", inputs), ("output", outputs)):
         for at, (index, text, why) in enumerate(parts):
             tensor = graph.tensor(index)
             one = len(tensor.scales) == 1
             quantized = f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}" if one else ""
             yield f"{what} {at}: {tensor.dtype} {'x'.join(map(str, tensor.shape))}{quantized}", text, why
-
-
-def _input_text(stated: InputContract) -> str:
-    if stated.image is None:
-        return "raw"
-    image = stated.image
-    numbers = [", ".join(f"{v:g}" for v in (value if isinstance(value, tuple) else (value,)))
-               for value in (image.mean, image.std)]  # fmt: skip
-    order = image.color_order if image.channels > 1 else "grey"
-    return f"image {order}, mean {numbers[0]}, std {numbers[1]}, {image.resize_filter}"
-
-
-def _output_text(stated: OutputContract) -> str:
-    if stated.task == "raw":
-        return "raw" if stated.values == "raw" else f"raw {stated.values}"
-    names = [f"{name}*" if name in stated.drivable else name for name in stated.classes]
-    listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "classes not named"
-    drivable = "; * drivable" if stated.drivable else ""
-    return f"{stated.task}, {stated.values}, threshold {stated.threshold:g}: {listed}{drivable}"
 
 
 def _document(known: Known, written: Path | None) -> dict[str, Any]:

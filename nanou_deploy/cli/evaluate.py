@@ -69,6 +69,7 @@ def evaluate(
     A run is evaluated on its own data unless --data says otherwise. docs/EVALUATION.md defines every metric.
     """
     from nanou_deploy.evaluate.evaluate_executors import evaluate_executors, write_evaluation
+    from nanou_train.data.splits import regrouped
 
     run_folder = run_folder or (model if model is not None and model.is_dir() else None)
     names = _executors(executors, compare, run_folder is not None)
@@ -78,7 +79,7 @@ def evaluate(
 
         evaluate_tensors(quantized, data, split, names, threshold, output, as_json)
         return
-    dataset = _grouped(_dataset(quantized, run_folder, data), group_by)
+    dataset = regrouped(_dataset(quantized, run_folder, data), group_by)
     contract, own_threshold = _contract(quantized, run_folder)
     result = evaluate_executors(
         names,
@@ -151,23 +152,6 @@ def _dataset(model: QuantizedModel | None, run_folder: Path | None, data: Path |
     contract = _contract(model, run_folder)[0]
     size = {"height_px": contract.height_px, "width_px": contract.width_px, "channels": contract.channels}
     return terrain_dataset(TerrainCounts().model_dump(), seed=0, **size)
-
-
-def _grouped(dataset: Dataset, group_by: str) -> Dataset:
-    """Return the data set with the sequences that --group-by says."""
-    if not group_by:
-        return dataset
-    from dataclasses import replace
-
-    from nanou_train.data.dataset import SPLITS
-    from nanou_train.data.splits import group_names
-
-    parts = {}
-    for name in SPLITS:
-        part = getattr(dataset, name)
-        groups = group_names(part.stems, group_by).groups
-        parts[name] = replace(part, groups=tuple(groups[stem] for stem in part.stems))
-    return replace(dataset, **parts)
 
 
 def _print(result: EvaluationResult) -> None:

@@ -57,6 +57,7 @@ def export(
     from nanou_deploy.boards.boards import find_board
     from nanou_deploy.build.export import Format, default_package, render_export
     from nanou_deploy.build.library import open_model, render_library
+    from nanou_deploy.report.model_card import model_card, render_card
 
     quantized = open_model(model)
     stated = {"name": name, "version": package_version, "author": author, "url": url}
@@ -64,7 +65,8 @@ def export(
     assert form in get_args(Format)
     library = render_library(quantized, cast(Runtime, runtime), find_board(board), objective)
     command = ["nanou-deploy", "export", "--format", form, *(["--model", model.name] if model else [])]
-    project = render_export(library, quantized, package, cast(Format, form), command=command)
+    card = {f"model{suffix}": text for suffix, text in render_card(model_card(quantized)).items()}
+    project = render_export(library, quantized, package, cast(Format, form), command=command, card=card)
     folder = output or Path("build") / "export" / form / package.name
     changed = write_project(project, folder, force=force)
     for text in remarks(quantized):

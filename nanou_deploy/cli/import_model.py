@@ -67,6 +67,7 @@ def import_model(
     from nanou_deploy.convert.samples import find_samples, has_arrays
     from nanou_deploy.convert.score import score
     from nanou_deploy.convert.source import find_source
+    from nanou_deploy.report.model_card import write_card
 
     source = find_source(model)
     target = _target(model, output, force)
@@ -84,6 +85,7 @@ def import_model(
         scored = score(made, contract_graph(made.flatbuffer), found, floats, int8s)
         made = replace(made, provenance=_provenance(source.path.name, source.format, source.sha256, found, scored))
         save_model(made, target)
+        write_card(made, target)
         _show(conversion, made, quantized, scored, target, as_json=as_json)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2}
 
+_TERMS_CHARACTERS = 500  # as nanou_train.data.dataset.MAX_TERMS, which a test compares
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -219,6 +220,18 @@ class Names(click.ParamType):  # type: ignore[type-arg] # as above
         if not all(names):
             self.fail(f"{value!r} has an empty name; write names separated by commas", param, ctx)
         return names
+
+
+class Terms(click.ParamType):  # type: ignore[type-arg] # as above
+    """Parses a sentence of one line, which goes into data sets, sidecars and cards."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).strip()
+        if not text.isprintable() or len(text) > _TERMS_CHARACTERS:
+            self.fail(f"write up to {_TERMS_CHARACTERS} characters on one line", param, ctx)
+        return text
 
 
 def objective_options(command: _Command) -> _Command:

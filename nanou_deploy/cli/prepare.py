@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.data_check import audit_json, print_audit
-from nanou_deploy.cli.options import FrameSize, Names, Output, group_by_option, json_option, seed_option
+from nanou_deploy.cli.options import FrameSize, Names, Output, Terms, group_by_option, json_option, seed_option
 from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted, say
 from nanou_deploy.errors import UsageMistake
 
@@ -52,6 +52,8 @@ FORMATS = ("labelme", "cvat", "coco", "yolo", "voc", "roboflow-masks")
 @click.option("--filter", "resize_filter", default="box", show_default=True, help="Resize filter, by Pillow's name.")
 @click.option("--ratios", type=(float, float, float), default=(0.7, 0.15, 0.15), show_default=True, metavar="T V T")
 @seed_option(0, "Of the assignment of groups to splits.")
+@click.option("--licence", type=Terms(), default="", help="On what terms the pictures are; it goes into models' cards.")
+@click.option("--attribution", type=Terms(), default="", help="Whom to name for the pictures.")
 @click.option(
     "--ignore-orientation", is_flag=True, help="Take pictures as they are stored, whatever their orientation tag says."
 )
@@ -64,6 +66,8 @@ def prepare(
     resize_filter: str,
     ratios: tuple[float, float, float],
     seed: int,
+    licence: str,
+    attribution: str,
     ignore_orientation: bool,
     force: bool,
     as_json: bool,
@@ -80,7 +84,10 @@ def prepare(
     from nanou_train.data.sources import as_json as facts_json
 
     contract = Preprocessing(*size, resize_filter=resize_filter)
-    spec = PrepareSpec(_source(given), output, group_by, contract, ratios, seed, force, upright=not ignore_orientation)
+    spec = PrepareSpec(
+        _source(given), output, group_by, contract, ratios, seed, force,
+        upright=not ignore_orientation, licence=licence, attribution=attribution,
+    )  # fmt: skip
     with said_when_interrupted(f"{output} is as it was"), training_progress() as progress:
         prepared = run(spec, progress)
     facts = prepared.annotations

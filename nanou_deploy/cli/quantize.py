@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nanou_deploy.cli.options import DataFolder, Output, check_output, json_option, run_option
+from nanou_deploy.cli.options import DataFolder, Output, check_output, group_by_option, json_option, run_option
 from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted, say
 
 
@@ -27,6 +27,7 @@ from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted,
     default=None,
     help="Take the threshold with the best METRIC of the int8 model on the validation part.",
 )
+@group_by_option
 @json_option
 def quantize(
     run_folder: Path,
@@ -34,14 +35,17 @@ def quantize(
     output: Path | None,
     threshold: float | None,
     objective: str | None,
+    group_by: str,
     as_json: bool,
 ) -> None:
-    """Convert a run's student to full-int8 TFLite, calibrated on the run's training images.
+    """Convert a run's student to full-int8 TFLite, calibrated on the run's training images; write its card.
 
-    With --output the model has that file's name. The threshold goes into the model's contract, and from there into the
-    firmware, as an int8 constant.
+    The card has scores by sequence: those of the data set, or what --group-by says. With --output the model has that
+    file's name. The threshold goes into the model's contract, and from there into the firmware, as an int8 constant.
     """
     from codegen.tflite.files import save_model
+    from nanou_deploy.report.model_card import write_card
+    from nanou_train.data.splits import regrouped
     from nanou_train.runs import run_folder as run
     from nanou_train.runs.int8_model import int8_path, save_int8
     from nanou_train.runs.quantize_run import quantize_run
@@ -51,7 +55,7 @@ def quantize(
         raise click.UsageError("--threshold and --choose-threshold exclude each other")
     target = output or check_output(int8_path(run_folder), is_file=True)
     with said_when_interrupted(f"{target} is as it was; the same command makes it"):
-        dataset = run.run_dataset(run.read_manifest(run_folder), data)
+        dataset = regrouped(run.run_dataset(run.read_manifest(run_folder), data), group_by)
         model = quantize_run(run_folder, name=_name(output), dataset=dataset)
         if threshold is not None or objective:
             model = with_threshold(model, dataset, threshold=threshold, objective=objective or "")
@@ -59,12 +63,15 @@ def quantize(
             save_int8(run_folder, model)
         else:
             save_model(model, output)
+        cards = write_card(model, target)
     if as_json:
         size_bytes = len(model.flatbuffer)
         facts = {"model": target, "sha256": model.sha256, "size_bytes": size_bytes, "threshold": model.threshold}
+        facts |= {"cards": cards}
         emit_json("quantize/1", facts)
     else:
         say(f"{target}: {len(model.flatbuffer):,} bytes, threshold {model.threshold:g}, sha256 {model.sha256[:16]}")
+        say(f"{cards[-1]}: its card")
         next_step("nanou-deploy", "build", "--board", "esp32s3", "--model", output or run_folder)
 
 

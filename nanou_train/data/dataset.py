@@ -41,6 +41,7 @@ SPLITS = ("train", "val", "test")
 CARD = "dataset.json"
 CARD_SCHEMA = 2
 CARD_BYTES = 64 << 20
+MAX_TERMS = 500  # characters of a licence, of an attribution
 _LOG = logging.getLogger(__name__)
 
 
@@ -78,6 +79,7 @@ class DatasetCard:
 
     `drivable` are the names of the classes that count as drivable. `resize_filter` is the one that `prepare` has used,
     empty where the images are as the camera gave them. With `indexed`, masks hold class indices and IGNORE.
+    `licence` and `attribution` are its makers' words.
     """
 
     classes: tuple[str, ...] = BINARY_CLASSES
@@ -85,6 +87,8 @@ class DatasetCard:
     resize_filter: str = ""
     drivable: tuple[str, ...] = BINARY_CLASSES[1:]
     indexed: bool = False
+    licence: str = ""
+    attribution: str = ""
 
     @property
     def classes_of(self) -> ClassesOf:
@@ -123,7 +127,8 @@ class Dataset:
     """Train, validation and test parts; `name` is the root folder's name, or "terrain".
 
     `source` is how to get the same data again: kind "folder" with root, or "terrain" with counts and seed. `classes`
-    are names in the order of the indices in the masks, `drivable` those of them that count as drivable.
+    are names in the order of the indices in the masks, `drivable` those of them that count as drivable. `licence` and
+    `attribution` say on what terms the data are, empty where nobody has.
     """
 
     name: str
@@ -133,13 +138,17 @@ class Dataset:
     test: Split
     classes: tuple[str, ...] = BINARY_CLASSES
     drivable: tuple[str, ...] = BINARY_CLASSES[1:]
+    licence: str = ""
+    attribution: str = ""
 
     def describe(self) -> dict[str, Any]:
-        """Return what a manifest records: name, source, classes, and count and hash per part; JSON types only."""
+        """Return what a manifest records: name, source, terms, classes, count and hash per part; JSON types only."""
         parts = {name: getattr(self, name) for name in SPLITS}
         hashes = {name: {"count": len(part), "sha256": part.sha256} for name, part in parts.items()}
         classes = {"classes": list(self.classes), "drivable": list(self.drivable)}
-        return {"name": self.name, "source": dict(self.source), **classes, **hashes}
+        terms = {"licence": self.licence, "attribution": self.attribution}
+        said = {key: text for key, text in terms.items() if text}
+        return {"name": self.name, "source": dict(self.source), **said, **classes, **hashes}
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
@@ -151,7 +160,8 @@ def load_dataset(spec: DatasetSpec) -> Dataset:
     _LOG.log(logging.WARNING if count.skipped else logging.INFO, "%s: %s", spec.root, count)
     if not card.drivable:
         _LOG.warning("%s: no class counts as drivable: name one in %s as drivable", spec.root, CARD)
-    return Dataset(spec.root.resolve().name, source, train, val, test, card.classes, card.drivable)
+    about = (card.classes, card.drivable, card.licence, card.attribution)
+    return Dataset(spec.root.resolve().name, source, train, val, test, *about)
 
 
 def read_card(root: Path) -> DatasetCard:
@@ -164,20 +174,23 @@ def read_card(root: Path) -> DatasetCard:
         card = read_json(path, CARD_BYTES)
         schema, stated, groups = card["schema"], card.get("classes", list(BINARY_CLASSES)), card.get("groups", {})
         resize_filter = str(card.get("prepared", {}).get("resize_filter", ""))
-        names = [*stated, *groups.values()] if isinstance(stated, list) else [None]
+        terms = [card.get(key, "") for key in ("licence", "attribution")]
+        names = [*stated, *groups.values(), *terms] if isinstance(stated, list) else [None]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged: {printable(str(error), 200)}", hint=hint) from error
     if schema not in (1, CARD_SCHEMA):
         raise DataError(f"{path} has schema {shown(schema)}, not {CARD_SCHEMA}", hint=hint)
     if not all(isinstance(name, str) for name in names) or not 2 <= len(stated) <= MAX_CLASSES:
         raise DataError(f"{path} has not 2 to {MAX_CLASSES} classes, or a name that is no text", hint=hint)
+    if max(map(len, terms)) > MAX_TERMS:
+        raise DataError(f"{path}: licence or attribution has more than {MAX_TERMS} characters", hint=hint)
     if card.get("ignore", IGNORE) != IGNORE:
         raise DataError(f"{path}: ignore is {shown(card['ignore'])}, which can be {IGNORE} only", hint=hint)
     classes = tuple(stated)
     check_names(path, classes)
     drivable = drivable_names(path, classes, card.get("drivable"))
     composed = {unicodedata.normalize("NFC", stem): group for stem, group in groups.items()}
-    return DatasetCard(classes, composed, resize_filter, drivable, schema > 1)
+    return DatasetCard(classes, composed, resize_filter, drivable, schema > 1, *terms)
 
 
 def terrain_dataset(

@@ -36,7 +36,7 @@ class PrepareSpec:
     """Sources and settings of `prepare`. `group_by` as in splits.group_names; `ratios`: shares of train, val and test.
 
     `contract` gives size and filter; files are written in RGB whatever its colour order. Without `upright`, pictures
-    stay as they are stored, whatever their orientation tag says.
+    stay as they are stored, whatever their orientation tag says. `licence` and `attribution` are the pictures' terms.
     """
 
     source: MaskFolders | AnnotationFiles
@@ -47,6 +47,8 @@ class PrepareSpec:
     seed: int = 0
     force: bool = False
     upright: bool = True
+    licence: str = ""
+    attribution: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ def _write_card(path: Path, spec: PrepareSpec, sources: Sources, groups: Mapping
         "ignore": IGNORE,
         "colors": ["#{:02x}{:02x}{:02x}".format(*color) for color in sources.palette],
         "groups": dict(sorted(groups.items())),
+        **{key: text for key in ("licence", "attribution") if (text := getattr(spec, key))},
         "prepared": {
             "height_px": spec.contract.height_px,
             "width_px": spec.contract.width_px,

@@ -11,14 +11,14 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from codegen.untrusted import read_bounded, shown
-from nanou_train.data.dataset import SPLITS
+from nanou_train.data.dataset import SPLITS, Dataset
 from nanou_train.data.images import SUFFIXES
 from nanou_train.errors import DataError
 
@@ -62,6 +62,18 @@ def group_names(names: Iterable[str], group_by: str) -> Grouping:
             )
         groups[name] = "_".join(part or "" for part in match.groups()) or match[0]
     return Grouping(groups, {})
+
+
+def regrouped(dataset: Dataset, group_by: str) -> Dataset:
+    """Give a data set the sequences that `group_by` names, as `group_names` reads it; without one those it has."""
+    if not group_by:
+        return dataset
+    parts = {}
+    for name in SPLITS:
+        part = getattr(dataset, name)
+        groups = group_names(part.stems, group_by).groups
+        parts[name] = replace(part, groups=tuple(groups[stem] for stem in part.stems))
+    return replace(dataset, **parts)
 
 
 def _from_csv(names: tuple[str, ...], path: Path) -> Grouping:

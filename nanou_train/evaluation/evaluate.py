@@ -246,12 +246,18 @@ def int8_predictor(name: str, model: QuantizedModel, run: Callable[[Int8Array], 
 
 
 def constant_mask(train_masks: Array, test_masks: Array, classes: Sequence[str] = BINARY_CLASSES) -> Metrics:
-    """Score the baseline that looks at no image: for each pixel the majority of the training masks that label it."""
-    if len(classes) == 2:
-        majority = 2 * (train_masks == 1).sum(axis=0) >= (train_masks != IGNORE).sum(axis=0)
-    else:
-        majority = np.argmax(np.stack([(train_masks == i).sum(axis=0) for i in range(len(classes))]), axis=0)
+    """Score the baseline that looks at no image: `majority_mask` of the training masks."""
+    majority = majority_mask(train_masks, classes)
     return segmentation_metrics(test_masks, np.broadcast_to(majority, test_masks.shape), classes)
+
+
+def majority_mask(masks: Array, classes: Sequence[str] = BINARY_CLASSES) -> Pixels:
+    """Find for each pixel the class that most of the masks (N, H, W) that label it have: uint8 (H, W)."""
+    if len(classes) == 2:
+        majority = 2 * (masks == 1).sum(axis=0) >= (masks != IGNORE).sum(axis=0)
+    else:
+        majority = np.argmax(np.stack([(masks == i).sum(axis=0) for i in range(len(classes))]), axis=0)
+    return np.asarray(majority, np.uint8)
 
 
 def squeezed(outputs: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from codegen.graph.contract import class_names, decide_classes, decision_threshold, quantize_pixels
+from codegen.graph.contract import decide_classes, decision_threshold, quantize_pixels
 from codegen.graph.model import QuantizedModel
-from codegen.tflite.interpreters import run_builtin_ref
+from codegen.tflite.interpreters import builtin_ref_available, run_builtin_ref, run_tflm
 from codegen.tflite.load import load_graph
 from codegen.tflite.quantize import quantize
 from nanou_train.data.dataset import Dataset, Split
 from nanou_train.data.labels import drivable_names
-from nanou_train.evaluation.evaluate import Metrics, evaluate_model, predict_logits, segmentation_metrics
+from nanou_train.errors import TrainError
+from nanou_train.evaluation.evaluate import (
+    Metrics,
+    constant_mask,
+    evaluate_model,
+    predict_logits,
+    segmentation_metrics,
+)
+from nanou_train.evaluation.sequences import CONSTANT_MASK, sequence_scores
 from nanou_train.networks.architectures import preprocessing_of
 from nanou_train.runs import run_folder as run
 
@@ -40,8 +48,8 @@ def quantize_run(
     either must be the same data. The name is by default the model preset's and the data set's. `provenance` gets the
     run's manifest and, under "metrics", test metrics of `int8` (BUILTIN_REF), `float` (the same student), `teacher`
     and `constant_mask`; for a quantization-aware student also `fake_quant`, as it was trained, while `float` is the
-    same weights without rounding, and under "agreement" what `logit_agreement` finds. Raises TrainError, or
-    CodegenError from quantization.
+    same weights without rounding, and under "agreement" what `logit_agreement` finds; under "sequences" scores by
+    sequence, where the data set has any. Raises TrainError, or CodegenError from quantization.
     """
     manifest = run.read_manifest(folder)
     student = run.load_student(folder)
@@ -65,14 +73,13 @@ def quantize_run(
         drivable=drivable_names("manifest", tuple(data["classes"]), data.get("drivable")),
     )
     metrics = {"float" if role == "student" else role: values for role, values in manifest["metrics"].items()}
-    metrics["int8"] = evaluate_quantized(model, dataset.test)
     agreement = {}
     if representative is None:
         agreement = {"agreement": logit_agreement(student, model, dataset.test)}
         metrics["fake_quant"] = metrics["float"]
         metrics["float"] = _evaluate_unrounded(student, dataset.test, threshold, dataset.classes)
     provenance = _provenance(manifest, metrics, representative) | agreement
-    return replace(model, provenance=provenance)
+    return scored(replace(model, provenance=provenance), dataset)
 
 
 def spanning(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -122,12 +129,59 @@ def _evaluate_unrounded(student: keras.Model, split: Split, threshold: float, cl
     return metrics
 
 
-def evaluate_quantized(model: QuantizedModel, split: Split) -> Metrics:
-    """Score the int8 model on BUILTIN_REF, pixels entering through the contract's lookup table."""
-    graph = load_graph(model.flatbuffer)
-    outputs = run_builtin_ref(model.flatbuffer, quantize_pixels(model, graph, split.images))
-    decided = decide_classes(outputs, decision_threshold(model, graph))
-    return segmentation_metrics(split.masks, decided, class_names(model, graph))
+def scored(model: QuantizedModel, dataset: Dataset) -> QuantizedModel:
+    """Measure the int8 model on the test part, and put that into its provenance: "metrics" of `int8`, "sequences"."""
+    decided = decide_quantized(model, dataset.test)
+    metrics = {**model.provenance.get("metrics", {}), "int8": _rounded(dataset, decided)}
+    sequences = sequence_scores(dataset, {"int8": decided})
+    said = {"metrics": metrics} | ({"sequences": sequences} if sequences else {})
+    return replace(model, provenance={**model.provenance, **said})
+
+
+def card_scores(model: QuantizedModel, dataset: Dataset, others: Sequence[QuantizedModel] = ()) -> dict[str, Any]:
+    """Measure a model and `others` on one test part, for a provenance: metrics, "beside" and "sequences".
+
+    Where the pictures are not those that the provenance names as its own test part, its other metrics are dropped, and
+    "scored_on" says which they are. Raises TrainError for a model of other classes or size.
+    """
+    for one in (model, *others):
+        if one.image.height_px != model.image.height_px or one.image.width_px != model.image.width_px:
+            raise TrainError(f"{one.name} takes pictures of another size than {model.name}", hint="score it by itself")
+        if len(one.classes) != len(dataset.classes):
+            raise TrainError(
+                f"{one.name} tells {len(one.classes)} classes apart, the data set {len(dataset.classes)}",
+                hint="give data with the model's classes",
+            )
+    names = ["int8", *(one.name for one in others)]
+    if len({*names, CONSTANT_MASK}) <= len(names):
+        raise TrainError("two of these models have the same name", hint="`nanou-deploy describe MODEL --name` renames")
+    decided = {name: decide_quantized(one, dataset.test) for name, one in zip(names, (model, *others), strict=True)}
+    stated = model.provenance.get("data")
+    is_own = isinstance(stated, dict) and stated.get("test", {}).get("sha256") == dataset.test.sha256
+    scores = {name: _rounded(dataset, masks) for name, masks in decided.items()}
+    constant = constant_mask(dataset.train.masks, dataset.test.masks, dataset.classes)
+    floor = {"constant_mask": {key: round(value, 6) for key, value in constant.items()}}
+    return {
+        "metrics": {**(model.provenance.get("metrics", {}) if is_own else {}), **floor, "int8": scores.pop("int8")},
+        "scored_on": f"{len(dataset.test):,} test pictures of {dataset.name}",
+        "beside": scores,
+        "sequences": sequence_scores(dataset, decided),
+    }
+
+
+def _rounded(dataset: Dataset, decided: npt.NDArray[np.uint8]) -> Metrics:
+    found = segmentation_metrics(dataset.test.masks, decided, dataset.classes)
+    return {key: round(value, 6) for key, value in found.items()}
+
+
+def decide_quantized(model: QuantizedModel, split: Split) -> npt.NDArray[np.uint8]:
+    """Decide class indices uint8 (N, H, W) by BUILTIN_REF, pixels entering through the contract's lookup table.
+
+    Without TensorFlow by TFLite Micro.
+    """
+    graph, run_int8 = load_graph(model.flatbuffer), run_builtin_ref if builtin_ref_available() else run_tflm
+    outputs = run_int8(model.flatbuffer, quantize_pixels(model, graph, split.images))
+    return decide_classes(outputs, decision_threshold(model, graph))
 
 
 def _provenance(

@@ -11,7 +11,7 @@ from nanou_train.data.dataset import Dataset, Split
 from nanou_train.errors import TrainError
 from nanou_train.evaluation.curves import OBJECTIVES, best_threshold, sweep
 from nanou_train.evaluation.evaluate import int8_predictor
-from nanou_train.runs.quantize_run import evaluate_quantized
+from nanou_train.runs.quantize_run import scored
 
 
 def with_threshold(
@@ -32,9 +32,7 @@ def with_threshold(
         threshold = choose_threshold(model, dataset.val, objective)
         origin = f"best {objective} of the int8 model on the validation part"
     changed = model if threshold is None else model.deciding(threshold=threshold)
-    int8 = {key: round(value, 6) for key, value in evaluate_quantized(changed, dataset.test).items()}
-    metrics = {**model.provenance.get("metrics", {}), "int8": int8}
-    return replace(changed, provenance={**model.provenance, "metrics": metrics, "threshold": origin})
+    return scored(replace(changed, provenance={**model.provenance, "threshold": origin}), dataset)
 
 
 def choose_threshold(model: QuantizedModel, split: Split, objective: str) -> float:

@@ -25,7 +25,7 @@ from nanou_train.evaluation.evaluate import (
     int8_predictor,
     segmentation_metrics,
 )
-from nanou_train.runs.quantize_run import evaluate_quantized
+from nanou_train.runs.quantize_run import scored
 from tests.conftest import REPOSITORY
 
 FLOAT = Predictor("float", lambda images: images[..., 0].astype(np.float64), logit)
@@ -115,8 +115,9 @@ def test_the_threshold_is_chosen_on_validation(require_module: Callable[[str], N
         assert found.threshold == threshold
         assert f"best {objective}" in found.provenance["threshold"]
         assert found.provenance["metrics"]["int8"]["miou"] != model.provenance["metrics"]["int8"]["miou"]
+        as_test = replace(dataset, test=dataset.val)
         scores = [
-            evaluate_quantized(model.deciding(threshold=other), dataset.val)[objective]
+            scored(model.deciding(threshold=other), as_test).provenance["metrics"]["int8"][objective]
             for other in (threshold, 0.2, 0.8)
         ]
         assert scores[0] == max(scores)
