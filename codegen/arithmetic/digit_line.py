@@ -24,6 +24,7 @@ from codegen.arithmetic.one_multiply_search import Line, Rescale, WeightedSum, t
 from codegen.graph.graph import IntArray
 
 _NEAR_FACTORS = (0, 1, -1, 2)
+_SHIFTS_AT_ONCE = 8
 _MAX_SHIFT = 50  # a result of nine bits stays in int64
 
 
@@ -47,16 +48,22 @@ def find_line(exact: Rescale, sums: WeightedSum, zero_point: int, offset_step: i
     below = np.concatenate([np.stack([reached - 1, values], 1), np.array(after, np.int64).reshape(-1, 2)])
     # A smaller factor would leave no room for an offset that is a multiple of the step.
     coarsest = max(math.floor(math.log2(offset_step / 4 / exact.factor)), 0) if exact.factor else 0
-    for shift in range(coarsest, _MAX_SHIFT + 1):
-        nearest = int(math.ldexp(exact.factor, shift))
-        for factor in (nearest + d for d in _NEAR_FACTORS):
-            # factor * t + offset >= k << shift where k is reached, and less where it is not.
-            low = int((((reach[:, 1] + zero_point) << shift) - factor * reach[:, 0]).max())
-            high = int((((below[:, 1] + zero_point) << shift) - factor * below[:, 0]).min()) - 1
-            lowest = -(-low // offset_step) * offset_step
-            if 0 <= factor <= max_factor and lowest <= high:
-                return Line(factor, max((low + high) // 2 // offset_step * offset_step, lowest), shift, zero_point)
-        if nearest > max_factor:
+    for start in range(coarsest, _MAX_SHIFT + 1, _SHIFTS_AT_ONCE):
+        shifts = np.arange(start, min(start + _SHIFTS_AT_ONCE, _MAX_SHIFT + 1))
+        nearest = np.ldexp(exact.factor, shifts).astype(np.int64)
+        factors = nearest[:, None] + np.array(_NEAR_FACTORS)
+        # factor * t + offset >= k << shift where k is reached, and less where it is not.
+        low, high = (
+            ((points[:, 1] + zero_point) << shifts[:, None])[:, None] - factors[..., None] * points[:, 0]
+            for points in (reach, below)
+        )
+        lowest, highest = low.max(2), high.min(2) - 1
+        lowest_step = -(-lowest // offset_step) * offset_step
+        for i, j in np.argwhere((factors >= 0) & (factors <= max_factor) & (lowest_step <= highest))[:1]:
+            middle = (lowest[i, j] + highest[i, j]) // 2 // offset_step * offset_step
+            offset = max(int(middle), int(lowest_step[i, j]))
+            return Line(int(factors[i, j]), offset, int(shifts[i]), zero_point)
+        if nearest[-1] > max_factor:
             break
     return None
 

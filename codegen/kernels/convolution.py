@@ -12,7 +12,7 @@ from codegen.graph.graph import Graph, IntArray, Operator, Tensor
 from codegen.kernels.fused_activation import activation_range, verify_activation
 from codegen.kernels.weighted_layer import Requantization, WeightedLayer, accumulator_bound, with_positive_multipliers
 from codegen.kernels.window import Window, make_window
-from codegen.program.kernel import Built
+from codegen.program.kernel import Built, Layout
 from codegen.program.program import Lowering, Stage
 
 
@@ -78,8 +78,8 @@ class Convolution(WeightedLayer):
         return kernel == (3, 3, 1, 1) and geometry == (1, 1, 1, 1) and same_size and same_channels
 
     @property
-    def is_blocked(self) -> bool:
-        return self.input.is_blocked
+    def layout(self) -> Layout:
+        return "padded" if self.output.layout == "padded" else self.input.layout
 
     @property
     def width_name(self) -> str:
@@ -97,8 +97,8 @@ class UpsampledDepthwise:
     factor: int
 
     @property
-    def is_blocked(self) -> bool:
-        return self.convolution.is_blocked
+    def layout(self) -> Layout:
+        return self.convolution.layout
 
     @property
     def source_width(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codegen.kernels.window import Window
-from codegen.program.kernel import Storage
+from codegen.program.kernel import Layout, Storage
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Pooling:
     storage: Storage  # of input and output
 
     @property
-    def is_blocked(self) -> bool:
-        return self.storage.is_blocked
+    def layout(self) -> Layout:
+        return self.storage.layout
 
     @property
     def name(self) -> str:

@@ -13,7 +13,9 @@ from codegen.kernels.armv7e_m import conv_2d_pointwise as armv7e_m_conv_2d_point
 from codegen.kernels.armv7e_m import depthwise_conv_2d_3x3 as armv7e_m_depthwise_conv_2d_3x3
 from codegen.kernels.armv7e_m import depthwise_conv_2d_3x3_upsampled as armv7e_m_depthwise_conv_2d_3x3_upsampled
 from codegen.kernels.convolution import Convolution, UpsampledDepthwise
+from codegen.kernels.esp32s3 import conv_2d as esp32s3_conv_2d
 from codegen.kernels.esp32s3 import conv_2d_pointwise as esp32s3_conv_2d_pointwise
+from codegen.kernels.esp32s3 import depthwise_conv_2d as esp32s3_depthwise_conv_2d
 from codegen.kernels.esp32s3 import depthwise_conv_2d_3x3 as esp32s3_depthwise_conv_2d_3x3
 from codegen.kernels.esp32s3 import depthwise_conv_2d_3x3_upsampled as esp32s3_depthwise_conv_2d_3x3_upsampled
 from codegen.kernels.esp32s3 import max_pool_2d as esp32s3_max_pool_2d
@@ -28,14 +30,14 @@ from codegen.kernels.portable import (
     max_pool_2d,
     max_pool_2d_inside,
 )
-from codegen.program.kernel import Built
+from codegen.program.kernel import Built, Layout
 from codegen.program.target import Target
 
 
 class AnyLayer(Protocol):
     @property
-    def is_blocked(self) -> bool:
-        """Whether its input comes in blocks of pixels (Storage.layout)."""
+    def layout(self) -> Layout:
+        """How its rows lie (Storage.layout)."""
 
 
 Layer = TypeVar("Layer", bound=AnyLayer)
@@ -58,18 +60,22 @@ class KernelModule(Protocol[LayerIn]):
 
 @dataclass(frozen=True)
 class Kernels(Generic[Layer]):
-    """Kernels for one kind of layer, best first, by the layout of its input."""
+    """Kernels for one kind of layer, best first, by its layout."""
 
     interleaved: tuple[KernelModule[Layer], ...]
     blocked: tuple[KernelModule[Layer], ...]
+    padded: tuple[KernelModule[Layer], ...] = ()
 
 
 CONV_2D: Kernels[Convolution] = Kernels(
-    (armv7e_m_conv_2d, armv7e_m_conv_2d_pointwise, conv_2d_paired, conv_2d_pointwise, conv_2d),
+    (esp32s3_conv_2d, armv7e_m_conv_2d, armv7e_m_conv_2d_pointwise, conv_2d_paired, conv_2d_pointwise, conv_2d),
     (esp32s3_conv_2d_pointwise,),
+    (esp32s3_conv_2d,),
 )
 DEPTHWISE_CONV_2D: Kernels[Convolution] = Kernels(
-    (armv7e_m_depthwise_conv_2d_3x3, depthwise_conv_2d_3x3, depthwise_conv_2d), (esp32s3_depthwise_conv_2d_3x3,)
+    (esp32s3_depthwise_conv_2d, armv7e_m_depthwise_conv_2d_3x3, depthwise_conv_2d_3x3, depthwise_conv_2d),
+    (esp32s3_depthwise_conv_2d_3x3,),
+    (esp32s3_depthwise_conv_2d,),
 )
 UPSAMPLED_DEPTHWISE: Kernels[UpsampledDepthwise] = Kernels(
     (armv7e_m_depthwise_conv_2d_3x3_upsampled, depthwise_conv_2d_3x3_upsampled),
@@ -80,7 +86,7 @@ MAX_POOL_2D: Kernels[Pooling] = Kernels((max_pool_2d_inside, max_pool_2d), (esp3
 
 def find(kernels: Kernels[Layer], layer: Layer, target: Target) -> KernelModule[Layer] | None:
     """Find the first kernel that applies; None where none does."""
-    among = kernels.blocked if layer.is_blocked else kernels.interleaved
+    among = {"interleaved": kernels.interleaved, "blocked": kernels.blocked, "padded": kernels.padded}[layer.layout]
     return next((kernel for kernel in among if kernel.applies(layer, target)), None)
 
 

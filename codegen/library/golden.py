@@ -56,9 +56,10 @@ def traced_stages(program: Program) -> tuple[Stage, ...]:
     """List stages that give an operator's whole output for the first time, in the file's order.
 
     Diagnostic builds show these. Left out are parts of operators that were split, rows that are computed again, and
-    rows in blocks of pixels, where some bytes are nobody's.
+    rows in blocks of pixels or with padding, where some bytes are nobody's.
     """
-    shown = (stage for stage in program.stages if stage.gives_operator and not stage.kernel.output.is_blocked)
+    whole = (stage for stage in program.stages if stage.gives_operator)
+    shown = (stage for stage in whole if stage.kernel.output.layout == "interleaved")
     return tuple(sorted(shown, key=lambda stage: stage.operator_index))
 
 

@@ -16,10 +16,11 @@ from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.fused_activation import activation_range, verify_activation
-from codegen.kernels.registry import CONV_2D, build
+from codegen.kernels.registry import CONV_2D, NoKernelError, build
 from codegen.kernels.weighted_layer import Requantization, accumulator_bound, with_positive_multipliers
 from codegen.kernels.window import Window
 from codegen.operators.implementation import Implementation
+from codegen.program.kernel import Storage
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
 
 
@@ -90,7 +91,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     source, output, taps = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0]), _taps(graph, operator)
     depth, out = taps.shape
     before, after = context.storage[source.index], context.storage[output.index]
-    given, made = rows_of(source.shape, before), rows_of(output.shape, after)
+    given, made = rows_of(source.shape, Storage(0)), rows_of(output.shape, Storage(0))
     pixels = made.size_bytes // out
     scaling = Requantization(
         _bias(graph, operator),
@@ -103,6 +104,8 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     layer = Convolution(*with_positive_multipliers(scaling, taps), before, after, window, depth)
     row_bytes = pixels * depth
     is_linear = given.size_bytes != row_bytes
+    if before.layout != "interleaved" and (is_linear or source.shape[-1] != depth):
+        raise NoKernelError(f"{operator.label} takes vectors that are not pixels of {source.shape}")
     rows = tuple(y * (row_bytes if is_linear else 1) for y in range(made.count))
     return Stage(
         operator.index,

@@ -13,6 +13,9 @@ import numpy.typing as npt
 from codegen.arithmetic.one_multiply_search import RequantizedChannel
 
 BLOCK_PX = 16
+LANES = 16  # bytes of a vector
+
+Layout = Literal["interleaved", "padded", "blocked"]
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,13 @@ class Storage:
 
     `bias`: bytes are the int8 values as they are (0), or plus 128 as uint8. The latter where the zero point is -128, so
     that real 0 is byte 0: padding costs nothing, and neither do offsets.
-    `layout`: the channels of a pixel side by side; or the row in blocks of 16 pixels, in each block 16 bytes for each
-    channel, one behind the other. What lies behind the last pixel in the last block is nobody's.
+    `layout`: the channels of a pixel side by side (interleaved), and filled up to a multiple of 16 bytes (padded); or
+    the row in blocks of 16 pixels, in each block 16 bytes for each channel, one behind the other (blocked). What lies
+    behind the last channel, or behind the last pixel in the last block, is nobody's.
     """
 
     bias: int
-    layout: Literal["interleaved", "blocked"] = "interleaved"
+    layout: Layout = "interleaved"
 
     @property
     def c_type(self) -> str:
@@ -42,7 +46,13 @@ class Storage:
 
     def row_bytes(self, width: int, channels: int) -> int:
         """Of one row, with its padding."""
-        return (blocks_of_row(width) * BLOCK_PX if self.is_blocked else width) * channels
+        if self.is_blocked:
+            return blocks_of_row(width) * BLOCK_PX * channels
+        return width * self.pixel_bytes(channels)
+
+    def pixel_bytes(self, channels: int) -> int:
+        """From one pixel to the next, where the channels of a pixel lie side by side."""
+        return vectors_of(channels) * LANES if self.layout == "padded" else channels
 
     @property
     def is_blocked(self) -> bool:
@@ -50,6 +60,15 @@ class Storage:
 
 
 BLOCKED = Storage(0, "blocked")
+
+
+def padded(channels: int) -> Storage:
+    """Where the channels of each pixel fill whole vectors; those that do anyway are interleaved."""
+    return Storage(0, "padded" if channels % LANES else "interleaved")
+
+
+def vectors_of(channels: int) -> int:
+    return -(-channels // LANES)
 
 
 def blocks_of_row(width: int) -> int:

@@ -69,6 +69,12 @@ PIE_INLINE void pie_vsmulas_s8_qacc(pie_state_t *s, uint32_t qx, uint32_t qy, ui
     }
 }
 
+PIE_INLINE void pie_vmulas_s8_qacc(pie_state_t *s, uint32_t qx, uint32_t qy) {
+    for (int i = 0; i < PIE_LANES; i++) {
+        s->qacc[i] = pie_saturate(s->qacc[i] + s->q[qx][i] * s->q[qy][i], PIE_QACC_MIN, PIE_QACC_MAX);
+    }
+}
+
 PIE_INLINE void pie_srcmb_s8_qacc(pie_state_t *s, uint32_t qu, uint32_t shift) {
     for (int i = 0; i < PIE_LANES; i++) {
         s->qacc[i] >>= shift & 31u;
@@ -127,6 +133,11 @@ PIE_INLINE uint32_t pie_step(uint32_t word) {
     return (pie_bits(word, 8, 7) << 4) - (pie_bits(word, 22, 1) << 11);
 }
 
+/* The same of a 4-byte instruction that multiplies: five bits and a sign. */
+PIE_INLINE uint32_t pie_step_32(uint32_t word) {
+    return ((pie_bits(word, 26, 1) << 4 | pie_bits(word, 8, 4)) << 4) - (pie_bits(word, 27, 1) << 9);
+}
+
 /* Executes the 3-byte instruction `word`, with address registers a[0] to a[15]; 1, or 0 where it is none of
  * these. */
 PIE_INLINE int pie_execute_24(pie_state_t *s, uint32_t word, uint32_t a[16]) {
@@ -152,6 +163,8 @@ PIE_INLINE int pie_execute_24(pie_state_t *s, uint32_t word, uint32_t a[16]) {
         pie_zero_qacc(s);
     } else if ((word & 0xFFCF20EFu) == 0x008E0044u) { /* VSMULAS.S8.QACC qx, qy, lane */
         pie_vsmulas_s8_qacc(s, q_10, q_split, q_high << 1 | pie_bits(word, 4, 1));
+    } else if ((word & 0xFFFFA0FFu) == 0x001A20C4u) { /* VMULAS.S8.QACC qx, qy */
+        pie_vmulas_s8_qacc(s, q_10, q_split);
     } else if ((word & 0xFFCF7F0Fu) == 0x00CD7A04u) { /* SRCMB.S8.QACC qu, as, 0 */
         pie_srcmb_s8_qacc(s, q_high, a[as]);
     } else if ((word & 0xFFCF0F8Fu) == 0x00CC0304u) { /* SRC.Q qa, qs0, qs1 */
@@ -174,15 +187,20 @@ PIE_INLINE int pie_execute_24(pie_state_t *s, uint32_t word, uint32_t a[16]) {
 
 /* The same of a 4-byte instruction. */
 PIE_INLINE int pie_execute_32(pie_state_t *s, uint32_t word, uint32_t a[16]) {
-    if ((word & 0xFC600F0Eu) != 0xE0200C0Eu) {
-        return 0;
-    } /* VSMULAS.S8.QACC.LD.INCP qu, as, qx, qy, lane */
     const uint32_t qu = pie_bits(word, 24, 2) << 1 | pie_bits(word, 19, 1), as = pie_bits(word, 4, 4);
     const uint32_t qx = pie_bits(word, 0, 1) << 2 | pie_bits(word, 14, 2);
     const uint32_t qy = pie_bits(word, 12, 2) << 1 | pie_bits(word, 23, 1);
-    pie_vsmulas_s8_qacc(s, qx, qy, pie_bits(word, 16, 3) << 1 | pie_bits(word, 20, 1));
-    pie_load(s, qu, a[as]);
-    a[as] += 16;
+    if ((word & 0xFC600F0Eu) == 0xE0200C0Eu) { /* VSMULAS.S8.QACC.LD.INCP qu, as, qx, qy, lane */
+        pie_vsmulas_s8_qacc(s, qx, qy, pie_bits(word, 16, 3) << 1 | pie_bits(word, 20, 1));
+        pie_load(s, qu, a[as]);
+        a[as] += 16;
+    } else if ((word & 0xF077000Eu) == 0xF003000Eu) { /* VMULAS.S8.QACC.LD.IP qu, as, imm, qx, qy */
+        pie_vmulas_s8_qacc(s, qx, qy);
+        pie_load(s, qu, a[as]);
+        a[as] += pie_step_32(word);
+    } else {
+        return 0;
+    }
     return 1;
 }
 

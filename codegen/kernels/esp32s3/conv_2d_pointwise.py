@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.esp32s3.digits import Digits, build_digits, differences
-from codegen.program.kernel import BLOCK_PX, Accesses, Built, Kernel, Present, Table, blocks_of_row, parameters_of
+from codegen.kernels.esp32s3.vector_kernel import VectorKernel
+from codegen.program.kernel import BLOCK_PX, Accesses, Built, Present, Table, blocks_of_row, parameters_of
 from codegen.program.target import Target
 
 _MAX_LOOP_BYTES = 240  # of a zero-overhead loop; 256 less what aligns it
@@ -18,18 +19,19 @@ _MAX_CHANNELS = 256  # whose products are all written out
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conv2DPointwise(Kernel):
+class Conv2DPointwise(VectorKernel):
     in_channels: int
     out_channels: int
     blocks: int
     digits: Digits
 
-    never_inlined = True
-    is_assembly = True
+    @property
+    def row_instructions(self) -> int:
+        return self.blocks * (self.out_channels * self.channel_bytes // 3 + 8)
 
     @property
     def requires(self) -> tuple[str, ...]:
-        return ("digit_sum",)
+        return "vector_code", "digit_sum"
 
     @property
     def holds_inputs(self) -> bool:

@@ -1,4 +1,4 @@
-"""Copy a row from one layout to the other: channels side by side, or blocks of 16 pixels."""
+"""Copy a row from one layout to another: channels side by side, with or without padding, or blocks of 16 pixels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codegen.kernels.blocks import Blocks, blocks_of
-from codegen.program.kernel import BLOCK_PX, Accesses, Built, Kernel, Present, Storage, Table, blocks_of_row
+from codegen.program.kernel import BLOCK_PX, Accesses, Built, Kernel, Present, Storage, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,31 +17,36 @@ class CopyBlocks(Kernel):
     pixel_blocks: tuple[Blocks, ...]
 
     @property
-    def to_blocks(self) -> bool:
-        return self.output.is_blocked
-
-    @property
     def flips_sign(self) -> bool:
         return self.inputs[0].bias != self.output.bias
 
-    def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
+    def pixel_step(self, storage: Storage) -> int:
+        """From one pixel to the next of its block."""
+        return 1 if storage.is_blocked else storage.pixel_bytes(self.channels)
+
+    def channel_step(self, storage: Storage) -> int:
+        return BLOCK_PX if storage.is_blocked else 1
+
+    def skipped(self, storage: Storage, pixels: int) -> int:
+        """From behind the last pixel of a block of so many to the next block."""
+        return BLOCK_PX * self.channels - pixels if storage.is_blocked else 0
+
+    def _reached(self, storage: Storage) -> int:
         last = self.pixel_blocks[-1]
-        blocked = last.end // -BLOCK_PX * -BLOCK_PX * self.channels
-        inside = blocked - BLOCK_PX + last.size
-        interleaved = last.end * self.channels
-        rows, output = (interleaved, inside) if self.to_blocks else (inside, interleaved)
-        return Accesses((rows,), output, required=(0,))
+        if storage.is_blocked:
+            return last.end // -BLOCK_PX * -BLOCK_PX * self.channels - BLOCK_PX + last.size
+        return (last.end - 1) * storage.pixel_bytes(self.channels) + self.channels
+
+    def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
+        return Accesses((self._reached(self.inputs[0]),), self._reached(self.output), required=(0,))
 
 
 def build(width: int, channels: int, before: Storage, after: Storage) -> Built:
-    blocks = blocks_of(width, BLOCK_PX)
-    assert sum(block.count for block in blocks) == blocks_of_row(width)
-    direction = "to" if after.is_blocked else "from"
     kernel = CopyBlocks(
         inputs=(before,),
         output=after,
-        shape_name=f"{direction}_{width}x{channels}",
+        shape_name=f"{before.layout}_to_{after.layout}_{width}x{channels}",
         channels=channels,
-        pixel_blocks=blocks,
+        pixel_blocks=blocks_of(width, BLOCK_PX),
     )
     return Built(kernel)

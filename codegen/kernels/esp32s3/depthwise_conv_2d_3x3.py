@@ -8,20 +8,22 @@ from functools import lru_cache
 
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.esp32s3.digits import Digits, build_digits, differences
-from codegen.program.kernel import BLOCK_PX, Accesses, Built, Kernel, Present, Table, blocks_of_row, parameters_of
+from codegen.kernels.esp32s3.vector_kernel import VectorKernel
+from codegen.program.kernel import BLOCK_PX, Accesses, Built, Present, Table, blocks_of_row, parameters_of
 from codegen.program.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
-class DepthwiseConv2D3x3(Kernel):
+class DepthwiseConv2D3x3(VectorKernel):
     channels: int
     width: int
     blocks: int
     zero: int  # the stored one
     digits: Digits
 
-    never_inlined = True
-    is_assembly = True
+    @property
+    def row_instructions(self) -> int:
+        return self.blocks * self.channels * (12 * self.digits.count + 33)
 
     @property
     def has_edge(self) -> bool:
@@ -30,7 +32,7 @@ class DepthwiseConv2D3x3(Kernel):
 
     @property
     def requires(self) -> tuple[str, ...]:
-        return "digit_sum", "columns_of_block"
+        return "vector_code", "digit_sum", "columns_of_block"
 
     @property
     def padding_value(self) -> int | None:

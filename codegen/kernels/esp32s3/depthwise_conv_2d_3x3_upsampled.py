@@ -21,6 +21,10 @@ class DepthwiseConv2D3x3Upsampled(DepthwiseConv2D3x3):
 
     ends_odd: bool
 
+    @property
+    def row_instructions(self) -> int:
+        return self.blocks * self.channels * (14 * self.digits.count + 30)
+
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
         row = self.blocks * BLOCK_PX * self.channels
         return Accesses(

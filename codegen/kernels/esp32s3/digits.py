@@ -28,8 +28,8 @@ MAX_DIGITS = 8
 DIGIT_BITS = (8, 7, 6, 5, 4)
 QACC_LOW, QACC_HIGH = -(2**19), 2**19 - 1
 _MAX_FACTOR = 1 << 24
-_MAX_SHIFT = 31
-_MAX_STARTS = 64
+MAX_SHIFT = 31
+MAX_STARTS = 64
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def build_digits(layer: WeightedLayer, units: IntArray, edge_lane: int) -> tuple
     `units`: weights (phases, channels, units of a channel, taps). `edge_lane`: the lane of the last column, whose right
     neighbour is beyond the edge although it lies in the same vector; none where it is the last lane.
     """
-    channels = _channels(layer)
+    channels = lines_of(layer)
     if channels is None:
         return None
     for count, bits in itertools.product(range(1, MAX_DIGITS + 1), DIGIT_BITS):
@@ -89,7 +89,8 @@ def build_digits(layer: WeightedLayer, units: IntArray, edge_lane: int) -> tuple
     return None
 
 
-def _channels(layer: WeightedLayer) -> list[RequantizedChannel] | None:
+def lines_of(layer: WeightedLayer) -> list[RequantizedChannel] | None:
+    """Find the line of each output channel; None where one has none."""
     scaling, zero, found = layer.scaling, layer.stored_zero, []
     limits = scaling.low - scaling.output_zero_point, scaling.high - scaling.output_zero_point
     for c, taps in enumerate(layer.taps.T):
@@ -110,7 +111,7 @@ def _scaled(channel: RequantizedChannel, weights: IntArray, count: int, bits: in
     line = line.scaled(max((count - 1) * bits - line.shift, 0))
     highest = digits_of(weights * line.factor, count, bits)[-1]
     fits = highest.min() >= -128 and highest.max() <= 127
-    within = line.shift - (count - 1) * bits <= _MAX_SHIFT
+    within = line.shift - (count - 1) * bits <= MAX_SHIFT
     return RequantizedChannel(channel.exact, channel.sums, line) if fits and within else None
 
 
@@ -126,7 +127,7 @@ def _assemble(
     in_starts = np.array([line.offset // START_VALUE for line in lines if isinstance(line, Line)])
     starts = digits_of(in_starts, count, bits).T
     highest = max(-(-abs(int(start[-1])) // 127) for start in starts)
-    if highest > _MAX_STARTS:
+    if highest > MAX_STARTS:
         return None
     digits = Digits(units.shape[-1], bits, (*(1,) * (count - 1), max(highest, 1)))
     head = np.full((HEAD, BLOCK_PX), START_VALUE, np.int64)

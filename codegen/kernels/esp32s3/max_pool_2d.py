@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from codegen.kernels.esp32s3.vector_kernel import VectorKernel
 from codegen.kernels.pooling import Pooling
-from codegen.program.kernel import BLOCK_PX, Accesses, Built, Kernel, Present, Table, blocks_of_row
+from codegen.program.kernel import BLOCK_PX, Accesses, Built, Present, Table, blocks_of_row
 from codegen.program.target import Target
 
 _MAX_HEIGHT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaxPool2D(Kernel):
+class MaxPool2D(VectorKernel):
     """`blocks` of the output; `ends_odd`: the last one has but one block of input."""
 
     channels: int
@@ -21,12 +22,13 @@ class MaxPool2D(Kernel):
     blocks: int
     ends_odd: bool
 
-    never_inlined = True
-    is_assembly = True
+    @property
+    def row_instructions(self) -> int:
+        return self.blocks * self.channels * (4 * self.kernel_height + 6)
 
     @property
     def requires(self) -> tuple[str, ...]:
-        return ("digit_sum",)
+        return ("vector_code",)
 
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
         block = BLOCK_PX * self.channels
