@@ -1,8 +1,8 @@
 """Choose how rows lie wherever the ESP32-S3's vector kernels compute from them, and copy them where others do.
 
-Which operators have a kernel for rows in blocks of 16 pixels, and which for pixels whose channels fill whole vectors, is
-found by lowering each as if all tensors lay so. A tensor is stored as its producer makes it; operators that take another
-layout get a copy. What is chosen has the least estimated instructions, kernels and copies together, that can be
+Which operators have a kernel for rows in blocks of 16 pixels, and which for pixels whose channels fill whole vectors,
+is found by lowering each as if all tensors lay so. A tensor is stored as its producer makes it; operators that take
+another layout get a copy. What is chosen has the least estimated instructions, kernels and copies together, that can be
 reached from three beginnings by changing one operator at a time, or all from one on.
 """
 
@@ -162,7 +162,7 @@ def _choose(question: _Question) -> Sequence[Choice]:
     orders: tuple[tuple[Choice, ...], ...] = (("blocked", "padded"), ("padded", "blocked"), ())
     found = []
     for order in orders:
-        begin = [next((c for c in order if c in options), "plain") for options in question.options]
+        begin: list[Choice] = [next((c for c in order if c in options), "plain") for options in question.options]
         found.append(_improve(question, begin))
     return min(found, key=question.total)
 

@@ -53,7 +53,7 @@ _RULES: Mapping[str, Mapping[str, str]] = {  # by the first two letters of the i
     "xt": {
         "load": r"l(8ui|16[us]i|32(i|r|e|ai))|ee\.vld.*",
         "store": r"s(8i|16i|32(i|e|ri|c1i))|ee\.vst.*",
-        "multiply": r"mull|mul16[su]|mula?\..*|ee\.vsmulas.*",
+        "multiply": r"mull|mul16[su]|mula?\..*|ee\.vs?mulas.*",
         "multiply_high_clamp": r"mul[su]h|clamps|(min|max)u?|ee\.(srcmb|vmax|vmin).*",
         "jump": r"b(eq|ne|ge|lt)(i|z|u|ui)?|b(all|any|nall|none|bc|bs|bci|bsi|f|t)|j|jx|callx?(0|4|8|12)"
         r"|retw?|entry|loop\w*|rf(e|wo|wu)",

@@ -21,6 +21,8 @@ _FORMS = (  # mask, fixed bits, name
     (0xFFFFFFFF, 0x00250844, "ee.zero.qacc"),
     (0xFFCF20EF, 0x008E0044, "ee.vsmulas.s8.qacc"),
     (0xFC600F0E, 0xE0200C0E, "ee.vsmulas.s8.qacc.ld.incp"),
+    (0xFFFFA0FF, 0x001A20C4, "ee.vmulas.s8.qacc"),
+    (0xF077000E, 0xF003000E, "ee.vmulas.s8.qacc.ld.ip"),
     (0xFFCF7B0F, 0x00CD7A04, "ee.srcmb.s8.qacc"),
     (0xFFCF0F8F, 0x00CC0304, "ee.src.q"),
     (0xFFCF20FF, 0x008E2044, "ee.vmax.s8"),

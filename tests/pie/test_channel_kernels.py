@@ -48,15 +48,15 @@ class Network:
 
 
 def small_images() -> bytes:
-    """A first layer of few channels with stride 2, windows of every kind on few pixels, channels that fill no vector."""
+    """A first layer of few channels with stride 2, windows of every kind on few pixels, channels that fill none."""
     net = Network((13, 11, 3), 3)
     net.convolve(24, (3, 3), stride=(2, 2)).depthwise().convolve(48)
     net.depthwise(stride=(2, 2)).convolve(64).depthwise((5, 5)).convolve(80)
-    return net.convolve(16, (3, 3)).depthwise((3, 3), padding="valid").convolve(5, zero_point=-7).finish()
+    return net.convolve(16, (3, 3)).depthwise((3, 3), padding="valid").convolve(5).finish()
 
 
 def many_channels() -> bytes:
-    """More than what registers hold: values are read again for each digit, in pairs of vectors and what is left over."""
+    """More than what registers hold: values are read again for each digit, in pairs of vectors and the rest."""
     return Network((2, 3, 16), -128).convolve(80).convolve(112).depthwise().convolve(128).convolve(10).finish()
 
 
@@ -86,7 +86,7 @@ def test_columns_are_divided_by_the_taps_that_are_inside() -> None:
 
 def test_the_proof_reads_the_bytes_of_the_table() -> None:
     """One byte changed is another weight, start or shift; a digit in another lane is another channel's."""
-    compiled = compile_bytes(Network((2, 2, 16), -128).convolve(20).finish(), target=ESP32S3)
+    compiled = compile_bytes(Network((2, 2, 48), -128).convolve(20).finish(), target=ESP32S3)
     stage = next(s for s in compiled.program.stages if isinstance(s.kernel, Conv2D))
     (table,), shape = stage.tables, stage.kernel.digits  # type: ignore[attr-defined]
     assert lane_digits.differences(shape, table) == ()

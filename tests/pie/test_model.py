@@ -108,6 +108,28 @@ def test_a_lane_saturates_at_each_step_and_not_at_the_end(machine: Machine) -> N
     assert not machine.qacc.any()
 
 
+@pytest.mark.parametrize(("qx", "qy"), [(1, 6), (6, 1), (3, 3)])
+def test_products_of_lane_and_lane_are_added_to_lanes_of_20_bits(machine: Machine, qx: int, qy: int) -> None:
+    machine.qacc[:] = np.arange(16) - 8
+    machine.run("ee.vmulas.s8.qacc", qx, qy)
+    assert (machine.qacc == np.arange(16) - 8 + machine.q[qx].astype(int) * machine.q[qy]).all()
+    machine.qacc[:8], machine.qacc[8:] = QACC_HIGH - 5, QACC_LOW + 5
+    machine.q[1], machine.q[2] = [127] * 8 + [-128] * 8, 127
+    machine.run("ee.vmulas.s8.qacc", 1, 2)
+    assert (machine.qacc[:8] == QACC_HIGH).all()
+    assert (machine.qacc[8:] == QACC_LOW).all()
+
+
+@pytest.mark.parametrize("step", [-512, -16, 0, 16, 496])
+def test_products_of_lanes_use_what_a_load_overwrites_and_step_by_six_bits(machine: Machine, step: int) -> None:
+    expected = machine.q[5].astype(int) * machine.q[4]
+    machine.a[12] = 0x40F
+    machine.run("ee.vmulas.s8.qacc.ld.ip", 5, 12, step, 5, 4)
+    assert (machine.qacc == expected).all()
+    assert (machine.q[5] == machine.memory[0x400:0x410]).all()
+    assert machine.a[12] == 0x40F + step
+
+
 @pytest.mark.parametrize(("qu", "qx", "qy"), [(0, 1, 2), (3, 3, 4), (5, 6, 5)])
 def test_multiplying_while_loading_uses_what_the_registers_held_before(
     machine: Machine, qu: int, qx: int, qy: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.esp32s3.lane_digits import LaneDigits, build_lane_digits, differences
@@ -86,7 +86,7 @@ class DepthwiseConv2D(VectorKernel):
     def steps(self) -> tuple[int, ...]:
         """All by which the code moves along a row: between taps, back to the first, to the next column."""
         back = [(len(span.taps) - 1) * self.tap_bytes for span in self.spans]
-        ahead = [abs(b.taps.start - a.taps.start) * self.tap_bytes for a, b in zip(self.spans, self.spans[1:])]
+        ahead = [abs(b.taps.start - a.taps.start) * self.tap_bytes for a, b in pairwise(self.spans)]
         return (self.tap_bytes, self.first_byte, *(-b for b in back), *(self.stride_bytes - b for b in back), *ahead)
 
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
