@@ -135,7 +135,7 @@ def _may_be_blocked(graph: Graph, operator: Operator) -> bool:
 
 
 def _vector_stage(graph: Graph, operator: Operator, context: Lowering) -> Stage | None:
-    """The operator's stage where a vector kernel computes it."""
+    """Find the operator's stage where a vector kernel computes it."""
     try:
         stage = ops.IMPLEMENTATIONS[operator.stem].lower(graph, operator, context)
     except NoKernelError:
@@ -242,7 +242,7 @@ class _Layouts:
         return there if takes_it else padded(self.graph.tensor(tensor).shape[-1])
 
     def _read(self, tensor: int, wanted: Storage, operator_index: int) -> int:
-        """The tensor as it is asked for: itself, or a copy that is made once."""
+        """Find the tensor as it is asked for: itself, or a copy that is made once."""
         if self.storage[tensor] == wanted:
             return tensor
         if (tensor, wanted) not in self.copies:
