@@ -63,6 +63,11 @@ class Convolution(WeightedLayer):
     in_channels: int
 
     @property
+    def is_dense(self) -> bool:
+        """Every output channel adds up all input channels; of one, a depthwise convolution does so too."""
+        return len(self.taps) == self.window.kernel_height * self.window.kernel_width * self.in_channels
+
+    @property
     def is_pointwise(self) -> bool:
         """1x1 with a stride of 1 along the row."""
         return (self.window.kernel_height, self.window.kernel_width, self.window.stride_width) == (1, 1, 1)

@@ -73,9 +73,15 @@ CONV_2D: Kernels[Convolution] = Kernels(
     (esp32s3_conv_2d,),
 )
 DEPTHWISE_CONV_2D: Kernels[Convolution] = Kernels(
-    (esp32s3_depthwise_conv_2d, armv7e_m_depthwise_conv_2d_3x3, depthwise_conv_2d_3x3, depthwise_conv_2d),
+    (
+        esp32s3_depthwise_conv_2d,
+        esp32s3_conv_2d,
+        armv7e_m_depthwise_conv_2d_3x3,
+        depthwise_conv_2d_3x3,
+        depthwise_conv_2d,
+    ),
     (esp32s3_depthwise_conv_2d_3x3,),
-    (esp32s3_depthwise_conv_2d,),
+    (esp32s3_depthwise_conv_2d, esp32s3_conv_2d),
 )
 UPSAMPLED_DEPTHWISE: Kernels[UpsampledDepthwise] = Kernels(
     (armv7e_m_depthwise_conv_2d_3x3_upsampled, depthwise_conv_2d_3x3_upsampled),

@@ -101,7 +101,12 @@ def choose_layouts(graph: Graph, target: Target) -> Laid:
     folds |= {t: f for t, f in folded.items() if choices[t] == "blocked"}
     absorbed = {fold.upsampled for fold in folds.values()}
     begin = {tensor: plain[tensor] for tensor in (*graph.inputs, *(state.tensor for state in graph.states))}
-    layouts = _Layouts(graph, target, plain, dict(begin))
+    readers = frozenset(
+        op.outputs[0]
+        for op, options in zip(graph.operators, question.options, strict=True)
+        if options[choices[op.outputs[0]]].reads_anything
+    )
+    layouts = _Layouts(graph, target, plain, readers, dict(begin))
     for operator in graph.operators:
         output = operator.outputs[0]
         if output not in absorbed:
@@ -122,8 +127,10 @@ def _options(
             stage = fold.stage if fold else _vector_stage(graph, operator, in_blocks)
             found |= {"blocked": _Option(_instructions(stage))} if stage else {}
         if operator.stem in _PADDED_OPERATORS:
-            stage = _vector_stage(graph, operator, Lowering(with_padding, target))
-            found |= {"padded": _Option(_instructions(stage), operator.stem != "depthwise_conv_2d")} if stage else {}
+            frames = {tensor: Storage(0) for tensor in operator.inputs if tensor in graph.inputs}
+            stage = _reader_of(frames, graph, operator, Lowering({**with_padding, **frames}, target))
+            stage = stage or _vector_stage(graph, operator, Lowering(with_padding, target))
+            found |= {"padded": _Option(_instructions(stage), _reads_anything(stage))} if stage else {}
         options.append(found)
     return options
 
@@ -141,6 +148,16 @@ def _vector_stage(graph: Graph, operator: Operator, context: Lowering) -> Stage 
     except NoKernelError:
         return None
     return stage if isinstance(stage, Stage) and isinstance(stage.kernel, VectorKernel) else None
+
+
+def _reader_of(frames: Stored, graph: Graph, operator: Operator, context: Lowering) -> Stage | None:
+    """Find the operator's stage where it reads frames as they come."""
+    stage = _vector_stage(graph, operator, context) if frames else None
+    return stage if stage and _reads_anything(stage) else None
+
+
+def _reads_anything(stage: Stage) -> bool:
+    return isinstance(stage.kernel, VectorKernel) and stage.kernel.reads_any_pixels
 
 
 def _instructions(stage: Stage) -> float:
@@ -193,11 +210,15 @@ def _changes(question: _Question, choices: list[Choice]) -> Iterator[list[Choice
 
 @dataclass
 class _Layouts:
-    """What has been lowered so far. `plain`: how tensors are stored that no vector kernel makes."""
+    """What has been lowered so far. `plain`: how tensors are stored that no vector kernel makes.
+
+    `readers`: outputs of operators that read int8 pixels with padding and without.
+    """
 
     graph: Graph
     target: Target
     plain: Stored
+    readers: frozenset[int]
     storage: dict[int, Storage]
     copied: dict[int, int] = field(default_factory=dict)
     copies: dict[tuple[int, Storage], int] = field(default_factory=dict)
@@ -238,7 +259,7 @@ class _Layouts:
         if choice == "blocked":
             return BLOCKED
         there = self.storage[tensor]
-        takes_it = operator.stem != "depthwise_conv_2d" and not there.bias and not there.is_blocked
+        takes_it = operator.outputs[0] in self.readers and not there.bias and not there.is_blocked
         return there if takes_it else padded(self.graph.tensor(tensor).shape[-1])
 
     def _read(self, tensor: int, wanted: Storage, operator_index: int) -> int:

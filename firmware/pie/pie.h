@@ -1,13 +1,17 @@
 /* pie.h - model of the ESP32-S3's vector instructions that kernels use, for processors that lack them.
  *
  * Source: ESP32-S3 Technical Reference Manual, chapter 1, "Processor Instruction Extensions (PIE)". Eight
- * registers q0 to q7 of 16 bytes; the accumulator QACC, here as 16 lanes of 20 bits; SAR_BYTE. Modelled as
- * documented: VLD, VST              the low four bits of the address are ignored; then the address register
- * is stepped VSMULAS.S8.QACC       each product is added to its lane, which saturates to 20 bits at every
- * step SRCMB.S8.QACC         lanes are shifted right, rounding down, by the low five bits of the register,
- * and stay shifted; saturated to eight bits they are the result Instructions that load and multiply at once
- * read their operands first. What is not listed in `pie_execute` is no instruction of this model. 16-bit and
- * 40-bit views of QACC are not modelled, since nothing here uses them.
+ * registers q0 to q7 of 16 bytes; the accumulator QACC, here as 16 lanes of 20 bits; SAR_BYTE. As documented:
+ *
+ * - VLD, VST, LD.USAR: the low four bits of the address are ignored; then the address register is stepped.
+ * - LD.USAR: these four bits become SAR_BYTE.
+ * - VSMULAS, VMULAS: each product is added to its lane, which saturates to 20 bits at every step.
+ * - SRCMB: lanes are shifted right, rounding down, by the low five bits of the register, and stay shifted;
+ *   saturated to eight bits they are the result.
+ * - Instructions that load and multiply at once read their operands first.
+ *
+ * What is not listed in `pie_execute` is no instruction of this model. 16-bit and 40-bit views of QACC are
+ * not modelled, since nothing here uses them.
  */
 #ifndef NANOU_PIE_H
 #define NANOU_PIE_H
@@ -147,6 +151,10 @@ PIE_INLINE int pie_execute_24(pie_state_t *s, uint32_t word, uint32_t a[16]) {
     const uint32_t as = pie_bits(word, 4, 4), ad = pie_bits(word, 8, 4);
     if ((word & 0xFF8F000Fu) == 0x00830004u) { /* VLD.128.IP qu, as, imm */
         pie_load(s, q_high, a[as]);
+        a[as] += pie_step(word);
+    } else if ((word & 0xFF8F000Fu) == 0x00810004u) { /* LD.128.USAR.IP qu, as, imm */
+        pie_load(s, q_high, a[as]);
+        s->sar_byte = a[as] & 15u;
         a[as] += pie_step(word);
     } else if ((word & 0xFF8F000Fu) == 0x008A0004u) { /* VST.128.IP qv, as, imm */
         pie_store(s, q_high, a[as]);

@@ -51,7 +51,7 @@ _RULES: Mapping[str, Mapping[str, str]] = {  # by the first two letters of the i
         "jump": rf"(b|bl|bx|blx){_CONDITION}|cbn?z|tb[bh]|it[te]{{0,3}}",
     },
     "xt": {
-        "load": r"l(8ui|16[us]i|32(i|r|e|ai))|ee\.vld.*",
+        "load": r"l(8ui|16[us]i|32(i|r|e|ai))|ee\.v?ld.*",
         "store": r"s(8i|16i|32(i|e|ri|c1i))|ee\.vst.*",
         "multiply": r"mull|mul16[su]|mula?\..*|ee\.vs?mulas.*",
         "multiply_high_clamp": r"mul[su]h|clamps|(min|max)u?|ee\.(srcmb|vmax|vmin).*",

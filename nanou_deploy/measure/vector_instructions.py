@@ -15,6 +15,7 @@ _KERNELS = "_esp32s3_"  # in the names of their functions
 _FORMS = (  # mask, fixed bits, name
     (0xFF8F000F, 0x00830004, "ee.vld.128.ip"),
     (0xFFCF700F, 0x008D2004, "ee.vld.128.xp"),
+    (0xFF8F000F, 0x00810004, "ee.ld.128.usar.ip"),
     (0xFF8F000F, 0x008A0004, "ee.vst.128.ip"),
     (0xFFCF700F, 0x008D7004, "ee.vst.128.xp"),
     (0xFFCF7F0F, 0x00CD3B04, "ee.vldbc.8"),

@@ -39,8 +39,8 @@ class Network:
         self.last = self.b.convolution(self.last, weights, scales, bias, **{**quantization, **options})
         return self
 
-    def depthwise(self, window: tuple[int, int] = (3, 3), **options: Any) -> Network:
-        channels = self.b.tensors[self.last]["shape"][3]
+    def depthwise(self, window: tuple[int, int] = (3, 3), *, channels: int = 0, **options: Any) -> Network:
+        channels = channels or self.b.tensors[self.last]["shape"][3]
         return self.convolve(channels, window, depthwise=True, **options)
 
     def finish(self) -> bytes:
@@ -55,12 +55,27 @@ def small_images() -> bytes:
     return net.convolve(16, (3, 3)).depthwise((3, 3), padding="valid").convolve(5).finish()
 
 
+def depth_multiplier() -> bytes:
+    """A first layer of one channel: rows are copied."""
+    return Network((19, 37, 1), -1).depthwise((3, 3), channels=8, stride=(2, 2)).convolve(24, (4, 3)).finish()
+
+
+def tall_window() -> bytes:
+    """Four copied rows of 15 values each."""
+    return Network((9, 37, 3), 5).convolve(24, (4, 5), stride=(1, 2)).finish()
+
+
+def no_window() -> bytes:
+    """Copied rows of pixels that fill no vector."""
+    return Network((2, 7, 13), 5).convolve(18).finish()
+
+
 def many_channels() -> bytes:
     """More than what registers hold: values are read again for each digit, in pairs of vectors and the rest."""
     return Network((2, 3, 16), -128).convolve(80).convolve(112).depthwise().convolve(128).convolve(10).finish()
 
 
-@pytest.mark.parametrize("model", [small_images, many_channels])
+@pytest.mark.parametrize("model", [small_images, depth_multiplier, tall_window, no_window, many_channels])
 def test_networks_of_small_images_are_exact(
     model: Callable[[], bytes], tmp_path: Path, require_tool: Callable[..., str]
 ) -> None:
@@ -69,6 +84,8 @@ def test_networks_of_small_images_are_exact(
     compiled = assert_exact(model(), tmp_path, board="esp32s3-qemu", builtin_ref=False, target=ESP32S3)
     kernels = [stage.kernel for stage in compiled.program.stages if not stage.is_copy]
     assert all(isinstance(kernel, Conv2D | DepthwiseConv2D) for kernel in kernels), [k.template for k in kernels]
+    assert isinstance(kernels[0], Conv2D)
+    assert kernels[0].source == ("pixels" if model is many_channels else "lines")
 
 
 def test_columns_are_divided_by_the_taps_that_are_inside() -> None:

@@ -82,6 +82,17 @@ def test_loads_and_stores_ignore_four_address_bits_and_step_the_whole_address(ma
     assert machine.a[7] == 0x300 - 48
 
 
+@pytest.mark.parametrize("offset", [0, 1, 15])
+def test_two_loads_and_a_shift_take_sixteen_bytes_from_anywhere(machine: Machine, offset: int) -> None:
+    machine.a[3] = 0x100 + offset
+    machine.run("ee.ld.128.usar.ip", 5, 3, 16)
+    assert (machine.q[5] == machine.memory[0x100:0x110]).all()
+    assert machine.a[3] == 0x110 + offset
+    machine.run("ee.vld.128.ip", 6, 3, 0)
+    machine.run("ee.src.q", 5, 5, 6)
+    assert (machine.q[5] == machine.memory[0x100 + offset : 0x110 + offset]).all()
+
+
 def test_a_broadcast_takes_any_byte_and_leaves_its_address(machine: Machine) -> None:
     machine.a[15] = 0x123
     machine.run("ee.vldbc.8", 7, 15)

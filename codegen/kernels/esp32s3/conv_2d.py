@@ -1,7 +1,9 @@
 """Compute a convolution of 16 output channels at a time: a digit of 16 weights times one value each.
 
-A pixel's channels fill whole vectors, so that a 1x1 convolution reads them in place. Other windows are gathered before,
-pixel by pixel, into one span of bytes; so are fully connected layers whose vectors do not begin at multiples of 16.
+A pixel's channels fill whole vectors, so that a 1x1 convolution reads them in place. Where a row of the window has no
+more bytes than a vector, as in first layers, rows are copied one behind the other, with what lies beyond their edges,
+and each is loaded from wherever it begins. Other windows are gathered before, pixel by pixel, into one span of bytes;
+so are fully connected layers whose vectors do not begin at multiples of 16.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.esp32s3.lane_digits import LaneDigits, build_lane_digits, differences
@@ -20,18 +23,26 @@ from codegen.program.target import Target
 _HELD_VECTORS = 4
 _MAX_GATHERED_BYTES = 4096  # on the stack
 _MAX_BRANCH_BYTES = 1900  # of 2048
+_MAX_STEP_BYTES = 127  # of an immediate
+
+Source = Literal["pixels", "lines", "window"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conv2D(VectorKernel):
-    """`in_pitch` and `out_pitch`: bytes from one pixel to the next. `zero`: the stored one."""
+    """`in_pitch` and `out_pitch`: bytes from one pixel to the next. `zero`: the stored one.
+
+    `source`: values are read from pixels in place, from copied lines, or from a window gathered for each pixel.
+    """
+
+    reads_any_pixels = True
 
     window: RowWindow
     in_channels: int
     out_channels: int
     in_pitch: int
     out_pitch: int
-    gathers: bool
+    source: Source
     has_absent_rows: bool
     zero: int
     digits: LaneDigits
@@ -39,9 +50,11 @@ class Conv2D(VectorKernel):
     @property
     def row_instructions(self) -> int:
         reread = 0 if self.holds_values else self.digits.count * (self.vectors + 6)
-        one_group = self.digits.group_products + self.digits.count + self.vectors + reread + 9
-        gathered = 6 * self.taps + 40 if self.gathers else 0
-        return self.window.out_width * (self.groups * one_group + gathered)
+        loads = self.vectors * (3 if self.source == "lines" else 1)
+        one_group = self.digits.group_products + self.digits.count + loads + reread + 9
+        gathered = 6 * self.taps + 40 if self.source == "window" else 0
+        copied = self.window.kernel_height * (self.line_bytes + 60) if self.source == "lines" else 0
+        return self.window.out_width * (self.groups * one_group + gathered) + copied
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -62,12 +75,50 @@ class Conv2D(VectorKernel):
 
     @property
     def pixels_per_call(self) -> int:
-        return 1 if self.gathers else self.window.out_width
+        return 1 if self.source == "window" else self.window.out_width
 
     @property
     def vectors(self) -> int:
         """Of values."""
-        return vectors_of(self.taps)
+        return self.window.kernel_height if self.source == "lines" else vectors_of(self.taps)
+
+    @property
+    def line_taps(self) -> int:
+        """Values of one row of the window."""
+        return self.window.kernel_width * self.in_channels
+
+    @property
+    def lanes(self) -> tuple[tuple[int, int], ...]:
+        """The vector of each tap's value, and its lane there."""
+        vector = self.line_taps if self.source == "lines" else LANES
+        return tuple(divmod(tap, vector) for tap in range(self.taps))
+
+    @property
+    def step_bytes(self) -> int:
+        """From one pixel's first value to the next one's."""
+        return self.window.stride_width * self.in_pitch
+
+    @property
+    def lead_bytes(self) -> int:
+        """Of a copied line, in front of the row; the first window begins `first_byte` behind the line's beginning."""
+        return vectors_of(self.window.pad_left * self.in_pitch) * LANES
+
+    @property
+    def first_byte(self) -> int:
+        return self.lead_bytes - self.window.pad_left * self.in_pitch
+
+    @property
+    def line_bytes(self) -> int:
+        """A value lies in the vector in which its window begins, or in the next one."""
+        last = self.first_byte + (self.window.out_width - 1) * self.step_bytes
+        return (last // LANES + 2) * LANES
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a row, as far as it is read."""
+        columns = self.window.last_column + 1
+        unread = self.in_pitch - self.in_channels if self.source == "window" and columns else 0
+        return columns * self.in_pitch - unread
 
     @property
     def holds_values(self) -> bool:
@@ -77,17 +128,15 @@ class Conv2D(VectorKernel):
     @property
     def branches_reach(self) -> bool:
         """Whether a branch goes back over the code of one pixel; else it takes a jump."""
-        return self.digits.count * (4 * min(self.taps, LANES * _HELD_VECTORS) + 40) <= _MAX_BRANCH_BYTES
+        return self.digits.count * (4 * min(self.taps, LANES * _HELD_VECTORS) + 40) + 40 <= _MAX_BRANCH_BYTES
 
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
-        columns = self.window.last_column + 1
-        row = columns * self.in_pitch - (self.in_pitch - self.in_channels if self.gathers and columns else 0)
         return Accesses(
-            rows=tuple(row if there else 0 for there in present),
+            rows=tuple(self.row_bytes if there else 0 for there in present),
             required=() if self.has_absent_rows else tuple(range(len(present))),
             output=self.window.out_width * self.out_pitch,
             tables={"digits": self.digits.table_bytes(self.out_channels)},
-            padding=0 if all(present) else row,
+            padding=0 if all(present) else self.row_bytes,
         )
 
     def differences(self, tables: Mapping[str, Table]) -> tuple[str, ...]:
@@ -96,16 +145,23 @@ class Conv2D(VectorKernel):
 
 def applies(layer: Convolution, target: Target) -> bool:
     fills = layer.output.bias == 0 and layer.output.pixel_bytes(layer.out_channels) % LANES == 0
-    fits = _reads_in_place(layer) or len(layer.taps) <= _MAX_GATHERED_BYTES
     takes = layer.input.bias == 0 and not layer.input.is_blocked and not layer.output.is_blocked
-    return target.vector_blocks and fills and fits and takes and _digits(layer) is not None
+    if not (target.vector_blocks and fills and takes and layer.is_dense) or _digits(layer) is None:
+        return False
+    return _source(layer) != "window" or len(layer.taps) <= _MAX_GATHERED_BYTES
 
 
 def build(layer: Convolution, target: Target) -> Built:
     found = _digits(layer)
     assert found is not None  # it applies
+    return Built(_kernel(layer, _source(layer)), (found[1],))
+
+
+def _kernel(layer: Convolution, source: Source) -> Conv2D:
+    found = _digits(layer)
+    assert found is not None
     digits, table = found
-    kernel = Conv2D(
+    return Conv2D(
         inputs=(layer.input,),
         output=layer.output,
         shape_name=layer.width_name + ("" if layer.is_pointwise else layer.window.row.name),
@@ -115,18 +171,23 @@ def build(layer: Convolution, target: Target) -> Built:
         out_channels=layer.out_channels,
         in_pitch=layer.input.pixel_bytes(layer.in_channels),
         out_pitch=layer.output.pixel_bytes(layer.out_channels),
-        gathers=not _reads_in_place(layer),
+        source=source,
         has_absent_rows=layer.window.has_absent_rows,
         zero=layer.stored_zero,
         digits=digits,
     )
-    return Built(kernel, (table,))
 
 
-def _reads_in_place(layer: Convolution) -> bool:
-    fills = layer.input.pixel_bytes(layer.in_channels) % LANES == 0
-    window = layer.window
-    return fills and layer.is_pointwise and not window.overhangs and window.in_width == window.out_width
+def _source(layer: Convolution) -> Source:
+    """Where the values of a layer with digits are read."""
+    fills, window = layer.input.pixel_bytes(layer.in_channels) % LANES == 0, layer.window
+    if fills and layer.is_pointwise and not window.overhangs and window.in_width == window.out_width:
+        return "pixels"
+    is_joined = layer.input.layout == "interleaved" and window.dilation_width == 1
+    kernel = _kernel(layer, "lines")
+    fits = kernel.line_taps <= LANES and kernel.vectors <= _HELD_VECTORS and kernel.step_bytes <= _MAX_STEP_BYTES
+    on_stack = kernel.vectors * kernel.line_bytes <= _MAX_GATHERED_BYTES
+    return "lines" if is_joined and fits and on_stack else "window"
 
 
 @lru_cache(maxsize=4)  # it applies, and is built

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from codegen.program.kernel import Kernel
 
@@ -12,6 +13,7 @@ from codegen.program.kernel import Kernel
 class VectorKernel(Kernel):
     never_inlined = True
     is_assembly = True
+    reads_any_pixels: ClassVar[bool] = False  # of int8, channels side by side, with padding and without
 
     @property
     @abstractmethod
