@@ -9,6 +9,7 @@ from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
 from codegen.lower.lower import lower_graph
 from codegen.plan.choose_plan import best_plan
+from codegen.plan.cores import share_plan
 from codegen.plan.plan import Plan
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.program.program import Program
@@ -57,4 +58,6 @@ def compile_model(
     graph, problems = compilable_graph(verify_file(load_graph(model.flatbuffer)))
     raise_together(problems)
     program, plan = best_plan(lower_graph(graph, target), objective)
+    if objective.cores > 1:
+        plan = share_plan(program, plan, objective.max_ram_bytes)
     return Compilation(model, graph, program, plan, prove(program, plan))

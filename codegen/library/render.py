@@ -59,6 +59,7 @@ class LibraryFacts:
     macs: int  # 0: unknown
     golden_crc32: int
     golden_layers: int = 0  # listed in ID_golden.c
+    cores: int = 1
     proofs: Proofs | None = None  # None for the interpreter, of which nothing is proven
     stack: tuple[StackEstimate, ...] = ()
 
@@ -80,6 +81,7 @@ def render_aot(compiled: Compilation) -> RenderedProject:
         plan.macs,
         golden_crc32(*(values[index] for index in graph.outputs)),
         len(layers),
+        2 if plan.cores else 1,
         compiled.proofs,
         estimate_stack(compiled.program),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,14 @@ class StateLine:
 
 
 @dataclass(frozen=True)
+class CoreSteps:
+    """Lists the steps of one core as lines of C: {layer, row, wait}."""
+
+    size: int
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Commit:
     """Names the schedule's number for copying `size_bytes` of a state's new value, `of` so named, into its place."""
 
@@ -101,6 +110,8 @@ def aot_files(compiled: Compilation, identifier: str, description: Mapping[str, 
         "arithmetic": kernels.shared,
         "layers": layers,
         "output_layer": next((i for i, stage in enumerate(program.stages) if stage.output == program.output), 0),
+        "cores": _core_steps(compiled),
+        "row_type": "uint8_t" if max(rows.count for rows in program.rows.values()) <= 256 else "uint16_t",
         "schedule": number_lines(np.array(plan.schedule), 24),
         "schedule_type": "uint8_t" if max(plan.schedule) < 256 else "uint16_t",
         "cuts": [stage.number for stage in program.stages if stage.output in plan.cuts],
@@ -122,6 +133,19 @@ def aot_files(compiled: Compilation, identifier: str, description: Mapping[str, 
     rendered: dict[str, str] = {path: render_template(template, **context) for path, template in sources.items()}
     assembly = render_assembly(program, identifier)
     return {**rendered, f"src/{identifier}_kernels.S": assembly} if assembly else rendered
+
+
+def _core_steps(compiled: Compilation) -> tuple[CoreSteps, ...]:
+    """List what each of two cores does; empty for one core."""
+    plan, made = compiled.plan, Counter[int]()
+    steps: tuple[list[str], list[str]] = ([], [])
+    for index, core, wait in zip(plan.schedule if plan.cores else (), plan.cores, plan.waits, strict=True):
+        steps[core].append(f"{{{index}, {made[index]}, {wait}}}")
+        made[index] += 1
+    return tuple(
+        CoreSteps(len(core), [", ".join(core[at : at + 8]) for at in range(0, len(core), 8)])
+        for core in (steps if plan.cores else ())
+    )
 
 
 def _frames(compiled: Compilation) -> tuple[Frames, ...]:

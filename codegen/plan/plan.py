@@ -62,6 +62,9 @@ class Plan:
 
     `schedule[s]` is the stage of which step s computes the next row, or a number of `Program.arrival` or
     `Program.commit`. `step_names` says so in words, by these numbers.
+
+    On two cores, each computes its own steps in this order: `cores[s]` is the core of step s, which may begin when the
+    other core has done the first `waits[s]` of its own. Both are empty for one core.
     """
 
     schedule: tuple[int, ...]
@@ -76,9 +79,19 @@ class Plan:
     rows_arena_bytes: int  # arena_bytes where rows cannot pass
     io_bytes: int
     macs: int
+    cores: tuple[int, ...] = ()
+    waits: tuple[int, ...] = ()
 
     def placement(self, tensor: int) -> Placement:
         return next(p for p in self.placements if p.tensor == tensor)
+
+    def ways(self, program: Program) -> tuple[tuple[Mapping[int, Placement], int], ...]:
+        """Give each tensor's place and the arena's size in each way of running: whole frames, passing rows."""
+        frames = {place.tensor: place for place in self.placements}
+        if self.row_input is None or self.row_output is None:
+            return ((frames, self.arena_bytes),)
+        rows = {**frames, program.input: self.row_input, program.output: self.row_output}
+        return (frames, self.arena_bytes), (rows, self.rows_arena_bytes)
 
     def at(self, region: Region) -> tuple[Placement, ...]:
         """Return the placements of one region, by position."""

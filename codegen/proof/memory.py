@@ -67,12 +67,7 @@ def prove_memory(program: Program, plan: Plan) -> MemoryProof:
 
 def _execute_both_ways(program: Program, plan: Plan) -> int:
     """Count the rows that are read. Raises _OverwrittenError at the first that is not what was meant."""
-    frames = {place.tensor: place for place in plan.placements}
-    rows_read = _execute(program, plan, frames, plan.arena_bytes)
-    if plan.row_input and plan.row_output:
-        rows = {**frames, program.input: plan.row_input, program.output: plan.row_output}
-        rows_read += _execute(program, plan, rows, plan.rows_arena_bytes)
-    return rows_read
+    return sum(_execute(program, plan, places, arena_bytes) for places, arena_bytes in plan.ways(program))
 
 
 def _execute(program: Program, plan: Plan, places: Mapping[int, Placement], arena_bytes: int) -> int:

@@ -13,6 +13,7 @@ from codegen.arithmetic.certify import Certificate, certify
 from codegen.plan.plan import Plan
 from codegen.program.kernel import Accesses, Present
 from codegen.program.program import AccumulatorBound, Program, Stage
+from codegen.proof.cores import CoresProof, prove_cores
 from codegen.proof.memory import MemoryProof, prove_memory
 
 
@@ -60,10 +61,12 @@ class LayerProof:
 class Proofs:
     layers: tuple[LayerProof, ...]
     memory: MemoryProof
+    cores: CoresProof | None = None  # of a plan for two
 
     @property
     def failures(self) -> tuple[str, ...]:
-        return (*(failure for layer in self.layers for failure in layer.failures), *self.memory.failures)
+        of_layers = (failure for layer in self.layers for failure in layer.failures)
+        return (*of_layers, *self.memory.failures, *(self.cores.failures if self.cores else ()))
 
     @property
     def channels(self) -> int:
@@ -95,7 +98,7 @@ class Proofs:
 def prove(program: Program, plan: Plan) -> Proofs:
     """Prove sums, requantization, index ranges and memory. What does not hold is in `failures`."""
     layers = tuple(_layer(program, plan, i, stage) for i, stage in enumerate(program.stages))
-    return Proofs(layers, prove_memory(program, plan))
+    return Proofs(layers, prove_memory(program, plan), prove_cores(program, plan) if plan.cores else None)
 
 
 def _layer(program: Program, plan: Plan, index: int, stage: Stage) -> LayerProof:

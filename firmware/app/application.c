@@ -1,6 +1,7 @@
 #include "application.h"
 
 #include "app_config.h"
+#include "cores.h"
 #include "service.h"
 #include "vehicle.h"
 
@@ -33,6 +34,11 @@ void application_start(const application_memory_t *memory) {
     vehicle_begin(); /* before anything that takes time: motors are stopped */
     orient_camera();
     const nanou_status_t status = nanou_init(&net, APP_MODEL, memory->arena, memory->arena_bytes);
+#if APP_CORES > 1 && (defined(ESP_PLATFORM) || defined(NANOU_THREADS))
+    if (status == NANOU_OK) {
+        (void)cores_share(&net); /* else one core does all, which is as right */
+    }
+#endif
     service_init(&service, &net);
     vehicle_report_to(&service.session);
     self_test_t result = self_test_run(&net, &service.session.profile);

@@ -10,6 +10,7 @@
  * "error ..." lines, and what the target adds.
  */
 #include "app_model.h"
+#include "cores.h"
 #include "measure.h"
 #include "report.h"
 
@@ -159,6 +160,12 @@ int main(int argc, char **argv) {
         print_error("init", status);
         return EXIT_INIT;
     }
+#if APP_CORES > 1 && defined(NANOU_THREADS) && !defined(NANOU_TRACE)
+    if (cores_share(&net) != 0) {
+        target_print("error init: no thread for the second core\n");
+        return EXIT_INIT;
+    }
+#endif
     const int result = run_frames(&net);
     return target_close() == 0 ? result : EXIT_STREAM;
 }

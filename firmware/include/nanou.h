@@ -37,7 +37,8 @@ typedef enum nanou_status {
     NANOU_ERROR_ARENA_ALIGNMENT = 3, /* arena not aligned to arena_alignment_bytes */
     NANOU_ERROR_NOT_READY = 4,       /* nanou_init has not succeeded on this context */
     NANOU_ERROR_RUNTIME = 5,         /* the interpreter refused the model, an operator or a callback failed */
-    NANOU_ERROR_NO_ROWS = 6          /* nanou_invoke_rows: the model has several inputs or outputs */
+    NANOU_ERROR_NO_ROWS = 6,         /* nanou_invoke_rows: the model has several inputs or outputs */
+    NANOU_WAITING = 7                /* nanou_cores_t.wait gave up; nanou_invoke_core goes on from there */
 } nanou_status_t;
 
 /* The aot runtime's own tensors are integers; the interpreter's are what the .tflite file states. */
@@ -76,6 +77,29 @@ typedef int (*nanou_write_row_t)(void *user, uint32_t y, const int8_t *row);
 /* Called by traced twins with each row of each layer of `golden_layers`, as stored in the arena. */
 typedef void (*nanou_trace_t)(void *user, uint32_t golden_layer, const void *row, uint32_t size_bytes);
 
+/* How two cores that share an inference tell each other how far they are: two functions of the platform, for
+ * models of two cores. Progress is a number that grows from one inference to the next, and wraps. */
+typedef struct nanou_cores {
+    /* `core` has come to `progress`. Whoever waits for that sees all that it wrote before. */
+    void (*signal)(void *user, uint32_t core, uint32_t progress);
+    /* Returns 0 once `core` has come to `progress` or beyond, (int32_t)(come_to - progress) >= 0; anything else to
+     * give up, upon which the call that waits returns NANOU_WAITING. */
+    int (*wait)(void *user, uint32_t core, uint32_t progress);
+    void *user;
+} nanou_cores_t;
+
+/* How far each core is. Each writes its own elements only, and the first one all else before it signals. */
+typedef struct nanou_progress {
+    uint32_t base[2];     /* progress before this inference */
+    uint32_t position[2]; /* its next step */
+    uint32_t reached[2];  /* where nobody shares: what was signalled */
+    const void *frames;
+    nanou_read_row_t read_row;
+    nanou_write_row_t write_row;
+    void *user;
+    uint8_t has_failed;
+} nanou_progress_t;
+
 typedef struct nanou_model nanou_model_t;
 
 /* A prepared model. Fields are private; the struct is public so that the caller can place it. */
@@ -85,6 +109,8 @@ typedef struct nanou {
     uint8_t has_frames; /* there is room for whole inputs and outputs */
     nanou_trace_t trace;
     void *trace_user;
+    const nanou_cores_t *cores; /* NULL: one core does the work of both */
+    nanou_progress_t progress;  /* unused where the model is for one core */
 } nanou_t;
 
 /* A generated library: what was compiled, and how to run it. */
@@ -99,6 +125,7 @@ struct nanou_model {
     uint32_t state_bytes;           /* kept from one inference to the next */
     uint32_t macs;                  /* multiply-accumulates in one inference */
     int32_t threshold_q;            /* a pixel is drivable when output >= threshold_q; 128 = never */
+    uint32_t cores;                 /* 2: a second core can take its share, nanou_set_cores */
     uint32_t input_count;
     uint32_t output_count;
     const nanou_tensor_t *inputs;
@@ -111,7 +138,8 @@ struct nanou_model {
     void (*reset)(nanou_t *net);                                 /* NULL: no state */
     nanou_status_t (*invoke)(nanou_t *net);
     nanou_status_t (*invoke_rows)(nanou_t *net, nanou_read_row_t read_row, nanou_write_row_t write_row,
-                                  void *user);                 /* NULL where rows cannot pass */
+                                  void *user); /* NULL where rows cannot pass */
+    nanou_status_t (*invoke_core)(nanou_t *net, uint32_t core); /* NULL: for one core */
     void *(*tensor_data)(const nanou_t *net, uint32_t number); /* inputs, then outputs */
 };
 
@@ -149,6 +177,9 @@ static inline nanou_status_t nanou_init(nanou_t *net, const nanou_model_t *model
     net->has_frames = arena_bytes >= model->arena_bytes;
     net->trace = NULL;
     net->trace_user = NULL;
+    net->cores = NULL;
+    const nanou_progress_t none = {{0, 0}, {0, 0}, {0, 0}, NULL, NULL, NULL, NULL, 0};
+    net->progress = none;
     const nanou_status_t status = model->prepare != NULL ? model->prepare(net, arena_bytes) : NANOU_OK;
     if (status != NANOU_OK) {
         net->arena = NULL;
@@ -197,6 +228,29 @@ static inline nanou_status_t nanou_invoke_rows(nanou_t *net, nanou_read_row_t re
                                            : NANOU_ERROR_NO_ROWS;
 }
 
+/* From now on two cores share each inference: the thread that calls nanou_invoke or nanou_invoke_rows is the first,
+ * which also calls the row callbacks; on the other core, a thread calls nanou_invoke_core(net, 1) again and again.
+ * Before it does, and while none is under way. NULL: one core again. Twins that are traced stay on one. */
+static inline nanou_status_t nanou_set_cores(nanou_t *net, const nanou_cores_t *cores) {
+    if (net == NULL) {
+        return NANOU_ERROR_ARGUMENT;
+    }
+    if (net->arena == NULL || (cores != NULL && net->model->invoke_core == NULL)) {
+        return NANOU_ERROR_NOT_READY;
+    }
+    net->cores = cores;
+    return NANOU_OK;
+}
+
+/* The second core's share of one inference, `core` 1, which waits for the first to begin. Also goes on where `wait`
+ * gave up and a call returned NANOU_WAITING, on either core. */
+static inline nanou_status_t nanou_invoke_core(nanou_t *net, uint32_t core) {
+    if (net == NULL || core > 1) {
+        return NANOU_ERROR_ARGUMENT;
+    }
+    return net->arena != NULL && net->cores != NULL ? net->model->invoke_core(net, core) : NANOU_ERROR_NOT_READY;
+}
+
 /* Shows every row of a traced twin (MODEL_traced) to `trace` from now on; NULL ends it. Other models have
  * nothing to show. One traced inference at a time. */
 static inline void nanou_set_trace(nanou_t *net, nanou_trace_t trace, void *user) {
@@ -220,6 +274,8 @@ static inline const char *nanou_status_text(nanou_status_t status) {
         return "runtime or callback failed";
     case NANOU_ERROR_NO_ROWS:
         return "no rows: several inputs or outputs";
+    case NANOU_WAITING:
+        return "waiting for the other core";
     }
     return "unknown status";
 }

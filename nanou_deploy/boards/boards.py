@@ -54,6 +54,11 @@ class Board:
         return self.idf_target or self.name.removesuffix("-sim")
 
     @property
+    def cores(self) -> int:
+        """How many cores can share an inference."""
+        return 2 if self.kind == "host" or self.chip in ("esp32", "esp32s3", "esp32p4", "rp2040") else 1
+
+    @property
     def runs_here(self) -> bool:
         """Whether the harness can run on this machine; chips need `emulated_as` instead."""
         return self.kind not in ("hardware", "library")
@@ -257,6 +262,13 @@ _TABLE = (
 )
 
 BOARDS: Mapping[str, Board] = MappingProxyType({board.name: board for board in _TABLE})
+
+
+def check_cores(board: Board, cores: int) -> None:
+    """Raises UsageMistake where an inference cannot be shared by so many cores on `board`."""
+    if cores > board.cores:
+        several = ", ".join(other.name for other in BOARDS.values() if other.cores >= cores)
+        raise UsageMistake(f"{board.name} has one core", hint=f"leave out --cores, or take a board of two: {several}")
 
 
 def find_board(name: str) -> Board:

@@ -23,6 +23,7 @@ from nanou_deploy.build.machines import Flags, Machine, find_machine
 from nanou_deploy.build.programs import (
     CompileStep,
     ProgramPlan,
+    cores_harness_sources,
     harness_sources,
     picture_harness_sources,
     plan_device,
@@ -94,13 +95,15 @@ def build_harness(
     sanitize: bool = False,
     profile: bool = False,
     camera: bool = False,
+    by_core: bool = False,
     compiler: str | None = None,
 ) -> Build:
     """Compile `library` (aot runtime) and the harness for a board that runs here, into `work_dir`.
 
     `trace` makes the program record every operator's output; `sanitize` (host only) adds AddressSanitizer and UBSan;
     `profile` prepares it for nanou_deploy.measure.profile; `camera` links the harness that takes pictures of the
-    camera and gives masks (picture_harness.c). `compiler` overrides the one that `toolchain` finds. Raises DeployError
+    camera and gives masks (picture_harness.c), `by_core` the one of
+    measure.cores. `compiler` overrides the one that `toolchain` finds. Raises DeployError
     with the compiler's words, ToolMissing where there is no compiler.
     """
     if library_runtime(library) != "aot":
@@ -113,7 +116,7 @@ def build_harness(
     plan = plan_program(
         machine,
         library.resolve(),
-        picture_harness_sources() if camera else harness_sources(),
+        picture_harness_sources() if camera else cores_harness_sources() if by_core else harness_sources(),
         work_dir,
         flags=trace_flags,
         objects=_machine_objects(machine),

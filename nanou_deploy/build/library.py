@@ -92,6 +92,11 @@ def judges_pictures(library: RenderedProject) -> bool:
     return "#define APP_HAS_VISION 1" in library.files[APP_HEADER]
 
 
+def shares_cores(library: RenderedProject) -> bool:
+    """Tell whether two cores can share an inference of the library."""
+    return "#define APP_CORES 2" in library.files[APP_HEADER]
+
+
 def write_library(compiled: Compilation, scratch: Path) -> Path:
     folder = scratch / "nanou_model"
     write_project(render_aot(compiled), folder)

@@ -143,8 +143,8 @@ def find_machine(
         )
     if board.kind == "host":
         tool = find_sanitizing_compiler(compiler) if sanitize else find_host_compiler(compiler)
-        flags = (*_WARNINGS, *(_SANITIZE if sanitize else _OPTIMIZE), *model_flags(tool))
-        return Machine(Driver(tool), flags, ("target_files.c",))
+        flags = (*_WARNINGS, *(_SANITIZE if sanitize else _OPTIMIZE), *model_flags(tool), "-pthread")
+        return Machine(Driver(tool), flags, ("target_files.c",), harness_flags=("-DNANOU_THREADS",))
     if not board.runs_here:
         raise DeployError(
             f"{board.name} is hardware: the harness does not run there",

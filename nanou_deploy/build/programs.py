@@ -106,7 +106,12 @@ def machine_sources(machine: Machine) -> list[Path]:
 
 def harness_sources() -> list[Path]:
     """List the main program that runs frames through a model."""
-    return [firmware_folder() / "host" / "harness.c"]
+    return [firmware_folder() / "host" / name for name in ("harness.c", "cores_threads.c")]
+
+
+def cores_harness_sources() -> list[Path]:
+    """List the main program that counts what each of two cores executes."""
+    return [firmware_folder() / "host" / "cores_harness.c"]
 
 
 def picture_harness_sources() -> list[Path]:
@@ -158,10 +163,11 @@ def plan_device(
         link_script=(memory, "../device/retained.ld", *sections) if memory else (),
     )
     firmware = firmware_folder()
+    threads = [firmware / "host" / "cores_threads.c"] if board.kind == "host" else []
     return plan_program(
         bare,
         library,
-        [*application, device / "main.c", *ports, *shared],
+        [*application, device / "main.c", *ports, *threads, *shared],
         folder,
         flags=flags,
         includes=[device, *([config] if config else [])],

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from nanou_deploy.cli.completion import complete_boards
 from nanou_deploy.cli.device_options import port_option, timeout_option
-from nanou_deploy.cli.options import Output, board_option, json_option, objective_options
+from nanou_deploy.cli.options import Output, board_option, cores_option, json_option, objective_options
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress, say
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 )
 @board_option("rv32-qemu")
 @objective_options
+@cores_option
 @click.option("--per-layer", is_flag=True, help="Also count by operator (boards in QEMU).")
 @click.option("--breakdown", is_flag=True, help="Also count by operator and class of instruction (boards in QEMU).")
 @click.option("--compare", "is_comparison", is_flag=True, help="Measure runtimes, boards and schedules in one table.")

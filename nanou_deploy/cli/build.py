@@ -14,6 +14,7 @@ from nanou_deploy.cli.options import (
     board_option,
     camera_option,
     check_output,
+    cores_option,
     json_option,
     model_option,
     objective_options,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @model_option
 @runtime_option
 @objective_options
+@cores_option
 @camera_option
 @drive_options
 @click.option("--output", type=Output(), help="Folder to build in. Default: build/BOARD.")
@@ -63,7 +65,7 @@ def build(
     from codegen.graph.contract import remarks
     from codegen.library.render import Runtime
     from codegen.library.write import write_project
-    from nanou_deploy.boards.boards import check_firmware, find_board
+    from nanou_deploy.boards.boards import check_cores, check_firmware, find_board
     from nanou_deploy.build.firmware_project import LIBRARY_FOLDER, render_firmware_project
     from nanou_deploy.build.library import judges_pictures, open_model, render_library
     from nanou_deploy.build.user_folder import path_from
@@ -71,6 +73,7 @@ def build(
 
     target, quantized = find_board(board), open_model(model, camera)
     check_firmware(target)
+    check_cores(target, objective.cores)
     folder = output or check_output(Path("build") / board)
     user = drive.folder(folder)
     for text in remarks(quantized):

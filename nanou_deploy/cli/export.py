@@ -8,7 +8,15 @@ from typing import cast, get_args
 import click
 
 from codegen.program.objective import Objective
-from nanou_deploy.cli.options import Output, board_option, json_option, model_option, objective_options, runtime_option
+from nanou_deploy.cli.options import (
+    Output,
+    board_option,
+    cores_option,
+    json_option,
+    model_option,
+    objective_options,
+    runtime_option,
+)
 from nanou_deploy.cli.output import emit_json, remark, say
 
 _FORMATS = ("platformio", "esp-idf-component", "arduino", "cmake")
@@ -20,6 +28,7 @@ _FORMATS = ("platformio", "esp-idf-component", "arduino", "cmake")
 @board_option()
 @runtime_option
 @objective_options
+@cores_option
 @click.option("--name", help="Name of the package. Default: nanou_model.")
 @click.option("--package-version", metavar="X.Y.Z", help="Its version. Default: nanou-deploy's, and of which model.")
 @click.option("--author", help="Who stands behind it, for Arduino's library manager.")
@@ -54,10 +63,12 @@ def export(
     from codegen.graph.contract import remarks
     from codegen.library.render import Runtime
     from codegen.library.write import write_project
-    from nanou_deploy.boards.boards import find_board
+    from nanou_deploy.boards.boards import check_cores, find_board
     from nanou_deploy.build.export import Format, default_package, render_export
-    from nanou_deploy.build.library import open_model, render_library
+    from nanou_deploy.build.library import open_model, render_library, shares_cores
     from nanou_deploy.report.model_card import model_card, render_card
+
+    check_cores(find_board(board), objective.cores)
 
     quantized = open_model(model)
     stated = {"name": name, "version": package_version, "author": author, "url": url}
@@ -71,6 +82,8 @@ def export(
     changed = write_project(project, folder, force=force)
     for text in remarks(quantized):
         remark(text)
+    if objective.cores > 1 and not shares_cores(library):
+        remark("a second core would gain less than a tenth: the library is for one")
     if as_json:
         emit_json(
             "export/1",

@@ -13,6 +13,7 @@ from nanou_deploy.cli.options import (
     Output,
     board_option,
     camera_option,
+    cores_option,
     json_option,
     model_option,
     objective_options,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @board_option()
 @runtime_option
 @objective_options
+@cores_option
 @camera_option
 @click.option(
     "--output",
@@ -55,8 +57,10 @@ def generate(
     from codegen.graph.contract import remarks
     from codegen.library.render import Runtime
     from codegen.library.write import write_project
-    from nanou_deploy.boards.boards import find_board
-    from nanou_deploy.build.library import open_model, render_library
+    from nanou_deploy.boards.boards import check_cores, find_board
+    from nanou_deploy.build.library import open_model, render_library, shares_cores
+
+    check_cores(find_board(board), objective.cores)
 
     quantized = open_model(model, camera)
     quantized = replace(quantized, name=name) if name else quantized
@@ -64,6 +68,8 @@ def generate(
     changed = write_project(project, output, force=force)
     for text in remarks(quantized):
         remark(text)
+    if objective.cores > 1 and not shares_cores(project):
+        remark("a second core would gain less than a tenth: the library is for one")
     if as_json:
         emit_json(
             "generate/1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -232,6 +233,23 @@ class Terms(click.ParamType):  # type: ignore[type-arg] # as above
         if not text.isprintable() or len(text) > _TERMS_CHARACTERS:
             self.fail(f"write up to {_TERMS_CHARACTERS} characters on one line", param, ctx)
         return text
+
+
+def cores_option(command: _Command) -> _Command:
+    """Define --cores, which becomes part of the `objective`: to stand below `objective_options`."""
+
+    @click.option(
+        "--cores",
+        type=click.IntRange(1, 2),
+        default=1,
+        show_default=True,
+        help="Share each inference between two cores, where that gains something (runtime aot).",
+    )
+    @wraps(command)
+    def with_cores(*args: Any, objective: Objective, cores: int, **kwargs: Any) -> Any:
+        return command(*args, objective=replace(objective, cores=cores), **kwargs)
+
+    return cast(_Command, with_cores)
 
 
 def objective_options(command: _Command) -> _Command:

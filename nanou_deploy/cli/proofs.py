@@ -79,6 +79,12 @@ def _print_summary(proofs: Proofs) -> None:
             f"{memory.peak_stage}: tensors {', '.join(map(str, memory.peak_tensors))}",
         ),
     }
+    if cores := proofs.cores:
+        lines["two cores"] = (
+            f"{cores.steps[0]} and {cores.steps[1]} steps, {cores.waits} waits; of {cores.accesses:,} accesses of rows "
+            f"{cores.conflicts:,} are to what",
+            "the other core touched before: none can run beside it",
+        )
     for what, (first, *rest) in lines.items():
         say(f"{what:<15} {first}")
         for line in rest:

@@ -16,6 +16,7 @@ from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.build import Build, build_harness
 from nanou_deploy.build.compilation import compile_for, measurement_board, stack_usage
 from nanou_deploy.build.library import write_library
+from nanou_deploy.measure.cores import count_by_core
 from nanou_deploy.measure.profile import LayerCost, profile
 from nanou_deploy.verify.emulate import HarnessRun, run_harness
 from nanou_deploy.verify.golden import Cases, make_cases
@@ -56,6 +57,7 @@ class BenchResult:
     flags: tuple[str, ...]
     recomputed_macs: int = 0
     stack_usage_bytes: int | None = None
+    core_instructions: tuple[int, ...] = ()  # of the golden input, by core; empty for one core, or where none can count
 
 
 def bench(
@@ -90,7 +92,13 @@ def bench_compiled(compiled: Compilation, board: Board, *, progress: Progress = 
         build.flags,
         compiled.program.recomputed_macs,
         usage.total_bytes if usage else None,
+        _by_core(compiled, board),
     )
+
+
+def _by_core(compiled: Compilation, board: Board) -> tuple[int, ...]:
+    target = measurement_board(board)
+    return count_by_core(compiled, target) if compiled.plan.cores and target.kind == "qemu" else ()
 
 
 @dataclass(frozen=True, eq=False)

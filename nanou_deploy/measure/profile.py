@@ -54,6 +54,8 @@ def profile(
 
     Raises DeployError where the board cannot count so, ToolMissing without its compiler, QEMU, or disassembler.
     """
+    if compiled.plan.cores:
+        raise DeployError("operators are told apart by the schedule of one core", hint="leave out --cores")
     build = build_harness(library, board, work_dir, profile=True)
     stages = compiled.program.stages
     counts = _count(build, compiled.plan.schedule, board.isa, frame)
