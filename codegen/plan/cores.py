@@ -86,7 +86,8 @@ def _steps(program: Program, order: Sequence[int]) -> tuple[_Step, ...]:
             continue
         stage = program.stages[index] if index < len(program.stages) else None
         tensor = stage.output if stage else program.inputs[index - program.arrival(0)]
-        mine, needs, cost = made[tensor], set(), _STEP_COST
+        mine, cost = made[tensor], _STEP_COST
+        needs: set[int] = set()
         if stage:
             cost += stage.macs // program.rows[tensor].count + program.rows[tensor].size_bytes
             for source, read in ((stage.inputs[read.input], read) for read in stage.reads):
