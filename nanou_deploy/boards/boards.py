@@ -265,7 +265,7 @@ BOARDS: Mapping[str, Board] = MappingProxyType({board.name: board for board in _
 
 
 def check_cores(board: Board, cores: int) -> None:
-    """Raises UsageMistake where an inference cannot be shared by so many cores on `board`."""
+    """Raise UsageMistake where an inference cannot be shared by so many cores on `board`."""
     if cores > board.cores:
         several = ", ".join(other.name for other in BOARDS.values() if other.cores >= cores)
         raise UsageMistake(f"{board.name} has one core", hint=f"leave out --cores, or take a board of two: {several}")
