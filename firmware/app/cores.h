@@ -10,9 +10,9 @@
 
 #include "nanou.h"
 
-/* Has the second core's share of every inference of `net` done elsewhere from now on, for good. Once in a program;
- * nanou_init has succeeded, and no inference is under way. Allocates nothing. Returns 0, or -1 where that was
- * not possible: then one core goes on doing all. */
+/* Has the second core's share of every inference of `net` done elsewhere from now on, for good. Once in a
+ * program; nanou_init has succeeded, and no inference is under way. Allocates nothing. Returns 0, or -1 where
+ * that was not possible: then one core goes on doing all. */
 int cores_share(nanou_t *net);
 
 #endif

@@ -1,8 +1,9 @@
 /* cores_harness.c - count what each of two cores executes in one inference, on one emulated core.
  *
- * The cores take turns: each goes on until it would have to wait for the other one. Before and after each turn the
- * program marks the place (measure.h), so that the first core's instructions are those between the marks of every
- * other turn. A turn more than on two real cores costs a wait that gives up and the way back to where it was.
+ * The cores take turns: each goes on until it would have to wait for the other one. Before and after each
+ * turn the program marks the place (measure.h), so that the first core's instructions are those between the
+ * marks of every other turn. A turn more than on two real cores costs a wait that gives up and the way back
+ * to where it was.
  */
 #include "app_model.h"
 #include "measure.h"
@@ -54,7 +55,8 @@ int main(int argc, char **argv) {
     if (target_open(argc, argv) != 0) {
         return EXIT_STREAM;
     }
-    if (nanou_init(&net, APP_MODEL, arena, sizeof arena) != NANOU_OK || nanou_set_cores(&net, &cores) != NANOU_OK) {
+    if (nanou_init(&net, APP_MODEL, arena, sizeof arena) != NANOU_OK ||
+        nanou_set_cores(&net, &cores) != NANOU_OK) {
         return EXIT_INIT;
     }
     for (uint32_t i = 0; i < APP_INPUTS; i++) {

@@ -15,7 +15,8 @@ static int has_come_to(uint32_t core, uint32_t progress) {
     return (int32_t)(__atomic_load_n(&come_to[core], __ATOMIC_SEQ_CST) - progress) >= 0;
 }
 
-/* Either this sees that the other thread is about to sleep, or that one sees the new progress and does not. */
+/* Either this sees that the other thread is about to sleep, or that one sees the new progress and does not.
+ */
 static void signal_progress(void *user, uint32_t core, uint32_t progress) {
     (void)user;
     __atomic_store_n(&come_to[core], progress, __ATOMIC_SEQ_CST);
@@ -26,7 +27,8 @@ static void signal_progress(void *user, uint32_t core, uint32_t progress) {
     }
 }
 
-/* Looks again and again, since the other core is mostly a row's time away, and sleeps where it takes longer. */
+/* Looks again and again, since the other core is mostly a row's time away, and sleeps where it takes longer.
+ */
 static int wait_for(void *user, uint32_t core, uint32_t progress) {
     (void)user;
     for (uint32_t looks = 0; looks < LOOKS; ++looks) {

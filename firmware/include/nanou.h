@@ -82,8 +82,8 @@ typedef void (*nanou_trace_t)(void *user, uint32_t golden_layer, const void *row
 typedef struct nanou_cores {
     /* `core` has come to `progress`. Whoever waits for that sees all that it wrote before. */
     void (*signal)(void *user, uint32_t core, uint32_t progress);
-    /* Returns 0 once `core` has come to `progress` or beyond, (int32_t)(come_to - progress) >= 0; anything else to
-     * give up, upon which the call that waits returns NANOU_WAITING. */
+    /* Returns 0 once `core` has come to `progress` or beyond, (int32_t)(come_to - progress) >= 0; anything
+     * else to give up, upon which the call that waits returns NANOU_WAITING. */
     int (*wait)(void *user, uint32_t core, uint32_t progress);
     void *user;
 } nanou_cores_t;
@@ -138,9 +138,9 @@ struct nanou_model {
     void (*reset)(nanou_t *net);                                 /* NULL: no state */
     nanou_status_t (*invoke)(nanou_t *net);
     nanou_status_t (*invoke_rows)(nanou_t *net, nanou_read_row_t read_row, nanou_write_row_t write_row,
-                                  void *user); /* NULL where rows cannot pass */
+                                  void *user);                  /* NULL where rows cannot pass */
     nanou_status_t (*invoke_core)(nanou_t *net, uint32_t core); /* NULL: for one core */
-    void *(*tensor_data)(const nanou_t *net, uint32_t number); /* inputs, then outputs */
+    void *(*tensor_data)(const nanou_t *net, uint32_t number);  /* inputs, then outputs */
 };
 
 /* Sets state to its initial value; nanou_init does it too. */
@@ -228,9 +228,10 @@ static inline nanou_status_t nanou_invoke_rows(nanou_t *net, nanou_read_row_t re
                                            : NANOU_ERROR_NO_ROWS;
 }
 
-/* From now on two cores share each inference: the thread that calls nanou_invoke or nanou_invoke_rows is the first,
- * which also calls the row callbacks; on the other core, a thread calls nanou_invoke_core(net, 1) again and again.
- * Before it does, and while none is under way. NULL: one core again. Twins that are traced stay on one. */
+/* From now on two cores share each inference: the thread that calls nanou_invoke or nanou_invoke_rows is the
+ * first, which also calls the row callbacks; on the other core, a thread calls nanou_invoke_core(net, 1)
+ * again and again. Before it does, and while none is under way. NULL: one core again. Twins that are traced
+ * stay on one. */
 static inline nanou_status_t nanou_set_cores(nanou_t *net, const nanou_cores_t *cores) {
     if (net == NULL) {
         return NANOU_ERROR_ARGUMENT;
@@ -242,13 +243,14 @@ static inline nanou_status_t nanou_set_cores(nanou_t *net, const nanou_cores_t *
     return NANOU_OK;
 }
 
-/* The second core's share of one inference, `core` 1, which waits for the first to begin. Also goes on where `wait`
- * gave up and a call returned NANOU_WAITING, on either core. */
+/* The second core's share of one inference, `core` 1, which waits for the first to begin. Also goes on where
+ * `wait` gave up and a call returned NANOU_WAITING, on either core. */
 static inline nanou_status_t nanou_invoke_core(nanou_t *net, uint32_t core) {
     if (net == NULL || core > 1) {
         return NANOU_ERROR_ARGUMENT;
     }
-    return net->arena != NULL && net->cores != NULL ? net->model->invoke_core(net, core) : NANOU_ERROR_NOT_READY;
+    return net->arena != NULL && net->cores != NULL ? net->model->invoke_core(net, core)
+                                                    : NANOU_ERROR_NOT_READY;
 }
 
 /* Shows every row of a traced twin (MODEL_traced) to `trace` from now on; NULL ends it. Other models have

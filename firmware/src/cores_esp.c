@@ -1,6 +1,7 @@
-/* cores_esp.c - the second core's share in a task of FreeRTOS, pinned to the core that app_main does not run on. */
-#include "cores.h"
+/* cores_esp.c - the second core's share in a task of FreeRTOS, pinned to the core that app_main does not run
+ * on. */
 #include "app_model.h"
+#include "cores.h"
 
 #if APP_CORES > 1
 
@@ -12,8 +13,8 @@
 #error "A model for two cores on one: generate it with --cores 1, or unset CONFIG_FREERTOS_UNICORE"
 #endif
 
-#define LOOKS        2000u /* about as long as a row; then others may run */
-#define STACK_BYTES  4096u
+#define LOOKS       2000u /* about as long as a row; then others may run */
+#define STACK_BYTES 4096u
 
 static uint32_t come_to[2];
 static StackType_t stack[STACK_BYTES / sizeof(StackType_t)];
@@ -33,8 +34,8 @@ static void signal_progress(void *user, uint32_t core, uint32_t progress) {
     }
 }
 
-/* The other core is mostly a row's time away, so this looks again and again, and sleeps where it takes longer: the
- * second core does between two inferences. */
+/* The other core is mostly a row's time away, so this looks again and again, and sleeps where it takes
+ * longer: the second core does between two inferences. */
 static int wait_for(void *user, uint32_t core, uint32_t progress) {
     (void)user;
     const uint32_t me = 1 - core;
@@ -43,7 +44,8 @@ static int wait_for(void *user, uint32_t core, uint32_t progress) {
             tasks[me] = xTaskGetCurrentTaskHandle();
             __atomic_store_n(&sleeps[me], 1, __ATOMIC_SEQ_CST);
             if (!has_come_to(core, progress)) {
-                ulTaskNotifyTake(pdTRUE, 1); /* at most a tick, should somebody else have taken the notification */
+                ulTaskNotifyTake(pdTRUE,
+                                 1); /* at most a tick, should somebody else have taken the notification */
             }
             __atomic_store_n(&sleeps[me], 0, __ATOMIC_SEQ_CST);
         }
