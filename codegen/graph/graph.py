@@ -79,7 +79,8 @@ class Graph:
     """A model: operators in execution order over `tensors`.
 
     `file_inputs` and `file_outputs` are those that the file states, where `inputs` and `outputs` lie behind or before
-    a conversion from or to another type (codegen.tflite.canonicalize).
+    a conversion from or to another type (codegen.tflite.canonicalize). Where that is no QUANTIZE, DEQUANTIZE or CAST,
+    `conversions` has what an output of the file is for each byte, -128 .. 127, by its index (codegen.tflite.tabulate).
     """
 
     tensors: tuple[Tensor, ...]
@@ -90,6 +91,7 @@ class Graph:
     file_inputs: tuple[int, ...] = ()
     file_outputs: tuple[int, ...] = ()
     initial_values: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)  # of variables, by name
+    conversions: Mapping[int, npt.NDArray[np.generic]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Without conversions, the file's inputs and outputs are the graph's."""

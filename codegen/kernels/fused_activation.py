@@ -12,7 +12,7 @@ from codegen.arithmetic.requantize import round_half_away
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Operator, Tensor
 
-_REAL_RANGES: dict[str, tuple[float | None, float | None]] = {
+REAL_RANGES: dict[str, tuple[float | None, float | None]] = {
     "none": (None, None),
     "relu": (0.0, None),
     "relu6": (0.0, 6.0),
@@ -27,7 +27,7 @@ def read_activation(code: int) -> str:
 
 
 def verify_activation(operator: Operator) -> None:
-    if operator.options["activation"] not in _REAL_RANGES:
+    if operator.options["activation"] not in REAL_RANGES:
         raise UnsupportedError(f"{operator.label} fuses activation {operator.options['activation']}")
 
 
@@ -38,7 +38,7 @@ def activation_range(operator: Operator, output: Tensor) -> tuple[int, int]:
         # float32, as the reference kernels divide.
         return round_half_away(float(np.float32(real) / np.float32(output.scale))) + output.zero_point
 
-    low, high = _REAL_RANGES[str(operator.options["activation"])]
+    low, high = REAL_RANGES[str(operator.options["activation"])]
     return (
         -128 if low is None else max(-128, quantize(low)),
         127 if high is None else min(127, quantize(high)),

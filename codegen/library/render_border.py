@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from codegen.graph.graph import Graph, Tensor
 from codegen.library.c_text import float_literal, number_lines
@@ -37,15 +38,27 @@ def border_conversions(graph: Graph) -> tuple[Conversion, ...]:
     exits = zip(graph.outputs, graph.file_outputs, strict=True)
     return (
         *(_conversion("input", i, graph.tensor(a), graph.tensor(b)) for i, (a, b) in enumerate(entries)),
-        *(_conversion("output", i, graph.tensor(a), graph.tensor(b)) for i, (a, b) in enumerate(exits)),
+        *(
+            _conversion("output", i, graph.tensor(a), graph.tensor(b), graph.conversions.get(b))
+            for i, (a, b) in enumerate(exits)
+        ),
     )
 
 
-def _conversion(kind: Literal["input", "output"], position: int, source: Tensor, target: Tensor) -> Conversion:
+def _conversion(
+    kind: Literal["input", "output"],
+    position: int,
+    source: Tensor,
+    target: Tensor,
+    table: npt.NDArray[Any] | None = None,
+) -> Conversion:
+    """`table`: what each byte, -128 .. 127, becomes where that is no plain conversion."""
     outer, inner = (source, target) if kind == "input" else (target, source)
     what: Literal["none", "quantize", "dequantize", "flip", "table", "widen"] = "none"
     lines: Sequence[str] = ()
-    if outer.dtype == "float32":
+    if table is not None:
+        what, lines = "table", _table_lines(table[np.arange(256).astype(np.uint8).view(np.int8).astype(np.int64) + 128])
+    elif outer.dtype == "float32":
         what = "quantize" if kind == "input" else "dequantize"
     elif outer.dtype == "int32" and outer.shape == inner.shape:
         what = "widen"
@@ -58,7 +71,7 @@ def _conversion(kind: Literal["input", "output"], position: int, source: Tensor,
     return Conversion(
         kind,
         position,
-        "float" if outer.dtype == "float32" else f"{outer.dtype}_t",
+        {"float32": "float", "bool": "uint8_t"}.get(outer.dtype, f"{outer.dtype}_t"),
         outer.size_bytes // np.dtype(outer.dtype).itemsize,
         outer.size_bytes,
         what,
@@ -67,3 +80,10 @@ def _conversion(kind: Literal["input", "output"], position: int, source: Tensor,
         f"{kind}_{position}_bytes",
         tuple(lines),
     )
+
+
+def _table_lines(values: npt.NDArray[Any]) -> Sequence[str]:
+    if values.dtype != np.float32:
+        return number_lines(values.astype(np.int64), 8)
+    literals = [float_literal(value) for value in values]
+    return [", ".join(literals[i : i + 4]) for i in range(0, len(literals), 4)]

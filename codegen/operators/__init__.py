@@ -28,6 +28,7 @@ _OPERATORS = (
     "leaky_relu",
     "log_softmax",
     "logistic",
+    "lookup",
     "max_pool_2d",
     "mean",
     "maximum",

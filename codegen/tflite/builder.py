@@ -23,6 +23,7 @@ _TYPES = {
     "int32": tflite.TensorType.INT32,
     "int64": tflite.TensorType.INT64,
     "float32": tflite.TensorType.FLOAT32,
+    "bool": tflite.TensorType.BOOL,
     "resource": tflite.TensorType.RESOURCE,
 }
 _ACTIVATIONS = {

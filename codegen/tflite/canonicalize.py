@@ -18,8 +18,9 @@ import numpy.typing as npt
 from codegen import operators as ops
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, State, Tensor
-from codegen.tflite.equivalent import copy_shared_outputs, repeat_mixed_operands, split_wide_padding
+from codegen.tflite.equivalent import copy_shared_outputs, drop_unused, repeat_mixed_operands, split_wide_padding
 from codegen.tflite.recurrent import resolve_own_variables
+from codegen.tflite.tabulate import tabulate
 
 _FOLDABLE_BYTES = 1 << 16  # constants made by folding; shapes are a few numbers
 _VARIABLES = frozenset({"var_handle", "read_variable", "assign_variable", "call_once"})
@@ -47,8 +48,8 @@ def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) ->
             raise
         refused.append(error)
     rules = (
-        *(_fold_constants, _resolve_variables, _take_off_casts, _take_off_borders, _indices_as_bytes),
-        *(_recognize_upsampling, split_wide_padding, repeat_mixed_operands, copy_shared_outputs, _drop_unused),
+        *(_fold_constants, _resolve_variables, _take_off_casts, _take_off_borders, tabulate, _indices_as_bytes),
+        *(_recognize_upsampling, split_wide_padding, repeat_mixed_operands, copy_shared_outputs, drop_unused),
     )
     for rule in rules:
         graph = rule(graph)
@@ -329,17 +330,3 @@ def _repeats_pixels(graph: Graph, chain: tuple[Operator, ...], source: Tensor, o
         except (ValueError, IndexError, AssertionError):
             return False
     return repeated.shape == output.shape and np.array_equal(positions, repeated)
-
-
-# ---- What is left over -----------------------------------------------------------------------------------------
-
-
-def _drop_unused(graph: Graph) -> Graph:
-    """Operators that contribute to no output and no state."""
-    needed = {*graph.outputs, *(state.source for state in graph.states)}
-    kept: list[Operator] = []
-    for operator in reversed(graph.operators):
-        if needed & set(operator.outputs):
-            needed |= set(operator.inputs)
-            kept.append(operator)
-    return replace(graph, operators=tuple(reversed(kept)))

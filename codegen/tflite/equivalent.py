@@ -102,3 +102,14 @@ def copy_shared_outputs(graph: Graph) -> Graph:
             index = copied.index
         outputs.append(index)
     return replace(graph, tensors=tuple(tensors), operators=tuple(operators), outputs=tuple(outputs))
+
+
+def drop_unused(graph: Graph) -> Graph:
+    """Operators that contribute to no output and no state."""
+    needed = {*graph.outputs, *(state.source for state in graph.states)}
+    kept: list[Operator] = []
+    for operator in reversed(graph.operators):
+        if needed & set(operator.outputs):
+            needed |= set(operator.inputs)
+            kept.append(operator)
+    return replace(graph, operators=tuple(reversed(kept)))

@@ -21,6 +21,7 @@ import tflite
 from codegen import operators as ops
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, Operator, Tensor
+from codegen.kernels.fused_activation import read_activation
 from codegen.tflite.flatbuffer import check_flatbuffer
 from codegen.untrusted import printable
 
@@ -46,7 +47,7 @@ _DATA_FIELD = 4  # of a Buffer's vtable
 # Without options, interpreters divide by zero or keep what was in memory.
 _NEEDS_OPTIONS = frozenset(
     """
-    add average_pool_2d concatenation conv_2d depth_to_space depthwise_conv_2d fully_connected l2_pool_2d leaky_relu
+    add average_pool_2d concatenation conv_2d depth_to_space depthwise_conv_2d div fully_connected l2_pool_2d leaky_relu
     max_pool_2d mirror_pad mul pack resize_bilinear resize_nearest_neighbor softmax space_to_depth split strided_slice
     sub transpose_conv unpack
     """.split()  # noqa: SIM905
@@ -175,7 +176,14 @@ def _call_once_options(table: Any) -> Mapping[str, int]:
     return {"subgraph": options.InitSubgraphIndex()}
 
 
-_VARIABLE_OPTIONS: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
+def _div_options(table: Any) -> Mapping[str, str]:
+    options = tflite.DivOptions()
+    options.Init(table.Bytes, table.Pos)
+    return {"activation": read_activation(options.FusedActivationFunction())}
+
+
+_OTHER_OPTIONS: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
+    "div": _div_options,
     "var_handle": _handle_options,
     "call_once": _call_once_options,
 }
@@ -201,7 +209,7 @@ def _operator(raw: Any, stem: str, index: int) -> Operator:
     elif own is not None and raw.BuiltinOptionsType() != own:
         raise ModelError(f"operator {index} ({stem.upper()}) has options of another kind", hint=_DAMAGED)
     implementation = ops.IMPLEMENTATIONS.get(stem)
-    read_options = implementation.read_options if implementation else _VARIABLE_OPTIONS.get(stem, _no_options)
+    read_options = implementation.read_options if implementation else _OTHER_OPTIONS.get(stem, _no_options)
     return Operator(index, stem, inputs, outputs, read_options(raw.BuiltinOptions()))
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from codegen.errors import UnsupportedError
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.builder import ModelBuilder
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.verify.verify import verify
-from tests.exactness import compile_bytes
 
 
 def cast(b: ModelBuilder, source: int, dtype: str) -> int:
@@ -28,12 +26,3 @@ def test_exact(dtype: str, shape: tuple[int, ...]) -> None:
         QuantizedModel("sample", b.finish([source], [cast(b, value, dtype), value])), [(find_board("host"), 8)]
     )
     assert report.passed, report
-
-
-def test_inside_of_a_model_it_is_refused() -> None:
-    b = ModelBuilder()
-    source = b.activation((1, 7), 0.1, -128)
-    value = cast(b, source, "float32")
-    output = b.operator("QUANTIZE", [value], b.activation((1, 7), 0.1, -128))
-    with pytest.raises(UnsupportedError, match="CAST"):
-        compile_bytes(b.finish([source], [output]))
