@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from codegen.graph.graph import Graph, Tensor
 from codegen.library.c_text import float_literal, number_lines
-from codegen.tflite.border import convert
+from codegen.tflite.border import convert, is_bytes
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,13 @@ def _conversion(
     outer, inner = (source, target) if kind == "input" else (target, source)
     what: Literal["none", "quantize", "dequantize", "flip", "table", "widen"] = "none"
     lines: Sequence[str] = ()
-    if table is not None:
+    if is_bytes(source, target):
+        what = "none"
+    elif table is not None:
         what, lines = "table", _table_lines(table[np.arange(256).astype(np.uint8).view(np.int8).astype(np.int64) + 128])
     elif outer.dtype == "float32":
         what = "quantize" if kind == "input" else "dequantize"
-    elif outer.dtype == "int32" and outer.shape == inner.shape:
+    elif outer.dtype == "int32":
         what = "widen"
     elif outer.dtype == "uint8":
         every_byte = np.arange(256).astype(np.uint8).view(source.dtype)

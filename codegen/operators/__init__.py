@@ -9,13 +9,16 @@ from codegen.graph.graph import Operator
 from codegen.operators.implementation import Implementation
 
 _OPERATORS = (
+    "abs",
     "add",
     "arg_max",
     "arg_min",
     "average_pool_2d",
+    "batch_matmul",
     "batch_to_space_nd",
     "broadcast_to",
     "concatenation",
+    "constant",
     "conv_2d",
     "depth_to_space",
     "depthwise_conv_2d",
@@ -48,6 +51,7 @@ _OPERATORS = (
     "resize_bilinear",
     "resize_nearest_neighbor",
     "reverse_v2",
+    "rsqrt",
     "slice",
     "softmax",
     "space_to_batch_nd",
@@ -55,6 +59,7 @@ _OPERATORS = (
     "split",
     "split_v",
     "squeeze",
+    "squared_difference",
     "strided_slice",
     "sub",
     "sum",

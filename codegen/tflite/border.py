@@ -60,9 +60,10 @@ def convert(values: Values, source: Tensor, target: Tensor) -> Values:
     """Convert the values of one tensor to another's type."""
     if source.dtype == target.dtype:
         return values
-    if target.dtype in ("int32", "int64"):  # of CAST; or indices, which the graph has as their bytes
-        is_cast = source.shape == target.shape
-        return values.astype(target.dtype) if is_cast else np.ascontiguousarray(values).view(target.dtype)
+    if is_bytes(source, target):
+        return np.ascontiguousarray(values).view(target.dtype)
+    if target.dtype in ("int32", "int64"):  # of CAST
+        return values.astype(target.dtype)
     if source.dtype == "float32":
         return _quantize(values, target)
     if target.dtype == "float32":
@@ -73,6 +74,11 @@ def convert(values: Values, source: Tensor, target: Tensor) -> Values:
     scaled = multiply_by_quantized_multiplier(wide, multiplier, shift) + target.zero_point
     bounds = np.iinfo(target.dtype)
     return np.clip(scaled, bounds.min, bounds.max).astype(target.dtype)
+
+
+def is_bytes(source: Tensor, target: Tensor) -> bool:
+    """Whether the graph has the target's values as their bytes, along one more axis: indices, and constants."""
+    return source.dtype == "int8" and source.shape == (*target.shape, np.dtype(target.dtype).itemsize)
 
 
 def _quantize(values: Values, target: Tensor) -> Values:

@@ -18,7 +18,13 @@ import numpy.typing as npt
 from codegen import operators as ops
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, State, Tensor
-from codegen.tflite.equivalent import copy_shared_outputs, drop_unused, repeat_mixed_operands, split_wide_padding
+from codegen.tflite.equivalent import (
+    copy_shared_outputs,
+    drop_unused,
+    give_constants,
+    repeat_mixed_operands,
+    split_wide_padding,
+)
 from codegen.tflite.recurrent import resolve_own_variables
 from codegen.tflite.tabulate import tabulate
 
@@ -49,7 +55,8 @@ def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) ->
         refused.append(error)
     rules = (
         *(_fold_constants, _resolve_variables, _take_off_casts, _take_off_borders, tabulate, _indices_as_bytes),
-        *(_recognize_upsampling, split_wide_padding, repeat_mixed_operands, copy_shared_outputs, drop_unused),
+        *(_recognize_upsampling, split_wide_padding, repeat_mixed_operands, give_constants, copy_shared_outputs),
+        drop_unused,
     )
     for rule in rules:
         graph = rule(graph)

@@ -15,7 +15,8 @@ from codegen.operators import pad
 from codegen.operators.broadcast import is_mixed
 from codegen.program.program import row_axes
 
-_BROADCAST = frozenset({"add", "sub", "mul", "maximum", "minimum", "prelu"})
+_BROADCAST = frozenset({"add", "sub", "mul", "maximum", "minimum", "prelu", "squared_difference"})
+_TAKES_CONSTANTS = frozenset({"add_n", "batch_matmul", "concatenation", "pack", "select_v2"})
 _MOST_AXES = 2  # that a kernel pads inside of a row
 
 
@@ -85,6 +86,43 @@ def _broadcasts(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
         return np.broadcast_shapes(shape, whole) == whole
     except ValueError:
         return False
+
+
+def give_constants(graph: Graph) -> Graph:
+    """Constants that an operator reads as an activation, or that are an output of the model, come from CONSTANT."""
+    tensors, operators, outputs = list(graph.tensors), [], list(graph.outputs)
+
+    def given(values: Tensor, number: int, part: str) -> int:
+        made = replace(values, index=len(tensors), name=f"{values.name}/values", data=None)
+        tensors.append(made)
+        operators.append(Operator(number, "constant", (graph.inputs[0], values.index), (made.index,), {}, part))
+        return made.index
+
+    for operator in graph.operators:
+        inputs = list(operator.inputs)
+        for position, index in enumerate(inputs if operator.stem in _TAKES_CONSTANTS else ()):
+            if index >= 0 and _is_plain(tensors[index]):
+                inputs[position] = given(tensors[index], operator.index, f"k{position}")
+        operators.append(replace(operator, inputs=tuple(inputs)))
+    number = 1 + max((operator.index for operator in operators), default=-1)
+    for position, index in enumerate(outputs):
+        if tensors[index].data is not None:
+            values = tensors[index] if _is_plain(tensors[index]) else _bytes_of(tensors[index], len(tensors))
+            tensors += [values] if values.index == len(tensors) else []
+            outputs[position] = given(values, number + position, "")
+    return replace(graph, tensors=tuple(tensors), operators=tuple(operators), outputs=tuple(outputs))
+
+
+def _bytes_of(tensor: Tensor, index: int) -> Tensor:
+    """The bytes of a constant of another type, along one more axis, as codegen.tflite.border puts them together."""
+    assert tensor.data is not None
+    data = np.frombuffer(tensor.data.tobytes(), np.int8).reshape(*tensor.shape, tensor.data.itemsize)
+    return Tensor(index, f"{tensor.name}/bytes", data.shape, "int8", (1.0,), (0,), data=data)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it is an int8 constant that has values, of one scale."""
+    return tensor.data is not None and tensor.dtype == "int8" and len(tensor.scales) == 1 and tensor.data.ndim > 0
 
 
 def copy_shared_outputs(graph: Graph) -> Graph:

@@ -1,4 +1,4 @@
-"""SUB, MUL, MAXIMUM, MINIMUM and PRELU against every interpreter and as compiled C, whatever is broadcast."""
+"""SUB, MUL, SQUARED_DIFFERENCE, MAXIMUM, MINIMUM and PRELU against every interpreter, whatever is broadcast."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ from tests.ops.single_operator import assert_oracle_is_tflm, drawn, drawn_zero_p
 SHAPE = (1, 4, 6, 5)
 ARITHMETIC = ("SUB", "MUL")
 ORDER = ("MAXIMUM", "MINIMUM")
-NAMES = (*ARITHMETIC, *ORDER, "PRELU")
+NAMES = (*ARITHMETIC, *ORDER, "PRELU", "SQUARED_DIFFERENCE")
 CONSTANT_SHAPES = [
     *((1, 4, 6, 5), (1, 1, 6, 5), (1, 4, 1, 5), (1, 4, 6, 1), (1, 1, 1, 5), (1, 4, 1, 1)),
     *((1, 1, 6, 1), (6, 5), (6, 1), (5,), (1,), ()),
 ]
+OUTPUT_SCALES = {"MUL": 0.013, "PRELU": 0.016, "SQUARED_DIFFERENCE": 0.004}  # of operands of 0.02 and 0.03
 ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}  # of the schema
 
 
@@ -61,13 +62,15 @@ def quantizations(name: str, rng: np.random.Generator) -> list[tuple[float, int]
     scales = [drawn(rng, 0.003, 1.0) for _ in range(2)]
     product = scales[0] * (max(1.0, scales[1]) if name == "PRELU" else scales[1])
     output = product * drawn(rng, 0.2, 200) if name == "MUL" else max(scales[0], product) * drawn(rng, 0.2, 5)
+    if name == "SQUARED_DIFFERENCE":
+        output = max(scales) ** 2 * drawn(rng, 0.2, 200)
     return [(scale, drawn_zero_point(rng)) for scale in (*scales, output)]
 
 
 def every_broadcast(name: str, zero_point: int = -7) -> bytes:
     """One operator with constants of all shapes and on both sides, smaller activations and itself; joined."""
     b = ModelBuilder()
-    scales = (0.02, 0.02, 0.02) if name in ORDER else (0.02, 0.03, {"MUL": 0.013, "PRELU": 0.016}.get(name, 0.04))
+    scales = (0.02, 0.02, 0.02) if name in ORDER else (0.02, 0.03, OUTPUT_SCALES.get(name, 0.04))
     zeros = (zero_point,) * 3 if name in ORDER else (zero_point, 12, 9)
     source = b.activation(SHAPE, scales[0], zeros[0])
     smaller = []
@@ -101,6 +104,7 @@ def random_layer(rng: Random, b: ModelBuilder, values: list[int]) -> int:
         smaller = (1, *(rng.choice([1, extent]) for extent in shape[1:]))
         other = noise(b, smaller, *quantized, seed=rng.getrandbits(32))
     natural = scale * quantized[0] if name == "MUL" else scale * max(1.0, quantized[0])
+    natural = max(scale, quantized[0]) ** 2 if name == "SQUARED_DIFFERENCE" else natural
     output = (natural * math.exp(rng.uniform(-2, 5)), rng.choice([-128, 0, rng.randint(-128, 127)]))
     operands = [value, other] if rng.random() < 0.5 or name == "PRELU" else [other, value]
     activation = rng.choice(list(ACTIVATIONS))
@@ -114,6 +118,7 @@ def sample() -> bytes:
     value = both(b, "SUB", source, b.max_pool(source, (4, 6), (4, 6)), (0.03, 4))
     value = both(b, "MUL", value, noise(b, (5,), 0.01, 3), (0.01, -128))
     value = both(b, "MUL", noise(b, SHAPE, 0.9, 3), value, (0.00021, 5))
+    value = b.quantize(both(b, "SQUARED_DIFFERENCE", value, noise(b, (4, 1, 5), 0.00021, 5), (3e-5, 1)), 0.00021, 5)
     value = both(b, "MAXIMUM", value, noise(b, (4, 1, 1), 0.00021, 5), (0.00021, 5))
     value = both(b, "MINIMUM", noise(b, (6, 5), 0.00021, 5), value, (0.00021, 5))
     return b.finish([source], [both(b, "PRELU", value, noise(b, (1, 1, 5), 0.01, -7), (0.0002, -20))])
@@ -186,7 +191,7 @@ SCALES = st.floats(-7.0, 4.0)
 ZEROS = st.one_of(st.just(-128), st.just(127), st.integers(-128, 127))
 
 
-@pytest.mark.parametrize("name", ["SUB", "MUL", "PRELU"])
+@pytest.mark.parametrize("name", ["SUB", "MUL", "PRELU", "SQUARED_DIFFERENCE"])
 @settings(max_examples=30)
 @given(
     scales=st.tuples(SCALES, SCALES, SCALES),
@@ -203,7 +208,12 @@ def test_every_pair_of_values_is_exact(
     ramp = np.broadcast_to(np.arange(-128, 128).astype(np.int8), (1, 1, 256)).reshape(1, 1, 256, 1)
     constant = b._tensor(ramp.shape, "int8", [second], [zeros[1]], 0, np.ascontiguousarray(ramp))
     flatbuffer = b.finish([source], [both(b, name, source, constant, (output, zeros[2]), activation)])
-    largest = {"SUB": 2 * max(first, second) / 2**4, "MUL": first * second, "PRELU": first * max(second, 2**-8)}[name]
+    largest = {
+        "SUB": 2 * max(first, second) / 2**4,
+        "MUL": first * second,
+        "PRELU": first * max(second, 2**-8),
+        "SQUARED_DIFFERENCE": (2 * max(first, second)) ** 2,
+    }[name]
     if largest >= 2**14 * output:  # where TFLite's kernel stops or overflows
         with pytest.raises(UnsupportedError, match="scale is too small"):
             compile_bytes(flatbuffer)

@@ -1,4 +1,4 @@
-"""RELU, RELU6, LEAKY_RELU, TANH, ELU, HARD_SWISH: all 256 inputs against TFLM, and as compiled C."""
+"""RELU, RELU6, LEAKY_RELU, TANH, ELU, HARD_SWISH, ABS, RSQRT: all 256 inputs against TFLM, and as compiled C."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
     "TANH": ("", {}),
     "ELU": ("", {}),
     "HARD_SWISH": ("", {}),
+    "ABS": ("", {}),
+    "RSQRT": (None, {}),
 }
 
 
@@ -33,6 +35,9 @@ def test_every_byte_is_tflms(name: str) -> None:
         scale = drawn(rng, 1e-4, 7.0)
         source = Activation((1, 1, 256, 1), scale, drawn_zero_point(rng))
         output = Activation((1, 1, 256, 1), scale * drawn(rng, 0.05, 20.0), drawn_zero_point(rng))
+        if name == "RSQRT":
+            source = Activation((1, 1, 256, 1), scale, -128)
+            output = Activation((1, 1, 256, 1), drawn(rng, 0.002, 0.2) / scale**0.5, drawn_zero_point(rng))
         if name == "TANH":
             output = Activation((1, 1, 256, 1), 1 / 128, 0)
         if name == "LEAKY_RELU":
@@ -46,14 +51,21 @@ def test_tables_in_a_row_as_compiled_c(compiler: None, tmp_path: Path) -> None:
     b = ModelBuilder()
     source = value = b.activation((1, 3, 4, 5), 0.05, 3)
     for i, (name, (table, fields)) in enumerate(OPERATORS.items()):
-        scale, zero_point = (1 / 128, 0) if name == "TANH" else (0.04, -128 if i % 2 else 5)
+        scale, zero_point = (1 / 128, 0) if name == "TANH" else (0.04, 5 if name == "RSQRT" or i % 2 == 0 else -128)
+        if name == "RSQRT":
+            value = b.quantize(value, 0.03, -128)
         value = b.operator(name, [value], b.activation((1, 3, 4, 5), scale, zero_point), table or None, **fields)
     assert_exact(b.finish([source], [value]), tmp_path, builtin_ref=False)  # it has no ELU of this version
 
 
 @pytest.mark.parametrize(
     ("name", "output", "message"),
-    [("TANH", Activation((1, 4), 0.1, 0), "1/128"), ("HARD_SWISH", Activation((1, 4), 1e-5, 0), "128 times finer")],
+    [
+        ("TANH", Activation((1, 4), 0.1, 0), "1/128"),
+        ("HARD_SWISH", Activation((1, 4), 1e-5, 0), "128 times finer"),
+        ("RSQRT", Activation((1, 4), 0.1, 0), "below 0"),
+        ("ABS", Activation((1, 4), 1e-10, 0), "too small"),
+    ],
 )
 def test_what_tflm_refuses_is_refused(name: str, output: Activation, message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):

@@ -1,0 +1,56 @@
+"""Constants where operators take activations: joined with one, multiplied by one, and as outputs of the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codegen.graph.model import QuantizedModel
+from codegen.tflite.builder import ModelBuilder
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.verify.verify import verify
+from tests.exactness import assert_exact
+
+pytestmark = pytest.mark.usefixtures("compiler")
+
+
+def noise(b: ModelBuilder, shape: tuple[int, ...], zero_point: int) -> int:
+    values = np.random.default_rng(len(shape)).integers(-128, 128, shape).astype(np.int8)
+    return b._tensor(shape, "int8", [0.05], [zero_point], 0, values)
+
+
+def sample() -> bytes:
+    """Rows that differ, rows that are alike, and a vector."""
+    b = ModelBuilder()
+    source = b.activation((1, 3, 4, 2), 0.05, -128)
+    alike = b._tensor((1, 3, 4, 1), "int8", [0.05], [-128], 0, np.full((1, 3, 4, 1), 9, np.int8))
+    joined = b.concatenate([noise(b, (1, 3, 4, 2), -128), source, alike])
+    flat = b.reshape(joined, (1, 60))
+    return b.finish([source], [b.concatenate([flat, noise(b, (1, 7), -128)], axis=1)])
+
+
+@pytest.mark.parametrize("zero_point", [-128, 127, 0])
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_joined_along_any_axis(axis: int, zero_point: int, tmp_path: Path) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 3, 4, 2), 0.05, zero_point)
+    value = b.operator("RELU", [source], b.activation((1, 3, 4, 2), 0.05, zero_point), None)
+    output = b.concatenate([value, noise(b, (1, 3, 4, 2), zero_point), source], axis)
+    assert_exact(b.finish([source], [output]), tmp_path)
+
+
+def test_rows_and_vectors(tmp_path: Path) -> None:
+    assert_exact(sample(), tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32", "int32"])
+def test_outputs(dtype: str) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 5), 0.05, 3)
+    values = np.array([[3, -7, 100]], dtype)
+    constant = b._tensor((1, 3), dtype, [0.1] if dtype == "int8" else [], [0] if dtype == "int8" else [], 0, values)
+    flatbuffer = b.finish([source], [b.quantize(source, 0.04, -9), constant])
+    report = verify(QuantizedModel("sample", flatbuffer), [(find_board("host"), 4)])
+    assert report.passed, report
