@@ -58,6 +58,6 @@ def round_half_even(values: Floats) -> Floats:
 
 
 def floor_mod(values: Floats, divisor: Floats) -> Floats:
-    """The remainder with the divisor's sign, as reference FloorMod computes it."""
+    """Compute the remainder with the divisor's sign, as reference FloorMod does."""
     rest = np.fmod(values, divisor)
     return np.where((rest != 0) & ((divisor < 0) != (rest < 0)), rest + divisor, rest)

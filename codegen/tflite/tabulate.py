@@ -57,7 +57,7 @@ class _Tables:
 
 
 def tabulate(graph: Graph) -> Graph:
-    """The same function, with a table for every island of which each value depends on one byte; others stay."""
+    """Put a table for every island of which each value depends on one byte; others stay."""
     tables = _Tables(graph, list(graph.tensors))
     for operator in graph.operators:
         tables.operators.append(operator)
@@ -76,7 +76,7 @@ def tabulate(graph: Graph) -> Graph:
 
 
 def _computed(tables: _Tables, operator: Operator) -> _Column | None:
-    """What the operator makes of columns of one source, and of constants that are the same everywhere."""
+    """Compute what the operator makes of columns of one source, and of constants that are the same everywhere."""
     kernel, output = KERNELS.get(operator.stem), tables.tensors[operator.outputs[0]]
     operands = [_operand(tables, operator, index, output) for index in operator.inputs]
     known = [operand for operand in operands if operand is not None]
@@ -110,7 +110,7 @@ def _operand(tables: _Tables, operator: Operator, index: int, output: Tensor) ->
 
 
 def _bytes_of(tables: _Tables, tensor: Tensor) -> _Column | None:
-    """The column of a tensor of bytes: an int8 one is its own, of a uint8 input an int8 one stands for it."""
+    """Find the column of a tensor of bytes: an int8 one is its own, an int8 one stands for a uint8 input."""
     if tensor.dtype == "int8":
         return _Column(tensor.index, _EVERY_BYTE, _ALL)
     if tensor.dtype != "uint8" or tensor.index not in tables.graph.inputs:
@@ -124,7 +124,7 @@ def _bytes_of(tables: _Tables, tensor: Tensor) -> _Column | None:
 
 
 def _moved(tables: _Tables, operator: Operator) -> _Column | None:
-    """The column of what is moved, where all that the operator does is to move values of one column."""
+    """Find the column of what is moved, where the operator only moves values of one column."""
     implementation = ops.IMPLEMENTATIONS.get(operator.stem)
     column = tables.columns.get(operator.inputs[0])
     if implementation is None or implementation.move is None or column is None or operator.stem in _FILLS:
@@ -160,7 +160,7 @@ def _is_open(tables: _Tables, operator: Operator, column: _Column, output: Tenso
 
 
 def _between_borders(tables: _Tables) -> Graph:
-    """The graph between int8 inputs and outputs, with what the file gives as a function of them."""
+    """Take the graph between int8 inputs and outputs, and what the file gives as a function of them."""
     outputs, conversions = list(tables.graph.outputs), {}
     for position, index in enumerate(outputs):
         column = tables.columns.get(index)

@@ -29,7 +29,7 @@ class ScaledSquare:
     output_zero_point: int
 
     def share(self, operand: int, values: IntArray) -> IntArray:
-        """What int8 values of an operand are on the common scale: at most 255 << 6 away from 0."""
+        """Scale int8 values of an operand to the common scale: at most 255 << 6 away from 0."""
         shifted = (values - self.zero_points[operand]) << LEFT_SHIFT
         return multiply_by_quantized_multiplier(shifted, *self.operands[operand])
 
