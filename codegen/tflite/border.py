@@ -62,7 +62,7 @@ def convert(values: Values, source: Tensor, target: Tensor) -> Values:
         return values
     if is_bytes(source, target):
         return np.ascontiguousarray(values).view(target.dtype)
-    if target.dtype in ("int32", "int64"):  # of CAST
+    if target.dtype in ("int32", "int64", "bool"):  # of CAST; conditions
         return values.astype(target.dtype)
     if source.dtype == "float32":
         return _quantize(values, target)

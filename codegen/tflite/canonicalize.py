@@ -18,6 +18,7 @@ import numpy.typing as npt
 from codegen import operators as ops
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, State, Tensor
+from codegen.tflite.conditions import conditions_as_bytes, repeat_selected
 from codegen.tflite.equivalent import (
     copy_shared_outputs,
     drop_unused,
@@ -54,7 +55,8 @@ def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) ->
             raise
         refused.append(error)
     rules = (
-        *(_fold_constants, _resolve_variables, _take_off_casts, _take_off_borders, tabulate, _indices_as_bytes),
+        *(_fold_constants, _resolve_variables, _take_off_casts, _take_off_borders, conditions_as_bytes),
+        *(tabulate, repeat_selected, _indices_as_bytes),
         *(_recognize_upsampling, split_wide_padding, repeat_mixed_operands, give_constants, copy_shared_outputs),
         drop_unused,
     )

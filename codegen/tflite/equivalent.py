@@ -15,7 +15,9 @@ from codegen.operators import pad
 from codegen.operators.broadcast import is_mixed
 from codegen.program.program import row_axes
 
-_BROADCAST = frozenset({"add", "sub", "mul", "maximum", "minimum", "prelu", "squared_difference"})
+_BROADCAST = frozenset({"add", "sub", "mul", "maximum", "minimum", "prelu", "squared_difference"}) | {
+    *("equal", "greater", "greater_equal", "less", "less_equal", "not_equal")
+}
 _TAKES_CONSTANTS = frozenset({"add_n", "batch_matmul", "concatenation", "pack", "select_v2"})
 _MOST_AXES = 2  # that a kernel pads inside of a row
 

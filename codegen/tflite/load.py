@@ -56,6 +56,7 @@ MAX_NAME = 400  # characters; converters join the names of what they fuse
 _STEMS = {code: name.lower() for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)}
 _OPTIONS = {name.lower(): code for name, code in vars(tflite.BuiltinOptions).items() if isinstance(code, int)}
 _OTHERWISE_NAMED = {
+    "l2_normalization": "l2norm",
     "average_pool_2d": "pool2d",
     "l2_pool_2d": "pool2d",
     "max_pool_2d": "pool2d",

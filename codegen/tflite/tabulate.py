@@ -61,16 +61,21 @@ def tabulate(graph: Graph) -> Graph:
     tables = _Tables(graph, list(graph.tensors))
     for operator in graph.operators:
         tables.operators.append(operator)
-        if len(operator.outputs) != 1 or min(operator.inputs, default=-1) < 0:
+        outputs = [tables.tensors[i] for i in operator.outputs]
+        if (
+            not outputs
+            or min(operator.inputs, default=-1) < 0
+            or any(t.data is not None or not t.shape for t in outputs)
+        ):
             continue
-        output = tables.tensors[operator.outputs[0]]
-        if output.data is not None or not output.shape:
-            continue
-        if output.dtype in _FOREIGN:
-            column = _moved(tables, operator) or _computed(tables, operator)
-            if column is not None:
-                tables.columns[output.index] = column
-        elif operator.stem in _TO_BYTES and output.dtype == "int8":
+        if all(output.dtype in _FOREIGN for output in outputs):
+            if (
+                not _move(tables, operator)
+                and len(outputs) == 1
+                and (column := _computed(tables, operator)) is not None
+            ):
+                tables.columns[outputs[0].index] = column
+        elif operator.stem in _TO_BYTES and outputs[0].dtype == "int8" and len(outputs) == 1:
             _look_up(tables, operator)
     return _between_borders(tables)
 
@@ -123,19 +128,29 @@ def _bytes_of(tables: _Tables, tensor: Tensor) -> _Column | None:
     return _Column(tables.entries[tensor.index], np.arange(256).astype(np.uint8), _ALL)
 
 
-def _moved(tables: _Tables, operator: Operator) -> _Column | None:
-    """Find the column of what is moved, where the operator only moves values of one column."""
+def _move(tables: _Tables, operator: Operator) -> bool:
+    """Move bytes in place of what they become, where that is the same function of all; says whether it is so."""
     implementation = ops.IMPLEMENTATIONS.get(operator.stem)
-    column = tables.columns.get(operator.inputs[0])
-    if implementation is None or implementation.move is None or column is None or operator.stem in _FILLS:
-        return None
-    if any(tables.tensors[i].data is None for i in operator.inputs[1:]):
-        return None
-    source, output = tables.tensors[column.source], tables.tensors[operator.outputs[0]]
-    moved = tables.add(replace(source, name=f"{output.name}/bytes", shape=output.shape))
-    inputs = column.source, *operator.inputs[1:]
-    tables.operators.append(replace(operator, inputs=inputs, outputs=(moved,)))
-    return replace(column, source=moved)
+    variable = [i for i in operator.inputs if tables.tensors[i].data is None]
+    columns = [tables.columns[i] for i in variable if i in tables.columns]
+    if implementation is None or implementation.move is None or operator.stem in _FILLS:
+        return False
+    is_joined = operator.stem in ("concatenation", "pack") and len(variable) < len(operator.inputs)  # with numbers
+    if not columns or len(columns) < len(variable) or is_joined or not _are_alike(tables, columns):
+        return False
+    source, made = tables.tensors[columns[0].source], []
+    for output in (tables.tensors[i] for i in operator.outputs):
+        made.append(tables.add(replace(source, name=f"{output.name}/bytes", shape=output.shape)))
+        tables.columns[output.index] = replace(columns[0], source=made[-1])
+    inputs = tuple(tables.columns[i].source if i in variable else i for i in operator.inputs)
+    tables.operators.append(replace(operator, inputs=inputs, outputs=tuple(made)))
+    return True
+
+
+def _are_alike(tables: _Tables, columns: list[_Column]) -> bool:
+    """Whether all are the same function of bytes of one quantization."""
+    quantizations = {(t.scales, t.zero_points) for t in (tables.tensors[column.source] for column in columns)}
+    return len(quantizations) == 1 and all(np.array_equal(columns[0].values, column.values) for column in columns[1:])
 
 
 def _look_up(tables: _Tables, operator: Operator) -> None:

@@ -129,6 +129,9 @@ def test_compiled_c() -> None:
     b = ModelBuilder()
     source = b.activation((1, 3, 4, 6), 0.05, 3)
     value = b.operator("DEQUANTIZE", [b.quantize(source, 0.04, -9)], foreign(b, shape=(1, 3, 4, 6)))
+    parts = [foreign(b, shape=(1, 4, 6)) for _ in range(3)]
+    b.operator("UNPACK", [value], parts, Num=3, Axis=1)
+    value = b.operator("PACK", [parts[2], parts[0], parts[1]], foreign(b, shape=(1, 3, 4, 6)), ValuesCount=3, Axis=1)
     value = b.operator("RESHAPE", [value, b.constant(np.array([1, 12, 6], np.int32))], foreign(b, shape=(1, 12, 6)))
     order = b.constant(np.array([0, 2, 1], np.int32))
     value = b.operator("TRANSPOSE", [value, order], foreign(b, shape=(1, 6, 12)))

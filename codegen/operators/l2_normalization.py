@@ -1,0 +1,70 @@
+"""L2_NORMALIZATION, int8, over the last axis. Reference: .../reference/integer_ops/l2normalization.h."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tflite
+
+from codegen.arithmetic.inverse_sqrt import inverse_sqrt_multiplier
+from codegen.arithmetic.requantize import multiply_by_quantized_multiplier
+from codegen.errors import UnsupportedError
+from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.kernels.fused_activation import read_activation
+from codegen.kernels.portable import l2_normalization
+from codegen.kernels.portable.l2_normalization import OUTPUT_BITS
+from codegen.operators.elementwise import verify_elementwise
+from codegen.operators.implementation import Implementation
+from codegen.program.program import Lowering, RowRead, Stage, rows_of
+
+MAX_RANK = 4  # as TFLM
+MAX_DEPTH = 2**31 // 255**2  # of more values the sum of squares can leave its 32 bits
+
+
+def read_options(table: Any) -> Mapping[str, str]:
+    options = tflite.L2NormOptions()
+    if table is not None:
+        options.Init(table.Bytes, table.Pos)
+    return {"activation": "none" if table is None else read_activation(options.FusedActivationFunction())}
+
+
+def verify(graph: Graph, operator: Operator) -> None:
+    verify_elementwise(graph, operator)
+    output = graph.tensor(operator.outputs[0])
+    if operator.options["activation"] != "none":
+        raise UnsupportedError(f"{operator.label} fuses activation {operator.options['activation']}")
+    if (output.scale, output.zero_point) != (1 / 128, 0):
+        raise UnsupportedError(f"{operator.label} must have output scale 1/128 and zero point 0, as TFLM requires")
+    if not 1 <= len(output.shape) <= MAX_RANK or output.shape[-1] > MAX_DEPTH:
+        raise UnsupportedError(
+            f"{operator.label} works on {output.shape}: 1 to {MAX_DEPTH} values at a time, of at most {MAX_RANK} axes"
+        )
+
+
+def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
+    """int64 inputs (..., depth) -> int64 of the same shape."""
+    values = inputs[0] - graph.tensor(operator.inputs[0]).zero_point
+    roots = [inverse_sqrt_multiplier(int(total)) for total in np.square(values).sum(-1).reshape(-1)]
+    shape = (*values.shape[:-1], 1)
+    multipliers, shifts = (np.array([root[i] for root in roots], np.int64).reshape(shape) for i in range(2))
+    return np.clip(multiply_by_quantized_multiplier(values, multipliers, shifts + OUTPUT_BITS), -128, 127)
+
+
+def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    before, after = context.storage[source.index], context.storage[output.index]
+    rows, depth = rows_of(output.shape, after), output.shape[-1]
+    return Stage(
+        operator.index,
+        operator.stem,
+        f"{'x'.join(map(str, output.shape[1:]))}, over {depth} values each",
+        (source.index,),
+        output.index,
+        (RowRead(0, tuple(range(rows.count))),),
+        *l2_normalization.build(rows.size_bytes // depth, depth, source.zero_point, before, after),
+    )
+
+
+OPERATOR = Implementation(verify, evaluate, lower, read_options)
