@@ -67,8 +67,15 @@ def by_model(predictor: Predictor, contract: Preprocessing) -> Propose:
 
 
 def by_soft_masks(files: Mapping[str, Path], class_count: int) -> Propose:
-    """Take what a program has said of pictures."""
-    return lambda pictures: [read_soft_mask(files[name], class_count) for name, _ in pictures]
+    """Take what a program has said of pictures. Raises DataError for a soft mask that is another picture's."""
+
+    def propose(pictures: list[tuple[str, Picture]]) -> list[Shares]:
+        said = [read_soft_mask(files[name], class_count) for name, _ in pictures]
+        for (name, picture), shares in zip(pictures, said, strict=True):
+            _check_shape(name, picture, shares)
+        return said
+
+    return propose
 
 
 def propose_masks(pictures: Mapping[str, Path], propose: Propose, deciding: Deciding) -> Iterator[Proposal]:
@@ -78,7 +85,6 @@ def propose_masks(pictures: Mapping[str, Path], propose: Propose, deciding: Deci
         names = listed[start : start + _BATCH]
         read = [(name, read_picture(pictures[name])) for name in names]
         for (name, picture), shares in zip(read, propose(read), strict=True):
-            _check_shape(name, picture, shares)
             wide = resized(shares, picture.image.width, picture.image.height)
             yield Proposal(name, picture, shares, deciding.decide(wide))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +15,10 @@ from codegen.untrusted import shown
 from nanou_deploy.convert.samples import SampleSet
 from nanou_deploy.errors import DeployError
 from nanou_train.data.dataset import CARD, read_card
-from nanou_train.data.images import vote
-from nanou_train.data.labels import binary_mask, index_mask
+from nanou_train.data.images import Picture, vote
+from nanou_train.data.mask_values import binary_mask, index_mask
 from nanou_train.data.pairs import read_pair
 from nanou_train.evaluation.metrics import segmentation_metrics
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 Floats = Sequence[npt.NDArray[np.float32]]
 Int8s = Sequence[npt.NDArray[np.int8]]
@@ -114,10 +109,10 @@ def _masks(data: SampleSet, model: QuantizedModel, size: tuple[int, ...], count:
             hint="give the data that the model was trained for, or pictures without masks",
         )
 
-    def classes_of(mask: Image, path: Path) -> npt.NDArray[np.uint8]:
+    def classes_of(mask: Picture) -> npt.NDArray[np.uint8]:
         if card is not None:
-            return card.classes_of(mask, path)
-        return binary_mask(mask, path) if count == 2 else index_mask(mask, path, count, ignores=True)
+            return card.classes_of(mask)
+        return binary_mask(mask) if count == 2 else index_mask(mask, count, ignores=True)
 
     masks = []
     for sample in data.scored:

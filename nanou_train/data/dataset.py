@@ -29,11 +29,10 @@ from nanou_train.data.images import IGNORE, SUFFIXES, Pixels, grey_pixels
 from nanou_train.data.labels import (
     BINARY_CLASSES,
     MAX_CLASSES,
-    binary_mask,
     check_names,
     drivable_names,
-    index_mask,
 )
+from nanou_train.data.mask_values import binary_mask, index_mask
 from nanou_train.data.pairs import ClassesOf, FileCount, count_classes, find_pictures, lost_classes, read_pair
 from nanou_train.errors import DataError
 
@@ -42,6 +41,7 @@ CARD = "dataset.json"
 CARD_SCHEMA = 2
 CARD_BYTES = 64 << 20
 MAX_TERMS = 500  # characters of a licence, of an attribution
+_CARD_KEYS = ("schema", "classes", "drivable", "ignore", "colors", "groups", "licence", "attribution", "prepared")
 _LOG = logging.getLogger(__name__)
 
 
@@ -178,7 +178,9 @@ def read_card(root: Path) -> DatasetCard:
         names = [*stated, *groups.values(), *terms] if isinstance(stated, list) else [None]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged: {printable(str(error), 200)}", hint=hint) from error
-    if schema not in (1, CARD_SCHEMA):
+    if unknown := card.keys() - _CARD_KEYS:
+        raise DataError(f"{path}: unknown key {shown(min(unknown))}", hint=f"keys are {', '.join(_CARD_KEYS)}")
+    if type(schema) is not int or schema not in (1, CARD_SCHEMA):
         raise DataError(f"{path} has schema {shown(schema)}, not {CARD_SCHEMA}", hint=hint)
     if not all(isinstance(name, str) for name in names) or not 2 <= len(stated) <= MAX_CLASSES:
         raise DataError(f"{path} has not 2 to {MAX_CLASSES} classes, or a name that is no text", hint=hint)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -47,11 +47,15 @@ _DAMAGED = (OSError, ValueError, SyntaxError, TypeError, LookupError, Arithmetic
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A decoded file. `orientation` is its EXIF tag, by which `image` was turned upright; 1 is none."""
+    """A decoded file. `orientation` is its EXIF tag, by which `image` was turned upright; 1 is none.
+
+    With `lossy`, its compression has changed values: JPEG, and WebP unless it says that it has not.
+    """
 
     path: Path
     image: Image
     orientation: int = 1
+    lossy: bool = False
 
 
 def read_picture(path: Path, *, upright: bool = True) -> Picture:
@@ -129,18 +133,51 @@ def _decode_only(path: Path, data: bytes, upright: bool) -> Picture:
 def _decoded(path: Path, image: ImageFile, upright: bool) -> Picture:
     from PIL import ImageOps
 
-    image.load()
-    orientation = image.getexif().get(_ORIENTATION, 1) if upright else 1
-    turned = ImageOps.exif_transpose(image) if upright else image.copy()
-    return Picture(path, turned, orientation if orientation in range(2, 9) else 1)
+    assert image.fp is not None
+    lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and not _is_lossless_webp(image.fp))
+    with _silent():
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        image.load()
+        if image.format == "TIFF":  # which Pillow has turned by now
+            turned = image.copy() if upright else _turned_back(image, orientation)
+        else:
+            turned = ImageOps.exif_transpose(image) if upright else image.copy()
+    return Picture(path, turned, orientation if upright and orientation in range(2, 9) else 1, lossy)
+
+
+def _turned_back(image: ImageFile, orientation: int) -> Image:
+    """The picture as it is stored; TIFF 6.0 and EXIF number orientations alike."""
+    from PIL.Image import Transpose
+
+    ways = (Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM, Transpose.TRANSPOSE,
+            Transpose.ROTATE_90, Transpose.TRANSVERSE, Transpose.ROTATE_270)  # fmt: skip
+    return image.transpose(ways[orientation - 2]) if orientation in range(2, 9) else image.copy()
+
+
+def _is_lossless_webp(file: IO[bytes]) -> bool:
+    """Whether the picture is in a chunk VP8L: https://developers.google.com/speed/webp/docs/riff_container."""
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        if head[:4] in (b"VP8 ", b"VP8L"):
+            return head[:4] == b"VP8L"
+        size = int.from_bytes(head[4:], "little")
+        file.seek(size + size % 2, io.SEEK_CUR)
+    return False
 
 
 def _opened(data: bytes, formats: tuple[str, ...]) -> ImageFile:
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  these two register themselves
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
+    with _silent():
         return Image.open(io.BytesIO(data), formats=formats)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without Pillow's warnings about files: of sizes, for which our limit is lower, and of tags."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def check_depth(picture: Picture) -> None:

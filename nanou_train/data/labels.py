@@ -1,6 +1,6 @@
-"""Turn the values of mask files into class indices: by the 0-and-255 rule, or by a label map.
+"""Turn the values of mask files into class indices by a label map.
 
-A label map is a YAML or JSON file. The order of its classes gives their indices; each lists the mask values that
+It is a YAML or JSON file. The order of its classes gives their indices; each lists the mask values that
 mean it, either numbers (grey levels, palette indices, 16-bit labels) or colours, as [R, G, B] or "#rrggbb":
 
     classes:
@@ -18,20 +18,22 @@ without it, that is the class of this name, or the second of two. Of two classes
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from codegen.errors import ModelError
 from codegen.graph.model import BINARY_CLASSES as BINARY_CLASSES
 from codegen.graph.model import MAX_CLASSES as MAX_CLASSES
 from codegen.graph.model import OutputContract
 from codegen.untrusted import JSON_BYTES, printable, read_json, shown
-from nanou_train.data.images import IGNORE, WIDE_MODES, Pixels
+from nanou_train.data.images import IGNORE, WIDE_MODES, Picture, Pixels
+from nanou_train.data.mask_values import check_opaque, check_whole
 from nanou_train.errors import DataError
 from nanou_train.yaml_file import read_yaml
 
@@ -51,32 +53,42 @@ class LabelMap:
     default: int | None = None
     drivable: tuple[str, ...] = ()
 
-    def apply(self, mask: Image, path: Path) -> Pixels:
-        """Map a mask to class indices uint8 (H, W). Raises DataError for the wrong kind or for unlisted values."""
-        found, inverse = np.unique(self._codes(mask, path), return_inverse=True)
+    def apply(self, picture: Picture) -> Pixels:
+        """Map a mask to class indices uint8 (H, W). Raises DataError for the wrong kind or for unlisted values.
+
+        `default` takes none of a lossy file's, which may have been listed ones.
+        """
+        found, inverse = np.unique(self._codes(picture.image, picture.path), return_inverse=True)
         table = np.array([self.values.get(int(code), -1) for code in found])
-        if self.default is not None:
+        if self.default is not None and not picture.lossy:
             table[table < 0] = self.default
-        classes = table[inverse].reshape(mask.height, mask.width)
+        classes = table[inverse].reshape(picture.image.height, picture.image.width)
         if (table < 0).any():
             unlisted = ", ".join(self._name(int(code)) for code in found[table < 0][:4])
             raise DataError(
-                f"mask {path}: {np.count_nonzero(classes < 0)} pixels have {int((table < 0).sum())} value(s) that "
-                f"the label map does not list: {unlisted}",
-                hint="list them, or name a class as default; JPEG files change colours, so masks should be PNG",
+                f"mask {picture.path}: {np.count_nonzero(classes < 0)} pixels have {int((table < 0).sum())} value(s) "
+                f"that the label map does not list: {unlisted}",
+                hint="save masks as PNG: this file's compression changes values"
+                if picture.lossy
+                else "list them, or name a class as default",
             )
         return classes.astype(np.uint8)
 
     def _codes(self, mask: Image, path: Path) -> Any:
         """int (H, W): numbers, or colours as 0xRRGGBB."""
+        if mask.mode == "F":
+            check_whole(np.asarray(mask), path)
         if self.kind == "color":
             if mask.mode in WIDE_MODES:
                 raise DataError(
                     f"mask {path} has Pillow mode {mask.mode}, the label map lists colours",
                     hint="list numbers in the label map",
                 )
+            check_opaque(mask, path)
             channels = np.asarray(mask.convert("RGB")).astype(np.int64)
             return channels @ np.array([65536, 256, 1])
+        if mask.mode == "1" and 1 not in self.values:  # white, which 8 bits call 255
+            return np.asarray(mask).astype(np.int64) * 255
         if mask.mode in ("1", "L", "P") or mask.mode in WIDE_MODES:
             return np.asarray(mask).astype(np.int64)
         channels = np.asarray(mask)
@@ -110,86 +122,6 @@ def class_color(index: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def binary_mask(mask: Image, path: Path) -> Pixels:
-    """Read class indices uint8 (H, W) from a mask that is 255 where drivable and 0 elsewhere; split at 128.
-
-    One channel, or RGB with three equal ones. Raises DataError for palettes, colours, 16 bits, class numbers, and for
-    more levels than two, such as 0, 1 and 255: none of these says which pixels are drivable. Edges may be soft, and a
-    JPEG's values may scatter.
-    """
-    hint = "save it with one 8-bit channel, 255 where drivable, or give `nanou-deploy prepare` a --label-map"
-    values = np.asarray(mask)
-    if mask.mode == "RGB" and bool((values == values[..., :1]).all()):
-        values = values[..., 0]
-    elif mask.mode == "1":
-        values = values.astype(np.uint8) * np.uint8(255)
-    elif mask.mode != "L":
-        raise DataError(f"mask {path} has Pillow mode {mask.mode}, not one 8-bit channel", hint=hint)
-    top = int(values.max(initial=0))
-    if 0 < top < 128:
-        raise DataError(f"mask {path} has values up to {top}: class numbers, not 0 and 255", hint=hint)
-    if levels := _levels(values):
-        listed = ", ".join(f"{value} ({share:.1%})" for value, share in list(levels.items())[:6])
-        raise DataError(
-            f"mask {path} has more than the values 0 and 255: {listed}{', ...' if len(levels) > 6 else ''}",
-            hint="give `nanou-deploy prepare` a --label-map that says what each value means, with ignore: [...] for "
-            "those that mean nothing",
-        )
-    return (values >= 128).astype(np.uint8)
-
-
-_NEAR = 16  # how far a JPEG's values scatter, at both ends alike
-_CLASS_SHARE, _SOFT_SHARE, _SOFT_LEVELS = 0.005, 0.25, 12
-
-
-def _levels(values: Pixels) -> dict[int, float]:
-    """Return the values of a mask and their shares where more than two levels are meant, nothing where 0 and 255 are.
-
-    A level has areas of one value, three pixels wide, which no soft edge has, or much of the mask is between the two,
-    as of a photograph. Class numbers lie close to 0 alone, where a JPEG scatters at both ends and has edges of all
-    values.
-    """
-    counts = np.bincount(values.reshape(-1), minlength=256)
-    shares = counts / max(1, values.size)
-    low, high = counts[1 : _NEAR + 1].sum(), counts[255 - _NEAR : 255].sum()
-    soft = np.count_nonzero(counts[64:192]) >= _SOFT_LEVELS or 8 * high >= low
-    near = (values > 0) & (values <= _NEAR)
-    numbered = not soft and low >= _CLASS_SHARE * values.size and _has_flat_area(values, near)
-    between = (values > _NEAR) & (values < 255 - _NEAR)
-    if numbered or between.mean() > _SOFT_SHARE or (_has_flat_area(values, between)):
-        return {value: float(shares[value]) for value in np.argsort(-counts, kind="stable").tolist() if counts[value]}
-    return {}
-
-
-def _has_flat_area(values: Pixels, chosen: npt.NDArray[np.bool_]) -> bool:
-    """Tell whether one of the chosen pixels has its value in common with its eight neighbours."""
-    if min(values.shape) < 3 or not chosen.any():
-        return False
-    windows = np.lib.stride_tricks.sliding_window_view(values, (3, 3))[chosen[1:-1, 1:-1]]
-    return bool((windows == windows[:, 1:2, 1:2]).all(axis=(1, 2)).any())
-
-
-def index_mask(mask: Image, path: Path, class_count: int, *, ignores: bool) -> Pixels:
-    """Read class indices uint8 (H, W) from a mask of one channel that holds them, grey or with a palette.
-
-    With `ignores`, IGNORE is among them. Raises DataError for another mode, and for an index that no class has.
-    """
-    if mask.mode not in ("1", "L", "P"):
-        raise DataError(
-            f"mask {path} has Pillow mode {mask.mode}, not one channel of class indices",
-            hint="`nanou-deploy prepare --label-map` turns colours into indices",
-        )
-    values = np.asarray(mask).astype(np.uint8)
-    unknown = (values >= class_count) & ~((values == IGNORE) & ignores)
-    if unknown.any():
-        raise DataError(
-            f"mask {path} has the value {values[unknown].max()}, dataset.json names {class_count} classes (0 to "
-            f"{class_count - 1}{f', {IGNORE} is ignored' if ignores else ''})",
-            hint="add the class to dataset.json, or prepare the data set again",
-        )
-    return values
-
-
 def load_label_map(path: Path, names: Mapping[str, int] | None = None) -> LabelMap:
     """Read a .yaml, .yml or .json file. Raises DataError naming the file, the key and what is wrong.
 
@@ -215,6 +147,11 @@ def load_label_map(path: Path, names: Mapping[str, int] | None = None) -> LabelM
             f"{path}: unknown key {shown(min(unknown))}", hint='keys are "classes", "default", "drivable", "ignore"'
         )
     check_names(path, tuple(classes))
+    if named := [name for name in classes if name.casefold() == "ignore"]:
+        raise DataError(
+            f"{path}: a class is called {named[0]}, which is what `ignore` is for",
+            hint="write its values below ignore:",
+        )
     labels = _label_map(path, classes, document.get("default"), document.get("ignore"), names)
     given = document.get("drivable")
     labels = _drivable_last(labels, given)
@@ -227,6 +164,13 @@ def check_names(where: Path | str, classes: tuple[str, ...]) -> None:
         OutputContract("segment", "logits", classes=classes)
     except ModelError as error:
         raise DataError(f"{where}: {error}", hint=error.hint) from error
+    spelled: dict[str, str] = {}
+    for name in classes:
+        if name != name.strip():
+            raise DataError(f"{where}: the class {shown(name)} begins or ends with a space", hint="leave it out")
+        other = spelled.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other is not name:
+            raise DataError(f"{where}: the classes {shown(other)} and {shown(name)} are spelled alike", hint="keep one")
 
 
 def _drivable_last(labels: LabelMap, given: Any) -> LabelMap:
@@ -239,6 +183,14 @@ def _drivable_last(labels: LabelMap, given: Any) -> LabelMap:
     return replace(labels, classes=(*others, first), values=swapped, default=default)
 
 
+# Names by which a class says that it is not drivable.
+_NOT_DRIVABLE = re.compile(
+    r"(no|not|non|un)[ _-]?driv.*|bg|back[ _-]?ground|void|others?|rest|none|nothing|un(known|labell?ed|defined)|"
+    r"obstacles?|ignored?",
+    re.IGNORECASE,
+)
+
+
 def _is_drivable(name: str) -> bool:
     return name.casefold() == BINARY_CLASSES[1]
 
@@ -249,6 +201,12 @@ def drivable_names(where: Path | str, classes: tuple[str, ...], given: Any) -> t
     Of two classes it is the second, and no other; of more, without a list, the class called drivable, if there is one.
     """
     binary = len(classes) == 2
+    if given is None and binary and _NOT_DRIVABLE.fullmatch(classes[1]) and not _is_drivable(classes[0]):
+        raise DataError(
+            f"{where}: of {shown(classes[0])} and {shown(classes[1])} nothing says which is drivable, and the second is"
+            " by default",
+            hint=f"write drivable: [{printable(classes[0], 60)}]",
+        )
     if given is None and not (binary and _is_drivable(classes[0])):
         return classes[1:] if binary else tuple(name for name in classes if _is_drivable(name))
     stated = [classes[0]] if given is None else given
@@ -306,11 +264,8 @@ def _code(path: Path, name: str, value: Any) -> tuple[Kind, int]:
         return "index", value
     if isinstance(value, list) and len(value) == 3 and all(type(part) is int and 0 <= part <= 255 for part in value):
         return "color", value[0] << 16 | value[1] << 8 | value[2]
-    if isinstance(value, str) and len(value) == 7 and value[0] == "#":
-        try:
-            return "color", int(value[1:], 16)
-        except ValueError:
-            pass
+    if isinstance(value, str) and re.fullmatch("#[0-9A-Fa-f]{6}", value):
+        return "color", int(value[1:], 16)
     raise DataError(
         f"{path}: class {name} lists {shown(value)}, which is no mask value",
         hint='write a number from 0 to 65535, a colour [R, G, B], or "#rrggbb" in quotes',

@@ -17,13 +17,11 @@ from nanou_train.data.images import IGNORE, SUFFIXES, Picture, Pixels, camera_pi
 from nanou_train.errors import DataError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from codegen.graph.model import Preprocessing
 
 _SHOWN = 3
 Counts = npt.NDArray[np.int64]
-ClassesOf = Callable[["Image", Path], Pixels]  # a mask's class indices uint8 (H, W), IGNORE among them
+ClassesOf = Callable[[Picture], Pixels]  # a mask's class indices uint8 (H, W), IGNORE among them
 
 
 @dataclass(frozen=True)
@@ -80,13 +78,16 @@ def find_pictures(
             continue
         name = name.removesuffix(suffix)
         if name in found:
-            raise DataError(f"{found[name]} and {path} have the same name up to the suffix", hint="rename one")
+            raise DataError(
+                f"{found[name]} and {path} have the same name up to the suffix",
+                hint="rename one; names that look alike may differ in how accents are stored",
+            )
         found[name] = path
     return PictureFiles(found, tuple(skipped))
 
 
 def picture_paths(folder: Path, *, deep: bool = False) -> tuple[list[Path], list[tuple[str, Path]]]:
-    """List the picture files of a folder, or below it if `deep`, and the other files with the reason for each.
+    """List the picture files of a folder, or below it if `deep`, and what else is there with the reason for each.
 
     Raises DataError where the folder cannot be read.
     """
@@ -96,7 +97,9 @@ def picture_paths(folder: Path, *, deep: bool = False) -> tuple[list[Path], list
         raise DataError(f"cannot read {folder}: {error.strerror}", hint="check its rights") from error
     files = [path for path in paths if not path.is_dir()]
     reasons = {path: reason for path in files if (reason := _unusable(path))}
-    return [path for path in files if path not in reasons], [(reason, path) for path, reason in reasons.items()]
+    below = [] if deep else [path for path in paths if path.is_dir() and not path.name.startswith(".")]
+    skipped = [*((reason, path) for path, reason in reasons.items()), *(("subfolder(s)", path) for path in below)]
+    return [path for path in files if path not in reasons], skipped
 
 
 def _unusable(path: Path) -> str:
@@ -126,8 +129,20 @@ class Pair:
 def read_pair(image_path: Path, mask_path: Path, classes_of: ClassesOf, *, upright: bool = True) -> Pair:
     """Read an image and its mask. Raises DataError where either cannot be used, or they do not have one size."""
     picture, mask = read_picture(image_path, upright=upright), read_picture(mask_path, upright=upright)
+    check_turned(picture, mask)
     check_size(picture, mask.image.size, f"its mask {mask_path}")
-    return Pair(picture, classes_of(mask.image, mask_path))
+    return Pair(picture, classes_of(mask))
+
+
+def check_turned(picture: Picture, mask: Picture) -> None:
+    """Raise DataError where a mask has an orientation tag of its own: the program that drew it may have kept it."""
+    if mask.orientation in (1, picture.orientation):
+        return
+    tag = f"the orientation tag {picture.orientation}" if picture.orientation > 1 else "none"
+    raise DataError(
+        f"the mask {mask.path} has the orientation tag {mask.orientation}, {picture.path} has {tag}",
+        hint="save masks without that tag; `nanou-deploy prepare --ignore-orientation` takes all as they are stored",
+    )
 
 
 def check_size(picture: Picture, size_px: tuple[int, int], whose: str) -> None:

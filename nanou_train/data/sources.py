@@ -18,8 +18,18 @@ from nanou_train.data.annotations.meaning import VOID, Meaning, Unlabelled, deci
 from nanou_train.data.annotations.raster import paint
 from nanou_train.data.annotations.recognize import read_annotations
 from nanou_train.data.images import IGNORE, SUFFIXES, read_picture
-from nanou_train.data.labels import BINARY_CLASSES, binary_mask, class_color, drivable_names, load_label_map
-from nanou_train.data.pairs import FileCount, Pair, PictureFiles, check_size, find_pictures, picture_paths, read_pair
+from nanou_train.data.labels import BINARY_CLASSES, class_color, drivable_names, load_label_map
+from nanou_train.data.mask_values import binary_mask
+from nanou_train.data.pairs import (
+    FileCount,
+    Pair,
+    PictureFiles,
+    check_size,
+    check_turned,
+    find_pictures,
+    picture_paths,
+    read_pair,
+)
 from nanou_train.errors import DataError
 
 _SHOWN = 3
@@ -214,9 +224,10 @@ def read_annotated(
     """Read an image and paint its annotation; `facts` gets the pixels. Raises DataError as pairs.read_pair."""
     picture = read_picture(image_path, upright=upright)
     if one.mask is not None and annotations.masks is not None:
-        mask = read_picture(one.mask, upright=upright).image
-        check_size(picture, (mask.width, mask.height), f"its mask {one.mask}")
-        found = annotations.masks.apply(mask, one.mask)
+        mask = read_picture(one.mask, upright=upright)
+        check_turned(picture, mask)
+        check_size(picture, mask.image.size, f"its mask {one.mask}")
+        found = annotations.masks.apply(mask)
         of_index = [meaning.numbers[label] for label in annotations.labels]
         numbers = np.array([*of_index, *[VOID] * (IGNORE + 1 - len(of_index))], np.uint16)[found]
     else:
@@ -280,7 +291,9 @@ def _below(folder: Path, what: str, suffix: str, skip: Callable[[Path], str]) ->
         raise DataError(f"no folder {folder}", hint=f"give the folder of the {what}")
     found = find_pictures(folder, deep=True, suffix=suffix, skip=skip)
     if not found.files:
-        raise DataError(f"no {what} in {folder}", hint=f"put {', '.join(SUFFIXES)} files there")
+        others = sum(reason.startswith("without") for reason, _ in found.skipped)
+        ending = f" whose name ends in {printable(suffix, 60)}; {others} have another" if others else ""
+        raise DataError(f"no {what} in {folder}{ending}", hint=f"put {', '.join(SUFFIXES)} files there")
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from nanou_train.errors import DataError
 DEFAULT_RATIOS = (0.7, 0.15, 0.15)
 _TRIALS = 200
 _MOST_CSV_BYTES = 64 << 20
+_LOG = logging.getLogger(__name__)
 _COLUMNS = ("image", "group", "split")
 Counts = npt.NDArray[np.int64]
 
@@ -49,21 +51,23 @@ def group_names(names: Iterable[str], group_by: str) -> Grouping:
     if not group_by:
         return Grouping({name: name for name in names}, {})
     try:
-        pattern = re.compile(group_by)
+        pattern = re.compile(unicodedata.normalize("NFC", group_by))  # as names are
     except re.error as error:
-        raise DataError(f"--group-by {group_by!r} is no regular expression: {error}", hint="escape it") from error
+        raise DataError(f"--group-by {shown(group_by)} is no regular expression: {error}", hint="escape it") from error
     groups = {}
     for name in names:
-        match = pattern.search(name)
+        match = pattern.search(unicodedata.normalize("NFC", name))
         if match is None:
             raise DataError(
-                f"--group-by {group_by!r} matches nothing in {name!r}",
+                f"--group-by {shown(group_by)} matches nothing in {shown(name)}",
                 hint="the pattern has to match every image's path, without suffix, below the images folder",
             )
         groups[name] = "_".join(part or "" for part in match.groups()) or match[0]
+    _check_alike(f"--group-by {shown(group_by)}", groups)
     return Grouping(groups, {})
 
 
+<<<<<<< HEAD
 def regrouped(dataset: Dataset, group_by: str) -> Dataset:
     """Give a data set the sequences that `group_by` names, as `group_names` reads it; without one those it has."""
     if not group_by:
@@ -74,19 +78,44 @@ def regrouped(dataset: Dataset, group_by: str) -> Dataset:
         groups = group_names(part.stems, group_by).groups
         parts[name] = replace(part, groups=tuple(groups[stem] for stem in part.stems))
     return replace(dataset, **parts)
+=======
+def _check_alike(where: str, groups: Mapping[str, str]) -> None:
+    """Raise DataError for groups that differ in upper and lower case alone: they may be one, and be divided."""
+    spelled: dict[str, str] = {}
+    for name, group in groups.items():
+        other = spelled.setdefault(group.casefold(), group)
+        if other != group and group != name:
+            raise DataError(
+                f"{where}: the groups {shown(other)} and {shown(group)} differ in case alone", hint="write them alike"
+            )
+>>>>>>> e17675f (Masks, label maps, groups and data set cards: what their files leave open is asked)
 
 
 def _from_csv(names: tuple[str, ...], path: Path) -> Grouping:
     found = _rows(path)
     missing = [name for name in names if name not in found]
     if missing:
-        raise DataError(f"{path} does not list {len(missing)} image(s): {', '.join(missing[:3])}", hint="add the rows")
+        raise DataError(
+            f"{path} does not list {len(missing)} image(s): {shown(', '.join(missing[:3]))}; it lists"
+            f" {shown(', '.join([*found][:3]) or 'none')}",
+            hint="add the rows; an image is its path below the images folder",
+        )
+    if others := sorted(found.keys() - set(names)):
+        listed = shown(", ".join(others[:3]))
+        _LOG.warning("%s lists %d image(s) that are not there, and not used: %s", path, len(others), listed)
     groups = {name: (found[name].get("group") or name) for name in names}
     splits = {name: found[name]["split"] for name in names if found[name].get("split")}
     if unknown := sorted(set(splits.values()) - set(SPLITS)):
         raise DataError(f"{path}: {shown(unknown[0])} is no split", hint=f"use {', '.join(SPLITS)}, or leave it empty")
     if splits and len(splits) < len(names):
         raise DataError(f"{path} gives a split to {len(splits)} of {len(names)} images", hint="to all or to none")
+    without = [name for name in names if not found[name].get("group")]
+    if not splits and 0 < len(without) < len(names):
+        raise DataError(
+            f"{path} gives no group to {len(without)} of {len(names)} images: {shown(', '.join(without[:3]))}",
+            hint="write one in each row, or in none",
+        )
+    _check_alike(str(path), groups)
     return Grouping(groups, splits)
 
 
@@ -117,7 +146,8 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
                 else f"{path}, row {number} names no image",
                 hint="write each row as the header is; a value with a comma needs quotes",
             )
-        name = _without_suffix(unicodedata.normalize("NFC", row.pop("image")).replace("\\", "/"))
+        row = {name: unicodedata.normalize("NFC", value) for name, value in row.items()}
+        name = _without_suffix(row.pop("image").replace("\\", "/"))
         if found.setdefault(name, row) != row:
             raise DataError(f"{path}, row {number} contradicts an earlier one of {shown(name)}", hint="keep one")
     return found

@@ -14,7 +14,7 @@ from codegen.graph.model import Preprocessing, QuantizedModel, segmentation
 from codegen.tflite.builder import ModelBuilder
 from codegen.tflite.files import save_model
 from nanou_deploy.assist.folder import RECORD, Style, write_proposals
-from nanou_deploy.assist.proposals import Deciding, Proposal
+from nanou_deploy.assist.proposals import Deciding, Proposal, by_soft_masks, propose_masks
 from nanou_train.data.annotations.annotation import Annotated, Polygons, Shape
 from nanou_train.data.annotations.outline import outlines, simplified
 from nanou_train.data.annotations.raster import paint
@@ -233,3 +233,15 @@ def test_the_command_with_a_model(tmp_path: Path) -> None:
     assert (int(mask[:20].max()), int(mask[28:].min())) == (0, 1)
     assert read_soft_mask(tmp_path / "out" / "soft" / "a.png").shape == (6, 8, 2)
     assert (tmp_path / "out" / "contact_sheet.png").stat().st_size > 1000
+
+
+def test_a_picture_smaller_than_the_model(tmp_path: Path) -> None:
+    """Only a program's soft mask has to be the picture's own shape, or smaller."""
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    pictures = {"a": tmp_path / "a.png"}
+    wide = np.full((12, 16, 2), 0.5, np.float32)
+    (proposed,) = propose_masks(pictures, lambda _pictures: [wide], Deciding(0.5, 0))
+    assert proposed.classes.shape == (6, 8)
+    (tmp_path / "soft.png").write_bytes(soft_mask_bytes(wide)[1])
+    with pytest.raises(DataError, match="the soft mask of a is 16x12, the picture 8x6"):
+        list(propose_masks(pictures, by_soft_masks({"a": tmp_path / "soft.png"}, 2), Deciding(0.5, 0)))

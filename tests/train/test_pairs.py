@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from nanou_deploy.monitor.frames import find_pictures
 from nanou_train.data.audit import audit_dataset
 from nanou_train.data.dataset import DatasetSpec, load_dataset
 from nanou_train.data.images import IGNORE, MOST_PIXELS, read_picture, vote
+from nanou_train.data.mask_values import binary_mask
+from nanou_train.data.pairs import read_pair
 from nanou_train.data.prepare import PrepareSpec, prepare
 from nanou_train.data.sources import MaskFolders
 from nanou_train.errors import DataError
@@ -106,11 +109,13 @@ def test_what_is_skipped_is_counted_and_named(spec: PrepareSpec, caplog: pytest.
     said = "2 of no known picture suffix (Thumbs.db, raw.cr2)", "1 hidden (._000.png)", "1 no regular file (pipe.png)"
     assert [one for one in said if one not in str(prepared.files)] == [], str(prepared.files)
     _odd_files(spec.output / "val" / "mask")
+    (spec.output / "val" / "mask" / "more").mkdir()
     with caplog.at_level(logging.INFO, logger="nanou_train"):
         load_dataset(DatasetSpec(spec.output, 24, 32))
-    assert "10 pairs of image and mask used; 4 files skipped" in caplog.text
+    assert "10 pairs of image and mask used; 5 files skipped" in caplog.text
+    assert "1 subfolder(s) (more)" in caplog.text
     assert "1 no regular file (pipe.png)" in caplog.text
-    assert any("4 files skipped" in warning for warning in audit_dataset(spec.output).warnings)
+    assert any("5 files skipped" in warning for warning in audit_dataset(spec.output).warnings)
     with caplog.at_level(logging.INFO, logger="nanou_deploy"):
         assert len(find_pictures(spec.source.images / "drive0", CameraSize(16, 12)).paths) == 2
     assert "2 pictures, 4 files skipped" in caplog.text
@@ -170,6 +175,44 @@ def test_orientation_tags_are_counted_named_and_may_be_ignored(spec: PrepareSpec
         prepare(spec)
     assert "--ignore-orientation" in caught.value.hint
     assert prepare(replace(spec, upright=False)).files.turned == 0
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_every_orientation_of_every_format(tmp_path: Path, suffix: str, orientation: int) -> None:
+    """Read upright as EXIF numbers it, or as it is stored; Pillow turns TIFF files by itself."""
+    path, marked = tmp_path / f"a{suffix}", np.zeros((16, 32), np.uint8)
+    marked[:8, :8] = 255
+    tag: dict[str, Any] = {"tiffinfo": {0x0112: orientation}} if suffix == ".tif" else {"exif": _tagged(orientation)}
+    Image.fromarray(marked).convert("RGB").save(path, quality=100, **tag)
+    turned = read_picture(path)
+    ways = [lambda a: a, np.fliplr, lambda a: np.rot90(a, 2), np.flipud, np.transpose, lambda a: np.rot90(a, -1),
+            lambda a: np.rot90(a, 2).T, np.rot90]  # fmt: skip
+    assert np.array_equal(np.asarray(turned.image)[..., 0] > 128, ways[orientation - 1](marked) > 128)
+    assert turned.orientation == orientation
+    stored = read_picture(path, upright=False)
+    assert np.array_equal(np.asarray(stored.image)[..., 0] > 128, marked > 128)
+    assert stored.orientation == 1
+
+
+def _tagged(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def test_a_mask_with_a_tag_of_its_own_is_refused(tmp_path: Path) -> None:
+    image, mask = tmp_path / "a.png", tmp_path / "m.png"
+    half = np.zeros((16, 32), np.uint8)
+    half[:8] = 255
+    Image.fromarray(half).save(mask, exif=_tagged(3))
+    Image.fromarray(half).save(image)
+    with pytest.raises(DataError, match=r"m\.png has the orientation tag 3, .*a\.png has none") as caught:
+        read_pair(image, mask, binary_mask)
+    assert "--ignore-orientation" in caught.value.hint
+    assert read_pair(image, mask, binary_mask, upright=False).classes[0].all()
+    Image.fromarray(half).save(image, exif=_tagged(3))
+    assert read_pair(image, mask, binary_mask).classes[-1].all()
 
 
 def test_a_class_that_resizing_loses_is_named(spec: PrepareSpec, tmp_path: Path) -> None:

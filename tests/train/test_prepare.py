@@ -282,6 +282,8 @@ def test_somebody_elses_folder_is_kept(spec: PrepareSpec) -> None:
         ('{"schema": 1, "classes": ["one"]}', "has not 2 to 32 classes"),
         ('{"schema": 1, "classes": 3}', "has not 2 to 32 classes"),
         ('{"schema": 2, "classes": ["drivable", "rest"]}', "the second is the drivable one, and it alone"),
+        ('{"schema": true}', "has schema True"),
+        ('{"schema": 2, "drivables": []}', "unknown key 'drivables'"),
         ('{"schema": 2, "ignore": 0}', "ignore is 0, which can be 255 only"),
         ('{"schema": 2, "schema": 1}', "is damaged: it has the key .schema. twice"),
     ],

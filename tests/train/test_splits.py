@@ -76,6 +76,9 @@ def test_groups_and_splits_of_a_csv(tmp_path: Path) -> None:
         ("image,group,group\n1,a,b\n", "has the columns 'image, group, group'"),
         ("image;group\n1;a\n", "has the columns 'image;group'"),
         ('image,group\n1,"a\n', "is no CSV file"),
+        ("image,group\n1,a\n2,\n3,c\n", "gives no group to 1 of 3 images: '2'"),
+        ("image,group\n1,a\n2,A\n3,c\n", "the groups 'a' and 'A' differ in case alone"),
+        ("image,group\nx/1,a\nx/2,b\nx/3,c\n", r"does not list 3 image\(s\): '1, 2, 3'; it lists 'x/1, x/2, x/3'"),
     ],
 )
 def test_mistakes_in_a_csv(tmp_path: Path, text: str, says: str) -> None:
@@ -92,6 +95,14 @@ def test_a_csv_of_a_spreadsheet(tmp_path: Path) -> None:
     (tmp_path / "groups.CSV").write_bytes(text.encode())
     grouping = group_names(["1", "\u00fcber/2"], str(tmp_path / "groups.CSV"))
     assert grouping.groups == {"1": "a", "\u00fcber/2": "b"}
+
+
+def test_accents_in_one_form(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A group's name as much as an image's; rows that name no image are said."""
+    (tmp_path / "groups.csv").write_text("image,group\n1,\u00e9\n2,e\u0301\nold,b\n", encoding="utf-8")
+    assert set(group_names(["1", "2"], str(tmp_path / "groups.csv")).groups.values()) == {"\u00e9"}
+    assert "lists 1 image(s) that are not there, and not used: 'old'" in caplog.text
+    assert group_names(["\u00e9_1"], "^e\u0301").groups == {"\u00e9_1": "\u00e9"}
 
 
 @pytest.mark.parametrize(
