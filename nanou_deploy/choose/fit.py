@@ -203,8 +203,8 @@ def _needed(verdicts: Sequence[Verdict], budget: Budget, goal: Goal, folder: Pat
     if limits.max_instructions is not None and cost.instructions > limits.max_instructions:
         if goal.max_instructions is not None and cost.instructions > goal.max_instructions:
             raised.append(f"--max-instructions {cost.instructions}")
-        if goal.fps is not None:
-            raised.append(f"--fps {_floor(goal.fps * limits.max_instructions / cost.instructions):g}")
+        if goal.fps is not None and (fps := _floor(goal.fps * limits.max_instructions / cost.instructions)) > 0:
+            raised.append(f"--fps {fps:g}")
     if goal.min_miou is not None and score(nearest.point)[0] < goal.min_miou:
         raised.append(f"--min-miou {_floor(score(nearest.point)[0], 3):g}")
     if raised:
@@ -213,7 +213,7 @@ def _needed(verdicts: Sequence[Verdict], budget: Budget, goal: Goal, folder: Pat
         least = min(verdicts, key=lambda one: one.cost.instructions)
         ratio = limits.max_instructions / least.cost.instructions
         run = run_folder(folder, least.point).as_posix()
-        if ratio < 1:
+        if _floor(ratio) > 0 and ratio < 1:  # else prune takes none
             words.append(
                 f"no network of the front has {limits.max_instructions:,} instructions or fewer: look for one of "
                 f"{ratio:.2f} times those of {least.point.name}, with "

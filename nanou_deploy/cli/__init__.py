@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
+from threading import Timer
 
 import click
 
@@ -20,6 +25,7 @@ _COMMANDS = (
     "search", "pareto", "fit", "flash", "run", "monitor", "capture", "label-assist", "bench-train", "model-size",
     "migrate-config", "boards", "doctor", "clean",
 )  # fmt: skip
+_AGAIN_S = 0.02
 _FUNCTIONS = {"import": "import_model"}
 
 
@@ -67,7 +73,27 @@ def main() -> None:
     """Run the command line; every intended error becomes two lines on stderr and a stable exit code."""
     keep_current_folder_out()
     prepare_streams()
-    sys.exit(_run())
+    with _no_interrupt_lost():
+        code = _run()
+    sys.exit(code)
+
+
+@contextmanager
+def _no_interrupt_lost() -> Iterator[None]:
+    """Have Ctrl-C come again where Python can but report it: in a finalizer, or in a library's callback."""
+    reported = sys.unraisablehook
+
+    def again(unraisable: sys.UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            Timer(_AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()  # at once, it would be lost in here
+        else:
+            reported(unraisable)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = reported
 
 
 def _run() -> int:

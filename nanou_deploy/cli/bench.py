@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from nanou_deploy.cli.completion import complete_boards
 from nanou_deploy.cli.device_options import port_option, timeout_option
-from nanou_deploy.cli.options import Output, board_option, cores_option, json_option, objective_options
+from nanou_deploy.cli.options import MOST, Output, board_option, cores_option, json_option, objective_options
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress, say
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_OK
 
@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="With one --port: write how long its instructions take, for `fit --timing`; --model is what it runs.",
 )
-@click.option("--inferences", type=click.IntRange(1), default=20, show_default=True, help="With --port: how many.")
+@click.option(
+    "--inferences", type=click.IntRange(1, MOST), default=20, show_default=True, help="With --port: how many."
+)
 @timeout_option
 @json_option
 def bench(

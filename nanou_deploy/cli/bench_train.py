@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nanou_deploy.cli.completion import complete_experiments
-from nanou_deploy.cli.options import config_option, data_option, json_option
+from nanou_deploy.cli.options import MOST, config_option, data_option, json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
 
 
@@ -22,8 +22,12 @@ from nanou_deploy.cli.output import as_dict, emit_json, emit_table, progress
     help="Name in the experiments file.",
 )
 @config_option
-@click.option("--cores", "cores", multiple=True, type=click.IntRange(1), help="Again for more. Default: 1 and all.")
-@click.option("--steps", type=click.IntRange(1), default=60, show_default=True, help="Batches for each measurement.")
+@click.option(
+    "--cores", "cores", multiple=True, type=click.IntRange(1, MOST), help="Again for more. Default: 1 and all."
+)
+@click.option(
+    "--steps", type=click.IntRange(1, MOST), default=60, show_default=True, help="Batches for each measurement."
+)
 @json_option
 def bench_train(
     data: Path | None, name: str, config: Path | None, cores: tuple[int, ...], steps: int, as_json: bool

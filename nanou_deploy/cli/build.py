@@ -10,6 +10,7 @@ import click
 from nanou_deploy.cli.clean import mark_built
 from nanou_deploy.cli.drive_options import Drive, drive_options
 from nanou_deploy.cli.options import (
+    MOST,
     Output,
     board_option,
     camera_option,
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 @camera_option
 @drive_options
 @click.option("--output", type=Output(), help="Folder to build in. Default: build/BOARD.")
-@click.option("--cases", type=click.IntRange(1), default=10, show_default=True, help="Input frames to verify with.")
+@click.option(
+    "--cases", type=click.IntRange(1, MOST), default=10, show_default=True, help="Input frames to verify with."
+)
 @click.option("--force", is_flag=True, help="Replace generated folders even if they hold edited files.")
 @json_option
 def build(

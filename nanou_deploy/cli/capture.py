@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from nanou_deploy.cli.device_options import port_option, timeout_option
-from nanou_deploy.cli.options import Output, json_option
+from nanou_deploy.cli.options import MOST, Output, Real, json_option
 from nanou_deploy.cli.output import emit_json, progress, say
 from nanou_deploy.errors import EXIT_OK
 
@@ -16,11 +16,13 @@ from nanou_deploy.errors import EXIT_OK
 @click.command(short_help="Camera pictures to a data-set folder.")
 @port_option
 @click.option("--output", type=Output(), required=True, help="Data-set folder.")
-@click.option("--count", type=click.IntRange(1), default=100, show_default=True, help="Pictures from each device.")
+@click.option(
+    "--count", type=click.IntRange(1, MOST), default=100, show_default=True, help="Pictures from each device."
+)
 @click.option(
     "--interval",
     "interval_s",
-    type=click.FloatRange(0),
+    type=Real(0, 1e6),
     default=1.0,
     show_default=True,
     metavar="SECONDS",

@@ -9,6 +9,8 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from nanou_deploy.cli.options import MOST, PROBABILITY
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -52,7 +54,7 @@ def contract_options(command: _Command) -> _Command:
     """Define what can be said of one input and one output."""
 
     @click.option(
-        "--input-index", type=click.IntRange(0), default=0, show_default=True, help="The input that is meant."
+        "--input-index", type=click.IntRange(0, MOST), default=0, show_default=True, help="The input that is meant."
     )
     @click.option(
         "--input-kind", type=click.Choice(["image", "raw"]), help="A picture, or a tensor of any other meaning."
@@ -63,14 +65,14 @@ def contract_options(command: _Command) -> _Command:
     @click.option("--resize-filter", type=click.Choice(["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]),
                   help="Pillow's filter by which pictures of other sizes are resized.")  # fmt: skip
     @click.option(
-        "--output-index", type=click.IntRange(0), default=0, show_default=True, help="The output that is meant."
+        "--output-index", type=click.IntRange(0, MOST), default=0, show_default=True, help="The output that is meant."
     )
     @click.option("--task", type=click.Choice(["segment", "classify", "grid", "raw"]),
                   help="A class for each pixel, for the whole, for coarse cells (FOMO), or anything else.")  # fmt: skip
     @click.option(
         "--values", type=click.Choice(["logits", "probabilities", "raw"]), help="What the output's numbers are."
     )
-    @click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    @click.option("--threshold", type=PROBABILITY,
                   help="Probability from which on one channel, or a cell of a grid, counts.")  # fmt: skip
     @click.option("--classes", type=Names(), help="Names of the classes in the order of their indices.")
     @click.option("--drivable", type=Names(), help="Those of the classes of a map that count as drivable.")

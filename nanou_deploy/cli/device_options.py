@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nanou_deploy.cli.options import Real
+
 if TYPE_CHECKING:
     from codegen.graph.model import QuantizedModel
     from nanou_deploy.boards.boards import Board
@@ -27,7 +29,7 @@ port_option = click.option(
 timeout_option = click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(0.1, 600),
+    type=Real(0.1, 600),
     default=2.0,
     show_default=True,
     metavar="SECONDS",

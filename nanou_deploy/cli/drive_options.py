@@ -82,9 +82,7 @@ class Drive:
 
         made = make_user_folder(folder, board, cast("Motors", self.motors or "log"))
         if made:
-            remark(
-                f"{folder}: made with examples/{self.motors or 'log'}.c as motors.c; it stays as you leave it"
-            )
+            remark(f"{folder}: made with examples/{self.motors or 'log'}.c as motors.c; it stays as you leave it")
         elif self.motors:
             warn(f"{folder} is yours and stays as it is: copy {folder}/examples/{self.motors}.c to motors.c for that")
         return made

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.completion import complete_runs
-from nanou_deploy.cli.options import Output, data_option, group_by_option, json_option, model_option
+from nanou_deploy.cli.options import PROBABILITY, Output, data_option, group_by_option, json_option, model_option
 from nanou_deploy.cli.output import emit_json, emit_table, percent, progress, say
 from nanou_deploy.cli.training_output import print_metrics
 
@@ -43,9 +43,7 @@ COMPARED = ("int8", "tflm", "aot")
     help="Float student, TFLite's BUILTIN_REF, TFLite Micro, compiled C. Again for more. Default: keras and int8.",
 )
 @click.option("--compare", is_flag=True, help="Run all that there are, and count what differs between them.")
-@click.option(
-    "--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Instead of the model's own."
-)
+@click.option("--threshold", type=PROBABILITY, help="Instead of the model's own.")
 @group_by_option
 @click.option("--output", type=Output(), help="Folder for JSON, charts, pictures and report.html.")
 @json_option

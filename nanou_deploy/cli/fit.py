@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanou_deploy.cli.options import Count, Size, board_option, json_option
+from nanou_deploy.cli.options import Count, Real, Size, board_option, json_option
 from nanou_deploy.cli.output import as_dict, emit_json, emit_table, next_step, percent, progress, say
 from nanou_deploy.cli.pareto import remark_masks
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 @click.command(short_help="Pick the network of a front that fits a board and a goal.")
 @click.argument("front", type=click.Path(path_type=Path))
 @board_option(None, "A board; costs are found where the front has none for it.")
-@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Inferences per second.")
+@click.option("--fps", type=Real(0, 1e6, min_open=True), help="Inferences per second.")
 @click.option("--max-ram", type=Size(), help="Most working RAM, frames not counted: 8192 or 8KB.")
 @click.option("--max-flash", type=Size(), help="Most code and tables. Default: half of the chip's flash.")
 @click.option("--max-instructions", type=Count(), help="Most instructions of one inference: 4000000 or 4M.")
-@click.option("--min-miou", type=click.FloatRange(0, 1), help="Least mIoU, of int8 on the test part where measured.")
+@click.option("--min-miou", type=Real(0, 1), help="Least mIoU, of int8 on the test part where measured.")
 @click.option("--timing", type=click.Path(path_type=Path), help="File of `bench --port --save-timing`, for ms.")
 @click.option(
     "--cycles-per-instruction",
-    type=click.FloatRange(0, min_open=True),
+    type=Real(0, 1000, min_open=True),
     help="Without --timing: what --fps is turned into instructions by. Default: 2, an assumption.",
 )
 @json_option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanou_deploy.cli.options import Existing, Names, Output, json_option, model_option
+from nanou_deploy.cli.options import PROBABILITY, Existing, Names, Output, Real, json_option, model_option
 from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted, say, warn
 from nanou_deploy.errors import DeployError, UsageMistake
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 3
 _OURS = "proposals"
-_PROBABILITY = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 class _Pictures(Existing):
@@ -44,11 +43,9 @@ class _Pictures(Existing):
     metavar="NAME,...",
     help="Of --soft-masks with more than two. Default: background,drivable.",
 )
-@click.option("--threshold", type=_PROBABILITY, help="From which probability on a pixel is drivable.")
-@click.option("--uncertain-below", type=_PROBABILITY, help="Where the class is less probable, nobody has labelled.")
-@click.option(
-    "--tolerance", type=click.FloatRange(0, 100), default=1.0, show_default=True, help="Of polygons, in pixels."
-)
+@click.option("--threshold", type=PROBABILITY, help="From which probability on a pixel is drivable.")
+@click.option("--uncertain-below", type=PROBABILITY, help="Where the class is less probable, nobody has labelled.")
+@click.option("--tolerance", type=Real(0, 100), default=1.0, show_default=True, help="Of polygons, in pixels.")
 @click.option("--save-soft", is_flag=True, help="Save the probabilities too, as soft masks.")
 @json_option
 def label_assist(

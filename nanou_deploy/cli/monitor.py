@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.device_options import frames_option, port_option, timeout_option
-from nanou_deploy.cli.options import camera_option
+from nanou_deploy.cli.options import MOST, Real, camera_option
 from nanou_deploy.cli.output import progress
 from nanou_deploy.errors import EXIT_OK
 
@@ -34,7 +34,7 @@ class View:
 def view_options(command: Callable[..., int]) -> Callable[..., int]:
     """Define the options of `monitor` and `run` that say how to watch, handed over as one `view`."""
 
-    @click.option("--fps", type=click.FloatRange(0.01, 1000), help="With --frames: send at most so many a second.")
+    @click.option("--fps", type=Real(0.01, 1000), help="With --frames: send at most so many a second.")
     @click.option(
         "--shrink",
         type=click.IntRange(0, 255),
@@ -45,7 +45,9 @@ def view_options(command: Callable[..., int]) -> Callable[..., int]:
     @click.option("--plain", is_flag=True, help="One line for each picture: for logs and pipes.")
     @click.option("--web", type=click.IntRange(0, 65535), metavar="PORT", help="Serve a local page; 0: any port.")
     @click.option("--bind", default="127.0.0.1", show_default=True, help="With --web: the address to serve at.")
-    @click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many pictures of each device.")
+    @click.option(
+        "--limit", type=click.IntRange(1, MOST), metavar="N", help="End after so many pictures of each device."
+    )
     @wraps(command)
     def with_view(**given: Any) -> int:
         view = View(**{field.name: given.pop(field.name) for field in fields(View)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2}
 
 _TERMS_CHARACTERS = 500  # as nanou_train.data.dataset.MAX_TERMS, which a test compares
+MOST = 1_000_000_000  # of whatever is counted: a limit that nobody meets, and every machine can compute with
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -54,7 +57,12 @@ class Output(click.ParamType):  # type: ignore[type-arg] # generic in newer clic
         self._is_file = is_file
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        return check_output(Path(value), is_file=self._is_file)
+        path = Path(value)
+        if path.name in ("", ".."):  # what is made there may take its name
+            path = path.resolve()
+        if not path.name:
+            raise DeployError(f"cannot write {path}: it is the root of all folders", hint="name another place")
+        return check_output(path, is_file=self._is_file)
 
 
 class Existing(click.ParamType):  # type: ignore[type-arg] # as above
@@ -145,6 +153,19 @@ def seed_option(default: int | None = 0, text: str = "") -> Callable[[_Command],
     return click.option("--seed", type=seed, default=default, show_default=True, help=text)
 
 
+class Real(click.FloatRange):
+    """Parses a number of a range that is bounded on both sides; "nan" lies in every one of click's."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number to compute with", param, ctx)
+        return number
+
+
+PROBABILITY = Real(0, 1, min_open=True, max_open=True)
+
+
 class Size(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
     """Parses a number of bytes: 8192, 8K, 8KB and 8KiB are the same."""
 
@@ -153,7 +174,7 @@ class Size(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(value).lower())
+        match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([a-z]*)\s*", str(value).lower())
         if match is None or match[2] not in _SIZE_UNITS:
             self.fail(f"{value!r} is no size: write bytes, or for example 8KB (8,192 bytes)", param, ctx)
         return int(float(match[1]) * _SIZE_UNITS[match[2]])
@@ -167,7 +188,7 @@ class Count(click.ParamType):  # type: ignore[type-arg] # as above
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([km]?)\s*", str(value).lower().replace(",", ""))
+        match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([km]?)\s*", str(value).lower().replace(",", ""))
         if match is None:
             self.fail(f"{value!r} is no number: write for example 4000000 or 4M", param, ctx)
         return round(float(match[1]) * {"": 1, "k": 1_000, "m": 1_000_000}[match[2]])
@@ -205,10 +226,12 @@ class FrameSize(click.ParamType):  # type: ignore[type-arg] # generic in newer c
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         if isinstance(value, tuple):
             return value
-        height, _, width = str(value).lower().partition("x")
-        if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-            self.fail(f"{value!r} is no size; write height and width, such as 60x80", param, ctx)
-        return int(height), int(width)
+        from codegen.graph.model import MAX_SIDE_PX
+
+        match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", str(value).lower())
+        if match is None or not all(1 <= int(side) <= MAX_SIDE_PX for side in match.groups()):
+            self.fail(f"{value!r} is no size; write height and width, 1 to {MAX_SIDE_PX}, such as 60x80", param, ctx)
+        return int(match[1]), int(match[2])
 
 
 class Names(click.ParamType):  # type: ignore[type-arg] # as above

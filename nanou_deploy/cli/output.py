@@ -282,6 +282,8 @@ def _of_the_system(error: Exception) -> Exception:
     """In words, what the operating system refused: neither a defect nor what a command can foresee."""
     if isinstance(error, ValueError) and "embedded null" in str(error):
         return DeployError("a path holds a NUL character, which no file's name has", hint="look at where it is written")
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop from "):  # Path.resolve until 3.12
+        return DeployError(f"{str(error)[18:]} is a link that leads to itself", hint="check the path")
     if isinstance(error, MemoryError):
         return DeployError("there is not enough memory for this", hint="close other programs, or use smaller inputs")
     if not isinstance(error, OSError) or error.errno is None:

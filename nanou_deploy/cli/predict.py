@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.device_options import timeout_option
-from nanou_deploy.cli.options import Output, camera_option, check_output, json_option, model_option
+from nanou_deploy.cli.options import (
+    MOST,
+    PROBABILITY,
+    Output,
+    Real,
+    camera_option,
+    check_output,
+    json_option,
+    model_option,
+)
 from nanou_deploy.cli.output import emit_json, emit_table, note, percent, progress, remark, say, warn
 from nanou_deploy.errors import EXIT_OK
 
@@ -67,14 +76,10 @@ class _Source:
 @click.option("--webcam", type=click.IntRange(0, 99), metavar="N", help="See through this computer's webcam N.")
 @click.option("--watch", type=click.Path(path_type=Path), metavar="FOLDER", help="Predict each picture that appears.")
 @click.option("--port", metavar="ADDRESS", help="Let a device predict: its camera's pictures, or PICTURES.")
-@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Of videos, each n-th frame.")
-@click.option(
-    "--fps", type=click.FloatRange(0.01, 1000), help="Take a folder for a drive of so many pictures a second."
-)
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many pictures.")
-@click.option(
-    "--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Instead of the model's own."
-)
+@click.option("--every", type=click.IntRange(1, MOST), default=1, show_default=True, help="Of videos, each n-th frame.")
+@click.option("--fps", type=Real(0.01, 1000), help="Take a folder for a drive of so many pictures a second.")
+@click.option("--limit", type=click.IntRange(1, MOST), metavar="N", help="End after so many pictures.")
+@click.option("--threshold", type=PROBABILITY, help="Instead of the model's own.")
 @camera_option
 @click.option(
     "--direct", is_flag=True, help="Resize to the model's input as `evaluate` does, without a camera between."

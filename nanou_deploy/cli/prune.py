@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanou_deploy.cli.options import (
+    MOST,
+    PROBABILITY,
     DataFolder,
     Output,
     board_option,
@@ -30,18 +32,18 @@ CRITERIA = ("taylor", "batch_norm", "redundancy", "random")
 @click.command(short_help="Remove channels from a run's network and distil it again.")
 @run_option()
 @click.option("--output", type=Output(), help="Folder of the new run. Not needed with --dry-run.")
-@click.option(
-    "--to", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="The share of the cost that is left: 0.5."
-)
+@click.option("--to", type=PROBABILITY, help="The share of the cost that is left: 0.5.")
 @click.option("--criterion", type=click.Choice(CRITERIA), help="How channels are scored: taylor.")
 @click.option(
     "--layers",
     type=click.Choice(["greedy", "uniform"]),
     help="Take channels where least is lost for what is saved (greedy), or from all layers alike.",
 )
-@click.option("--rounds", type=click.IntRange(1), help="Cuts, each followed by training: 3.")
-@click.option("--epochs", type=click.IntRange(1), help="Of each round but the last. Default: a tenth of the run's.")
-@click.option("--final-epochs", type=click.IntRange(1), help="Of the last round. Default: half of the run's.")
+@click.option("--rounds", type=click.IntRange(1, MOST), help="Cuts, each followed by training: 3.")
+@click.option(
+    "--epochs", type=click.IntRange(1, MOST), help="Of each round but the last. Default: a tenth of the run's."
+)
+@click.option("--final-epochs", type=click.IntRange(1, MOST), help="Of the last round. Default: half of the run's.")
 @click.option(
     "--cost",
     "measure",

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from nanou_deploy.cli.options import DataFolder, Output, check_output, group_by_option, json_option, run_option
+from nanou_deploy.cli.options import (
+    PROBABILITY,
+    DataFolder,
+    Output,
+    check_output,
+    group_by_option,
+    json_option,
+    run_option,
+)
 from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted, say
 
 
@@ -17,7 +25,7 @@ from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted,
 @click.option("--output", type=Output(is_file=True), help="Where to write. Default: RUN/model/model.tflite.")
 @click.option(
     "--threshold",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=PROBABILITY,
     help="Probability from which on a pixel is drivable. Default: the experiment's.",
 )
 @click.option(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nanou_deploy.cli.options import (
+    MOST,
     Count,
     DataFolder,
     FrameSize,
     Output,
+    Real,
     Size,
     board_option,
     json_option,
@@ -38,7 +41,7 @@ class Rungs(click.ParamType):  # type: ignore[type-arg] # generic in newer click
         if isinstance(value, tuple):
             return value
         parts = str(value).split(",")
-        if not all(part.strip().isdecimal() for part in parts):
+        if not all(re.fullmatch(r"\s*\d{1,9}\s*", part) for part in parts):
             self.fail(f"{value!r} are no epochs: write for example 2,6,18", param, ctx)
         return tuple(int(part) for part in parts)
 
@@ -51,19 +54,19 @@ class Rungs(click.ParamType):  # type: ignore[type-arg] # generic in newer click
 @click.option("--max-ram", type=Size(), help="Most working RAM, frames not counted: 8192 or 8KB.")
 @click.option("--max-instructions", type=Count(), help="Most instructions of one inference: 4000000 or 4M.")
 @click.option("--max-flash", type=Size(), help="Most code and tables.")
-@click.option("--trials", type=click.IntRange(1), help="Of all workers together: 60.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this computer.")
+@click.option("--trials", type=click.IntRange(1, MOST), help="Of all workers together: 60.")
+@click.option(
+    "--workers", type=click.IntRange(1, MOST), default=1, show_default=True, help="Processes on this computer."
+)
 @click.option("--storage", default="", metavar="FILE|URL", help="Journal or database. Default: OUTPUT/journal.log.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), help="Who proposes: nsga2.")
 @click.option("--vary", "vary", type=click.Choice(DIMENSIONS), multiple=True, help="Again for more: all.")
 @click.option("--size", "sizes", type=FrameSize(), multiple=True, help="Size to try, such as 48x64; again for more.")
-@click.option(
-    "--narrowest", type=click.FloatRange(0, 1, min_open=True), help="Least width, as a share of the run's: 0.25."
-)
+@click.option("--narrowest", type=Real(0, 1, min_open=True), help="Least width, as a share of the run's: 0.25.")
 @click.option("--rungs", type=Rungs(), help="Epochs after which trials are compared: 2,6,18.")
-@click.option("--eta", type=click.IntRange(2), help="One in ETA goes on from a rung: 2.")
-@click.option("--finish", type=click.IntRange(0), help="How many to train to the end: 6.")
-@click.option("--finish-epochs", type=click.IntRange(1), help="For how long. Default: half of the run's epochs.")
+@click.option("--eta", type=click.IntRange(2, MOST), help="One in ETA goes on from a rung: 2.")
+@click.option("--finish", type=click.IntRange(0, MOST), help="How many to train to the end: 6.")
+@click.option("--finish-epochs", type=click.IntRange(1, MOST), help="For how long. Default: half of the run's epochs.")
 @seed_option()
 @json_option
 def search(as_json: bool, **options: Any) -> None:

@@ -9,6 +9,7 @@ import click
 
 from nanou_deploy.cli.completion import complete_experiments
 from nanou_deploy.cli.options import (
+    MOST,
     Existing,
     FrameSize,
     Output,
@@ -46,7 +47,7 @@ class Start(Existing):
 @click.option("--config", type=click.Path(path_type=Path), help="Another experiments file.")
 @click.option("--output", type=Output(), default=Path("runs/default"), show_default=True, help="Run folder.")
 @click.option("--size", type=FrameSize(), help="Height and width of the model's input, such as 48x64.")
-@click.option("--epochs", type=click.IntRange(1), help="Epochs of the student instead of the experiment's.")
+@click.option("--epochs", type=click.IntRange(1, MOST), help="Epochs of the student instead of the experiment's.")
 @click.option(
     "--from",
     "start_from",

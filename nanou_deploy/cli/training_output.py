@@ -93,7 +93,11 @@ class LivePage:
     def watching(self, progress: Callable[[str, float], None]) -> Iterator[Callable[[str, float], None]]:
         """Yield `progress` that also keeps the page; it is written once more at the end, however that comes."""
 
+        told = False
+
         def tell(message: str, done: float) -> None:
+            nonlocal told
+            told = True
             progress(message, done)
             if time.monotonic() >= self._next_s:
                 self._write()
@@ -101,7 +105,8 @@ class LivePage:
         try:
             yield tell
         finally:
-            self._write()
+            if told:  # else nothing was trained: what is there may be a run that stays as it is
+                self._write()
 
     def _write(self) -> None:
         from nanou_deploy.report.training import read_training, render_training

@@ -12,6 +12,7 @@ from nanou_deploy.boards.boards import BOARDS, Board
 from nanou_deploy.cli.completion import complete_boards
 from nanou_deploy.cli.device_options import device_address, port_option, timeout_option
 from nanou_deploy.cli.options import (
+    MOST,
     DataFolder,
     cores_option,
     json_option,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 @runtime_option
 @objective_options
 @cores_option
-@click.option("--cases", type=click.IntRange(1), default=20, show_default=True, help="Input frames to compare.")
+@click.option("--cases", type=click.IntRange(1, MOST), default=20, show_default=True, help="Input frames to compare.")
 @seed_option(0, "Seed of the random frames.")
 @click.option(
     "--data",

@@ -6,6 +6,7 @@ Nothing is written until every pair has been read; the folder appears at once or
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from codegen.graph.model import Preprocessing
 from codegen.library.write import staged_folder
-from codegen.untrusted import read_json
+from codegen.untrusted import read_json, shown
 from nanou_train.data.audit import Audit, audit_dataset
 from nanou_train.data.dataset import CARD, CARD_BYTES, CARD_SCHEMA, SPLITS
 from nanou_train.data.images import IGNORE, Pixels, check_contract
@@ -24,6 +25,7 @@ from nanou_train.data.splits import DEFAULT_RATIOS, assign, group_names
 from nanou_train.errors import DataError
 
 Progress = Callable[[str, float], None]
+_LOG = logging.getLogger(__name__)
 _POOL = "pool"  # where pairs wait, inside the staging folder, until their split is known
 _SHOWN_ERRORS = 3
 _MOST_RATIO = 1e9
@@ -74,6 +76,9 @@ def prepare(spec: PrepareSpec, progress: Progress | None = None) -> Prepared:
     sources = find_sources(spec.source, files, upright=spec.upright)
     spec = replace(spec, group_by=spec.group_by or sources.own_group_by)
     grouping = group_names(sources.readers, spec.group_by)
+    if grouping.unused:
+        listed = shown(", ".join(grouping.unused[:3]))
+        _LOG.warning("%s lists %d image(s) that are not there: %s", spec.group_by, len(grouping.unused), listed)
     stems = _stems(sources.readers)
     _refuse_to_lose(spec)
     try:

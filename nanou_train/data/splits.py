@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +25,6 @@ from nanou_train.errors import DataError
 DEFAULT_RATIOS = (0.7, 0.15, 0.15)
 _TRIALS = 200
 _MOST_CSV_BYTES = 64 << 20
-_LOG = logging.getLogger(__name__)
 _COLUMNS = ("image", "group", "split")
 Counts = npt.NDArray[np.int64]
 
@@ -37,6 +35,7 @@ class Grouping:
 
     groups: Mapping[str, str]
     splits: Mapping[str, str]
+    unused: tuple[str, ...] = ()  # what the file lists besides
 
 
 def group_names(names: Iterable[str], group_by: str) -> Grouping:
@@ -67,7 +66,6 @@ def group_names(names: Iterable[str], group_by: str) -> Grouping:
     return Grouping(groups, {})
 
 
-<<<<<<< HEAD
 def regrouped(dataset: Dataset, group_by: str) -> Dataset:
     """Give a data set the sequences that `group_by` names, as `group_names` reads it; without one those it has."""
     if not group_by:
@@ -78,7 +76,8 @@ def regrouped(dataset: Dataset, group_by: str) -> Dataset:
         groups = group_names(part.stems, group_by).groups
         parts[name] = replace(part, groups=tuple(groups[stem] for stem in part.stems))
     return replace(dataset, **parts)
-=======
+
+
 def _check_alike(where: str, groups: Mapping[str, str]) -> None:
     """Raise DataError for groups that differ in upper and lower case alone: they may be one, and be divided."""
     spelled: dict[str, str] = {}
@@ -88,7 +87,6 @@ def _check_alike(where: str, groups: Mapping[str, str]) -> None:
             raise DataError(
                 f"{where}: the groups {shown(other)} and {shown(group)} differ in case alone", hint="write them alike"
             )
->>>>>>> e17675f (Masks, label maps, groups and data set cards: what their files leave open is asked)
 
 
 def _from_csv(names: tuple[str, ...], path: Path) -> Grouping:
@@ -100,9 +98,6 @@ def _from_csv(names: tuple[str, ...], path: Path) -> Grouping:
             f" {shown(', '.join([*found][:3]) or 'none')}",
             hint="add the rows; an image is its path below the images folder",
         )
-    if others := sorted(found.keys() - set(names)):
-        listed = shown(", ".join(others[:3]))
-        _LOG.warning("%s lists %d image(s) that are not there, and not used: %s", path, len(others), listed)
     groups = {name: (found[name].get("group") or name) for name in names}
     splits = {name: found[name]["split"] for name in names if found[name].get("split")}
     if unknown := sorted(set(splits.values()) - set(SPLITS)):
@@ -116,7 +111,7 @@ def _from_csv(names: tuple[str, ...], path: Path) -> Grouping:
             hint="write one in each row, or in none",
         )
     _check_alike(str(path), groups)
-    return Grouping(groups, splits)
+    return Grouping(groups, splits, tuple(sorted(found.keys() - set(names))))
 
 
 def _rows(path: Path) -> dict[str, dict[str, str]]:

@@ -1,0 +1,90 @@
+"""Every option of every command reads what anybody may write: bounded, in words, before any work.
+
+The commands are those that click knows, so that a new one joins by itself. What they do with what they have read is
+tests/property/option_soak.py's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from unittest import mock
+
+import click
+import pytest
+
+from nanou_deploy.cli import _no_interrupt_lost, cli
+from nanou_deploy.cli.options import Real
+from nanou_deploy.errors import EXIT_ERROR, EXIT_OK, EXIT_USAGE
+from tests.command_line import run
+from tests.property.option_soak import cases_of, judge, line_of
+
+COMMANDS = cli.list_commands(None)  # type: ignore[arg-type]
+
+
+def types_of(parameter: click.Parameter) -> tuple[click.ParamType, ...]:
+    return tuple(parameter.type.types) if isinstance(parameter.type, click.Tuple) else (parameter.type,)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_numbers_are_bounded_on_both_sides(command: str) -> None:
+    """And are numbers: NaN lies within every range of click's."""
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    for parameter in found.params:
+        for kind in types_of(parameter):
+            if isinstance(kind, click.IntRange | click.FloatRange):
+                assert None not in (kind.min, kind.max), parameter.name
+            assert not isinstance(kind, click.FloatRange) or isinstance(kind, Real), parameter.name
+            assert kind is not click.INT, parameter.name
+            assert kind is not click.FLOAT or (command, parameter.name) == ("prepare", "ratios"), parameter.name
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_value_is_read_or_refused_in_words(command: str, tmp_path: Path) -> None:
+    """With the work left out: what remains is the reading. An option that takes a value is tried with some 35."""
+    (tmp_path / "file").write_text("neither a model nor anything else\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    with mock.patch.object(found, "callback", return_value=EXIT_OK):
+        for case in cases_of(command):
+            done = run(*line_of(case), cwd=tmp_path)
+            judge(done, interrupted=False)
+            assert done.returncode in (EXIT_OK, EXIT_ERROR, EXIT_USAGE), (case, done)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "loop", "pipe"]
+
+
+@pytest.mark.parametrize("size", ["60x80", "4096x1"])
+def test_sizes(size: str, tmp_path: Path) -> None:
+    assert "is no size" not in run("train", "--size", size, "--data", "absent", cwd=tmp_path).stderr
+
+
+def test_an_output_takes_no_other_s_name(tmp_path: Path) -> None:
+    """The folder itself, where the path has no name; and never the root."""
+    (tmp_path / "run").mkdir()
+    with mock.patch("nanou_train.training.train.train_model") as train:
+        train.return_value = {"status": "failed", "error": "stopped here"}
+        assert "stopped here" in run("train", "--output", ".", cwd=tmp_path / "run").stderr
+    assert train.call_args.kwargs["output_dir"] / train.call_args.kwargs["run_name"] == tmp_path / "run"
+    assert "root of all folders" in run("train", "--output", "/", cwd=tmp_path).stderr
+
+
+def test_ctrl_c_in_a_finalizer_comes_again() -> None:
+    class Closing:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def close() -> None:
+        Closing()
+        signal.sigtimedwait({signal.SIGUSR2}, 5)
+
+    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with _no_interrupt_lost(), pytest.raises(KeyboardInterrupt):
+            close()
+    finally:
+        signal.signal(signal.SIGINT, heeded)
