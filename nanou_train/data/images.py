@@ -146,7 +146,7 @@ def _decoded(path: Path, image: ImageFile, upright: bool) -> Picture:
 
 
 def _turned_back(image: ImageFile, orientation: int) -> Image:
-    """The picture as it is stored; TIFF 6.0 and EXIF number orientations alike."""
+    """Return the picture as it is stored; TIFF 6.0 and EXIF number orientations alike."""
     from PIL.Image import Transpose
 
     ways = (Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM, Transpose.TRANSPOSE,
