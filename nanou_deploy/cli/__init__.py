@@ -21,9 +21,9 @@ from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 # In the order of a first project. Each is a function in the module of its name, unless Python has that word itself.
 _COMMANDS = (
     "demo", "init", "up", "prepare", "data-check", "train", "experiment", "runs", "evaluate", "prune", "quantize",
-    "import", "describe", "card", "inspect", "predict", "generate", "export", "build", "verify", "bench", "cost",
-    "search", "pareto", "fit", "flash", "run", "monitor", "capture", "label-assist", "bench-train", "model-size",
-    "migrate-config", "boards", "doctor", "clean",
+    "calibrate", "import", "describe", "card", "inspect", "predict", "generate", "export", "build", "verify", "bench",
+    "cost", "search", "pareto", "fit", "flash", "run", "monitor", "capture", "label-assist", "bench-train",
+    "model-size", "migrate-config", "boards", "doctor", "clean",
 )  # fmt: skip
 _AGAIN_S = 0.02
 _FUNCTIONS = {"import": "import_model"}

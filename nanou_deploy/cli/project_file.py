@@ -60,7 +60,7 @@ KEYS = (
     Key("experiments", "A file of experiments of your own.", "experiments.yaml", _all("config", "train", "experiment")),
     Key(
         "model", "The run that `train` makes and others read; or a .tflite file, not trained.", "runs/rover",
-        _all("model", "evaluate", "predict", "build", "generate", "export", "verify", "inspect", "run")
+        _all("model", "calibrate", "evaluate", "predict", "build", "generate", "export", "verify", "inspect", "run")
         | {"bench": "models", "train": "output", "quantize": "run_folder", "prune": "run_folder", "search": "parent"},
     ),
     Key("output", "Folder of the firmware; build/BOARD where nothing is said.", "build/rover",

@@ -13,6 +13,7 @@ from nanou_train.data.images import IGNORE
 from nanou_train.evaluation.metrics import f_beta, ratio
 
 Array = npt.NDArray[Any]
+Counts = npt.NDArray[np.int64]
 Cut = Callable[[float], float]  # probability -> the logit from which on a pixel counts as drivable
 THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(1, 100))
 OBJECTIVES = ("miou", "f1", "f05", "f2", "iou_drivable")
@@ -54,13 +55,22 @@ class Calibration:
 
 def sweep(logits: Array, masks: Array, cut: Cut, thresholds: Sequence[float] = THRESHOLDS) -> tuple[SweepPoint, ...]:
     """Score each threshold, from exact pixel counts; logits and masks have the same shape. IGNORE is left out."""
+    return points_of(count_pixels(logits, masks, cut, thresholds), thresholds)
+
+
+def count_pixels(logits: Array, masks: Array, cut: Cut, thresholds: Sequence[float] = THRESHOLDS) -> Counts:
+    """Count true and false positives, false and true negatives of each threshold: int64 (T, 4). IGNORE is left out."""
     flat, truth = labelled(logits, masks)
     positive, negative = np.sort(flat[truth]), np.sort(flat[~truth])
+    edges = [cut(threshold) for threshold in thresholds]
+    fn, tn = np.searchsorted(positive, edges), np.searchsorted(negative, edges)
+    return np.stack([len(positive) - fn, len(negative) - tn, fn, tn], axis=-1).astype(np.int64)
+
+
+def points_of(counts: Counts, thresholds: Sequence[float] = THRESHOLDS) -> tuple[SweepPoint, ...]:
+    """Score thresholds by what `count_pixels` found."""
     points = []
-    for threshold in thresholds:
-        edge = cut(threshold)
-        fn, tn = int(np.searchsorted(positive, edge)), int(np.searchsorted(negative, edge))
-        tp, fp = len(positive) - fn, len(negative) - tn
+    for threshold, (tp, fp, fn, tn) in zip(thresholds, counts.tolist(), strict=True):
         drivable = ratio(tp, tp + fp + fn)
         points.append(
             SweepPoint(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.interpreters import run_builtin_ref
@@ -22,11 +23,7 @@ def with_threshold(
     `provenance` says which it was, and its test metrics of `int8` are measured anew. Raises TrainError for an unknown
     objective, and for a model of several output channels, which has no threshold.
     """
-    if load_graph(model.flatbuffer).output.shape[-1] > 1:
-        raise TrainError(
-            f"{model.name} tells {len(model.classes)} classes apart by the highest output, not by a threshold",
-            hint="quantize without a threshold",
-        )
+    check_threshold(model, objective)
     origin = "given"
     if objective:
         threshold = choose_threshold(model, dataset.val, objective)
@@ -37,7 +34,16 @@ def with_threshold(
 
 def choose_threshold(model: QuantizedModel, split: Split, objective: str) -> float:
     """Find the probability threshold with the best `objective` of the int8 model, on BUILTIN_REF, on a split."""
-    if objective not in OBJECTIVES:
-        raise TrainError(f"{objective} is no objective for a threshold", hint=f"use one of {', '.join(OBJECTIVES)}")
-    predictor = int8_predictor("int8", model, lambda frames: run_builtin_ref(model.flatbuffer, frames))
+    predictor = int8_predictor("int8", model, partial(run_builtin_ref, model.flatbuffer))
     return best_threshold(sweep(predictor.logits(split.images), split.masks, predictor.cut), objective)
+
+
+def check_threshold(model: QuantizedModel, objective: str = "") -> None:
+    """Raise TrainError for a model that decides by no threshold, and for an unknown objective."""
+    if load_graph(model.flatbuffer).output.shape[-1] > 1:
+        raise TrainError(
+            f"{model.name} tells {len(model.classes)} classes apart by the highest output, not by a threshold",
+            hint="leave the threshold out",
+        )
+    if objective and objective not in OBJECTIVES:
+        raise TrainError(f"{objective} is no objective for a threshold", hint=f"use one of {', '.join(OBJECTIVES)}")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from codegen.graph.model import Preprocessing
 from codegen.untrusted import parse_xml
-from nanou_deploy.cli.prepare import FORMATS as COMMAND_FORMATS
+from nanou_deploy.cli.source_options import FORMATS as COMMAND_FORMATS
 from nanou_train.data.annotations import mask_files
 from nanou_train.data.annotations.annotation import Annotated, Annotations, Polygons, Runs, Shape, ellipse, rectangle
 from nanou_train.data.annotations.match import match_pictures

@@ -57,6 +57,7 @@ QUICK = {
     "init": (["init", "--yes", "--images", "images", "--masks", "masks"], 0),
     "up": (["up", "--dry-run"], 0),
     "predict": (["predict", "images/drive0", *SMALL, "--output", "seen"], 0),
+    "calibrate": (["calibrate", *SMALL, "--images", "images", "--masks", "masks", "--output", "fit.tflite"], 0),
     "label-assist": (["label-assist", "images", *SMALL, "--output", "assist"], 0),
     "clean": (["clean"], 0),
 }
