@@ -43,6 +43,7 @@ MAX_TENSORS = 4096
 MAX_OPERATORS = 1024
 MAX_DIMENSIONS = 8
 MAX_TENSOR_BYTES = 16 << 20  # beside which no microcontroller has room for another
+_WORD_BYTES = 4  # of the processors that interpreters run on; converters align int64 to it
 _DATA_FIELD = 4  # of a Buffer's vtable
 # Without options, interpreters divide by zero or keep what was in memory.
 _NEEDS_OPTIONS = frozenset(
@@ -275,6 +276,6 @@ def _constant(model: Any, number: int, label: str, dtype: str, shape: tuple[int,
     want = math.prod(shape) * values.itemsize
     if min(shape, default=1) < 0 or buffer.DataLength() != want:
         raise ModelError(f"{label} of shape {shape} has {buffer.DataLength()} bytes of data, not {want}", hint=_DAMAGED)
-    if buffer._tab.Vector(buffer._tab.Offset(_DATA_FIELD)) % values.itemsize:
+    if buffer._tab.Vector(buffer._tab.Offset(_DATA_FIELD)) % min(values.itemsize, _WORD_BYTES):
         raise ModelError(f"{label} is not aligned to its type", hint=_DAMAGED)
     return np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype=values).reshape(shape)

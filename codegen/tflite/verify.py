@@ -14,7 +14,7 @@ from codegen.tflite.canonicalize import check_conversion
 
 MAX_LISTED = 12  # of what is told of a file that lacks more
 MAX_OPERATORS = 65000  # the generated schedule names each by two bytes
-MAX_ROWS = 16_384  # of all activations: steps of the schedule
+MAX_ROWS = 32_768  # of all activations: steps of the schedule
 _ANY_SCALES = frozenset({"conv_2d", "depthwise_conv_2d", "transpose_conv"})  # of weights, as TFLM takes them
 SCALES = 2.0**-64, 2.0**64  # of activations; float32 quotients of these and of activation limits are finite
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.untrusted import read_bounded
+from codegen.untrusted import read_bounded, shown
 from nanou_deploy.convert.source import MOST_BYTES
 from nanou_deploy.errors import DeployError
 
@@ -22,17 +22,19 @@ def convert_onnx(path: Path, folder: Path, size: tuple[int, int] | None) -> None
     """
     import onnx
 
-    data = read_bounded(path, MOST_BYTES)
     try:
-        model = onnx.load_from_string(data)
+        model = onnx.load_from_string(read_bounded(path, MOST_BYTES))
+        _take_in_weights(model, path)
         onnx.checker.check_model(model)
+    except DeployError:
+        raise
     except Exception as error:  # protobuf's DecodeError, and whatever the checker finds
         raise DeployError(
             f"{path} is no ONNX model: {str(error).strip()[:200]}",
             hint="export it again, weights in the same file (external_data=False)",
         ) from error
     shapes = [_fixed_input(path, one, size) for one in _inputs(model)]
-    Path("model.onnx").write_bytes(data)
+    Path("model.onnx").write_bytes(model.SerializeToString())
     np.save(_TRIAL, np.random.default_rng(0).random((20, 128, 128, 3), np.float32))
     import onnx2tf
 
@@ -49,6 +51,38 @@ def convert_onnx(path: Path, folder: Path, size: tuple[int, int] | None) -> None
         raise DeployError(
             f"onnx2tf cannot convert {path}", hint="export it with another opset: torch.onnx.export(opset_version=17)"
         ) from error
+
+
+def _take_in_weights(model: Any, path: Path) -> None:
+    """Read weights that lie in a file beside the model, as PyTorch writes them by default since 2.9.
+
+    Raises DeployError where they would be anywhere else, are missing, or are too many.
+    """
+    files: dict[str, bytes] = {}
+    for tensor in model.graph.initializer:
+        if not tensor.external_data:
+            continue
+        stated = {entry.key: entry.value for entry in tensor.external_data}
+        name = stated.get("location", "")
+        if name not in files:
+            files[name] = _beside(path, name, MOST_BYTES - sum(map(len, files.values())))
+        offset, length = int(stated.get("offset", 0)), int(stated.get("length", len(files[name])))
+        if offset < 0 or length < 0 or offset + length > len(files[name]):
+            raise DeployError(f"{path}: weights reach beyond {shown(name)}", hint="copy both files again")
+        tensor.raw_data = files[name][offset : offset + length]
+        del tensor.external_data[:]
+        tensor.ClearField("data_location")
+
+
+def _beside(path: Path, name: str, most_bytes: int) -> bytes:
+    """Read a file of the model's folder by its plain name."""
+    beside = path.with_name(name) if name and Path(name).name == name and name != ".." else None
+    if beside is None or beside.is_symlink() or not beside.is_file():
+        raise DeployError(
+            f"{path} keeps weights in {shown(name)}, which is no file beside it",
+            hint="copy both files, or export again with weights in the same file (external_data=False)",
+        )
+    return read_bounded(beside, most_bytes)
 
 
 def _inputs(model: Any) -> list[Any]:

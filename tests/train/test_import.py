@@ -19,6 +19,7 @@ from codegen.tflite.load import load_graph
 from nanou_deploy.convert.conversion import TensorFacts
 from nanou_deploy.convert.keras_archive import check_archive
 from nanou_deploy.convert.layer_loss import share_lost
+from nanou_deploy.convert.onnx_file import convert_onnx
 from nanou_deploy.convert.samples import find_samples
 from nanou_deploy.errors import EXIT_OK, EXIT_TOOL_MISSING, EXIT_USAGE, DeployError
 from nanou_train.errors import DataError
@@ -208,8 +209,9 @@ def test_share_lost_is_that_of_the_mean_channel() -> None:
     assert share_lost(exact, np.array([[[[127, 0]], [[-127, 0]]]], np.int8), 1000 / 127, 0) == pytest.approx(0.5)
 
 
-def test_onnx_gets_its_channels_last(tmp_path: Path) -> None:
-    """Where the extra is installed, which `make setup` does not do."""
+@pytest.mark.parametrize("beside", [False, True])
+def test_onnx_gets_its_channels_last(tmp_path: Path, beside: bool) -> None:
+    """Where the extra is installed, which `make setup` does not do. PyTorch keeps weights `beside` the file."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnx2tf")
     from onnx import TensorProto, helper, numpy_helper
@@ -222,8 +224,13 @@ def test_onnx_gets_its_channels_last(tmp_path: Path) -> None:
             (("x", 3), ("y", 4))]  # fmt: skip
     graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], weights)
     onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "net.onnx"
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        tmp_path / "net.onnx",
+        save_as_external_data=beside,
+        location="net.onnx.data",
+        size_threshold=0,
     )
+    assert (tmp_path / "net.onnx.data").exists() == beside
     _pictures(tmp_path / "data", ["a", "b", "c"])
     done = nanou("import", tmp_path / "net.onnx", "--data", tmp_path / "data", "--mean", "0", "--std", "1", "--json")
     told = json.loads(done.stdout)
@@ -232,3 +239,23 @@ def test_onnx_gets_its_channels_last(tmp_path: Path) -> None:
     picture = load_model(tmp_path / "net.tflite").picture
     assert picture is not None
     assert picture.width_px == 24
+
+
+@pytest.mark.parametrize(
+    ("location", "length", "says"),
+    [("../w", 4, "no file beside it"), ("link", 4, "no file beside it"), ("w", 9, "reach beyond"), ("", 4, "no file")],
+)
+def test_weights_of_onnx_lie_beside_it(tmp_path: Path, location: str, length: int, says: str) -> None:
+    onnx = pytest.importorskip("onnx")
+    (tmp_path / "w").write_bytes(b"1234")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "w").write_bytes(b"1234")
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "w")
+    tensor = onnx.TensorProto(name="w", dims=[1], data_type=1, data_location=1)
+    for key, value in (("location", location), ("length", str(length))):
+        tensor.external_data.add(key=key, value=value)
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "net", [], [], [tensor]))
+    path = tmp_path / "folder" / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(DeployError, match=says):
+        convert_onnx(path, tmp_path / "made", None)
