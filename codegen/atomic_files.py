@@ -26,6 +26,10 @@ def replacing(path: Path, *, may_exist: bool = True) -> Iterator[Path]:
             partial.replace(path)
         else:
             path.hardlink_to(partial)
+    except OSError as error:
+        if error.filename2 is None and error.filename in (None, str(partial)):
+            error.filename = str(path)  # the other name is gone
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

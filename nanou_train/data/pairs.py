@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from codegen.graph.model import Preprocessing
 
 _SHOWN = 3
+_TAG = "CACHEDIR.TAG"  # in folders that a program has made and may remove, no file of anybody's
 Counts = npt.NDArray[np.int64]
 ClassesOf = Callable[[Picture], Pixels]  # a mask's class indices uint8 (H, W), IGNORE among them
 
@@ -95,7 +96,7 @@ def picture_paths(folder: Path, *, deep: bool = False) -> tuple[list[Path], list
         paths = sorted(folder.rglob("*") if deep else folder.iterdir())
     except OSError as error:
         raise DataError(f"cannot read {folder}: {error.strerror}", hint="check its rights") from error
-    files = [path for path in paths if not path.is_dir()]
+    files = [path for path in paths if not path.is_dir() and path.name != _TAG]
     reasons = {path: reason for path in files if (reason := _unusable(path))}
     below = [] if deep else [path for path in paths if path.is_dir() and not path.name.startswith(".")]
     skipped = [*((reason, path) for path, reason in reasons.items()), *(("subfolder(s)", path) for path in below)]

@@ -49,6 +49,10 @@ def measure(
     for count in cores:
         if not 1 <= count <= available:
             raise ConfigError(f"{count} cores: there are 1 to {available} here", hint=f"use --cores {available}")
+    if data_root is not None:  # what is wrong with it is said before a process is started
+        from nanou_train.training.start import load_training_data
+
+        load_training_data(config, data_root, seed=0)
     results = []
     for count in cores:
         progress(f"{count} of {available} cores: {steps} batches prepared, as many steps, then both together")

@@ -86,6 +86,18 @@ WRITES = {
     "label-assist": "folder --output {}",
     "migrate-config": "old.yaml --output {}",
 }
+# What they write at a place that no option names: the words, and that place.
+BESIDE = {
+    "describe": ("small.tflite --threshold 0.4", "small.json"),
+    "init": ("--yes --images folder --masks folder", "nanou.toml"),
+    "run": ("--board host --model small.tflite --limit 1 --plain", "build"),
+    "up": ("", "build"),
+}
+WRITES_NOTHING = {
+    "data-check", "runs", "inspect", "verify", "cost", "fit", "flash", "monitor", "bench-train", "model-size", "boards",
+    "doctor", "clean",
+}  # fmt: skip
+PROJECT = 'board = "host"\nmodel = "small.tflite"\n'
 # In a terminal, with a result, for those that need no more than moments.
 SHOWS = {
     "boards": "",
@@ -94,6 +106,10 @@ SHOWS = {
     "model-size": "nano_u",
     "describe": "small.tflite --dry-run",
     "clean": "",
+    "runs": "folder",
+    "up": "--dry-run",
+    "generate": "--model small.tflite --output lib",
+    "export": "--model small.tflite --format cmake --output lib",
 }
 
 
@@ -139,6 +155,10 @@ def arguments(command: str, template: str, name: str) -> list[str]:
     return [command, *(word.format(name) for word in template.split())]
 
 
+def entries(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
 def check_error(done: Finished, *codes: int) -> None:
     assert done.returncode in codes, done
     assert done.stderr.splitlines()[-2 if "\ntry: " in done.stderr else -1].startswith("error: "), done.stderr
@@ -148,7 +168,9 @@ def check_error(done: Finished, *codes: int) -> None:
 def test_every_command_has_its_row() -> None:
     assert READS.keys() | NOTHING_TO_READ == set(COMMANDS)
     assert not READS.keys() & NOTHING_TO_READ
-    assert WRITES.keys() | SHOWS.keys() <= set(COMMANDS)
+    assert WRITES.keys() | BESIDE.keys() | WRITES_NOTHING == set(COMMANDS)
+    assert len(WRITES) + len(BESIDE) + len(WRITES_NOTHING) == len(COMMANDS)
+    assert SHOWS.keys() <= set(COMMANDS)
 
 
 # ---- Trouble ---------------------------------------------------------------------------------------------------
@@ -180,9 +202,27 @@ def test_what_cannot_be_written(folder: Path, command: str) -> None:
         done = run(*arguments(command, WRITES[command], "file/below"), cwd=folder)
         check_error(done, EXIT_ERROR)
         assert "file/below" in done.stderr
+    elif command in BESIDE:
+        words, place = BESIDE[command]
+        _project(command, folder)
+        (folder / place).unlink(missing_ok=True)
+        if place == "build":
+            (folder / place).write_text("a file where a folder is made")
+        else:
+            (folder / place).mkdir()
+        before = entries(folder)
+        done = run(command, *words.split(), cwd=folder)
+        check_error(done, EXIT_ERROR)
+        assert place in done.stderr
+        assert entries(folder) == before
     else:
         done = with_stdout(Closed, command, folder)
         assert (done.returncode, done.stderr) == (EXIT_ERROR, "")
+
+
+def _project(command: str, folder: Path) -> None:
+    if command == "up":
+        (folder / "nanou.toml").write_text(PROJECT)
 
 
 def with_stdout(kind: type[io.StringIO], command: str, folder: Path) -> Finished:
@@ -210,6 +250,16 @@ def test_a_full_disk(folder: Path, command: str) -> None:
         check_error(done, EXIT_ERROR)
         assert "make room there" in done.stderr
         assert not (folder / "out").exists()
+    elif command in BESIDE:
+        words, place = BESIDE[command]
+        _project(command, folder)
+        before = entries(folder)
+        with full_disk():
+            done = run(command, *words.split(), cwd=folder)
+        check_error(done, EXIT_ERROR)
+        assert f"error: {place}" in done.stderr
+        assert "make room there" in done.stderr
+        assert entries(folder) == before
     else:
         done = with_stdout(Full, command, folder)
         check_error(done, EXIT_ERROR)
@@ -235,6 +285,8 @@ def test_ctrl_c(folder: Path, command: str) -> None:
 def shown(folder: Path, command: str, **environment: str) -> Finished:
     """In a terminal: a result where that takes moments, else an error."""
     template = SHOWS.get(command, READS.get(command, "--nonsense"))
+    _project(command, folder)
+    shutil.rmtree(folder / "lib", ignore_errors=True)
     return run(*arguments(command, template, "missing"), cwd=folder, stream=Terminal, **environment)
 
 
