@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.errors import ModelError
+from codegen.errors import ModelError, UnsupportedError
 from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes
 from tests.ops.single_operator import (
@@ -90,3 +90,19 @@ def test_an_axis_that_is_not_there_is_refused() -> None:
     flatbuffer = model_of("MEAN", Activation((1, 5, 6, 3)), (constant([4]),), Activation((1, 3)), "ReducerOptions")
     with pytest.raises(ModelError, match="reduces axes"):
         compile_bytes(flatbuffer)
+
+
+@pytest.mark.parametrize("name", ["MEAN", "REDUCE_MAX"])
+@pytest.mark.parametrize("axes", [[1, 2, 4], [3], [1, 3]])
+def test_of_five_axes(name: str, axes: list[int]) -> None:
+    """Group normalization takes means of them."""
+    shape = tuple(1 if axis in axes else size for axis, size in enumerate((1, 3, 4, 2, 3)))
+    output = Activation(shape, 0.1, 7) if name == "REDUCE_MAX" else Activation(shape, 0.03, -9)
+    source = Activation((1, 3, 4, 2, 3), 0.1, 7)
+    assert_oracle_is_tflm(model_of(name, source, [np.array(axes, np.int32)], output, "ReducerOptions", KeepDims=True))
+
+
+def test_of_more_axes_is_refused() -> None:
+    source, output = Activation((1, 1, 3, 4, 2, 3), 0.1, 7), Activation((1, 1, 1, 4, 2, 3), 0.1, 7)
+    with pytest.raises(UnsupportedError, match="at most 5 axes"):
+        compile_bytes(model_of("MEAN", source, [np.array([2], np.int32)], output, "ReducerOptions", KeepDims=True))
