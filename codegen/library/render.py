@@ -37,7 +37,7 @@ MANIFEST = "nanou-manifest.json"
 APP_HEADER = "app/app_model.h"  # of the one model that an application serves; no part of the library itself
 MAX_RANK = 8  # NANOU_MAX_RANK
 _TASK_HEADERS = {"segment": "classes.h", "classify": "classify.h", "grid": "grid.h"}
-_DTYPES = {name: f"NANOU_{name.upper()}" for name in ("int8", "int32", "int64", "uint8", "float32")}
+_DTYPES = {name: f"NANOU_{name.upper()}" for name in ("int8", "int32", "int64", "uint8", "float32", "int16", "bool")}
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _tensor(graph: Graph, identifier: str, kind: str, position: int) -> Mapping[
         "name": tensor.name,
         "macro": f"{identifier}_{kind}{number}".upper(),
         "dtype": _DTYPES[tensor.dtype],
-        "c_type": "float" if tensor.dtype == "float32" else f"{tensor.dtype}_t",
+        "c_type": {"float32": "float", "bool": "uint8_t"}.get(tensor.dtype, f"{tensor.dtype}_t"),
         "dims": tensor.shape or (1,),
         "image": image_shape(tensor.shape) if len(tensor.shape) == 4 and tensor.shape[0] == 1 else None,
         "rows": image_shape(tensor.shape)[0],

@@ -48,7 +48,7 @@ _ANSWER_S = 180.0  # importing TensorFlow on a busy machine, or one message of c
 _MESSAGE_S = 5.0  # that the cases of one message are to take, judged by the first
 _MESSAGE_CASES = 64
 _TEXT_BYTES = 4 << 20
-_DTYPES = ("int8", "uint8", "float32", "int32", "int64", "bool")  # of inputs and outputs
+_DTYPES = ("int8", "uint8", "float32", "int32", "int64", "int16", "bool")  # of inputs and outputs
 _STATEFUL = frozenset({"var_handle", "call_once"})
 
 

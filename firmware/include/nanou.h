@@ -47,7 +47,9 @@ typedef enum nanou_dtype {
     NANOU_INT32 = 1,
     NANOU_INT64 = 2,
     NANOU_UINT8 = 3,
-    NANOU_FLOAT32 = 4
+    NANOU_FLOAT32 = 4,
+    NANOU_INT16 = 5,
+    NANOU_BOOL = 6 /* a byte, 0 or 1 */
 } nanou_dtype_t;
 
 /* An input or output, in the order of its dimensions. real = scale * (q - zero_point). */

@@ -238,7 +238,7 @@ _JUDGEMENT = struct.Struct("<bbHHH4I")
 NO_LAYER = 0xFFFF
 _SELF_TESTS = ("not run", "passed", "failed")
 
-DTYPES = ("int8", "int32", "int64", "uint8", "float32")
+DTYPES = ("int8", "int32", "int64", "uint8", "float32", "int16", "bool")
 _MAX_RANK = 8
 MAX_TENSORS = 255  # inputs and outputs, which one byte numbers
 

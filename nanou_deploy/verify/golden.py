@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from codegen.graph.graph import Graph, image_shape
+from codegen.graph.graph import Graph, Tensor, image_shape
 from codegen.tflite.border import before, enter
 from codegen.tflite.oracle import trace_oracle
 
@@ -130,10 +130,7 @@ def make_cases(graph: Graph, count: int, *, seed: int, real_frames: npt.NDArray[
     shapes = [image_shape(tensor.shape) for tensor in tensors]
     rng = np.random.default_rng(seed)
     queue = [(f"real {i}", row) for i, row in enumerate(() if real_frames is None else real_frames)]
-    each = [
-        _extremes(shape, tensor.zero_point if tensor.zero_points else 0)
-        for shape, tensor in zip(shapes, tensors, strict=True)
-    ]
+    each = [_extremes(shape, _zero_byte(tensor)) for shape, tensor in zip(shapes, tensors, strict=True)]
     extremes = [(alike[0][0], _joined(value for _, value in alike)) for alike in zip(*each, strict=True)]
     made = [("random 0", _file_row(graph, _joined(_random(rng, 0, shape) for shape in shapes)))]
     made += queue[:1] + [(label, _file_row(graph, frame)) for label, frame in extremes]
@@ -158,8 +155,15 @@ def _file_row(graph: Graph, frame: Int8Array) -> npt.NDArray[np.uint8]:
         return row
     parts = np.split(frame, np.cumsum([np.prod(tensor.shape, dtype=int) for tensor in tensors])[:-1])
     spread = {"float32": 1 / 32, "int16": 256}
-    typed = [part * spread.get(tensor.dtype, 1) for part, tensor in zip(parts, tensors, strict=True)]
+    typed = [part.astype(np.float64) * spread.get(t.dtype, 1) for part, t in zip(parts, tensors, strict=True)]
+    typed = [part % 256 if t.dtype == "uint8" else part for part, t in zip(typed, tensors, strict=True)]
     return np.concatenate([part.astype(t.dtype).view(np.uint8) for part, t in zip(typed, tensors, strict=True)])
+
+
+def _zero_byte(tensor: Tensor) -> int:
+    """Find the zero point as an int8 value, of which `_file_row` makes the type that a model of the interpreter has."""
+    zero_point = tensor.zero_point if tensor.zero_points else 0
+    return (zero_point + 128) % 256 - 128 if tensor.dtype in ("int8", "uint8") else 0
 
 
 def _joined(frames: Iterable[Int8Array]) -> Int8Array:

@@ -297,3 +297,15 @@ def test_channels_with_their_own_mean(require_tool: Callable[..., str]) -> None:
     report = verify(model, [(find_board("host"), 16)])
     assert report.passed, report
     assert {"application host", "aot host"} <= {executor.name for executor in report.executors}
+
+
+@pytest.mark.parametrize(("dtype", "zero_point"), [("int16", 0), ("uint8", 200), ("float32", 0)])
+def test_the_interpreter_is_handed_other_types(dtype: str, zero_point: int) -> None:
+    """Of models that do not compile; every case is one that the file can be given."""
+    b = ModelBuilder()
+    quantization = ([], []) if dtype == "float32" else ([0.01], [zero_point])
+    source, output = (b._tensor(shape, dtype, *quantization, 0, None) for shape in ((1, 3, 4), (1, 12)))
+    b.operator("RESHAPE", [source, b.constant(np.array([1, 12], np.int32))], output)
+    model = QuantizedModel("sample", b.finish([source], [output]))
+    report = verify(model, [(find_board("host"), 16)], runtime="tflm")
+    assert report.passed, report

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #define TFLITE_SCHEMA_VERSION 3
 enum TfLiteStatus { kTfLiteOk, kTfLiteError };
-enum TfLiteType { kTfLiteInt8, kTfLiteInt32, kTfLiteInt64, kTfLiteUInt8, kTfLiteFloat32 };
+enum TfLiteType { kTfLiteInt8, kTfLiteInt32, kTfLiteInt64, kTfLiteUInt8, kTfLiteFloat32, kTfLiteInt16, kTfLiteBool };
 struct TfLiteTensor {
     TfLiteType type;
     size_t bytes;
