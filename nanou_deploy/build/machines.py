@@ -190,8 +190,9 @@ def _arm(compiler: str | None, cpu: str) -> Machine:
 def _xtensa(machine: str, memory: str, *defines: str, count_plugin: bool = False) -> Machine:
     compiler = XtensaCompiler(find_xtensa_tools())
     sources = ("xtensa/start.S", "xtensa/mul_high.S", "xtensa/arithmetic.c", machine)
-    handlers = ("xtensa/pie_trap.c",) if _EMULATE_PIE in defines else ()
-    return _bare(compiler, _XTENSA, (*sources, *handlers), memory, *defines, count_plugin=count_plugin)
+    has_vectors = _EMULATE_PIE in defines
+    handlers, chip = (("xtensa/pie_trap.c",), ("-DCONFIG_IDF_TARGET_ESP32S3",)) if has_vectors else ((), ())
+    return _bare(compiler, (*_XTENSA, *chip), (*sources, *handlers), memory, *defines, count_plugin=count_plugin)
 
 
 def _xtensa_qemu(*defines: str) -> Machine:
