@@ -13,20 +13,25 @@ from codegen.kernels.armv7e_m import conv_2d_pointwise as armv7e_m_conv_2d_point
 from codegen.kernels.armv7e_m import depthwise_conv_2d_3x3 as armv7e_m_depthwise_conv_2d_3x3
 from codegen.kernels.armv7e_m import depthwise_conv_2d_3x3_upsampled as armv7e_m_depthwise_conv_2d_3x3_upsampled
 from codegen.kernels.convolution import Convolution, UpsampledDepthwise
+from codegen.kernels.elementwise import Elementwise
 from codegen.kernels.esp32s3 import conv_2d as esp32s3_conv_2d
 from codegen.kernels.esp32s3 import conv_2d_pointwise as esp32s3_conv_2d_pointwise
 from codegen.kernels.esp32s3 import depthwise_conv_2d as esp32s3_depthwise_conv_2d
 from codegen.kernels.esp32s3 import depthwise_conv_2d_3x3 as esp32s3_depthwise_conv_2d_3x3
 from codegen.kernels.esp32s3 import depthwise_conv_2d_3x3_upsampled as esp32s3_depthwise_conv_2d_3x3_upsampled
 from codegen.kernels.esp32s3 import max_pool_2d as esp32s3_max_pool_2d
+from codegen.kernels.esp32s3 import pool_pixels as esp32s3_pool_pixels
+from codegen.kernels.esp32s3 import scaled_sum as esp32s3_scaled_sum
 from codegen.kernels.pooling import Pooling
 from codegen.kernels.portable import (
+    average_pool_2d,
     conv_2d,
     conv_2d_paired,
     conv_2d_pointwise,
     depthwise_conv_2d,
     depthwise_conv_2d_3x3,
     depthwise_conv_2d_3x3_upsampled,
+    lookup,
     max_pool_2d,
     max_pool_2d_inside,
 )
@@ -87,7 +92,12 @@ UPSAMPLED_DEPTHWISE: Kernels[UpsampledDepthwise] = Kernels(
     (armv7e_m_depthwise_conv_2d_3x3_upsampled, depthwise_conv_2d_3x3_upsampled),
     (esp32s3_depthwise_conv_2d_3x3_upsampled,),
 )
-MAX_POOL_2D: Kernels[Pooling] = Kernels((max_pool_2d_inside, max_pool_2d), (esp32s3_max_pool_2d,))
+MAX_POOL_2D: Kernels[Pooling] = Kernels(
+    (esp32s3_pool_pixels, max_pool_2d_inside, max_pool_2d), (esp32s3_max_pool_2d,), (esp32s3_pool_pixels,)
+)
+AVERAGE_POOL_2D: Kernels[Pooling] = Kernels((esp32s3_pool_pixels, average_pool_2d), (), (esp32s3_pool_pixels,))
+# A sum of two rows that lie otherwise has a kernel of its own (codegen.kernels.portable.add).
+ELEMENTWISE: Kernels[Elementwise] = Kernels((esp32s3_scaled_sum, lookup), (esp32s3_scaled_sum,), (esp32s3_scaled_sum,))
 
 
 def find(kernels: Kernels[Layer], layer: Layer, target: Target) -> KernelModule[Layer] | None:

@@ -27,10 +27,13 @@ from codegen.program.target import Target
 Choice = Literal["plain", "blocked", "padded"]
 Stored = Mapping[int, Storage]
 
-_BLOCKED_OPERATORS = ("conv_2d", "depthwise_conv_2d", "max_pool_2d")
-_PADDED_OPERATORS = ("conv_2d", "depthwise_conv_2d", "fully_connected")
+_WEIGHTED = ("conv_2d", "depthwise_conv_2d", "fully_connected")
+_ELEMENTWISE = ("add", "sub", "relu", "relu6", "quantize")
+_BLOCKED_OPERATORS = ("conv_2d", "depthwise_conv_2d", "max_pool_2d", *_ELEMENTWISE)
+_PADDED_OPERATORS = (*_WEIGHTED, "max_pool_2d", "average_pool_2d", *_ELEMENTWISE)
 _MIN_WIDTH_PX = 3  # rows of fewer pixels leave so many lanes unused that other kernels are faster
 _PRODUCT_INSTRUCTIONS = 3.7  # of portable kernels, measured on the published Nano-U
+_VALUE_INSTRUCTIONS = 10.0  # of other operators, for each value
 _COPY_INSTRUCTIONS = 6  # for each value
 
 
@@ -168,8 +171,9 @@ def _instructions(stage: Stage) -> float:
 def _portable_instructions(graph: Graph, operator: Operator) -> float:
     """Of the operators that also have vector kernels; the same for all choices of others."""
     size = prod(graph.tensor(operator.outputs[0]).shape)
-    if operator.stem not in _PADDED_OPERATORS:
-        return 10.0 * size
+    if operator.stem not in _WEIGHTED:
+        reads = graph.tensor(operator.inputs[0]).shape if operator.stem.endswith("pool_2d") else (size,)
+        return _VALUE_INSTRUCTIONS * max(size, prod(reads))
     weights = graph.tensor(operator.inputs[1]).shape
     taps = prod(weights[1:3]) if operator.stem == "depthwise_conv_2d" else prod(weights[1:])
     return (_PRODUCT_INSTRUCTIONS * taps + 12) * size

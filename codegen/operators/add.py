@@ -8,11 +8,11 @@ from typing import Any
 
 import tflite
 
+from codegen.arithmetic.scaled_sum import ScaledSum, scaled_sum
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import activation_range, read_activation, verify_activation
 from codegen.kernels.portable import add
-from codegen.kernels.portable.add import ScaledSum, scaled_sum
 from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
 from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, Stage
@@ -65,6 +65,7 @@ def _lower(graph: Graph, operator: Operator, context: Lowering, *, sign: int) ->
         context,
         exact.apply,
         lambda operands: add.build(operands, stored, exact, scale, context.target),
+        exact,
     )
 
 

@@ -6,17 +6,11 @@ import numpy as np
 
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import activation_range
-from codegen.kernels.pooling import Pooling
-from codegen.kernels.portable import average_pool_2d
+from codegen.kernels.pooling import Pooling, rounded_mean
+from codegen.kernels.registry import AVERAGE_POOL_2D, build
 from codegen.operators.implementation import Implementation
 from codegen.operators.max_pool_2d import read_options, verify, window_of
 from codegen.program.program import Lowering, Stage
-
-
-def rounded_mean(sums: IntArray, counts: IntArray) -> IntArray:
-    """Divide sums by counts to the nearest integer, halves away from zero, as C divides sums with half a count."""
-    mean: IntArray = np.sign(sums) * ((np.abs(sums) + counts // 2) // counts)
-    return mean
 
 
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
@@ -40,6 +34,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     channels = graph.tensor(operator.inputs[0]).shape[-1]
     low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
     stored = context.storage[operator.outputs[0]]
+    layer = Pooling(window, channels, low + stored.bias, high + stored.bias, stored, "mean")
     return Stage(
         operator.index,
         operator.stem,
@@ -48,7 +43,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         (operator.inputs[0],),
         operator.outputs[0],
         window.reads,
-        *average_pool_2d.build(Pooling(window, channels, low + stored.bias, high + stored.bias, stored)),
+        *build(AVERAGE_POOL_2D, layer, context.target),
     )
 
 

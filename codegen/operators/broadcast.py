@@ -7,9 +7,12 @@ from math import prod
 
 import numpy as np
 
+from codegen.arithmetic.scaled_sum import ScaledSum
 from codegen.errors import CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator, Tensor
 from codegen.kernels.broadcast import INT8, Operand
+from codegen.kernels.elementwise import Elementwise
+from codegen.kernels.registry import ELEMENTWISE, NoKernelError, find
 from codegen.operators.elementwise import lower_lookup
 from codegen.program.kernel import Built
 from codegen.program.program import Lowering, RowRead, Stage, row_axes, rows_of
@@ -45,12 +48,50 @@ def verify_broadcast(graph: Graph, operator: Operator) -> None:
             raise CompilerLimit(f"{operator.label} repeats {operand.shape} inside of the rows of {output.shape}")
 
 
-def lower_broadcast(graph: Graph, operator: Operator, context: Lowering, function: Function, build: Build) -> Stage:
-    """Choose a table where the output depends on one byte alone, else the kernel that `build` gives."""
+def lower_broadcast(
+    graph: Graph,
+    operator: Operator,
+    context: Lowering,
+    function: Function,
+    build: Build,
+    exact: ScaledSum | None = None,
+) -> Stage:
+    """Choose a table where the output depends on one byte alone, else the kernel that `build` gives.
+
+    `exact`: the function, where kernels for rows that lie alike know it.
+    """
     table = _of_one_byte(graph, operator, function)
     if table is not None:
         return lower_lookup(graph, operator, table[0], context, argument=table[1])
-    return _stage(graph, operator, context, build)
+    return (_of_alike(graph, operator, context, exact) if exact else None) or _stage(graph, operator, context, build)
+
+
+def _of_alike(graph: Graph, operator: Operator, context: Lowering, exact: ScaledSum) -> Stage | None:
+    """Make the stage of two rows that lie as the output's does, where a kernel knows the function."""
+    first, second, output = operands_of(graph, operator)
+    given = tuple(tensor for tensor in (first, second) if tensor.data is None and tensor.shape == output.shape)
+    stored = context.storage[output.index]
+    inputs, rows = tuple(context.storage[tensor.index] for tensor in given), rows_of(output.shape, stored)
+    ratios = first.scale / output.scale, exact.sign * second.scale / output.scale
+    layer = Elementwise(exact, rows.size_bytes, inputs, stored, ratios)
+    found = find(ELEMENTWISE, layer, context.target) if len(given) == len(exact.operands) else None
+    if found is None:
+        if layer.layout != "interleaved":
+            raise NoKernelError(f"{operator.label} has no kernel for rows that are {layer.layout}")
+        return None
+    reads = tuple(RowRead(i, tuple(range(rows.count))) for i in range(len(given)))
+    names = tuple(tensor.index for tensor in given)
+    summary = _summary(graph, operator, rows.count)
+    return Stage(
+        operator.index, operator.stem, summary, names, output.index, reads, *found.build(layer, context.target)
+    )
+
+
+def _summary(graph: Graph, operator: Operator, rows: int) -> str:
+    first, second, output = operands_of(graph, operator)
+    sizes = ["x".join(map(str, tensor.shape[1:] or (1,))) for tensor in (first, second)]
+    scales = f"scales {first.scale:g} and {second.scale:g} -> {output.scale:g}"
+    return f"{sizes[0]} and {sizes[1]}, {scales}, {rows} rows"
 
 
 def _of_one_byte(graph: Graph, operator: Operator, function: Function) -> tuple[IntArray, int] | None:
@@ -70,13 +111,11 @@ def _stage(graph: Graph, operator: Operator, context: Lowering, build: Build) ->
     stored = context.storage[output.index]
     activations = [tensor for tensor in (first, second) if tensor.data is None]
     reads = [_read(number, tensor, output, context) for number, tensor in enumerate(activations)]
-    sizes = ["x".join(map(str, tensor.shape[1:] or (1,))) for tensor in (first, second)]
     operands = _operand(first, output, context), _operand(second, output, context)
     return Stage(
         operator.index,
         operator.stem,
-        f"{sizes[0]} and {sizes[1]}, scales {first.scale:g} and {second.scale:g} -> {output.scale:g}, "
-        f"{rows_of(output.shape, stored).count} rows",
+        _summary(graph, operator, rows_of(output.shape, stored).count),
         tuple(tensor.index for tensor in activations),
         output.index,
         tuple(reads),

@@ -7,7 +7,8 @@ from typing import Any
 
 from codegen.errors import ModelError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.kernels.portable import lookup
+from codegen.kernels.elementwise import Elementwise
+from codegen.kernels.registry import ELEMENTWISE, build
 from codegen.operators.implementation import Implementation, no_options
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
 
@@ -44,6 +45,7 @@ def lower_lookup(graph: Graph, operator: Operator, table: IntArray, context: Low
     source, output = graph.tensor(operator.inputs[argument]), graph.tensor(operator.outputs[0])
     before, after = context.storage[source.index], context.storage[output.index]
     rows = rows_of(source.shape, before)
+    layer = Elementwise(tuple(table.tolist()), rows.size_bytes, (before,), after)
     return Stage(
         operator.index,
         operator.stem,
@@ -52,5 +54,5 @@ def lower_lookup(graph: Graph, operator: Operator, table: IntArray, context: Low
         (source.index,),
         operator.outputs[0],
         (RowRead(0, tuple(range(rows.count))),),
-        *lookup.build(table, rows.size_bytes, before, after),
+        *build(ELEMENTWISE, layer, context.target),
     )

@@ -53,7 +53,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     channels = graph.tensor(operator.inputs[0]).shape[-1]
     low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
     stored = context.storage[operator.outputs[0]]
-    layer = Pooling(window, channels, low + stored.bias, high + stored.bias, stored)
+    layer = Pooling(window, channels, low + stored.bias, high + stored.bias, stored, "maximum")
     return Stage(
         operator.index,
         operator.stem,

@@ -27,7 +27,7 @@ HEAD = 4  # vectors: START_VALUE; the stored zero; what columns behind the last 
 MAX_DIGITS = 8
 DIGIT_BITS = (8, 7, 6, 5, 4)
 QACC_LOW, QACC_HIGH = -(2**19), 2**19 - 1
-_MAX_FACTOR = 1 << 26
+_MAX_FACTOR = 1 << 28
 MAX_SHIFT = 31
 MAX_STARTS = 64
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from codegen.kernels.pooling import Pooling
 from codegen.kernels.window import RowWindow
 from codegen.program.kernel import Accesses, Built, Kernel, Present, Table
+from codegen.program.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,11 @@ class AveragePool2D(Kernel):
         )
 
 
-def build(layer: Pooling) -> Built:
+def applies(layer: Pooling, target: Target) -> bool:
+    return True
+
+
+def build(layer: Pooling, target: Target) -> Built:
     window, bias = layer.window, layer.storage.bias
     kernel = AveragePool2D(
         inputs=(layer.storage,),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.graph.graph import IntArray
-from codegen.program.kernel import Accesses, Built, Kernel, Present, Storage, Table, parameters_of
+from codegen.kernels.elementwise import Elementwise
+from codegen.program.kernel import Accesses, Built, Kernel, Present, Table, parameters_of
+from codegen.program.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +21,16 @@ class Lookup(Kernel):
         return Accesses((self.size,), self.size, required=(0,), tables={"lookup": 256})
 
 
-def build(outputs: IntArray, size: int, before: Storage, after: Storage) -> Built:
-    """Build the kernel. `outputs`: the int8 results for -128, -127, ..., 127; `size`: bytes of a row."""
-    stored = (outputs + after.bias).astype(np.uint8 if after.bias else np.int8)
+def applies(layer: Elementwise, target: Target) -> bool:
+    return len(layer.inputs) == 1
+
+
+def build(layer: Elementwise, target: Target) -> Built:
+    """Build the kernel of a function of one byte."""
+    after = layer.output
+    stored = (np.array(layer.exact) + after.bias).astype(np.uint8 if after.bias else np.int8)
     tables = (Table("lookup", stored, 16),)
-    kernel = Lookup(inputs=(before,), output=after, shape_name=f"{size}", tables=parameters_of(tables), size=size)
+    kernel = Lookup(
+        inputs=layer.inputs, output=after, shape_name=f"{layer.size}", tables=parameters_of(tables), size=layer.size
+    )
     return Built(kernel, tables)
