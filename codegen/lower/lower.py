@@ -37,6 +37,7 @@ def _program(
     graph: Graph, stages: tuple[Stage, ...], storage: Mapping[int, Storage], copied: Mapping[int, int]
 ) -> Program:
     """Lower a graph; `copied` maps each tensor that was added to the one of the graph that it stands for."""
+    stages = _needed(graph, stages)
     existing = [*graph.inputs, *(state.tensor for state in graph.states), *(stage.output for stage in stages)]
     tensors = {i: graph.tensor(copied.get(i, i)) for i in existing}
     return Program(
@@ -48,6 +49,17 @@ def _program(
         {i: tensor.name for i, tensor in tensors.items()},
         tuple(State(state.tensor, state.source, state.initial.tobytes()) for state in graph.states),
     )
+
+
+def _needed(graph: Graph, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """Leave out stages that give what nobody reads: an operator may have more outputs than are used."""
+    read = {*graph.outputs, *(state.source for state in graph.states)}
+    kept: list[Stage] = []
+    for stage in reversed(stages):
+        if stage.output in read:
+            read |= set(stage.inputs)
+            kept.append(stage)
+    return tuple(reversed(kept))
 
 
 def _stages(lowered: Stage | tuple[Stage, ...] | Folded) -> tuple[Stage, ...]:

@@ -204,3 +204,17 @@ def test_what_contradicts_its_shapes_is_refused(case: str, change: dict[str, Any
     given = {"constants": constants, "fields": fields} | change
     with pytest.raises(error):
         compile_bytes(model_of(name, A(shape), given["constants"], A(out_shape), table, **given["fields"]))
+
+
+@pytest.mark.parametrize("name", ["SPLIT", "UNPACK"])
+@pytest.mark.parametrize("used", [[0], [1], [2, 0]])
+def test_outputs_that_nobody_reads(name: str, used: list[int], compiler: None, tmp_path: Path) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 3, 4), 0.1, 3)
+    shape = (1, 1, 4) if name == "SPLIT" else (1, 4)
+    parts = [b.activation(shape, 0.1, 3) for _ in range(3)]
+    if name == "SPLIT":
+        b.operator("SPLIT", [b.constant(np.array(1, np.int32)), source], parts, NumSplits=3)
+    else:
+        b.operator("UNPACK", [source], parts, Num=3, Axis=1)
+    assert_exact(b.finish([source], [b.concatenate([parts[i] for i in used], axis=1)]), tmp_path)
