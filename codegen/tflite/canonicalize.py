@@ -31,6 +31,7 @@ from codegen.tflite.tabulate import tabulate
 
 _FOLDABLE_BYTES = 1 << 16  # constants made by folding; shapes are a few numbers
 _VARIABLES = frozenset({"var_handle", "read_variable", "assign_variable", "call_once"})
+_SHAPED = frozenset({"int8", "uint8", "float32"})  # others count, or say where, until they are folded
 _RESHAPES = frozenset({"reshape", "squeeze", "expand_dims"})
 
 
@@ -55,7 +56,14 @@ def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) ->
             raise
         refused.append(error)
     rules = (
-        *(_fold_constants, _resolve_variables, _take_off_casts, _take_off_borders, conditions_as_bytes),
+        *(
+            _give_numbers_a_shape,
+            _fold_constants,
+            _resolve_variables,
+            _take_off_casts,
+            _take_off_borders,
+            conditions_as_bytes,
+        ),
         *(tabulate, repeat_selected, _indices_as_bytes),
         *(_recognize_upsampling, split_wide_padding, repeat_mixed_operands, give_constants, copy_shared_outputs),
         drop_unused,
@@ -74,6 +82,14 @@ def _check_operands(graph: Graph) -> None:
             raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {count}")
         if not operator.outputs and operator.stem not in ("assign_variable", "call_once"):
             raise ModelError(f"{operator.label} has no output")
+
+
+def _give_numbers_a_shape(graph: Graph) -> Graph:
+    """One number without a shape is a vector of one: the same bytes."""
+    tensors = (
+        replace(t, shape=(1,)) if not t.shape and t.data is None and t.dtype in _SHAPED else t for t in graph.tensors
+    )
+    return replace(graph, tensors=tuple(tensors))
 
 
 # ---- Constants -------------------------------------------------------------------------------------------------

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from codegen.errors import ModelError, UnsupportedError
+from codegen.graph.model import QuantizedModel
 from codegen.tflite.builder import ModelBuilder
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.verify.verify import verify
 from tests.exactness import assert_exact, compile_bytes
 from tests.ops.single_operator import (
     Activation,
@@ -106,3 +109,15 @@ def test_of_more_axes_is_refused() -> None:
     source, output = Activation((1, 1, 3, 4, 2, 3), 0.1, 7), Activation((1, 1, 1, 4, 2, 3), 0.1, 7)
     with pytest.raises(UnsupportedError, match="at most 5 axes"):
         compile_bytes(model_of("MEAN", source, [np.array([2], np.int32)], output, "ReducerOptions", KeepDims=True))
+
+
+@pytest.mark.usefixtures("compiler")
+def test_one_number_without_a_shape() -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 4), 0.1, 3)
+    total = b.activation((), 0.2, -9)
+    b.operator("SUM", [source, b.constant(np.array([0, 1], np.int32))], total, "ReducerOptions")
+    wide = b.operator("ADD", [source, total], b.activation((1, 4), 0.3, 0), FusedActivationFunction=0)
+    real = b.operator("DEQUANTIZE", [total], b._tensor((), "float32", [], [], 0, None))
+    report = verify(QuantizedModel("sample", b.finish([source], [wide, real])), [(find_board("host"), 4)])
+    assert report.passed, report
