@@ -215,13 +215,15 @@ class Data(Section):
     """Size, source and augmentation of the pictures.
 
     `input_size` (height, width) and `input_channels` (3: colour, 1: grey) are by default those of the student's preset.
-    How many classes a network tells apart follows from the data.
+    How many classes a network tells apart follows from the data. A share `appearance` of each batch's pictures gets
+    other colours (nanou_train.data.appearance), after a cached teacher has answered them as they were.
     """
 
     terrain: TerrainCounts = TerrainCounts()
     input_size: Size | None = None
     input_channels: Literal[1, 3] | None = None
     augment: Augmentation = "light"
+    appearance: Share = 0.0
 
 
 class Logs(Section):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from nanou_train.data.appearance import change_appearance
 from nanou_train.data.augment import Float, augment_with_logits
 from nanou_train.data.dataset import Split
 from nanou_train.data.images import IGNORE
@@ -135,14 +136,17 @@ class TrainingLoop:
         def prepare(index: int) -> Batch:
             chosen = order[index * size : (index + 1) * size]
             rng = np.random.default_rng([self.seed, epoch, index])
+            answers: Float | None
             if self.views is not None:
-                views, masks, answers = self.views.drawn(chosen, rng)
-                return contract.normalize(views), masks, answers
-            logits = None if self.logits is None else self.logits[chosen]
-            images, masks, logits = augment_with_logits(
-                self.data.images[chosen], self.data.masks[chosen], logits, rng, self.config.data.augment
-            )
-            return contract.normalize(images), masks, logits
+                images, masks, answers = self.views.drawn(chosen, rng)
+            else:
+                logits = None if self.logits is None else self.logits[chosen]
+                images, masks, answers = augment_with_logits(
+                    self.data.images[chosen], self.data.masks[chosen], logits, rng, self.config.data.augment
+                )
+            if self.config.data.appearance:
+                images = change_appearance(images, rng, self.config.data.appearance)
+            return contract.normalize(images), masks, answers
 
         with ThreadPoolExecutor(1) as pool:
             waiting = [pool.submit(prepare, index) for index in range(min(PREFETCH_BATCHES, self.steps))]

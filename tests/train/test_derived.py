@@ -27,6 +27,7 @@ EVERYTHING: dict[str, Any] = {
     "distillation": {"enabled": False, "alpha": 0.9, "temperature": 2.0, "cache": True, "views": 24, "blend": 0.5},
     "data": {
         "terrain": {"train": 3, "val": 2, "test": 1}, "input_size": [24, 32], "input_channels": 1, "augment": "full",
+        "appearance": 0.4,
     },
     "run": {
         "seed": 3, "restarts": 3, "debug_mode": True, "output_dir": "out", "checkpoint_path": "kept",

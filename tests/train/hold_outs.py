@@ -1,0 +1,170 @@
+"""How well do experiments see seasons and places that training has not seen? For developers; goes on where it ended.
+
+    python -m tests.train.hold_outs --data ROOT --groups ROOT/groups.csv --season environment --place component \\
+        --leave-out fall_hood summer places:0 places:1 --experiments accurate accurate_seasons --seeds 0 1 2
+
+ROOT is a prepared data set, `--groups` a table of its pictures. A split leaves out one value of the season's column, in
+all parts of the data, or one of two halves of the training part's places (the largest place always stays). Left out of
+training, pictures are left out of validation too. Each experiment is trained without them, quantized, and measured on
+them (`away`) and on the test part's other pictures (`home`), both in int8. With `--teacher-of` EXPERIMENT, its teacher
+for the same split and seed serves the others too. Rows go to OUTPUT/table.json, runs beside it; `--set KEY=VALUE`
+changes a key of all experiments, such as student.epochs=100.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codegen.atomic_files import write_text
+from codegen.graph.model import QuantizedModel
+from nanou_train.data.dataset import Dataset, DatasetSpec, Split, load_dataset
+from nanou_train.evaluation.curves import sweep
+from nanou_train.evaluation.evaluate import constant_mask, evaluate_model
+from nanou_train.networks.architectures import preprocessing_of
+from nanou_train.networks.saving import load_model
+from nanou_train.runs.quantize_run import quantize_run
+from nanou_train.training.train import train_model
+
+HALVES = 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """mIoU of one run, 0..1; `best`: int8 on `away` with the threshold that is best there."""
+
+    split: str
+    experiment: str
+    seed: int
+    constant: float
+    teacher: float
+    floating: float
+    away: float
+    best: float
+    home: float
+
+
+def places_of(table: dict[str, dict[str, str]], train: Split, column: str) -> dict[str, int]:
+    """Half of each of the training part's places but the largest, in turn from large to small: place -> 0 or 1."""
+    sizes = Counter(table[stem][column] for stem in train.stems)
+    return {place: number % HALVES for number, (place, _) in enumerate(sizes.most_common()[1:])}
+
+
+def without(data: Dataset, left_out: set[str], name: str) -> tuple[Dataset, Split]:
+    """The data set to train on, whose test part is what is left out, and the test part's other pictures."""
+
+    def chosen(split: Split, away: bool) -> Split:
+        keep = [index for index, stem in enumerate(split.stems) if (stem in left_out) == away]
+        return Split(split.images[keep], split.masks[keep], tuple(split.stems[index] for index in keep))
+
+    parts = [chosen(part, True) for part in (data.train, data.val, data.test)]
+    images, masks = (np.concatenate([getattr(part, kind) for part in parts]) for kind in ("images", "masks"))
+    away = Split(images, masks, tuple(stem for part in parts for stem in part.stems))
+    source = {**data.source, "left_out": name}
+    return (
+        replace(data, source=source, train=chosen(data.train, False), val=chosen(data.val, False), test=away),
+        chosen(data.test, False),
+    )
+
+
+def int8_miou(model: QuantizedModel, split: Split) -> tuple[float, float]:
+    """mIoU of the int8 model with its own threshold, and with the best one for the split."""
+    from nanou_deploy.evaluate.executors import predictor
+
+    runs = predictor("int8", model, None)
+    logits = runs.logits(split.images)
+    points = sweep(logits, split.masks, runs.cut)
+    return sweep(logits, split.masks, runs.cut, (model.threshold,))[0].miou, max(point.miou for point in points)
+
+
+def measure(data: Dataset, home: Split, folder: Path, experiment: str, seed: int, changes: dict[str, Any]) -> Row:
+    """Train or go on, quantize, and measure."""
+    result = train_model(
+        experiment_name=experiment, dataset=data, output_dir=folder.parent, run_name=folder.name, seed=seed,
+        progress=lambda message, done: print(f"  {folder.name} {done:4.0%} {message}", flush=True), **changes,
+    )  # fmt: skip
+    if result["status"] != "completed":
+        raise SystemExit(result["error"])
+    model = quantize_run(folder, dataset=data)
+    away, best = int8_miou(model, data.test)
+    metrics = result["final_metrics"]
+    student = load_model(folder / "student.keras")
+    floating = evaluate_model(student, data.test.images, data.test.masks, preprocessing_of(student))["miou"]
+    return Row(
+        data.source["left_out"], experiment, seed, constant_mask(data.train.masks, data.test.masks)["miou"],
+        metrics["teacher"]["miou"] if "teacher" in metrics else float("nan"), floating, away, best,
+        int8_miou(model, home)[0],
+    )  # fmt: skip
+
+
+def print_table(rows: list[Row]) -> None:
+    """Mean and spread over seeds, by split and experiment."""
+    print(f"{'left out':12} {'experiment':24} runs  constant teacher  float   away (spread)   best   home")
+    for split, experiment in sorted({(row.split, row.experiment) for row in rows}):
+        own = [row for row in rows if (row.split, row.experiment) == (split, experiment)]
+        mean = {key: np.mean([value[key] for value in map(asdict, own)]) for key in asdict(own[0]) if key not in NAMES}
+        spread = max(row.away for row in own) - min(row.away for row in own)
+        print(
+            f"{split:12} {experiment:24} {len(own):4}  {mean['constant']:.4f}  {mean['teacher']:.4f}  "
+            f"{mean['floating']:.4f} {mean['away']:.4f} ({spread:.4f}) {mean['best']:.4f} {mean['home']:.4f}"
+        )
+
+
+NAMES = ("split", "experiment", "seed")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--groups", type=Path, required=True)
+    parser.add_argument("--season", default="environment")
+    parser.add_argument("--place", default="component")
+    parser.add_argument("--leave-out", nargs="+", required=True)
+    parser.add_argument("--experiments", nargs="+", required=True)
+    parser.add_argument("--config", type=Path, default=Path("config/experiments.yaml"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--teacher-of", default="")
+    parser.add_argument("--output", type=Path, default=Path("runs/hold_outs"))
+    given = parser.parse_args()
+    with given.groups.open(newline="", encoding="utf-8") as file:
+        table = {row["name"]: row for row in csv.DictReader(file)}
+    data = load_dataset(DatasetSpec(given.data))
+    halves = places_of(table, data.train, given.place)
+    overrides = {key: json.loads(value) for key, _, value in (pair.partition("=") for pair in given.set)}
+    path = given.output / "table.json"
+    rows = [Row(**row) for row in json.loads(path.read_text())] if path.is_file() else []
+    done = {(row.split, row.experiment, row.seed) for row in rows}
+    for seed in given.seeds:
+        for split in given.leave_out:
+            half = split.removeprefix("places:")
+            left_out = {
+                name
+                for name, row in table.items()
+                if (halves.get(row[given.place]) == int(half) if half != split else row[given.season] == split)
+            }
+            own, home = without(data, left_out, split)
+            for experiment in given.experiments:
+                if (split, experiment, seed) in done:
+                    continue
+                changes = {"config_path": given.config, **overrides}
+                if given.teacher_of not in ("", experiment):
+                    changes["teacher.weights"] = (
+                        given.output / f"{split.replace(':', '_')}-{given.teacher_of}-{seed}" / "teacher.keras"
+                    )
+                folder = given.output / f"{split.replace(':', '_')}-{experiment}-{seed}"
+                rows.append(measure(own, home, folder, experiment, seed, changes))
+                write_text(path, json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+                print_table(rows)
+    print_table(rows)
+
+
+if __name__ == "__main__":
+    main()
