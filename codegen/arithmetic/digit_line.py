@@ -7,7 +7,8 @@ factor M goes into the weights: w * M is written in balanced digits of base 256,
     acc = sum(x * d0) + b0;    acc >>= 8;    acc += sum(x * d1) + b1;    acc >>= 8;    ...    result = acc >> n
 
 which is the line exactly, since floor((floor(a / 256) + b) / c) == floor((a + 256 * b) / (256 * c)). No sum is ever
-wider than that of one digit. Where a scale is a power of two, so is M.
+wider than that of one digit. Where a scale is a power of two, so is M, and digits below it are 0: only their starts are
+added.
 
 Where the results of the exact form change is found as in `codegen.arithmetic.one_multiply_search`; a line is searched
 among those whose slope is the nearest to the exact factor, the least M first.
@@ -48,10 +49,12 @@ def find_line(exact: Rescale, sums: WeightedSum, zero_point: int, offset_step: i
     below = np.concatenate([np.stack([reached - 1, values], 1), np.array(after, np.int64).reshape(-1, 2)])
     # A smaller factor would leave no room for an offset that is a multiple of the step.
     coarsest = max(math.floor(math.log2(offset_step / 4 / exact.factor)), 0) if exact.factor else 0
+    is_power = math.frexp(exact.factor)[0] == 0.5
+    near = (0,) if is_power else _NEAR_FACTORS
     for start in range(coarsest, _MAX_SHIFT + 1, _SHIFTS_AT_ONCE):
         shifts = np.arange(start, min(start + _SHIFTS_AT_ONCE, _MAX_SHIFT + 1))
         nearest = np.ldexp(exact.factor, shifts).astype(np.int64)
-        factors = nearest[:, None] + np.array(_NEAR_FACTORS)
+        factors = nearest[:, None] + np.array(near)
         # factor * t + offset >= k << shift where k is reached, and less where it is not.
         low, high = (
             ((points[:, 1] + zero_point) << shifts[:, None])[:, None] - factors[..., None] * points[:, 0]

@@ -41,9 +41,10 @@ class Conv2DPointwise(VectorKernel):
     @property
     def channel_bytes(self) -> int:
         """Of the code for one output channel, at most."""
-        products = self.digits.count * self.in_channels + sum(self.digits.starts)
+        multiplied = self.digits.count - self.digits.bare
+        products = multiplied * self.in_channels + sum(self.digits.starts)
         rest = self.digits.count * (self.digits.vectors + 1) + 4
-        streamed = 0 if self.holds_inputs else 4 * self.digits.count * self.in_channels // 3 + self.digits.count + 4
+        streamed = 0 if self.holds_inputs else 4 * multiplied * self.in_channels // 3 + self.digits.count + 4
         return 3 * (products + rest + streamed)
 
     @property

@@ -23,7 +23,7 @@ class DepthwiseConv2D3x3(VectorKernel):
 
     @property
     def row_instructions(self) -> int:
-        return self.blocks * self.channels * (12 * self.digits.count + 33)
+        return self.blocks * self.channels * (12 * self.digits.count - 9 * self.digits.bare + 33)
 
     @property
     def has_edge(self) -> bool:
@@ -76,7 +76,6 @@ def build(layer: Convolution, target: Target) -> Built:
 
 @lru_cache(maxsize=4)  # it applies, and is built
 def _digits(layer: Convolution) -> tuple[Digits, Table] | None:
-    """None too where the weights of one digit and its starts take more than a vector."""
+    """Take forms of which the weights of one digit and its starts fit a vector."""
     edge_lane = (layer.window.in_width - 1) % BLOCK_PX
-    found = build_digits(layer, layer.taps.T[None, :, None], edge_lane=edge_lane)
-    return found if found and found[0].vectors == 1 else None
+    return build_digits(layer, layer.taps.T[None, :, None], edge_lane, most_vectors=1)

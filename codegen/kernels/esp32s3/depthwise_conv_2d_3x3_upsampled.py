@@ -23,7 +23,7 @@ class DepthwiseConv2D3x3Upsampled(DepthwiseConv2D3x3):
 
     @property
     def row_instructions(self) -> int:
-        return self.blocks * self.channels * (14 * self.digits.count + 30)
+        return self.blocks * self.channels * (14 * self.digits.count - 8 * self.digits.bare + 30)
 
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
         row = self.blocks * BLOCK_PX * self.channels
@@ -67,5 +67,4 @@ def _digits(layer: UpsampledDepthwise) -> tuple[Digits, Table] | None:
     upper, lower = np.split(layer.sums(), 2, axis=2)
     units = np.stack([np.concatenate([rows[..., i : i + 2] for rows in (upper, lower)], 2) for i in (0, 2)], 2)
     edge_lane = (layer.source_width - 1) % BLOCK_PX
-    found = build_digits(layer.convolution, units, edge_lane)
-    return found if found and found[0].vectors == 1 else None
+    return build_digits(layer.convolution, units, edge_lane, most_vectors=1)

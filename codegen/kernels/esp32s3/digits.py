@@ -5,6 +5,9 @@ For each digit its kernel multiplies `taps` vectors of values by the unit's weig
 `starts` numbers, all in lanes of 20 bits. The table begins with the vectors of HEAD; then come, for each unit and
 digit, the weights and the starts, one byte each, filled up to whole vectors. The last byte of the first digit is the
 shift at the end.
+
+Where all scales are powers of two, weights are one digit as they are, and before it comes one of starts alone: it gives
+what multiples of START_VALUE cannot, and multiplies no values.
 """
 
 from __future__ import annotations
@@ -28,17 +31,23 @@ MAX_DIGITS = 8
 DIGIT_BITS = (8, 7, 6, 5, 4)
 QACC_LOW, QACC_HIGH = -(2**19), 2**19 - 1
 _MAX_FACTOR = 1 << 28
+_POWER_BITS = 7  # of a digit without weights: START_VALUE, shifted by them, is -1
 MAX_SHIFT = 31
 MAX_STARTS = 64
+ANY_VECTORS = 1 << 16
 
 
 @dataclass(frozen=True)
 class Digits:
-    """The shape of a kernel's sums: digits of `bits`, fewer where many products are added, and `starts` of each one."""
+    """The shape of a kernel's sums: digits of `bits`, fewer where many products are added, and `starts` of each one.
+
+    The first `bare` digits have no weights but 0, and their kernel multiplies no values.
+    """
 
     taps: int
     bits: int
     starts: tuple[int, ...]
+    bare: int = 0
 
     @property
     def count(self) -> int:
@@ -71,20 +80,27 @@ class _Unit:
     shift: int
 
 
-def build_digits(layer: WeightedLayer, units: IntArray, edge_lane: int) -> tuple[Digits, Table] | None:
+def build_digits(
+    layer: WeightedLayer, units: IntArray, edge_lane: int, most_vectors: int = ANY_VECTORS
+) -> tuple[Digits, Table] | None:
     """Make the table of a layer, or None where a channel has no line, or too many digits, or sums that do not fit.
 
     `units`: weights (phases, channels, units of a channel, taps). `edge_lane`: the lane of the last column, whose right
-    neighbour is beyond the edge although it lies in the same vector; none where it is the last lane.
+    neighbour is beyond the edge although it lies in the same vector; none where it is the last lane. `most_vectors`: of
+    the table, that one digit of one unit may take.
     """
     channels = lines_of(layer)
     if channels is None:
         return None
+    if powers := _powers(channels, units):
+        made = _assemble(layer, powers, units, (2, _POWER_BITS), edge_lane, bare=1)
+        if made is not None and made[0].vectors <= most_vectors:
+            return made
     for count, bits in itertools.product(range(1, MAX_DIGITS + 1), DIGIT_BITS):
         scaled = (_scaled(channel, units[:, c], count, bits) for c, channel in enumerate(channels))
         fitting = [one for one in itertools.takewhile(lambda one: one is not None, scaled) if one is not None]
         made = _assemble(layer, fitting, units, (count, bits), edge_lane) if len(fitting) == len(channels) else None
-        if made is not None:
+        if made is not None and made[0].vectors <= most_vectors:
             return made
     return None
 
@@ -104,6 +120,23 @@ def lines_of(layer: WeightedLayer) -> list[RequantizedChannel] | None:
     return found
 
 
+def _powers(channels: Sequence[RequantizedChannel], units: IntArray) -> list[RequantizedChannel]:
+    """Scale lines whose factors are powers of two to one factor, a whole digit; empty where one is none, or too large.
+
+    Weights that are added up, as those of upsampled columns, may not fit the digit that they are then.
+    """
+    found = []
+    for channel in channels:
+        line = channel.found
+        assert isinstance(line, Line)
+        if line.factor & (line.factor - 1) or line.factor >> _POWER_BITS > 1:
+            return []
+        scaled = line.scaled(_POWER_BITS + 1 - line.factor.bit_length() if line.factor else _POWER_BITS)
+        found.append(RequantizedChannel(channel.exact, channel.sums, scaled))
+    within = max(channel.found.shift for channel in found if isinstance(channel.found, Line)) <= MAX_SHIFT + _POWER_BITS
+    return found if within and units.min() >= -128 and units.max() <= 127 else []
+
+
 def _scaled(channel: RequantizedChannel, weights: IntArray, count: int, bits: int) -> RequantizedChannel | None:
     """Scale the channel's line to end behind the last digit; None where so many digits do not hold its weights."""
     line = channel.found
@@ -121,6 +154,7 @@ def _assemble(
     units: IntArray,
     form: tuple[int, int],
     edge_lane: int,
+    bare: int = 0,
 ) -> tuple[Digits, Table] | None:
     count, bits = form
     lines = [channel.found for channel in channels]
@@ -129,7 +163,7 @@ def _assemble(
     highest = max(-(-abs(int(start[-1])) // 127) for start in starts)
     if highest > MAX_STARTS:
         return None
-    digits = Digits(units.shape[-1], bits, (*(1,) * (count - 1), max(highest, 1)))
+    digits = Digits(units.shape[-1], bits, (*(1,) * (count - 1), max(highest, 1)), bare)
     head = np.full((HEAD, BLOCK_PX), START_VALUE, np.int64)
     head[1] = layer.stored_zero
     head[2] = 127
@@ -190,6 +224,8 @@ def differences(digits: Digits, table: Table, units_of_channel: int) -> tuple[st
         channel = table.channels[number // units_of_channel % len(table.channels)]
         line = channel.found
         assert isinstance(line, Line)
+        if unit.taps[: digits.bare].any():
+            wrong.append(f"unit {number}: weights where no values are multiplied")
         weights = powers @ unit.taps
         offset = START_VALUE * int(powers @ unit.starts.sum(1))
         if (offset, unit.shift + (digits.count - 1) * digits.bits) != (line.offset, line.shift):
