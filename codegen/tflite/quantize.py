@@ -20,6 +20,7 @@ from codegen.graph.model import BINARY_CLASSES, Preprocessing, QuantizedModel, s
 from codegen.graph.output_values import follow_values
 from codegen.start_tensorflow import import_tensorflow
 from codegen.tflite.load import load_graph
+from codegen.tflite.power_of_two import with_power_of_two_weights
 from codegen.untrusted import shown
 
 if TYPE_CHECKING:
@@ -41,14 +42,16 @@ def quantize(
     provenance: Mapping[str, Any],
     classes: tuple[str, ...] = BINARY_CLASSES,
     drivable: tuple[str, ...] = BINARY_CLASSES[1:],
+    power_of_two: bool = False,
 ) -> QuantizedModel:
     """Quantize a Keras model of one input and one output to int8.
 
     `representative` is float32 (N, H, W, C), normalized by `preprocessing`, from the training set: the converter
     takes the activation ranges from it. None is for a model trained with fake quantization
     (`tf.quantization.fake_quant_with_min_max_vars` on its input and every activation that rounds): its own ranges are
-    used. Raises ModelError where shapes disagree, the data are not normalized, a range is missing, or the converter
-    leaves something in floating point.
+    used. `power_of_two` is for one of which activations and weights were trained with such scales: the file gets
+    exactly these (codegen.tflite.power_of_two). Raises ModelError where shapes disagree, the data are not normalized, a
+    range is missing, or the converter leaves something in floating point.
     """
     shape = (preprocessing.height_px, preprocessing.width_px, preprocessing.channels)
     _check_arguments(model, representative, shape, preprocessing)
@@ -56,6 +59,8 @@ def quantize(
         flatbuffer = _convert_with_own_ranges(model, shape, preprocessing)
     else:
         flatbuffer = _convert(model, representative, shape)
+    if power_of_two:
+        flatbuffer = with_power_of_two_weights(flatbuffer)
     check_full_int8(flatbuffer)
     graph = load_graph(flatbuffer)
     followed = follow_values(graph, graph.output.index)

@@ -127,13 +127,23 @@ class TverskyLoss(Section):
 class Quantization(Section):
     """Makes the student round, with `aware`, as its int8 model will (nanou_train.networks.fake_quant).
 
-    It does so after `start` epochs; the last `freeze_epochs` leave activation ranges and batch statistics alone.
+    It does so after `start` epochs; the last `freeze_epochs` leave activation ranges and batch statistics alone. With
+    `requantization: power_of_two` the scales of hidden layers are such that the device shifts where it would multiply.
     """
 
     aware: Switch = False
+    requantization: Literal["any", "power_of_two"] = "any"
     activation_ranges: Literal["ema", "learned"] = "ema"
     start: Count = 0
     freeze_epochs: Count = 0
+
+    @field_validator("requantization")
+    @classmethod
+    def _is_trained_for(cls, value: str, info: ValidationInfo) -> str:
+        if value != "any" and info.data.get("aware") is False:
+            hint = "a network has such scales only if it is trained for them: set quantization.aware as well"
+            raise PydanticCustomError("requantization", "without quantization.aware", {"hint": hint})
+        return value
 
 
 class Student(Section):

@@ -41,6 +41,7 @@ ALIASES: Mapping[str, str] = {
     "early_stopping": "student.early_stopping",
     "patience": "student.patience",
     "quantization_aware": "student.quantization.aware",
+    "requantization": "student.quantization.requantization",
     "activation_ranges": "student.quantization.activation_ranges",
     "quantization_start": "student.quantization.start",
     "freeze_epochs": "student.quantization.freeze_epochs",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codegen.start_tensorflow import import_tensorflow
+from codegen.tflite.power_of_two import coarser
 from nanou_train.networks.fake_quant import (
     LEVELS,
     DeviceArithmetic,
@@ -22,6 +23,7 @@ from nanou_train.networks.fake_quant import (
     FakeQuantDepthwiseConv2D,
 )
 from nanou_train.networks.layers import FusedBatchNormalization
+from nanou_train.networks.power_of_two import range_before
 
 tf = import_tensorflow()
 
@@ -43,7 +45,7 @@ def match_device(model: keras.Model, matched: bool = True) -> None:
         if isinstance(layer, FakeQuantConv2D | FakeQuantDepthwiseConv2D):
             after = readers[id(layer.output)]
             normalization = after if isinstance(after, FusedBatchNormalization) else None
-            source, target = _range_before(layer.input), _range_after(layer, readers)
+            source, target = range_before(layer.input), _range_after(layer, readers)
             layer.device = _device_arithmetic(layer, normalization, source, target) if matched else None
             if normalization is not None:
                 normalization.on_device = matched
@@ -63,29 +65,22 @@ def _device_arithmetic(layer: Any, normalization: Any, source: FakeQuant, target
         bias = beta.astype(np.float64) + (bias - mean) * factor
     folded = np.abs(kernel * factor.reshape(top.shape)).max(axes)
     scale = np.where(folded > 0, folded / LEVELS, 1.0).astype(np.float32).astype(np.float64)
-    accumulator_step = _step(source) * scale
-    multiplier = accumulator_step / _step(target)
+    input_step, output_step = source.step(), target.step()
+    bias = np.round(bias / (input_step * scale))
+    levels = np.full(scale.shape, LEVELS)
+    if target.power_of_two:  # the converter's file is rewritten (codegen.tflite.power_of_two)
+        coarse = coarser(scale, output_step / input_step)
+        bias, levels, scale = np.round(bias * (scale / coarse)), LEVELS * scale / coarse, coarse
+    multiplier = input_step * scale / output_step
     _, exponent = np.frexp(multiplier)
     return DeviceArithmetic(
-        input_step=_step(source),
-        output_step=_step(target),
-        kernel=np.round(kernel / np.where(top > 0, top, 1.0) * LEVELS).astype(np.float32),
+        input_step=input_step,
+        output_step=output_step,
+        kernel=np.round(kernel / np.where(top > 0, top, 1.0) * levels.reshape(top.shape)).astype(np.float32),
         multiplier=multiplier * np.sign(factor),
-        bias=np.round(bias / accumulator_step) * multiplier,
+        bias=bias * multiplier,
         halves=np.exp2(np.maximum(-exponent, 0).astype(np.float64)),
     )
-
-
-def _step(layer: FakeQuant) -> float:
-    return float(np.float32((float(layer.high) - float(layer.low)) / 255.0))
-
-
-def _range_before(tensor: Any) -> FakeQuant:
-    """Return the range of a convolution's input, which pooling, resizing and joining keep."""
-    operation, node_index, _ = tensor._keras_history
-    if isinstance(operation, FakeQuant):
-        return operation
-    return _range_before(operation._inbound_nodes[node_index].input_tensors[0])
 
 
 def _range_after(layer: Any, readers: dict[int, Any]) -> FakeQuant:

@@ -4,8 +4,10 @@ Weights: symmetric int8 per output channel, scale = max |w| / 127, so the conver
 normalization needs no second convolution to be folded: it multiplies each output channel by one factor, and rounding
 to a grid that follows the largest weight commutes with that, Q(f w) = f Q(w). Activations: uint8-like affine grids
 whose range is an exponential moving average of batch extremes, or is learned by gradient (Choi et al. 2018, PACT,
-arXiv 1805.06085). Rounding passes gradients straight through (Bengio et al. 2013, arXiv 1308.3432); both as in Jacob
-et al. 2018 (arXiv 1712.05877). `quantization_aware` puts these layers into a model wherever TFLite will round.
+arXiv 1805.06085). With `requantization` "power_of_two", behind ReLU the step of a range is a power of two, and the step
+of a channel's folded weights is the least power of two that holds them (`networks.power_of_two`). Rounding passes
+gradients straight through (Bengio et al. 2013, arXiv 1308.3432); both as in Jacob et al. 2018 (arXiv 1712.05877).
+`quantization_aware` puts these layers into a model wherever TFLite will round.
 """
 
 from __future__ import annotations
@@ -18,16 +20,20 @@ from codegen.start_tensorflow import import_tensorflow
 from nanou_train.errors import ConfigError
 from nanou_train.networks.distribution import largest
 from nanou_train.networks.layers import FusedBatchNormalization
+from nanou_train.networks.power_of_two import covering_exponent, nearest_exponent, power_of_two, weight_unit
 
 tf = import_tensorflow()
 import keras  # noqa: E402
+import numpy as np  # noqa: E402
 
 Tensor = Any
 Ranges = Literal["ema", "learned"]
+Requantization = Literal["any", "power_of_two"]
 LEVELS = 127.0  # of a symmetric int8 weight, to each side of 0
 # Scale 1/127, zero point 0. With the range -1..1, whose scale is 1/127.5, every 8-bit pixel would lie in the middle
 # between two steps, and which one it gets would hang on the last bit of a float.
 INPUT_RANGE = (-128.0 / 127.0, 1.0)
+POWER_OF_TWO_INPUT_RANGE = (-1.0, 127.0 / 128.0)  # scale 1/128; the brightest of 256 values is the second brightest too
 PACKAGE = "nanou_train"
 
 
@@ -36,11 +42,17 @@ def _rounded(values: Tensor) -> Any:
     return tf.round(values), lambda upstream: upstream
 
 
-def fake_quantized_kernel(kernel: Tensor, channel_axes: tuple[int, ...]) -> Tensor:
-    """Round a kernel to int8 grids, one per output channel; same shape. All-zero channels stay zero."""
+def kernel_scale(kernel: Tensor, channel_axes: tuple[int, ...], unit: Tensor | None = None) -> Tensor:
+    """Find the step of each output channel's int8 grid, (.., C): largest weight / 127, or 2^k times `unit`."""
     others = [axis for axis in range(len(kernel.shape)) if axis not in channel_axes]
     top = tf.reduce_max(tf.abs(tf.stop_gradient(kernel)), others, keepdims=True)
-    scale = tf.where(top > 0, top, tf.ones_like(top)) / LEVELS
+    step = tf.where(top > 0, top, tf.ones_like(top)) / LEVELS
+    return step if unit is None else power_of_two(covering_exponent(step / unit)) * unit
+
+
+def fake_quantized_kernel(kernel: Tensor, channel_axes: tuple[int, ...], unit: Tensor | None = None) -> Tensor:
+    """Round a kernel to int8 grids, one per output channel; same shape. All-zero channels stay zero."""
+    scale = kernel_scale(kernel, channel_axes, unit)
     return _rounded(kernel / scale) * scale
 
 
@@ -77,7 +89,7 @@ class FakeQuantConv2D(keras.layers.Conv2D):
 
     def kernel_for_call(self) -> Tensor:
         kernel = tf.convert_to_tensor(self.kernel)
-        return fake_quantized_kernel(kernel, (3,)) if self.enabled else kernel
+        return fake_quantized_kernel(kernel, (3,), weight_unit(self)) if self.enabled else kernel
 
     def call(self, inputs: Tensor) -> Tensor:
         if self.device is not None:
@@ -95,7 +107,7 @@ class FakeQuantDepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
     def kernel_for_call(self) -> Tensor:
         kernel = tf.convert_to_tensor(self.kernel)
-        return fake_quantized_kernel(kernel, (2, 3)) if self.enabled else kernel
+        return fake_quantized_kernel(kernel, (2, 3), weight_unit(self)) if self.enabled else kernel
 
     def call(self, inputs: Tensor) -> Tensor:
         if self.device is not None:
@@ -115,8 +127,9 @@ class FakeQuant(keras.layers.Layer):
 
     The range starts at (low, high) and follows the smallest and largest value of each training batch with `momentum`
     (`ranges` "ema"), or gradients move it ("learned"). A low end of 0, behind ReLU, stays there. A range is always
-    widened to contain 0, which TFLite must represent exactly. `enabled` turns rounding off, `frozen` stops updates;
-    both are plain attributes, read when a graph is traced.
+    widened to contain 0, which TFLite must represent exactly. With `power_of_two` its high end is the nearest 255 *
+    2^k, not above `high`, where the activation clamps. `enabled` turns rounding off, `frozen` stops updates; both are
+    plain attributes, read when a graph is traced.
     """
 
     def __init__(
@@ -127,11 +140,13 @@ class FakeQuant(keras.layers.Layer):
         ranges: Ranges = "ema",
         fixed: bool = False,
         momentum: float = 0.98,
+        power_of_two: bool = False,
         **names: Any,
     ) -> None:
         super().__init__(**names)
         self.settings = {"low": low, "high": high, "ranges": ranges, "fixed": fixed, "momentum": momentum}
-        self.momentum, self.moves_low = momentum, low < 0
+        self.power_of_two = power_of_two
+        self.momentum, self.moves_low, self.clamp = momentum, low < 0, high
         self.observes = ranges == "ema" and not fixed
         self.enabled, self.frozen = True, False
         learned = ranges == "learned" and not fixed
@@ -143,8 +158,21 @@ class FakeQuant(keras.layers.Layer):
             self._observe(tf.stop_gradient(inputs))
         if not self.enabled:
             return inputs
-        low, high = tf.minimum(self.low, 0.0), tf.maximum(self.high, 1e-3)
+        low, high = self.ends()
         return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high, num_bits=8)
+
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """Give the ends of the range that rounding takes; gradients pass to those that are kept."""
+        low, high = tf.minimum(self.low, 0.0), tf.maximum(self.high, 1e-3)
+        if self.power_of_two:
+            exponent = nearest_exponent(high / 255.0, at_most=self.clamp / 255.0)
+            high = tf.stop_gradient(255.0 * power_of_two(exponent)) + (high - tf.stop_gradient(high))
+        return low, high
+
+    def step(self) -> float:
+        """Give the scale that the converter makes of the range: computed in float32, as the file holds it."""
+        low, high = self.ends()
+        return float(np.float32((float(high) - float(low)) / 255.0))
 
     def _observe(self, inputs: Tensor) -> None:
         ends = [(self.high, largest(tf.reduce_max(inputs)))]
@@ -154,10 +182,12 @@ class FakeQuant(keras.layers.Layer):
             end.assign(end * self.momentum + extreme * (1.0 - self.momentum))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.settings}
+        return {**super().get_config(), **self.settings, "power_of_two": self.power_of_two}
 
 
-def quantization_aware(model: keras.Model, *, ranges: Ranges = "ema") -> keras.Model:
+def quantization_aware(
+    model: keras.Model, *, ranges: Ranges = "ema", requantization: Requantization = "any"
+) -> keras.Model:
     """Copy a float model, its weights too, into one that rounds where the int8 model will.
 
     Rounded are the input (-1..1, the preprocessing contract's), every kernel, the output of every ReLU, and the
@@ -187,7 +217,29 @@ def quantization_aware(model: keras.Model, *, ranges: Ranges = "ema") -> keras.M
         values[id(result)] = out
     quantized = keras.Model(inputs, values[id(model.outputs[0])], name=model.name)
     copy_weights(model, quantized)
+    set_requantization(quantized, requantization)
     return quantized
+
+
+def set_requantization(model: keras.Model, requantization: Requantization) -> None:
+    """Let the scales of a quantization-aware model be powers of two, or any again; counts for graphs traced afterwards.
+
+    The logits' scale stays any: with results of both signs, a power of two would gain nothing.
+    """
+    is_power = requantization == "power_of_two"
+    for layer in model.layers:
+        if isinstance(layer, FakeQuant) and layer.settings["fixed"]:
+            layer.low.assign((POWER_OF_TWO_INPUT_RANGE if is_power else INPUT_RANGE)[0])
+            layer.high.assign((POWER_OF_TWO_INPUT_RANGE if is_power else INPUT_RANGE)[1])
+        elif isinstance(layer, FakeQuant):
+            layer.power_of_two = is_power and not layer.moves_low
+    model.predict_function = None
+
+
+def requantization_of(model: keras.Model) -> Requantization:
+    """Tell which scales a model has; "any" for one that is not quantization-aware."""
+    is_power = any(layer.power_of_two for layer in model.layers if isinstance(layer, FakeQuant))
+    return "power_of_two" if is_power else "any"
 
 
 def is_quantization_aware(model: keras.Model) -> bool:

@@ -53,7 +53,12 @@ def rebuild(
     the weights behind them are 0. New output channels are as initialized. Blocks without an origin are an error
     (KeyError); the logits and the image need none.
     """
-    from nanou_train.networks.fake_quant import FakeQuant, is_quantization_aware, quantization_aware
+    from nanou_train.networks.fake_quant import (
+        FakeQuant,
+        is_quantization_aware,
+        quantization_aware,
+        requantization_of,
+    )
 
     child = build_model(structure, parent.name)
     before = structure_of(parent)
@@ -76,7 +81,7 @@ def rebuild(
             )
     if is_quantization_aware(parent):
         ranges: Any = next(layer for layer in parent.layers if isinstance(layer, FakeQuant)).settings["ranges"]
-        child = quantization_aware(child, ranges=ranges)
+        child = quantization_aware(child, ranges=ranges, requantization=requantization_of(parent))
         _copy_ranges(parent, child, structure, origins, seen)
     return child
 

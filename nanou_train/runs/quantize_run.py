@@ -52,6 +52,8 @@ def quantize_run(
     sequence, where the data set has any. Raises TrainError, or CodegenError from quantization.
     """
     manifest = run.read_manifest(folder)
+    from nanou_train.networks.fake_quant import requantization_of
+
     student = run.load_student(folder)
     dataset = run.run_dataset(manifest, data_root, dataset)
     contract, config = run.preprocessing(manifest), run.configuration(manifest)
@@ -71,6 +73,7 @@ def quantize_run(
         provenance={},
         classes=tuple(data["classes"]),
         drivable=drivable_names("manifest", tuple(data["classes"]), data.get("drivable")),
+        power_of_two=requantization_of(student) == "power_of_two",
     )
     metrics = {"float" if role == "student" else role: values for role, values in manifest["metrics"].items()}
     agreement = {}

@@ -239,5 +239,5 @@ def _activation(ranges: Mapping[str, Any], name: str) -> Callable[[Float], Float
     """ReLU6, then rounding to the range behind it if there is one."""
     if name not in ranges:
         return lambda values: np.clip(values, 0.0, TOP)
-    step = max(float(ranges[name].high), 1e-3) / 255.0
+    step = float(ranges[name].ends()[1]) / 255.0
     return lambda values: np.floor(np.clip(values, 0.0, min(TOP, 255.0 * step)) / step + 0.5) * step

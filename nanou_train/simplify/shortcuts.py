@@ -103,7 +103,7 @@ def _is_identity(model: keras.Model, reader: Reader, effect: Effect) -> bool:
     ranges = ranges_of(model)
     suffixes = ("_dw_relu6", "_pw_relu6") if reader.is_separable else ("_relu6",)
     relus = [f"{reader.slots[0].producer}{suffixes[-1]}", *(reader.name + suffix for suffix in suffixes)]
-    if len({float(ranges[relu].high) for relu in relus if relu in ranges}) > 1:
+    if len({float(ranges[relu].ends()[1]) for relu in relus if relu in ranges}) > 1:
         return False
     same = np.eye(reader.width)
     if effect.filters is not None:

@@ -54,7 +54,7 @@ def load_training_data(
 
 def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
     """Create the student, or load a saved one or an earlier run's, rounding and frozen as the configuration says."""
-    from nanou_train.networks.fake_quant import is_quantization_aware, quantization_aware
+    from nanou_train.networks.fake_quant import is_quantization_aware, quantization_aware, set_requantization
 
     wanted, stated, start = config.input_shape, config.student, config.student.start_from
     student = (
@@ -75,6 +75,8 @@ def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
         )
     if stated.quantization.aware and not is_quantization_aware(student):
         student = quantization_aware(student, ranges=stated.quantization.activation_ranges)
+    if stated.quantization.aware:
+        set_requantization(student, stated.quantization.requantization)
     if stated.freeze == "encoder":
         for layer in student.layers:
             layer.trainable = not layer.name.startswith(("encoder", "bottleneck"))

@@ -18,7 +18,10 @@ EVERYTHING: dict[str, Any] = {
         "batch_size": 3, "learning_rate": 0.3, "weight_decay": 0.3, "schedule": "plateau",
         "plateau": {"patience": 3, "factor": 0.3}, "tversky": {"share": 0.2, "alpha": 0.6, "beta": 0.4},
         "weight_average": 0.999, "keep": "last", "early_stopping": True, "patience": 3, "threshold": 0.3,
-        "quantization": {"aware": True, "activation_ranges": "learned", "start": 3, "freeze_epochs": 60},
+        "quantization": {
+            "aware": True, "requantization": "power_of_two", "activation_ranges": "learned", "start": 3,
+            "freeze_epochs": 60,
+        },
     },
     "teacher": {
         "preset": "bu_net_small", "network": {**NETWORK, "architecture": "bu_net"}, "weights": "teacher.keras",

@@ -141,22 +141,27 @@ def test_a_layer_that_it_does_not_know_is_refused() -> None:
         quantization_aware(model)
 
 
-@pytest.mark.parametrize(("skips", "ranges"), [(False, "ema"), (True, "learned")])
-def test_the_int8_model_computes_what_the_trained_graph_computes(tmp_path: Path, skips: bool, ranges: Any) -> None:
+@pytest.mark.parametrize(
+    ("skips", "ranges", "requantization"), [(False, "ema", "any"), (True, "learned", "power_of_two")]
+)
+def test_the_int8_model_computes_what_the_trained_graph_computes(
+    tmp_path: Path, skips: bool, ranges: Any, requantization: Any
+) -> None:
     """Trained a little, saved, loaded, converted: same operators, same ranges, and the same logits, byte for byte.
 
-    Those of the graph alone, without what integer arithmetic adds, are the same almost everywhere.
+    Those of the graph alone, without what integer arithmetic adds, are the same almost everywhere. Where scales are
+    trained to be powers of two, so are all factors of the file but the logits'.
     """
     import tensorflow as tf
 
-    from nanou_train.networks.fake_quant import quantization_aware, set_frozen
+    from nanou_train.networks.fake_quant import quantization_aware, requantization_of, set_frozen
     from nanou_train.networks.saving import load_model, save_model
     from nanou_train.runs.quantize_run import logit_agreement
     from nanou_train.runs.run_folder import weights_sha256
     from nanou_train.training.train import train_single_model
 
     data = terrain_dataset({"train": 32, "val": 4, "test": 4}, seed=0, height_px=HEIGHT, width_px=WIDTH)
-    model = quantization_aware(_float_model(skips=skips), ranges=ranges)
+    model = quantization_aware(_float_model(skips=skips), ranges=ranges, requantization=requantization)
     config = as_config({"epochs": 3, "batch_size": 8, "learning_rate": 0.01, "freeze_epochs": 1})
     train_single_model(model, config, data.train)
     set_frozen(model, False)
@@ -174,8 +179,12 @@ def test_the_int8_model_computes_what_the_trained_graph_computes(tmp_path: Path,
             terrain.generate(16, seed=9, height_px=HEIGHT, width_px=WIDTH)[0],
         ]
     )
-    int8 = quantize(loaded, None, name="t", preprocessing=contract, provenance={})
+    is_power = requantization_of(loaded) == "power_of_two"
+    int8 = quantize(loaded, None, name="t", preprocessing=contract, provenance={}, power_of_two=is_power)
     graph = load_graph(int8.flatbuffer)
+    *hidden, _logits = [_factors(graph, operator) for operator in graph.operators if "conv_2d" in operator.stem]
+    mantissas = np.frexp(np.concatenate(hidden))[0]
+    assert np.all(mantissas == 0.5) if requantization == "power_of_two" else np.all(mantissas != 0.5)
     assert not [operator.label for operator in graph.operators if operator.stem == "quantize"]
     last = _ranges(loaded)[-1]
     assert graph.output.scale == pytest.approx((float(last.high) - float(last.low)) / 255, rel=1e-5)
@@ -185,6 +194,26 @@ def test_the_int8_model_computes_what_the_trained_graph_computes(tmp_path: Path,
     found = logit_agreement(loaded, int8, split)
     assert found["matched"]["equal"] > 0.999, found  # 1, but for a scale that the converter rounded otherwise
     assert found["as_trained"]["within_1"] > 0.4, found  # so little trained, one step off soon becomes many
+
+
+def _factors(graph: Any, operator: Any) -> Any:
+    """By what each channel's accumulator is multiplied, as TFLite computes it."""
+    source, weights, output = (graph.tensor(i) for i in (*operator.inputs[:2], operator.outputs[0]))
+    return np.array(weights.scales, np.float64) * source.scale / output.scale
+
+
+def test_scales_are_powers_of_two_where_they_are_asked_for_and_any_again() -> None:
+    from nanou_train.networks.fake_quant import quantization_aware, requantization_of, set_requantization
+
+    model = quantization_aware(_float_model(), requantization="power_of_two")
+    first, *hidden, _logits = [layer.step() for layer in _ranges(model)]
+    assert first == 2.0**-7
+    assert set(hidden) == {2.0**-6}  # ReLU6 ends at 6: 255 steps of 2**-5 would end at 7.97, behind it
+    set_requantization(model, "any")
+    assert requantization_of(model) == "any"
+    assert _ranges(model)[0].step() == pytest.approx(1 / 127)
+    with pytest.raises(ConfigError, match=r"requantization"):
+        as_config({"requantization": "power_of_two"})
 
 
 def test_a_missing_range_is_noticed() -> None:
