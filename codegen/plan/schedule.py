@@ -55,13 +55,21 @@ def demand_order(program: Program, cuts: Sequence[int]) -> tuple[int, ...]:
     order: list[int] = []
 
     def produce(tensor: int, count: int) -> None:
-        """Have the first `count` rows of `tensor` computed, or arrived."""
-        for row in range(done[tensor], count):
-            for source, needed in demands[tensor][row]:
-                if done[source] < needed:
-                    produce(source, needed)
-            order.append(producer[tensor])
-            done[tensor] = row + 1
+        """Have the first `count` rows of `tensor` computed, or arrived. A thousand operators may follow one another."""
+        pending = [(tensor, count)]
+        while pending:
+            tensor, count = pending[-1]
+            row = done[tensor]
+            if row >= count:
+                pending.pop()
+                continue
+            for demand in demands[tensor][row]:
+                if done[demand[0]] < demand[1]:
+                    pending.append(demand)
+                    break
+            else:
+                order.append(producer[tensor])
+                done[tensor] = row + 1
 
     sources = (state.source for state in program.states)
     for tensor in (*sorted(cuts, key=lambda t: producer[t]), *program.outputs, *sources):

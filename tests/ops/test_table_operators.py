@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 
 from codegen.errors import UnsupportedError
+from codegen.lower.lower import lower_graph
+from codegen.plan.schedule import demand_order
+from codegen.program.target import REGISTERS_32
 from codegen.tflite.builder import ModelBuilder
+from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.interpreters import run_tflm
+from codegen.tflite.load import MAX_OPERATORS, load_graph
 from codegen.tflite.oracle import run_oracle
+from codegen.tflite.verify import verify_graph
 from tests.exactness import assert_exact, compile_bytes
 from tests.ops.single_operator import Activation, drawn, drawn_zero_point, model_of
 
@@ -84,3 +90,14 @@ def test_more_than_256_operators(tmp_path: Path) -> None:
         value = b.operator("ADD", [value, other], b.activation((1, 2, 1, 4), 0.09, 3), FusedActivationFunction=0)
     compiled = assert_exact(b.finish([source], [value]), tmp_path)
     assert len(compiled.program.stages) == 270
+
+
+def test_a_thousand_operators_in_a_row_are_scheduled() -> None:
+    """As deep as a file may be; nothing recurses."""
+    b = ModelBuilder()
+    source = value = b.activation((1, 2), 0.05, -20)
+    for number in range(MAX_OPERATORS):
+        value = b.quantize(value, 0.05, -20 + number % 5)
+    graph = verify_graph(canonicalize(load_graph(b.finish([source], [value]))))
+    program = lower_graph(graph, REGISTERS_32)
+    assert demand_order(program, ()) == (program.arrival(0), *range(MAX_OPERATORS))
