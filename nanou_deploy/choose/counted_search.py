@@ -35,13 +35,17 @@ COSTS = ("instructions", "ram_bytes", "flash_bytes")
 
 @dataclass(frozen=True)
 class CompiledCandidates(TrialTraining):
-    """Candidates that are trained, and whose costs are counted on `board`, with random weights."""
+    """Candidates that are trained, and whose costs are counted on `board`, with random weights.
+
+    `power_of_two`: with such scales, as the parent was trained for.
+    """
 
     board: str = "rv32-qemu"
+    power_of_two: bool = False
 
     def cost(self, structure: Structure) -> Mapping[str, float]:
         try:
-            found = cost_of_structure(structure, find_board(self.board))
+            found = cost_of_structure(structure, find_board(self.board), power_of_two=self.power_of_two)
         except CodegenError as error:
             raise TrainError(f"it cannot be compiled: {error}", hint=error.hint) from error
         return {name: getattr(found, name) for name in (*COSTS, "macs")}

@@ -117,6 +117,7 @@ def _search(
     from nanou_deploy.boards.boards import find_board
     from nanou_deploy.choose.counted_search import CompiledCandidates, limits_of, search_with_costs
     from nanou_train.networks.cost import Limits
+    from nanou_train.networks.fake_quant import requantization_of
     from nanou_train.networks.structure import structure_of
     from nanou_train.runs import run_folder as run
     from nanou_train.runs.claim import check_apart
@@ -126,11 +127,14 @@ def _search(
 
     find_board(board)
     check_apart(output, parent)
-    space = Space(structure_of(run.load_student(parent)), vary, narrowest, sizes=sizes)
+    student = run.load_student(parent)
+    space = Space(structure_of(student), vary, narrowest, sizes=sizes)
     limits = Limits(max_ram, max_instructions, max_flash)
     name = output.resolve().name
     settings = SearchSettings(name=name, output=output, space=space, limits=limits_of(limits), **study)
-    candidates = CompiledCandidates(parent, data, output / CACHE, seed=settings.seed, board=board)
+    is_power = requantization_of(student) == "power_of_two"
+    cache = output / CACHE
+    candidates = CompiledCandidates(parent, data, cache, seed=settings.seed, board=board, power_of_two=is_power)
     heading(f"searching around {parent}: {settings.trials} trials, {workers} at a time")
     kept = f"{output} keeps all trials, unfinished ones up to their last epoch; the same command goes on"
     with said_when_interrupted(kept), training_progress() as progress:

@@ -76,7 +76,9 @@ def costs_of(asked: Iterable[tuple[QuantizedModel, Board]], objective: Objective
         pool.shutdown(cancel_futures=True)
 
 
-def cost_of_structure(structure: Structure, board: Board, objective: Objective = DEFAULT_OBJECTIVE) -> Cost:
+def cost_of_structure(
+    structure: Structure, board: Board, objective: Objective = DEFAULT_OBJECTIVE, *, power_of_two: bool = False
+) -> Cost:
     """Count an untrained network, with random weights (nanou_train.networks.random_weights). Raises as `cost_of`.
 
     Working memory, frames and multiply-accumulates are those of the trained network. Which exact form requantizes a
@@ -84,7 +86,7 @@ def cost_of_structure(structure: Structure, board: Board, objective: Objective =
     """
     from nanou_train.networks.random_weights import stand_in_model
 
-    return cost_of(stand_in_model(structure), board, objective)
+    return cost_of(stand_in_model(structure, power_of_two=power_of_two), board, objective)
 
 
 def check_counting(board: Board) -> Machine:

@@ -18,20 +18,23 @@ from nanou_train.networks.structure import Block, Structure, check_structure
 
 ACTIVATION_SCALE = 6 / 255  # what ReLU6 starts quantization-aware training with
 INPUT_SCALE, INPUT_ZERO_POINT = 1 / 127.5, -1  # -1 .. 1, as fake quantization rounds it
+# Where requantization is by powers of two (nanou_train.networks.power_of_two): of hidden layers and of the input.
+POWER_OF_TWO_SCALE, POWER_OF_TWO_INPUT_SCALE = 2.0**-6, 2.0**-7
 LOGIT_SCALE, LOGIT_ZERO_POINT = 0.07, 5
 # input scale * weight scale / output scale, of each channel of trained students: median and spread of its logarithm.
 MULTIPLIER, MULTIPLIER_SPREAD = 0.006, 0.5
 
 
 def stand_in_model(
-    structure: Structure, *, seed: int = 0, input_zero_point: int = INPUT_ZERO_POINT, name: str = "stand_in"
+    structure: Structure, *, seed: int = 0, power_of_two: bool = False, name: str = "stand_in"
 ) -> QuantizedModel:
     """Make a model of `structure` for the compiler; its outputs mean nothing. The same seed gives the same bytes.
 
-    Raises TrainError for a structure that `build_model` would refuse.
+    With `power_of_two` its scales are those of a network that was trained for such requantization. Raises TrainError
+    for a structure that `build_model` would refuse.
     """
     check_structure(structure, name)
-    flatbuffer = _flatbuffer(structure, seed, input_zero_point)
+    flatbuffer = _flatbuffer(structure, seed, power_of_two)
     names = tuple(f"class{index}" for index in range(structure.classes))
     contract = segmentation(Preprocessing(*structure.input_shape), classes=names, drivable=names[1:])
     return QuantizedModel(name, flatbuffer, contract)
@@ -43,6 +46,7 @@ class _Drawing:
 
     builder: ModelBuilder
     rng: np.random.Generator
+    power_of_two: bool
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         return tuple(self.builder.tensors[tensor]["shape"])
@@ -57,8 +61,11 @@ class _Drawing:
         weights = np.round(taps).astype(np.int8)
         weights = (weights if depthwise else weights.T).reshape(shape)
         multipliers = MULTIPLIER * np.exp(rng.normal(0, MULTIPLIER_SPREAD, width))
+        if self.power_of_two and not is_logits:
+            multipliers = np.exp2(np.round(np.log2(multipliers)))
         bias = np.round(rng.normal(20, 50, width) / multipliers).astype(np.int32)
-        scale = LOGIT_SCALE if is_logits else ACTIVATION_SCALE
+        hidden_scale = POWER_OF_TWO_SCALE if self.power_of_two else ACTIVATION_SCALE
+        scale = LOGIT_SCALE if is_logits else hidden_scale
         scales = multipliers * scale / self.builder.tensors[source]["scales"][0]
         return self.builder.convolution(
             source,
@@ -81,10 +88,11 @@ class _Drawing:
         return value
 
 
-def _flatbuffer(structure: Structure, seed: int, input_zero_point: int) -> bytes:
-    builder = ModelBuilder()
-    drawing, separable = _Drawing(builder, np.random.default_rng(seed)), structure.architecture == "nano_u"
-    source = value = builder.activation((1, *structure.input_shape), INPUT_SCALE, input_zero_point)
+def _flatbuffer(structure: Structure, seed: int, power_of_two: bool) -> bytes:
+    builder, separable = ModelBuilder(), structure.architecture == "nano_u"
+    drawing = _Drawing(builder, np.random.default_rng(seed), power_of_two)
+    of_input = (POWER_OF_TWO_INPUT_SCALE, 0) if power_of_two else (INPUT_SCALE, INPUT_ZERO_POINT)
+    source = value = builder.activation((1, *structure.input_shape), *of_input)
     encoded: list[int] = []
     for level in structure.levels:
         value = drawing.chain(value, level.encoder, separable=separable)

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from codegen.errors import CodegenError
 from codegen.graph.model import QuantizedModel
 from codegen.program.objective import Objective
+from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import Board, find_board
 from nanou_deploy.build.compilation import measurement_board
 from nanou_deploy.build.library import open_model
@@ -81,11 +83,21 @@ def test_a_cost_is_counted_once(monkeypatch: pytest.MonkeyPatch, own_cache: Path
     assert len(calls) == 2
     cost_of_structure(SMALL, board, Objective("ram"))
     cost_of_structure(replace(SMALL, classes=3), board)
-    assert len(calls) == 4
+    cost_of_structure(SMALL, board, power_of_two=True)
+    assert len(calls) == 5
     monkeypatch.setenv("NANOU_CACHE", "off")
     assert cache_folder() is None
     cost_of_structure(SMALL, board)
-    assert len(calls) == 5
+    assert len(calls) == 6
+
+
+def test_networks_of_power_of_two_scales_have_the_kernels_for_them() -> None:
+    graph = load_graph(stand_in_model(SMALL, power_of_two=True).flatbuffer)
+    layers = [one for one in graph.operators if "conv_2d" in one.stem]
+    scales = [[np.array(graph.tensor(i).scales) for i in (*one.inputs[:2], *one.outputs)] for one in layers]
+    factors = [source * weights / output for source, weights, output in scales]
+    assert np.all(np.frexp(np.concatenate(factors[:-1]))[0] == 0.5)
+    assert np.all(np.frexp(factors[-1])[0] != 0.5)
 
 
 def test_many_are_counted_at_once_and_come_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
