@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
-from threading import Timer
 
 import click
 
 from codegen import __version__
 from codegen.child_python import keep_current_folder_out
+from nanou_deploy.cli.interrupts import no_interrupt_lost
 from nanou_deploy.cli.output import abandon_stdout, fail, fail_usage, interrupted, prepare_streams, show_log
 from nanou_deploy.errors import EXIT_ERROR, EXIT_OK
 
@@ -25,7 +22,6 @@ _COMMANDS = (
     "cost", "search", "pareto", "fit", "flash", "run", "monitor", "capture", "label-assist", "bench-train",
     "model-size", "migrate-config", "boards", "doctor", "clean",
 )  # fmt: skip
-_AGAIN_S = 0.02
 _FUNCTIONS = {"import": "import_model"}
 
 
@@ -73,30 +69,12 @@ def main() -> None:
     """Run the command line; every intended error becomes two lines on stderr and a stable exit code."""
     keep_current_folder_out()
     prepare_streams()
-    with _no_interrupt_lost():
-        code = _run()
+    with no_interrupt_lost() as came:
+        code = _run(came)
     sys.exit(code)
 
 
-@contextmanager
-def _no_interrupt_lost() -> Iterator[None]:
-    """Have Ctrl-C come again where Python can but report it: in a finalizer, or in a library's callback."""
-    reported = sys.unraisablehook
-
-    def again(unraisable: sys.UnraisableHookArgs) -> None:
-        if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            Timer(_AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()  # at once, it would be lost in here
-        else:
-            reported(unraisable)
-
-    sys.unraisablehook = again
-    try:
-        yield
-    finally:
-        sys.unraisablehook = reported
-
-
-def _run() -> int:
+def _run(came: Callable[[], bool]) -> int:
     show_log()
     try:
         code = cli.main(standalone_mode=False)
@@ -104,13 +82,17 @@ def _run() -> int:
         return code if isinstance(code, int) else EXIT_OK
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
         return interrupted(error)
-    except click.ClickException as error:
+    except Exception as error:
+        return interrupted(error) if came() else _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    if isinstance(error, click.ClickException):
         return fail_usage(error)
-    except BrokenPipeError:  # whoever read the results has seen enough
+    if isinstance(error, BrokenPipeError):  # whoever read the results has seen enough
         abandon_stdout()
         return EXIT_ERROR
-    except Exception as error:
-        return fail(error)
+    return fail(error)
 
 
 if __name__ == "__main__":

@@ -299,7 +299,7 @@ def said_when_interrupted(kept: str) -> Iterator[None]:
     """Have Ctrl-C say what is kept and how to go on (`interrupted`)."""
     try:
         yield
-    except (KeyboardInterrupt, click.exceptions.Abort) as error:
+    except BaseException as error:  # of what a library makes of it too
         error.add_note(kept)
         raise
 

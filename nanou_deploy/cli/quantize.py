@@ -56,6 +56,7 @@ def quantize(
     from nanou_train.data.splits import regrouped
     from nanou_train.runs import run_folder as run
     from nanou_train.runs.int8_model import int8_path, save_int8
+    from nanou_train.runs.interrupts import interrupts_repeated
     from nanou_train.runs.quantize_run import quantize_run
     from nanou_train.runs.threshold import with_threshold
 
@@ -64,7 +65,8 @@ def quantize(
     target = output or check_output(int8_path(run_folder), is_file=True)
     with said_when_interrupted(f"{target} is as it was; the same command makes it"):
         dataset = regrouped(run.run_dataset(run.read_manifest(run_folder), data), group_by)
-        model = quantize_run(run_folder, name=_name(output), dataset=dataset)
+        with interrupts_repeated(lambda _message, _done: None):  # the converter may swallow one
+            model = quantize_run(run_folder, name=_name(output), dataset=dataset)
         if threshold is not None or objective:
             model = with_threshold(model, dataset, threshold=threshold, objective=objective or "")
         if output is None:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from unittest import mock
 
 import click
 import pytest
 
-from nanou_deploy.cli import _no_interrupt_lost, cli
+from nanou_deploy.cli import cli
+from nanou_deploy.cli.interrupts import no_interrupt_lost
 from nanou_deploy.cli.options import Real
-from nanou_deploy.errors import EXIT_ERROR, EXIT_OK, EXIT_USAGE
+from nanou_deploy.cli.output import said_when_interrupted
+from nanou_deploy.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from tests.command_line import run
 from tests.property.option_soak import cases_of, judge, line_of
 
@@ -84,7 +87,27 @@ def test_ctrl_c_in_a_finalizer_comes_again() -> None:
 
     heeded = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with _no_interrupt_lost(), pytest.raises(KeyboardInterrupt):
+        with no_interrupt_lost(), pytest.raises(KeyboardInterrupt):
             close()
     finally:
         signal.signal(signal.SIGINT, heeded)
+
+
+def test_whatever_a_library_makes_of_ctrl_c(tmp_path: Path) -> None:
+    """TensorFlow's C code turns it into SystemError, or into an exception of its own."""
+    found = cli.get_command(click.Context(cli), "boards")
+    assert found is not None
+
+    def convert(**_given: object) -> None:
+        with suppress(KeyboardInterrupt), said_when_interrupted("all is as it was"):
+            signal.raise_signal(signal.SIGINT)
+        with said_when_interrupted("all is as it was"):
+            raise SystemError("bad argument to internal function")
+
+    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with mock.patch.object(found, "callback", convert):
+            done = run("boards", cwd=tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, heeded)
+    assert (done.returncode, done.stderr) == (EXIT_INTERRUPTED, "error: interrupted: all is as it was\n")
