@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from nanou_train.errors import ConfigError
@@ -56,9 +57,22 @@ def measure(
     results = []
     for count in cores:
         progress(f"{count} of {available} cores: {steps} batches prepared, as many steps, then both together")
-        with ProcessPoolExecutor(1, get_context("spawn"), _limit, (count,)) as pool:
+        with ProcessPoolExecutor(1, get_context("spawn"), _limit, (count,)) as pool, _ended_on_error():
             results.append(pool.submit(_measure, config, data_root, count, steps).result())
     return results
+
+
+@contextmanager
+def _ended_on_error() -> Iterator[None]:
+    """End the processes that were started in the block where it raises, as at Ctrl-C: a pool waits for them."""
+    before = active_children()
+    try:
+        yield
+    except BaseException:
+        for child in active_children():
+            if child not in before:
+                child.terminate()
+        raise
 
 
 def available_cores() -> int:
