@@ -33,18 +33,19 @@ def split_wide_padding(graph: Graph) -> Graph:
             continue
         last, source = inside[-1], graph.tensor(operator.inputs[0])
         padded = tuple(n + sum(amounts[last]) * (axis == last) for axis, n in enumerate(source.shape))
-        between = replace(source, index=len(tensors), name=f"{source.name}/padded", shape=padded, data=None)
+        output = graph.tensor(operator.outputs[0])  # whose zero point fills
+        between = replace(output, index=len(tensors), name=f"{source.name}/padded", shape=padded, data=None)
         tensors.append(between)
         first, then = np.zeros((len(amounts), 2), np.int32), np.array(amounts, np.int32)
         first[last], then[last] = amounts[last], 0
-        for source_index, output, data, part in (
+        for source_index, made, data, part in (
             (source.index, between.index, first, "a"),
             (between.index, operator.outputs[0], then, ""),
         ):
             paddings = Tensor(len(tensors), f"{source.name}/paddings", data.shape, "int32", data=data)
             tensors.append(paddings)
             inputs = source_index, paddings.index, *operator.inputs[2:]
-            operators.append(replace(operator, inputs=inputs, outputs=(output,), part=part))
+            operators.append(replace(operator, inputs=inputs, outputs=(made,), part=part))
     return replace(graph, tensors=tuple(tensors), operators=tuple(operators))
 
 

@@ -246,12 +246,20 @@ def test_shapes_that_do_not_fit_are_an_error(name: str) -> None:
         compile_bytes(b.finish([source], [result]))
 
 
-@pytest.mark.parametrize("name", ORDER)
-def test_bytes_of_several_quantizations_are_not_compared(name: str) -> None:
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize("zero_point", [-128, 5])
+def test_bytes_of_several_quantizations_are_compared_as_they_are(zero_point: int, tmp_path: Path) -> None:
+    """TFLM looks at no scale of MAXIMUM and MINIMUM, of RESHAPE and PAD."""
     b = ModelBuilder()
-    source = b.activation(SHAPE, 0.02, 0)
-    with pytest.raises(UnsupportedError, match="several quantizations"):
-        compile_bytes(b.finish([source], [both(b, name, source, noise(b, (5,), 0.03, 0), (0.02, 0))]))
+    source = b.activation(SHAPE, 0.02, -128)
+    value = both(b, "MAXIMUM", source, noise(b, (5,), 0.03, 0), (0.05, zero_point))
+    value = both(b, "MINIMUM", value, b.quantize(source, 0.07, 3), (0.01, -128))
+    flat = b.activation((1, 120), 0.04, zero_point)
+    value = b.operator("RESHAPE", [value, b.constant(np.array([1, 120], np.int32))], flat)
+    deep = b.reshape(value, (1, 2, 3, 4, 5))
+    amounts = b.constant(np.array([[0, 0], [1, 0], [2, 1], [0, 2], [1, 1]], np.int32))
+    output = b.operator("PAD", [deep, amounts], b.activation((1, 3, 6, 6, 7), 0.3, 7))
+    assert_exact(b.finish([source], [output]), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["ADD", "MUL"])
