@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from math import prod
 
 import numpy as np
@@ -70,6 +71,19 @@ def _quantization(tensor: Tensor) -> Quantization:
 def decision_threshold(model: QuantizedModel, graph: Graph) -> int:
     """Return the int8 output from which on a pixel counts as drivable; 128 means never."""
     return _threshold(model.decision, _decisive(model, graph))
+
+
+def probability_of(model: QuantizedModel, graph: Graph, threshold: int) -> float:
+    """Compute the probability that the int8 output `threshold` stands for, in the middle of what gives that threshold.
+
+    Raises ModelError where the outputs are neither logits nor probabilities.
+    """
+    stated, tensor = model.decision, _decisive(model, graph)
+    if stated.values == "raw":
+        raise ModelError("the output's values are raw", hint="state which they are, with `nanou-deploy describe`")
+    quantization = _quantization(tensor)
+    real = quantization.scale * (threshold - 0.5 - quantization.zero_point)
+    return real if stated.values == "probabilities" else 1 / (1 + math.exp(-real))
 
 
 def _threshold(stated: OutputContract, tensor: Tensor) -> int:

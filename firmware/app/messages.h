@@ -23,7 +23,7 @@ typedef enum answer_status {
 
 enum { REQUEST_INFO = 1, REQUEST_WRITE, REQUEST_READ, REQUEST_INFER, REQUEST_GOLDEN, REQUEST_BENCH };
 enum { REQUEST_CAPTURE = 7, REQUEST_STREAM, REQUEST_RESTART, REQUEST_RESET, REQUEST_MOTORS };
-enum { REQUEST_REHEARSE = 12 };
+enum { REQUEST_REHEARSE = 12, REQUEST_TUNE };
 enum { EVENT_LOG = 64, EVENT_STREAM = 65 };
 
 /* ---- INFO -------------------------------------------------------------------------------------- */
@@ -37,7 +37,8 @@ enum {
     FEATURE_CYCLES = 2,
     FEATURE_VISION = 4,
     FEATURE_LAYERS = 8,
-    FEATURE_REHEARSAL = 16
+    FEATURE_REHEARSAL = 16,
+    FEATURE_TUNING = 32
 };
 
 /* ---- WRITE, READ ------------------------------------------------------------------------------- */
@@ -74,6 +75,11 @@ enum {
     STREAM_LEASE_AT = 4,
     STREAM_BYTES = 6
 };
+
+/* ---- TUNE -------------------------------------------------------------------------------------- */
+
+enum { TUNE_THRESHOLD_AT = 0, TUNE_GO_AT = 2, TUNE_STOP_AT = 4, TUNE_TURN_AT = 6, TUNE_STRAIGHT_AT = 8 };
+enum { TUNE_START_PICTURES_AT = 10, TUNE_STALE_AT = 12, TUNE_BYTES = 14 };
 
 /* ---- Events ------------------------------------------------------------------------------------ */
 

@@ -13,6 +13,8 @@
 
 #if APP_HAS_VISION
 
+#include "vision/tuning.h"
+
 static answer_status_t execute_with_pictures(service_t *service, const protocol_frame_t *request) {
     switch (request->header.type) {
     case REQUEST_INFER:
@@ -21,6 +23,8 @@ static answer_status_t execute_with_pictures(service_t *service, const protocol_
         return request_capture(&service->pictures, request);
     case REQUEST_REHEARSE:
         return request_rehearse(&service->pictures, request);
+    case REQUEST_TUNE:
+        return request_tune(&service->pictures.driving, &service->session, request);
     default:
         return request_stream(&service->pictures, request);
     }
@@ -84,6 +88,12 @@ static answer_status_t check_restart(const protocol_frame_t *request) {
     return request->payload_bytes == 0 ? STATUS_OK : STATUS_MALFORMED;
 }
 
+/* All others leave the device to drive. */
+static int uses_model(uint8_t type) {
+    return type != REQUEST_INFO && type != REQUEST_STREAM && type != REQUEST_RESTART &&
+           type != REQUEST_MOTORS && type != REQUEST_TUNE;
+}
+
 static answer_status_t execute(service_t *service, const protocol_frame_t *request) {
     session_t *const session = &service->session;
     if (request->header.version != PROTOCOL_VERSION) {
@@ -93,7 +103,7 @@ static answer_status_t execute(service_t *service, const protocol_frame_t *reque
         return STATUS_OTHER_BOOT;
     }
     const uint8_t type = request->header.type;
-    if (type != REQUEST_INFO && type != REQUEST_STREAM && type != REQUEST_RESTART && type != REQUEST_MOTORS) {
+    if (uses_model(type)) {
         pause_for(service, request);
     }
     switch (type) {
@@ -116,6 +126,7 @@ static answer_status_t execute(service_t *service, const protocol_frame_t *reque
     case REQUEST_CAPTURE:
     case REQUEST_STREAM:
     case REQUEST_REHEARSE:
+    case REQUEST_TUNE:
         return execute_with_pictures(service, request);
     case REQUEST_RESTART:
         return check_restart(request);

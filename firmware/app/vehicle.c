@@ -26,6 +26,7 @@ static const char *const reasons[] = {
     [STOP_TIMED_OUT] = "no decision in time",
     [STOP_DISARMED] = "not armed",
     [STOP_NOT_SET_UP] = "motors are not set up",
+    [STOP_TUNED] = "the policy's numbers are changed",
 };
 
 static struct {

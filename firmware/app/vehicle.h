@@ -24,10 +24,11 @@ typedef enum stop_reason {
     STOP_CAMERA_FAILED,
     STOP_WRONG_FRAME,
     STOP_MODEL_FAILED,
-    STOP_STALE,     /* the picture was judged too late */
-    STOP_TIMED_OUT, /* no decision for APP_HOLD_US */
-    STOP_DISARMED,  /* the arm input is open */
-    STOP_NOT_SET_UP /* nanou_pwm_begin, nanou_serial_begin or nanou_arm_input failed */
+    STOP_STALE,      /* the picture was judged too late */
+    STOP_TIMED_OUT,  /* no decision for APP_HOLD_US */
+    STOP_DISARMED,   /* the arm input is open */
+    STOP_NOT_SET_UP, /* nanou_pwm_begin, nanou_serial_begin or nanou_arm_input failed */
+    STOP_TUNED       /* a host has changed the policy's numbers */
 } stop_reason_t;
 
 typedef struct vehicle_channel {

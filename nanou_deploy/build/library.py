@@ -16,7 +16,7 @@ from codegen.library.tflm_arena import arena_budget
 from codegen.library.write import write_project
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.tflite import interpreters as reference
-from codegen.tflite.files import load_model
+from codegen.tflite.files import contract_graph, load_model
 from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import Board
 from nanou_deploy.build.compilation import compile_for
@@ -27,15 +27,25 @@ _LOG = logging.getLogger(__name__)
 DEFAULT_MODEL = "nano_u_offroad.tflite"  # and its student beside it, .keras
 
 
-def open_model(path: Path | None, camera: CameraSize | None = None) -> QuantizedModel:
+def open_model(path: Path | None, camera: CameraSize | None = None, threshold: float | None = None) -> QuantizedModel:
     """Load the model at `path` (a .tflite file or a run folder), or the one that ships with nanou-deploy.
 
-    `camera` takes the place of what its sidecar states.
+    `camera` and `threshold` take the place of what its sidecar states. Raises DeployError for the threshold of a model
+    that has none.
     """
     model = load_model(model_path(path))
     if path is None:
         _LOG.info("no model is given: %s, trained on %s", model.name, trained_on(model) or "data that it does not name")
-    return replace(model, camera=camera) if camera else model
+    model = replace(model, camera=camera) if camera else model
+    return model if threshold is None else _deciding(model, threshold)
+
+
+def _deciding(model: QuantizedModel, threshold: float) -> QuantizedModel:
+    graph = contract_graph(model.flatbuffer)
+    at = model.contract.decisive_output
+    if model.decision.task != "segment" or at is None or graph.tensor(graph.outputs[at]).shape[-1] != 1:
+        raise DeployError(f"{model.name} does not decide by a threshold", hint="leave --threshold out")
+    return model.deciding(threshold=threshold)
 
 
 def trained_on(model: QuantizedModel) -> str | None:

@@ -20,6 +20,7 @@ from nanou_deploy.cli.options import (
     model_option,
     objective_options,
     runtime_option,
+    threshold_option,
 )
 from nanou_deploy.cli.output import as_dict, emit_json, heading, next_step, progress, remark, say, warn
 from nanou_deploy.cli.verify import print_golden
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @objective_options
 @cores_option
 @camera_option
+@threshold_option
 @drive_options
 @click.option("--output", type=Output(), help="Folder to build in. Default: build/BOARD.")
 @click.option(
@@ -52,6 +54,7 @@ def build(
     runtime: str,
     objective: Objective,
     camera: CameraSize | None,
+    threshold: float | None,
     drive: Drive,
     output: Path | None,
     cases: int,
@@ -74,7 +77,7 @@ def build(
     from nanou_deploy.build.user_folder import path_from
     from nanou_deploy.verify.verify import verify
 
-    target, quantized = find_board(board), open_model(model, camera)
+    target, quantized = find_board(board), open_model(model, camera, threshold)
     check_firmware(target)
     check_cores(target, objective.cores)
     folder = output or check_output(Path("build") / board)

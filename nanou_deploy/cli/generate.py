@@ -18,6 +18,7 @@ from nanou_deploy.cli.options import (
     model_option,
     objective_options,
     runtime_option,
+    threshold_option,
 )
 from nanou_deploy.cli.output import emit_json, remark, say
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @objective_options
 @cores_option
 @camera_option
+@threshold_option
 @click.option(
     "--output",
     type=Output(),
@@ -48,6 +50,7 @@ def generate(
     runtime: str,
     objective: Objective,
     camera: CameraSize | None,
+    threshold: float | None,
     output: Path,
     name: str | None,
     force: bool,
@@ -62,7 +65,7 @@ def generate(
 
     check_cores(find_board(board), objective.cores)
 
-    quantized = open_model(model, camera)
+    quantized = open_model(model, camera, threshold)
     quantized = replace(quantized, name=name) if name else quantized
     project = render_library(quantized, cast(Runtime, runtime), find_board(board), objective)
     changed = write_project(project, output, force=force)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ import click
 from nanou_deploy.cli.completion import complete_boards, complete_experiments
 from nanou_deploy.cli.options import Camera, FrameSize, Size, check_output, json_option
 from nanou_deploy.cli.output import emit_json, next_step, say
+from nanou_deploy.cli.project_edit import quoted
 from nanou_deploy.cli.project_file import FILE, KEYS, parse_project
 from nanou_deploy.errors import DeployError
 
@@ -196,13 +196,6 @@ def render(values: Mapping[str, str]) -> str:
     if dict(parse_project(tomllib.loads(text)).values) != dict(values):
         raise DeployError("the values cannot be written to a project file", hint="leave odd characters out")
     return text
-
-
-def quoted(text: str) -> str:
-    """Quote a TOML string (https://toml.io/en/v1.0.0#string): literal where that is plainer, else basic."""
-    if text.isprintable() and "\\" in text and "'" not in text:
-        return f"'{text}'"
-    return json.dumps(text, ensure_ascii=False)  # of printable text, JSON's strings are TOML's
 
 
 def _write(text: str) -> None:

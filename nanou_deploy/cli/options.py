@@ -218,6 +218,13 @@ camera_option = click.option(
 )
 
 
+threshold_option = click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Probability from which on a pixel is drivable, instead of the model's own.",
+)
+
+
 class FrameSize(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
     """Parses HEIGHTxWIDTH in pixels."""
 

@@ -33,6 +33,9 @@ _INSTEAD = {
     "masks": ("labels",),
     "labels": ("masks",),
 }
+_INSTEAD_IN: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("predict", "threshold"): ("port",),  # a device decides by itself
+}
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,13 @@ KEYS = (
     Key(
         "model", "The run that `train` makes and others read; or a .tflite file, not trained.", "runs/rover",
         _all("model", "calibrate", "evaluate", "predict", "build", "generate", "export", "verify", "inspect", "run")
+        | {"card": "model", "monitor": "model"}
         | {"bench": "models", "train": "output", "quantize": "run_folder", "prune": "run_folder", "search": "parent"},
     ),
     Key("output", "Folder of the firmware; build/BOARD where nothing is said.", "build/rover",
         {"build": "output", "flash": "project"}),
+    Key("threshold", "Probability from which on a pixel is drivable, instead of the model's own.", "0.5",
+        _all("threshold", "build", "generate", "run", "predict", "evaluate")),
     Key("policy", "Numbers of GO, STOP, steering: docs/ROBOT.md.", "go=650,stop=500", _all("policy", "build", "run")),
     Key("data.images", "Folder of your pictures.", "pictures", {"prepare": "images"}),
     Key("data.masks", "Folder of their masks, of the same names.", "masks", {"prepare": "masks"}),
@@ -164,7 +170,7 @@ def _flat(document: Mapping[str, Any], known: set[str]) -> list[tuple[str, Any]]
 
 
 def _scalar(value: Any, name: str, path: Path) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise DeployError(f"{path}: {name} is no text and no number", hint=f'write {name.split(".")[-1]} = "..."')
     text = str(value)
     if not text or len(text) > _TEXT_LENGTH or not text.isprintable():
@@ -189,7 +195,9 @@ def defaults_of(project: Project, command: click.Command) -> dict[str, Any]:
 def _take(key: str, value: str, parameter: click.Parameter) -> Any:
     """Take the value of a parameter that is not given; what is given comes first, and may stand in its place."""
     source = click.get_current_context().get_parameter_source
-    if any(source(other) == ParameterSource.COMMANDLINE for other in _INSTEAD.get(parameter.name or "", ())):
+    name = parameter.name or ""
+    instead = _INSTEAD.get(name, ()) + _INSTEAD_IN.get((click.get_current_context().command.name or "", name), ())
+    if any(source(other) == ParameterSource.COMMANDLINE for other in instead):
         return None
     note(f"{FILE}: {key} = {value}")
     return (value,) if parameter.multiple or parameter.nargs == -1 else value

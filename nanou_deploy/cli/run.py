@@ -10,7 +10,14 @@ import click
 from nanou_deploy.cli.device_options import device_address, frames_option, timeout_option
 from nanou_deploy.cli.drive_options import Drive, drive_options
 from nanou_deploy.cli.monitor import View, view_options, watch
-from nanou_deploy.cli.options import board_option, camera_option, check_output, model_option, runtime_option
+from nanou_deploy.cli.options import (
+    board_option,
+    camera_option,
+    check_output,
+    model_option,
+    runtime_option,
+    threshold_option,
+)
 from nanou_deploy.cli.output import heading, progress
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ _BOOT_S = 10.0
 @click.option("--port", metavar="PORT", help="The board's serial port. Default: the board that is plugged in.")
 @frames_option
 @camera_option
+@threshold_option
 @drive_options
 @view_options
 @timeout_option
@@ -39,6 +47,7 @@ def run(
     port: str | None,
     frames: Path | None,
     camera: CameraSize | None,
+    threshold: float | None,
     drive: Drive,
     view: View,
     timeout_s: float,
@@ -52,7 +61,7 @@ def run(
     from nanou_deploy.boards.boards import check_firmware, find_board
     from nanou_deploy.build.library import open_model
 
-    target, quantized = find_board(board), open_model(model, camera)
+    target, quantized = find_board(board), open_model(model, camera, threshold)
     _ = quantized.image  # what runs decides by what pictures mean: refuse a raw model before anything is written
     check_firmware(target)
     folder = check_output(Path("build") / target.name)
@@ -67,8 +76,8 @@ def run(
         address = device_address(target, quantized, folder, force=force, user=user, drive=drive.config())
         frames = frames or _rendered_terrain(quantized, Path("build") / "terrain_frames")
     return watch(
-        (address,), view, frames=frames, camera=quantized.camera, timeout_s=timeout_s, model_sha256=quantized.sha256,
-        boot_s=_BOOT_S,
+        (address,), view, frames=frames, camera=quantized.camera, timeout_s=timeout_s, model=quantized,
+        model_sha256=quantized.sha256, boot_s=_BOOT_S,
     )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ from nanou_deploy.device.messages import (
 from nanou_deploy.device.motors import Motors, decode_motors
 from nanou_deploy.device.streaming import StreamAssembler
 from nanou_deploy.device.transfer import Buffer, Transfer, buffers_of, split, total_bytes
+from nanou_deploy.device.tuning import Tuning, decode_tuning
 
 __all__ = [
     "Device",
@@ -200,6 +201,17 @@ class Device:
     def motors(self) -> Motors:
         """Ask what the motors are told, and why they are stopped. Driving goes on."""
         return decode_motors(self._exchange.ask(m.MOTORS))
+
+    def tuning(self) -> Tuning:
+        """Ask for the numbers that the device drives by, where `info().tunes`. Driving goes on."""
+        return decode_tuning(self._exchange.ask(m.TUNE))
+
+    def tune(self, tuning: Tuning) -> Tuning:
+        """Have the device drive by other numbers until it starts again; return its own. It stops, and begins anew.
+
+        Raises DeviceRefused for numbers that contradict those built in, such as how long a decision holds.
+        """
+        return decode_tuning(self._exchange.ask(m.TUNE, tuning.encode()))
 
     def golden(self) -> Golden:
         answer = self._exchange.ask(m.GOLDEN, patience=COMPUTING)

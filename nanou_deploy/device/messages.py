@@ -20,7 +20,7 @@ from nanou_deploy.device.errors import MalformedAnswer
 
 Int8Array = npt.NDArray[np.int8]
 
-INFO, WRITE, READ, INFER, GOLDEN, BENCH, CAPTURE, STREAM, RESTART, RESET, MOTORS, REHEARSE = range(1, 13)
+INFO, WRITE, READ, INFER, GOLDEN, BENCH, CAPTURE, STREAM, RESTART, RESET, MOTORS, REHEARSE, TUNE = range(1, 14)
 LOG_EVENT, STREAM_EVENT = 64, 65
 INPUT, OUTPUT, FRAME, MASK = range(4)  # buffers
 OTHER_BOOT, RANGE, STALE_MODEL, INPUT_DIFFERS, UNSUPPORTED = 4, 5, 6, 7, 8
@@ -63,8 +63,8 @@ class TensorInfo:
 class DeviceInfo:
     """Model, build and memory of a device. `self_test`: "passed", "failed" or "not run". `layers`: 0 where not named.
     `judges_frames`: camera frames, its own or sent by the host, become masks there. `rehearses`: it has no motors, and
-    drives by frames of the host. `frame_bytes`: room for those sent
-    by the host, 0 if there is none. Memory is 0 where not known. `damaged`: pieces that reached it as no frames."""
+    drives by frames of the host. `tunes`: the numbers that it drives by can be changed. `frame_bytes`: room for frames
+    of the host, 0 if there is none. Memory is 0 where not known. `damaged`: pieces that reached it as no frames."""
 
     protocol_version: int
     api_version: int
@@ -86,6 +86,7 @@ class DeviceInfo:
     counts_cycles: bool
     judges_frames: bool
     rehearses: bool
+    tunes: bool
     layers: int
     frame_bytes: int
     stack_free_bytes: int
@@ -322,6 +323,7 @@ def decode_info(
         counts_cycles=bool(features & 2),
         judges_frames=judges_frames,
         rehearses=bool(features & 16),
+        tunes=bool(features & 32),
         api_version=api_version,
         model_sha256=sha256.hex(),
         inputs=tuple(tensors[:inputs]),

@@ -25,6 +25,7 @@ REASONS = (
     "timed out",
     "disarmed",
     "not set up",
+    "tuned",
 )
 
 

@@ -1,4 +1,4 @@
-"""Define the events of a feed: facts of a device, pictures it judged, its log, and faults of the line."""
+"""Define the events of a feed: facts of a device, pictures it judged, its motors and log, and faults of the line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from codegen.graph.model import CameraSize
 from nanou_deploy.device.messages import CameraFrame, Decision, DeviceInfo
+from nanou_deploy.device.motors import Motors
 from nanou_deploy.device.rgb565 import decode_rgb565
+from nanou_deploy.device.tuning import Tuning
 from nanou_deploy.errors import IntendedError
 
 Pixels = npt.NDArray[np.uint8]
@@ -68,6 +70,23 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class MotorsTold:
+    """What the motors are told, and their PWM."""
+
+    address: str
+    motors: Motors
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The numbers that the device drives by. `error`: why those that were asked for last are not among them."""
+
+    address: str
+    tuning: Tuning
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class Fault:
     """The line broke; the feed tries again."""
 
@@ -83,4 +102,4 @@ class Ended:
     error: IntendedError | None = None
 
 
-Event = Facts | Sight | Lines | Fault | Ended
+Event = Facts | Sight | Lines | MotorsTold | Tuned | Fault | Ended

@@ -17,14 +17,16 @@ from nanou_deploy.device.errors import (
     MalformedAnswer,
     StaleModel,
 )
-from nanou_deploy.device.messages import CameraFrame, Stages, StreamFrame
+from nanou_deploy.device.messages import CameraFrame, DeviceInfo, Stages, StreamFrame
 from nanou_deploy.errors import INTENDED_ERRORS, DeployError, IntendedError
-from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Sight
+from nanou_deploy.monitor.desk import Controls
+from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, MotorsTold, Sight, Tuned
 from nanou_deploy.monitor.frames import PictureFolder
 
 _AGAIN_S = 1.0
 _ATTEMPTS = 3  # at a device that has shown nothing yet
 _LASTING = (CameraMismatch, DeviceRefused, MalformedAnswer, StaleModel)  # the same if the line is opened again
+_MOTORS_S = 0.2  # between looks at the motors
 _WINDOW = 20  # pictures over which the rate is measured
 
 Sink = Callable[[Event], None]
@@ -36,6 +38,7 @@ class FeedOptions:
     """Options of a feed. `frames`: pictures to send to a device without camera. `limit`: end after so many.
 
     `least_s`: least time between two. `boot_s`: how long a device that was just flashed may take until it answers.
+    `controls`: where numbers come from that it is to drive by.
     """
 
     frames: PictureFolder | None = None
@@ -45,6 +48,7 @@ class FeedOptions:
     least_s: float = 0.0
     model_sha256: str | None = None
     boot_s: float = 0.0
+    controls: Controls | None = None
 
 
 class Feed:
@@ -54,7 +58,7 @@ class Feed:
         """`device`: the line, where it is open already; the feed closes it."""
         self._address, self._sink, self._options, self._device = address, sink, options, device
         self._arrivals: deque[float] = deque(maxlen=_WINDOW)
-        self._seen = 0
+        self._seen, self._motors_due = 0, 0.0
         self._frames: Iterator[CameraFrame] | None = options.frames.play() if options.frames else None
 
     def run(self, stop: threading.Event) -> IntendedError | None:
@@ -93,6 +97,8 @@ class Feed:
         with device:
             info = device.info()
             self._sink(Facts(self._address, info))
+            if info.tunes:
+                self._sink(Tuned(self._address, device.tuning()))
             if self._frames is None and not info.has_camera:
                 raise _no_camera()
             for sight in self._sent(device, stop) if self._frames else self._streamed(device):
@@ -100,9 +106,28 @@ class Feed:
                 lines = device.logs()
                 if lines:
                     self._sink(Lines(self._address, tuple(lines)))
+                self._attend(device, info)
                 self._seen += 1
                 if stop.is_set() or self._seen == options.limit:
                     return
+
+    def _attend(self, device: Device, info: DeviceInfo) -> None:
+        """Have the device drive by what was asked for, and look what its motors do."""
+        controls = self._options.controls
+        if info.tunes and controls is not None and (wanted := controls.take(self._address)):
+            error = ""
+            try:
+                asked = device.tuning().changed(wanted)
+            except DeployError as wrong:
+                asked, error = None, str(wrong)
+            try:
+                tuning = device.tuning() if asked is None else device.tune(asked)
+            except DeviceRefused as refused:
+                tuning, error = device.tuning(), str(refused)
+            self._sink(Tuned(self._address, tuning, error))
+        if (info.rehearses or info.has_camera) and time.monotonic() >= self._motors_due:
+            self._motors_due = time.monotonic() + _MOTORS_S
+            self._sink(MotorsTold(self._address, device.motors()))
 
     def _sent(self, device: Device, stop: threading.Event) -> Iterator[Sight]:
         """Send pictures and ask what the device makes of them."""

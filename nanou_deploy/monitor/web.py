@@ -1,7 +1,8 @@
 """Serve the monitor as a local web page: one HTML file and a stream of server-sent events (WHATWG HTML, section 9.2).
 
 Bound to the loopback interface unless told otherwise, and to requests that name it: a page from elsewhere that lets
-its name point here gets nothing.
+its name point here gets nothing. What a page asks for (`POST /tune`, `/save`) needs a token that only this server's
+page has, is done on the loopback interface alone, and is held to known names and whole numbers.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import secrets
 import sys
 import threading
 from collections import deque
@@ -18,13 +20,16 @@ from typing import Any
 
 import codegen
 from codegen.library.resources import render_template
+from codegen.untrusted import parse_json, printable
 from nanou_deploy.errors import DeployError
-from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Sight
+from nanou_deploy.monitor.desk import Desk, checked_numbers
+from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, MotorsTold, Sight, Tuned
 
 LOOPBACK = "127.0.0.1"
 _LOG_LINES = 200
 _HEARTBEAT_S = 5.0
 _RETRY_MS = 1000
+_REQUEST_BYTES = 4096
 _CLIENT_TIMEOUT_S = 30.0  # for a request to arrive, and for what is sent to be taken
 
 
@@ -35,6 +40,8 @@ class _State:
     facts: dict[str, Any] | None = None
     sight: dict[str, Any] | None = None
     fault: dict[str, Any] | None = None
+    motors: dict[str, Any] | None = None
+    tuning: dict[str, Any] | None = None
     log: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
     versions: dict[str, int] = field(default_factory=dict)
 
@@ -57,6 +64,10 @@ class Hub:
                 self._put(state, "fault", None)
             elif isinstance(event, Sight):
                 self._put(state, "sight", sight_document(event))
+            elif isinstance(event, MotorsTold):
+                self._put(state, "motors", asdict(event.motors))
+            elif isinstance(event, Tuned):
+                self._put(state, "tuning", _tuning_document(event))
             elif isinstance(event, Lines):
                 state.log.extend((self._version, line) for line in event.lines)
             elif isinstance(event, Fault):
@@ -94,6 +105,12 @@ class Hub:
         return {**change, **({"log": lines} if lines else {})}
 
 
+def _tuning_document(event: Tuned) -> dict[str, Any]:
+    tuning = event.tuning
+    fixed = {"hold_ms": tuning.policy.hold_ms, "has_threshold": tuning.has_threshold}
+    return {"numbers": tuning.numbers(), **fixed, "error": event.error}
+
+
 def sight_document(sight: Sight) -> dict[str, Any]:
     """Write one picture as JSON: pixels and mask in base64, as they came from the device."""
     picture = sight.picture
@@ -125,12 +142,59 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_meant():
             self._answer(403, "text/plain", b"this name is not this computer's\n")
         elif self.path == "/":
-            page = render_template("monitor/monitor.html.j2", version=codegen.__version__)
+            desk = self.server.desk
+            page = render_template(
+                "monitor/monitor.html.j2",
+                version=codegen.__version__,
+                token=self.server.token if desk else "",
+                values=desk.values if desk else "",
+            )
             self._answer(200, "text/html; charset=utf-8", page.encode())
         elif self.path == "/events":
             self._stream()
         else:
             self._answer(404, "text/plain", b"there is only /\n")
+
+    def do_POST(self) -> None:
+        """Tune a device, or write its numbers into the project file. Answers {"said": ...} or {"error": ...}."""
+        desk = self.server.desk
+        token = self.headers.get("X-Nanou-Token") or ""
+        is_ours = secrets.compare_digest(token.encode(), self.server.token.encode())
+        if desk is None or not self._is_meant() or not is_ours:
+            self._refuse(403, "this is for the page of this server alone")
+        elif self.path not in ("/tune", "/save"):
+            self._refuse(404, "there is only /tune and /save")
+        else:
+            try:
+                address, numbers = self._asked()
+                said = self._do(desk, address, numbers)
+            except (ValueError, UnicodeDecodeError) as error:
+                self._refuse(400, printable(str(error), 200))
+            except DeployError as error:
+                self._refuse(409, f"{error}; {error.hint}" if error.hint else str(error))
+            else:
+                self._answer(200, "application/json", json.dumps({"said": said}).encode())
+
+    def _asked(self) -> tuple[str, dict[str, int]]:
+        """Read a request: the device and the numbers. Raises ValueError."""
+        length = self.headers.get("Content-Length") or ""
+        if not (length.isascii() and length.isdecimal() and 0 < int(length[:9]) <= _REQUEST_BYTES):
+            raise ValueError("the request is too long, or of no stated length")
+        document = parse_json(self.rfile.read(int(length)))
+        address = document.get("address") if isinstance(document, dict) else None
+        if not isinstance(address, str):
+            raise ValueError("the request names no device")
+        return address, checked_numbers(document.get("numbers"))
+
+    def _do(self, desk: Desk, address: str, numbers: dict[str, int]) -> str:
+        if self.path == "/save":
+            return desk.save(numbers)
+        desk.controls.ask(address, numbers)
+        return ""
+
+    def _refuse(self, status: int, why: str) -> None:
+        self.close_connection = True  # what else was sent is not read
+        self._answer(status, "application/json", json.dumps({"error": why}).encode())
 
     def _is_meant(self) -> bool:
         name = re.sub(r":\d*$", "", self.headers.get("Host") or "")  # browsers leave out port 80
@@ -169,9 +233,12 @@ class MonitorServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, hub: Hub, port: int, *, bind: str = LOOPBACK) -> None:
+    def __init__(self, hub: Hub, port: int, *, bind: str = LOOPBACK, desk: Desk | None = None) -> None:
+        """`desk`: what the page may do; nothing where it is served to others than this computer."""
         self.hub = hub
         self.is_local = bind in (LOOPBACK, "localhost")
+        self.desk = desk if self.is_local else None
+        self.token = secrets.token_urlsafe(24)
         try:
             super().__init__((bind, port), _Handler)
         except OSError as error:

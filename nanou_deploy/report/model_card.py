@@ -71,6 +71,7 @@ def model_card(model: QuantizedModel) -> ModelCard:
         Section("data", "Data", table=_data(facts)),
         *_scores(facts),
         Section("limits", "Limits", tuple(_limits(model, facts))),
+        *_sequences(facts),
         Section("contract", "Contract", remarks(model), _contract(model, graph)),
         *_costs(model, graph, facts),
         Section("origin", "Where it comes from", table=_origin(model, facts)),
@@ -139,6 +140,9 @@ def _scores(facts: Facts) -> Iterator[Section]:
         where = facts.scored_on or "the test part"
         note = f"Percent, on {where}, threshold as below. The constant mask looks at no picture."
         yield Section("scores", "Scores", table=_table("scores", ("predictor", *titles), rows, note))
+
+
+def _sequences(facts: Facts) -> Iterator[Section]:
     if facts.sequences:
         names = list(facts.sequences[0].miou)
         names = [name for name in ("int8", "constant_mask") if name in names] + [
@@ -205,7 +209,7 @@ def _weak_sequences(facts: Facts) -> Iterator[str]:
         else f"In each of {len(both)} sequences it sees more than the constant mask."
     )
     worst = min(both, key=lambda row: row.miou["int8"])
-    yield f"The worst sequence is {worst.name}: {_percent(worst.miou['int8'])} % mIoU on {worst.pictures} picture(s)."
+    yield f"The worst sequence is {worst.name}: {_percent(worst.miou['int8'])} % mIoU, pictures: {worst.pictures}."
 
 
 # ---- What it means and costs -----------------------------------------------------------------------------------------

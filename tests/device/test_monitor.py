@@ -73,7 +73,7 @@ class BreakingDevice:
         self.closed = True
 
     def info(self) -> SimpleNamespace:
-        return SimpleNamespace(has_camera=False, rehearses=False)
+        return SimpleNamespace(has_camera=False, rehearses=False, tunes=False)
 
     def logs(self) -> list[str]:
         return []

@@ -6,6 +6,7 @@ The model gives back the red of its input, so that what is red is drivable. Its 
 from __future__ import annotations
 
 import re
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,10 +28,13 @@ from nanou_deploy.build.drive_config import DriveConfig, Flip, Policy, render_ap
 from nanou_deploy.build.machines import find_machine
 from nanou_deploy.build.programs import plan_device
 from nanou_deploy.build.user_folder import Motors, make_user_folder, user_sources
+from nanou_deploy.device import messages
 from nanou_deploy.device.client import Device
+from nanou_deploy.device.errors import DeviceRefused, MalformedAnswer
 from nanou_deploy.device.link import device_address
 from nanou_deploy.device.motors import Motors as Told
 from nanou_deploy.device.rgb565 import encode_rgb565
+from nanou_deploy.device.tuning import Tuning, decode_tuning
 from nanou_deploy.errors import DeployError
 
 SIZE = CameraSize(24, 12)
@@ -303,3 +307,47 @@ def show_stopped(device: Device) -> Told:
     for _ in range(4):
         device.infer_camera(picture(OPEN), **size, big_endian=True, drive=True)
     return device.motors()
+
+
+# ---- Numbers that are changed while it runs --------------------------------------------------------------------
+
+
+def test_numbers_are_tuned_while_it_runs(build: Build) -> None:
+    with Device.open(build("two_pwm"), timeout_s=TIMEOUT_S) as device:
+        assert device.info().tunes
+        built_in = device.tuning()
+        assert built_in == Tuning(0, PATIENT, has_threshold=True)
+        assert show(device, OPEN, OPEN, OPEN)[-1].go
+        eager = built_in.changed({"start_pictures": 1, "go": 1000, "stop": 900})
+        assert device.tune(eager) == eager == device.tuning()
+        assert (device.motors().stop_reason, pulses(device.motors())) == ("tuned", (0, 0))
+        assert [one.go for one in show(device, OPEN, WALL, OPEN)] == [True, False, True]
+        assert device.tune(eager.changed({"threshold_q": 128})).threshold_q == 128  # never
+        assert [one.go for one in show(device, OPEN)] == [False]
+        device.tune(eager.changed({"threshold_q": -128}))  # always
+        assert [one.go for one in show(device, WALL)] == [True]
+
+
+def test_numbers_that_contradict_each_other_change_nothing(build: Build) -> None:
+    with Device.open(build("log"), timeout_s=TIMEOUT_S) as device:
+        built_in = device.tuning()
+        for wrong in ({"go": 100}, {"stale_ms": 9000}, {"stale_ms": 8000}, {"start_pictures": 0}, {"speed": 1},
+                      {"go": True}, {"go": "700"}, {"threshold_q": 129}, {"turn": 1001}):  # fmt: skip
+            with pytest.raises(DeployError):
+                built_in.changed(wrong)
+        numbers = list(built_in.numbers().values())
+        for at, value in ((0, 129), (0, -129), (1, 100), (1, 1001), (2, 1000), (3, 50), (5, 0), (5, 1001), (6, 8000),
+                          (6, 10)):  # fmt: skip
+            payload = struct.pack("<hHHHHHH", *numbers[:at], value, *numbers[at + 1 :])
+            with pytest.raises(DeviceRefused) as refused:
+                device._exchange.ask(messages.TUNE, payload)
+            assert refused.value.status == messages.RANGE
+        with pytest.raises(DeviceRefused):
+            device._exchange.ask(messages.TUNE, b"\0")
+        assert device.tuning() == built_in
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0" * 17, b"\xff" * 17, b"\0" * 18])
+def test_what_no_device_says_of_its_numbers_is_refused(payload: bytes) -> None:
+    with pytest.raises(MalformedAnswer):
+        decode_tuning(payload)

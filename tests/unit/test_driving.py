@@ -40,6 +40,9 @@ APP_MODEL = "\n".join(
         '#include "eye_camera.h"',
         '#include "eye_classes.h"',
         *(f"#define APP_{name} EYE_{name}" for name in ("OUTPUT_WIDTH_PX", "OUTPUT_HEIGHT_PX", "MASK_ROW_BYTES")),
+        "#define APP_THRESHOLD_Q EYE_THRESHOLD_Q",
+        "#define APP_HAS_THRESHOLD 1",
+        "#define app_mask_row_from eye_mask_row_from",
         *(f"#define APP_CAMERA_{n} EYE_CAMERA_{n}" for n in ("WIDTH_PX", "HEIGHT_PX", "ROW_BYTES", "FRAME_BYTES")),
         *(f"#define app_{name} eye_{name}" for name in ("camera_t", "camera_begin", "camera_read_row", "mask_row")),
     ]

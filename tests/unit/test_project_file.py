@@ -33,6 +33,51 @@ def test_every_key_is_the_default_of_options_that_there_are() -> None:
             assert parameter in {one.name for one in found.params}, (key.name, command)
 
 
+# What parameters mean the same as a key, by their names; and why some of them take no default from it.
+MEANING = {
+    "model": {"model", "models", "run_folder", "parent"}, "board": {"board", "boards"}, "camera.size": {"camera"},
+    "threshold": {"threshold"}, "policy": {"policy"}, "camera.flip": {"flip"}, "limits.ram": {"max_ram"},
+    "limits.flash": {"max_flash"}, "limits.instructions": {"max_instructions"}, "experiment": {"experiment"},
+    "experiments": {"config"}, "data.root": {"data"}, "data.group_by": {"group_by"}, "data.licence": {"licence"},
+}  # fmt: skip
+ANOTHERS = {
+    "init": "writes the file",
+    "import": "makes a model of another file",
+    "describe": "changes the file that it is given",
+    "cost": "compares networks on boards", "pareto": "compares runs on boards", "model-size": "sizes of any network",
+    "label-assist": "a first model proposes, which need not be the project's",
+    "bench-train": "measures a machine, not an experiment",
+}  # fmt: skip
+EXCEPT = {
+    # The data of a run are in its manifest; of other models they are given.
+    *((command, "data") for command in ("evaluate", "quantize", "prune", "search", "verify", "card", "experiment")),
+    *((command, "group_by") for command in ("evaluate", "quantize", "card", "data-check")),  # prepared data know it
+    ("bench", "boards"),  # of --compare
+    ("card", "boards"),  # what is counted is recorded, so it is asked for
+    ("card", "licence"),  # of any model; the project's is in its data set
+    ("evaluate", "run_folder"),  # --model takes runs too
+    ("quantize", "threshold"),  # goes into the model; the project's stands above the model's
+}
+
+
+def test_every_commands_parameters_take_what_the_file_says() -> None:
+    keys = {key.name: key for key in KEYS}
+    lacking, seen = [], set()
+    for command in cli.list_commands(click.Context(cli)):
+        found = cli.get_command(click.Context(cli), command)
+        assert found is not None
+        for name in [parameter.name or "" for parameter in found.params]:
+            for key, names in MEANING.items():
+                if name not in names or keys[key].options.get(command) == name:
+                    continue
+                if (command, name) in EXCEPT:
+                    seen.add((command, name))
+                elif command not in ANOTHERS:
+                    lacking.append(f"{command}: {name} is not {key}")
+    assert not lacking
+    assert seen == EXCEPT
+
+
 def test_the_guide_has_every_key_and_its_example_is_read() -> None:
     text = (REPOSITORY / "docs" / "PROJECT.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ((?:`[a-z_.]+`(?:, )?)+) \|", text, re.MULTILINE)

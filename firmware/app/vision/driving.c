@@ -17,7 +17,9 @@ void driving_begin(driving_t *driving, nanou_t *net, int is_proven, driving_obse
     driving->is_proven = is_proven != 0;
     driving->observer = observer;
     driving->user = user;
-    navigation_begin(&driving->navigation, &app_policy);
+    driving->policy = app_policy;
+    driving->threshold_q = APP_THRESHOLD_Q;
+    navigation_begin(&driving->navigation, &driving->policy);
     driving->statistics = (statistics_t){.pictures = 0};
     driving_pause(driving, STOP_BOOT);
 }
@@ -25,6 +27,12 @@ void driving_begin(driving_t *driving, nanou_t *net, int is_proven, driving_obse
 void driving_pause(driving_t *driving, stop_reason_t reason) {
     driving->decision = navigation_stop(&driving->navigation);
     vehicle_stop(reason);
+}
+
+void driving_tune(driving_t *driving, const navigation_policy_t *policy, int32_t threshold_q) {
+    driving->policy = *policy;
+    driving->threshold_q = threshold_q;
+    driving_pause(driving, STOP_TUNED);
 }
 
 /* What user/ makes of a decision, held to what a decision can be. */
@@ -48,7 +56,8 @@ static decision_t ask_user(const driving_t *driving, decision_t proposed, uint32
 static driving_fault_t judge(driving_t *driving, const camera_frame_t *frame, uint64_t taken_us,
                              uint32_t capture_us) {
     cover_t cover;
-    const vision_status_t status = vision_see(&driving->vision, driving->net, frame, driving->mask, &cover);
+    const vision_status_t status =
+        vision_see(&driving->vision, driving->net, frame, driving->threshold_q, driving->mask, &cover);
     if (status != VISION_OK) {
         return status == VISION_ERROR_FRAME ? DRIVING_WRONG_FRAME : DRIVING_MODEL_FAILED;
     }

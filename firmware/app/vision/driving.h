@@ -3,8 +3,8 @@
  * Whatever goes wrong, the answer is STOP, and it is given to the motors on every turn: no camera, a camera
  * that fails or sends nothing, a picture of the wrong size, a model that fails, pictures that are too old, a
  * self-test that has not passed. A fault ends by itself when pictures come again, except the last. Where no
- * turn comes at all, vehicle.c stops the motors. The policy's numbers are those of app_config.h, and user/
- * has the last word on a decision, but none on a fault.
+ * turn comes at all, vehicle.c stops the motors. The policy's numbers are those of app_config.h until a host
+ * tunes them, and user/ has the last word on a decision, but none on a fault.
  */
 #ifndef NANOU_DRIVING_H
 #define NANOU_DRIVING_H
@@ -35,7 +35,9 @@ struct driving {
     void *user;
     uint8_t is_proven;
     decision_t decision; /* given to the motors last */
-    navigation_t navigation;
+    navigation_policy_t policy;
+    int32_t threshold_q;
+    navigation_t navigation; /* by `policy` */
     vision_t vision;
     statistics_t statistics;  /* since driving_begin */
     uint8_t mask[MASK_BYTES]; /* of the last picture that was judged */
@@ -51,6 +53,9 @@ driving_fault_t driving_turn(driving_t *driving);
  * it. */
 driving_fault_t driving_see(driving_t *driving, const camera_frame_t *frame, uint64_t taken_us,
                             uint32_t capture_us);
+
+/* Other numbers from the next picture on; STOP until then. They have been checked. */
+void driving_tune(driving_t *driving, const navigation_policy_t *policy, int32_t threshold_q);
 
 /* STOP now; for whoever uses the model for something else. The next turns begin anew. */
 void driving_pause(driving_t *driving, stop_reason_t reason);

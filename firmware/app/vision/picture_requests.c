@@ -1,7 +1,6 @@
 #include "vision/picture_requests.h"
 
 #include "model_requests.h"
-#include "vision/app_policy.h"
 
 #define PAUSE_US      2000000u /* from the host's last use of the model until driving goes on */
 #define HOLD_US       3000000u /* a captured picture that nobody reads is given back */
@@ -112,13 +111,14 @@ answer_status_t request_infer_frame(pictures_t *pictures, const protocol_frame_t
     driving_t *const driving = &pictures->driving;
     cover_t cover;
     const uint32_t start_cycles = port_cycles();
-    const vision_status_t status = vision_see(&driving->vision, session->net, &frame, driving->mask, &cover);
+    const vision_status_t status =
+        vision_see(&driving->vision, session->net, &frame, driving->threshold_q, driving->mask, &cover);
     const uint32_t cycles = port_cycles() - start_cycles;
     if (status != VISION_OK) {
         answer_u8(session, NANOU_ERROR_RUNTIME);
         return status == VISION_ERROR_FRAME ? STATUS_RANGE : STATUS_MODEL_FAILED;
     }
-    const decision_t decision = navigation_judge(&app_policy, cover);
+    const decision_t decision = navigation_judge(&driving->policy, cover);
     answer_picture(pictures, request->payload[INFER_SOURCE_AT], &decision, cycles);
     return STATUS_OK;
 }
@@ -196,8 +196,9 @@ void pictures_begin(pictures_t *pictures, session_t *session, uint8_t *frame, ui
     }
     pictures->session = session;
     pictures->host_frame = frame;
-    session->features |= (uint8_t)(FEATURE_VISION | (taken != PORT_CAMERA_NONE ? FEATURE_CAMERA : 0) |
-                                   (port_motors_are_recorded && frame != NULL ? FEATURE_REHEARSAL : 0));
+    session->features |=
+        (uint8_t)(FEATURE_VISION | FEATURE_TUNING | (taken != PORT_CAMERA_NONE ? FEATURE_CAMERA : 0) |
+                  (port_motors_are_recorded && frame != NULL ? FEATURE_REHEARSAL : 0));
     session->host_frame_bytes = frame == NULL ? 0 : frame_bytes;
     session->mask = (buffer_t){pictures->driving.mask, NULL, MASK_BYTES};
     show_host_frame(pictures);

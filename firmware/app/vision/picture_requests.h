@@ -1,7 +1,7 @@
 /* picture_requests.h - the requests about pictures, CAPTURE, INFER of a frame and STREAM, and when to drive.
  *
- * Promises: no heap. While the host uses the model (any request but INFO, STREAM, RESTART and MOTORS), and
- * for 2 s after, the motors are stopped and no picture is taken. Where motors are recorded, not driven,
+ * Promises: no heap. While the host uses the model (any request but INFO, STREAM, RESTART, MOTORS and TUNE),
+ * and for 2 s after, the motors are stopped and no picture is taken. Where motors are recorded, not driven,
  * REHEARSE drives by pictures of the host as the camera's would.
  */
 #ifndef NANOU_PICTURE_REQUESTS_H

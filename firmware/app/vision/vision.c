@@ -18,7 +18,11 @@ static int write_row(void *user, uint32_t y, const int8_t *row) {
     const uint32_t start = port_ticks();
     uint8_t row_bits[MASK_ROW_BYTES];
     uint8_t *const bits = vision->mask != NULL ? vision->mask + y * MASK_ROW_BYTES : row_bits;
+#if APP_HAS_THRESHOLD
+    app_mask_row_from(row, vision->threshold_q, bits);
+#else
     app_mask_row(row, bits);
+#endif
     cover_add_row(&vision->count, MASK_WIDTH_PX, MASK_HEIGHT_PX, y, bits);
     vision->mask_ticks += port_ticks() - start;
     return 0;
@@ -37,14 +41,15 @@ static void note_times(vision_t *vision, uint32_t total_ticks, uint64_t total_us
     times->model_us = times->total_us - times->preprocessing_us - times->mask_us;
 }
 
-vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t *frame, uint8_t *mask,
-                           cover_t *cover) {
+vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t *frame, int32_t threshold_q,
+                           uint8_t *mask, cover_t *cover) {
     if (frame->pixels == NULL || frame->width_px != APP_CAMERA_WIDTH_PX ||
         frame->height_px != APP_CAMERA_HEIGHT_PX) {
         return VISION_ERROR_FRAME;
     }
     vision->pixels = frame->pixels;
     vision->mask = mask;
+    vision->threshold_q = threshold_q;
     vision->preprocessing_ticks = vision->mask_ticks = 0;
     vision->count = (cover_count_t){{0, 0, 0}};
     app_camera_begin(&vision->camera, next_row, vision, frame->big_endian);

@@ -38,14 +38,16 @@ typedef struct vision {
     app_camera_t camera;
     const uint8_t *pixels;
     uint8_t *mask;
+    int32_t threshold_q;
     cover_count_t count; /* so far */
     uint32_t preprocessing_ticks, mask_ticks;
     vision_times_t times;
 } vision_t;
 
-/* Runs `frame` through `net`. `mask`: MASK_BYTES, or NULL where only the cover is wanted. `mask` and `cover`
- * are whole only where VISION_OK is returned. */
-vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t *frame, uint8_t *mask,
-                           cover_t *cover);
+/* Runs `frame` through `net`. A pixel is drivable from `threshold_q` on; models without APP_HAS_THRESHOLD
+ * look at no threshold. `mask`: MASK_BYTES, or NULL where only the cover is wanted. `mask` and `cover` are
+ * whole only where VISION_OK is returned. */
+vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t *frame, int32_t threshold_q,
+                           uint8_t *mask, cover_t *cover);
 
 #endif
