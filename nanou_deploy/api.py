@@ -6,7 +6,6 @@ They raise CodegenError, DeployError or TrainError, each with a `hint` of what t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,13 @@ from PIL import Image
 
 from codegen.compile import Compilation
 from codegen.graph.model import CameraSize, QuantizedModel
-from codegen.library.write import write_project
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
-from nanou_deploy.boards.boards import check_firmware, find_board
-from nanou_deploy.build.build import Build, build_harness
+from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.compilation import compile_for
-from nanou_deploy.build.firmware_project import LIBRARY_FOLDER, render_firmware_project
-from nanou_deploy.build.library import judges_pictures, open_model, render_library
-from nanou_deploy.build.platformio import PlatformMissing, build_project
-from nanou_deploy.build.user_folder import USER_FOLDER, make_user_folder
+from nanou_deploy.build.library import open_model
 from nanou_deploy.errors import DeployError
+from nanou_deploy.firmware.make_firmware import Firmware as Firmware
+from nanou_deploy.firmware.make_firmware import Order, make_firmware
 from nanou_deploy.predict.engine import open_engine
 from nanou_deploy.predict.prediction import Prediction
 from nanou_deploy.predict.session import predict_shots
@@ -34,16 +30,6 @@ from nanou_deploy.verify.verify import verify as verify_targets
 
 Model = QuantizedModel | Path | str | None  # a model, a .tflite file or a run folder, or the one that ships
 Picture = Path | str | Image.Image | npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Firmware:
-    """What `build` made. `linked` is None where nothing was linked, and `reason` says why."""
-
-    project: Path
-    golden: GoldenReport
-    linked: Build | None
-    reason: str = ""
 
 
 def load_model(path: Path | str | None = None, *, camera: tuple[int, int] | None = None) -> QuantizedModel:
@@ -105,26 +91,8 @@ def build(
     Written below `output`, by default build/BOARD; edited files there are kept unless `force`. Where outputs differ, or
     PlatformIO's platform is not installed, nothing is linked. Raises WriteError where the folder holds other files.
     """
-    target, quantized = find_board(board), _opened(model)
-    check_firmware(target)
-    folder, is_hardware = Path(output or Path("build") / board), target.kind == "hardware"
-    library = render_library(quantized, "aot", target)
-    project = render_firmware_project(target, library) if is_hardware else library
-    source = folder if is_hardware else folder / "nanou_model"
-    write_project(project, source, force=force)
-    user = folder / USER_FOLDER
-    if is_hardware and judges_pictures(library):
-        make_user_folder(user, target)
-    written = source / LIBRARY_FOLDER if is_hardware else source
-    golden = verify_targets(quantized, [(target, cases)], library=written)
-    if not golden.passed:
-        return Firmware(source, golden, None, "outputs differ")
-    try:
-        if is_hardware:
-            return Firmware(source, golden, build_project(folder, board, user=user))
-        return Firmware(source, golden, build_harness(source, target, folder / "harness"))
-    except PlatformMissing as error:
-        return Firmware(source, golden, None, f"{error}; {error.hint}")
+    order = Order(find_board(board), Path(output or Path("build") / board), cases=cases, force=force)
+    return make_firmware(_opened(model), order)
 
 
 def _opened(model: Model) -> QuantizedModel:

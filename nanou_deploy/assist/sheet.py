@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from codegen.untrusted import printable
 from nanou_deploy.assist.proposals import Proposal
-from nanou_deploy.report.pictures import AGREED_RGB, IGNORED_RGB, class_overlay
+from nanou_deploy.report.legend import IGNORED_RGB, class_entries, draw_legend
+from nanou_deploy.report.pictures import class_overlay
 from nanou_train.data.images import Pixels
-from nanou_train.data.labels import class_color
 
 _TILE_PX, _GAP_PX, _TEXT_PX, _COLUMNS = 180, 8, 16, 3
 _MOST_TILES = 120
@@ -51,14 +51,8 @@ def proposal_sheet(tiles: Sequence[Thumbnail], classes: tuple[str, ...]) -> byte
         left, top = _GAP_PX + column * (2 * _TILE_PX + _GAP_PX), _GAP_PX + row * cell
         canvas.paste(Image.fromarray(tile.pixels), (left, top))
         draw.text((left, top + tile.pixels.shape[0] + 1), tile.text, fill=_INK, font=font)
-    left, top = _GAP_PX, canvas.height - 20
-    colors = [AGREED_RGB] if len(classes) == 2 else [class_color(index) for index in range(len(classes))]
-    names = classes[1:] if len(classes) == 2 else classes
-    for name, color in [*zip(names, colors, strict=True), ("uncertain", IGNORED_RGB)]:
-        text = printable(name, 30)
-        draw.rectangle((left, top + 2, left + 11, top + 13), fill=color)
-        draw.text((left + 16, top), text, fill=_INK, font=font)
-        left += 16 + int(draw.textlength(text, font=font)) + 16
+    top = canvas.height - 20
+    left = draw_legend(draw, _GAP_PX, top, [*class_entries(classes), ("uncertain", IGNORED_RGB)], font)
     if len(tiles) > len(shown):
         draw.text((left, top), f"the first {len(shown)} of {len(tiles)}", fill=_INK, font=font)
     stream = io.BytesIO()

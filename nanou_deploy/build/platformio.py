@@ -7,6 +7,7 @@ calls `pio run` before a look into PlatformIO's own folders says that all of it 
 from __future__ import annotations
 
 import ast
+import codecs
 import json
 import os
 import re
@@ -14,7 +15,8 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from nanou_deploy.errors import EXIT_NOT_LINKED, DeployError, ToolMissing
 PLATFORM = "espressif32"  # by this name go PlatformIO's own and pioarduino's, which builds for the ESP32-P4
 PLATFORM_VERSION = load_versions().platformio[PLATFORM]
 LINT_TIMEOUT_S = 60
+SIZE_IN_WORDS = "about 2 GB"
 
 # What `pio run` needs besides the platform; the chip's compiler comes with the framework.
 _PACKAGES = ("tool-scons", "framework-espidf")
@@ -89,14 +92,14 @@ def platform_missing(project: Path, environment: str) -> PlatformMissing:
     spec = platform_spec("espressif32") if platform == "espressif32" else f"{platform} {platform_version(environment)}"
     return PlatformMissing(
         f"{environment} was not linked: PlatformIO's platform {spec} is not installed",
-        hint=f"with a network, `pio run -d {shlex.quote(str(project))} -e {environment}` fetches it and builds "
-        "(about 2 GB)",
+        hint=f"with a network, `nanou-deploy build --board {environment} --yes` fetches it ({SIZE_IN_WORDS})"
+        f" and builds, as does `pio run -d {shlex.quote(str(project))} -e {environment}`",
     )
 
 
 def lint_project(project: Path) -> Lint:
     """Run PlatformIO's check of `project`/platformio.ini. Offline, under a second. Raises ToolMissing, DeployError."""
-    code, output = _run_pio(["project", "config", "--lint", "--json-output"], project, LINT_TIMEOUT_S)
+    code, output = run_pio(["project", "config", "--lint", "--json-output"], project, LINT_TIMEOUT_S)
     document = next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
     try:
         found = ast.literal_eval(document)  # PlatformIO 6 prints a Python dictionary there, not JSON
@@ -104,7 +107,7 @@ def lint_project(project: Path) -> Lint:
         return Lint(errors, tuple(map(str, found["warnings"])))
     except (SyntaxError, ValueError, KeyError, TypeError) as error:
         raise DeployError(
-            f"PlatformIO could not check {project} (code {code}):\n{_tail(output)}", hint="is there a platformio.ini?"
+            f"PlatformIO could not check {project} (code {code}):\n{tail(output)}", hint="is there a platformio.ini?"
         ) from error
 
 
@@ -118,10 +121,10 @@ def build_project(project: Path, environment: str, *, user: Path | None = None, 
         raise platform_missing(project, environment)
     if user:
         _list_again_if_newer(user, project / ".pio" / "build" / environment / "CMakeCache.txt")
-    code, output = _run_pio(["run", "-e", environment], project, timeout_s)
+    code, output = run_pio(["run", "-e", environment], project, timeout_s)
     program = project / ".pio" / "build" / environment / "firmware.elf"
     if code != 0 or not program.is_file():
-        said = _compiler_errors(output) or _tail(output)
+        said = _compiler_errors(output) or tail(output)
         raise DeployError(f"PlatformIO could not build {environment}:\n{said}", hint="see the lines above")
     sections = elf.read_sections(program)
     model = [section for path in _model_objects(project, program.parent) for section in elf.read_sections(path)]
@@ -150,9 +153,14 @@ def _internal_ram_bytes(sections: Iterable[elf.Section]) -> int:
     return sum(s.size_bytes for s in sections if re.match(r"\.(dram|iram)0", s.name) and "dummy" not in s.name)
 
 
-def _run_pio(arguments: Sequence[str], project: Path, timeout_s: float) -> tuple[int, str]:
-    """Exit code and output of PlatformIO, which is not to see the current folder. Its children are ended with it, also
-    when time is up."""
+def run_pio(
+    arguments: Sequence[str], project: Path, timeout_s: float, heard: Callable[[str], None] | None = None
+) -> tuple[int, str]:
+    """Run PlatformIO, which is not to see the current folder; return exit code and output.
+
+    Its children are ended with it, also when time is up or the user ends the command. `heard` gets what it prints, as
+    it prints it. Raises ToolMissing without PlatformIO, DeployError when time is up.
+    """
     environment = {
         **environment_of_foreign_programs(),
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
@@ -167,21 +175,48 @@ def _run_pio(arguments: Sequence[str], project: Path, timeout_s: float) -> tuple
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             start_new_session=True,
         )
+        output = _Listener(process, heard)
         try:
-            output, _ = process.communicate(timeout=timeout_s)
+            process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
             os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
             raise DeployError(
-                f"PlatformIO did not finish within {timeout_s:g} s:\n{_tail(output)}", hint="run `pio run` yourself"
+                f"PlatformIO did not finish within {timeout_s:g} s:\n{tail(output.text())}",
+                hint="run `pio run` yourself",
             ) from error
-    if "No module named platformio" in output:
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    said = output.text()
+    if "No module named platformio" in said:
         raise ToolMissing("PlatformIO is not installed", hint="install it: `python -m pip install platformio`")
-    return process.returncode, output
+    return process.returncode, said
+
+
+class _Listener:
+    """Reads what a process prints, in a thread, and hands it on."""
+
+    def __init__(self, process: subprocess.Popen[bytes], heard: Callable[[str], None] | None) -> None:
+        self._process, self._heard, self._parts = process, heard, list[str]()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        with self._process.stdout as stream:
+            while chunk := os.read(stream.fileno(), 1 << 16):
+                text = decoder.decode(chunk)
+                self._parts.append(text)
+                if self._heard is not None:
+                    self._heard(text)
+
+    def text(self) -> str:
+        """Return all that was printed, once the process has ended."""
+        self._thread.join(10)
+        return "".join(self._parts)
 
 
 def _list_again_if_newer(user: Path, cache: Path) -> None:
@@ -196,5 +231,5 @@ def _compiler_errors(output: str) -> str:
     return "\n".join(found[:20])
 
 
-def _tail(output: str) -> str:
+def tail(output: str) -> str:
     return "\n".join([line for line in output.splitlines() if line.strip()][-20:])

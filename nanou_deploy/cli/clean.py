@@ -8,13 +8,11 @@ from pathlib import Path
 
 import click
 
+from nanou_deploy.build.built_folder import SIGNATURE, TAG
 from nanou_deploy.cli.options import json_option
 from nanou_deploy.cli.output import emit_json, say
 
-# https://bford.info/cachedir: backups leave such folders out, too.
-_TAG = "CACHEDIR.TAG"
 USER_FOLDER = "user"
-_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by nanou-deploy: `nanou-deploy clean` removes it.\n"
 
 
 @click.command(short_help="Remove generated folders.")
@@ -67,26 +65,13 @@ def _remove(path: Path) -> None:
             entry.unlink()
 
 
-def mark_built(folder: Path) -> Path:
-    """Make a folder that `clean` may remove, unless it is there already: then it may hold something else."""
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        tag_built(folder)
-    return folder
-
-
-def tag_built(folder: Path) -> None:
-    """Say in a folder that is ours alone that `clean` may remove it."""
-    (folder / _TAG).write_text(_SIGNATURE)
-
-
 def _generated(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     """Return the outermost folders that were generated or built, and the files in each that were edited since."""
     from codegen.library.render import MANIFEST
     from codegen.library.write import edited_files
 
-    files = [path for name in (MANIFEST, _TAG) for path in folder.rglob(name)] if folder.is_dir() else []
-    ours = {path.parent for path in files if path.name == MANIFEST or path.read_bytes() == _SIGNATURE.encode()}
+    files = [path for name in (MANIFEST, TAG) for path in folder.rglob(name)] if folder.is_dir() else []
+    ours = {path.parent for path in files if path.name == MANIFEST or path.read_bytes() == SIGNATURE.encode()}
     for path in sorted(ours):
         if ours.isdisjoint(path.parents):
             listed = edited_files(path) if (path / MANIFEST).is_file() else []

@@ -63,9 +63,9 @@ def device_address(
     """
     from codegen.library.write import write_project
     from nanou_deploy.build.build import build_device
+    from nanou_deploy.build.built_folder import mark_built
     from nanou_deploy.build.drive_config import DEFAULT_DRIVE
     from nanou_deploy.build.library import render_library
-    from nanou_deploy.cli.clean import mark_built
     from nanou_deploy.errors import DeployError
 
     if board.kind not in ("host", "sim"):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nanou_deploy.boards.boards import Board
     from nanou_deploy.build.drive_config import DriveConfig, Policy
     from nanou_deploy.build.user_folder import Motors
+    from nanou_deploy.firmware.make_firmware import Firmware
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _MOTORS = ("log", "two_pwm", "servo_esc", "flight_controller")
@@ -76,16 +77,27 @@ class Drive:
             raise click.UsageError(f"--user {folder} is where {output} is generated: choose a folder of your own")
         return folder
 
-    def make(self, folder: Path, board: Board) -> bool:
-        """Make the folder unless it is there, and say so; tell whether it was made. Raises WriteError."""
+    @property
+    def begins_as(self) -> Motors:
+        """What motors.c begins as where the folder is made."""
+        return cast("Motors", self.motors or "log")
+
+    def say_made(self, firmware: Firmware) -> None:
+        """Say what became of the user's folder."""
+        if firmware.user is not None:
+            self._say(firmware.user, firmware.made_user)
+
+    def make(self, folder: Path, board: Board) -> None:
+        """Make the folder unless it is there, and say so. Raises WriteError."""
         from nanou_deploy.build.user_folder import make_user_folder
 
-        made = make_user_folder(folder, board, cast("Motors", self.motors or "log"))
+        self._say(folder, make_user_folder(folder, board, self.begins_as))
+
+    def _say(self, folder: Path, made: bool) -> None:
         if made:
-            remark(f"{folder}: made with examples/{self.motors or 'log'}.c as motors.c; it stays as you leave it")
+            remark(f"{folder}: made with examples/{self.begins_as}.c as motors.c; it stays as you leave it")
         elif self.motors:
             warn(f"{folder} is yours and stays as it is: copy {folder}/examples/{self.motors}.c to motors.c for that")
-        return made
 
 
 def drive_options(command: _Command) -> _Command:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from nanou_deploy.cli.options import Camera, FrameSize, Size, check_output, json
 from nanou_deploy.cli.output import emit_json, next_step, say
 from nanou_deploy.cli.project_edit import quoted
 from nanou_deploy.cli.project_file import FILE, KEYS, parse_project
+from nanou_deploy.cli.train import SHIPPED
 from nanou_deploy.errors import DeployError
 
 _PICTURES = ("images", "image", "img", "pictures", "photos", "frames", "JPEGImages")
 _MASKS = ("masks", "mask", "labels", "annotations", "SegmentationClass")
 _LOOKED_AT = 1000  # entries of a folder
+_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
+FEW_PICTURES = 150  # docs/TRAINING.md, "Few pictures", has what was measured
 _SOURCES = {"data.images", "data.masks", "data.labels"}
 _EXPERIMENTS = ("default", "accurate")
 
@@ -39,6 +43,7 @@ _EXPERIMENTS = ("default", "accurate")
     shell_complete=complete_experiments,
     help="How to train: default (minutes) or accurate (half an hour).",
 )
+@click.option("--from", "start_from", help="What training begins with: offroad, the shipped student, for few pictures.")
 @click.option("--model", help="The run to train: runs/NAME of the folder; or a .tflite file that is taken as it is.")
 @click.option("--max-ram", help="Most working RAM, such as 8KB.")
 @click.option("--yes", is_flag=True, help="Ask nothing: what no option says is found here, or left out.")
@@ -69,7 +74,8 @@ def init(as_json: bool, yes: bool, **options: str | None) -> None:
 _KEY_OF = {
     "images": "data.images", "masks": "data.masks", "labels": "data.labels", "drivable": "data.drivable",
     "ignore": "data.ignore", "data": "data.root", "group_by": "data.group_by", "board": "board",
-    "camera": "camera.size", "experiment": "experiment", "model": "model", "max_ram": "limits.ram",
+    "camera": "camera.size", "experiment": "experiment", "start_from": "from", "model": "model",
+    "max_ram": "limits.ram",
 }  # fmt: skip
 
 
@@ -81,11 +87,26 @@ def _proposed(given: Mapping[str, str]) -> dict[str, str]:
     """Propose values: those given, and what the folder and the defaults say of the rest."""
     found = dict(_found()) if not given.keys() & {*_SOURCES, "data.root"} else {}
     values = {"board": "esp32s3", "experiment": "default", "model": f"runs/{_name()}", **found, **given}
+    if "from" not in given and _are_few(values):
+        values["from"] = SHIPPED
     if values.keys() & _SOURCES and "data.root" not in values:
-        values["data.root"] = "data"
+        values["data.root"] = f"data/{_name()}"  # the model is called after it
     if values["model"].lower().endswith(".tflite"):
-        values = {key: value for key, value in values.items() if key != "experiment" and key not in found}
+        values = {key: value for key, value in values.items() if key not in ("experiment", "from", *found)}
     return values
+
+
+def _are_few(values: Mapping[str, str]) -> bool:
+    """Tell whether pictures are there, but too few for a network that begins with nothing."""
+    if "data.size" in values:
+        return False  # the shipped student's is its own
+    folder = values.get("data.images") or values.get("data.labels") or values.get("data.root")
+    if folder is None or not Path(folder).is_dir():
+        return False
+    count = sum(path.suffix.lower() in _SUFFIXES for path in islice(Path(folder).rglob("*"), _LOOKED_AT))
+    if "data.root" in values and not values.keys() & _SOURCES:
+        count //= 2  # masks lie there too
+    return 0 < count < FEW_PICTURES
 
 
 def _found() -> Iterator[tuple[str, str]]:
@@ -108,7 +129,7 @@ def _found() -> Iterator[tuple[str, str]]:
 
 
 def _has_pictures(folder: Path) -> bool:
-    return _has(folder, (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg"))
+    return _has(folder, _SUFFIXES)
 
 
 def _has_annotations(folder: Path) -> bool:
@@ -149,13 +170,14 @@ def _asked(given: Mapping[str, str], proposed: Mapping[str, str]) -> dict[str, s
                 ask("data.drivable", "Labels that are drivable ground, by commas")
                 ask("data.ignore", "Labels that count in nothing, by commas (empty: none)")
             ask("data.group_by", "What belongs together: a pattern of names such as ^drive\\d+ (empty: nothing)")
-            values.setdefault("data.root", "data")
+            values.setdefault("data.root", f"data/{_name()}")
         else:
             for key in ("data.masks", "data.labels"):
                 values.pop(key, None)
             ask("data.root", "Folder of the data set (empty: rendered terrain, to try it out)")
     ask("board", "Board", type=click.Choice(list(BOARDS)), show_choices=False)
     ask("experiment", "Training: default takes minutes, accurate half an hour", type=click.Choice(_EXPERIMENTS))
+    ask("from", "Training begins with: offroad, the shipped student, for few pictures (empty: with nothing)")
     ask("model", "Where the run goes")
     return values
 
@@ -174,6 +196,10 @@ def _check(values: Mapping[str, str]) -> None:
     if "data.labels" in values and not Path(values["data.labels"]).exists():
         raise DeployError(
             f"there is no file or folder {values['data.labels']}", hint="name it, relative to this folder"
+        )
+    if "from" in values and values["from"] != SHIPPED and not Path(values["from"]).exists():
+        raise DeployError(
+            f"there is no run or file {values['from']} to begin with", hint=f"name one, or {SHIPPED}, or leave it out"
         )
     if values.get("data.root") and not values.keys() & _SOURCES and not Path(values["data.root"]).is_dir():
         raise DeployError(

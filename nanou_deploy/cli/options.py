@@ -220,7 +220,7 @@ camera_option = click.option(
 
 threshold_option = click.option(
     "--threshold",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=PROBABILITY,
     help="Probability from which on a pixel is drivable, instead of the model's own.",
 )
 

@@ -219,7 +219,7 @@ def _by_device(
 
 
 def _save(sight: _Sight, target: Path, limit: int | None, as_json: bool, *, is_default: bool) -> None:
-    from nanou_deploy.cli.clean import tag_built
+    from nanou_deploy.build.built_folder import tag_built
     from nanou_deploy.predict.folder import PredictionFolder, prediction_folder
 
     make = partial(PredictionFolder, title=sight.title, classes=sight.classes, facts=sight.facts)

@@ -60,6 +60,8 @@ KEYS = (
         | {"verify": "boards"},
     ),
     Key("experiment", "How to train: `nanou-deploy experiment --list`.", "default", {"train": "experiment"}),
+    Key("from", "What training begins with: offroad, the shipped student; a run, or a .keras file.", "offroad",
+        {"train": "start_from"}),
     Key("experiments", "A file of experiments of your own.", "experiments.yaml", _all("config", "train", "experiment")),
     Key(
         "model", "The run that `train` makes and others read; or a .tflite file, not trained.", "runs/rover",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -19,10 +19,11 @@ from nanou_deploy.cli.options import (
     threshold_option,
 )
 from nanou_deploy.cli.output import heading, progress
+from nanou_deploy.cli.platform_offer import offer_platform, yes_option
 
 if TYPE_CHECKING:
     from codegen.graph.model import CameraSize, QuantizedModel
-    from nanou_deploy.boards.boards import Board
+    from nanou_deploy.firmware.make_firmware import Order
 
 _SCENES, _SCENE_SEED = 60, 7
 _BOOT_S = 10.0
@@ -40,6 +41,7 @@ _BOOT_S = 10.0
 @view_options
 @timeout_option
 @click.option("--force", is_flag=True, help="Replace generated folders even if they hold edited files.")
+@yes_option
 def run(
     board: str,
     model: Path | None,
@@ -52,14 +54,17 @@ def run(
     view: View,
     timeout_s: float,
     force: bool,
+    yes: bool,
 ) -> int:
     """Build firmware for a board, flash it and show what it sees, as `monitor` does.
 
     Host and simulated chips need no board: their application is started here, and sees the pictures of --frames, or
     rendered terrain. Exit code 4 where the board's platform, which links for hardware, is not installed.
     """
+    from codegen.library.render import Runtime
     from nanou_deploy.boards.boards import check_firmware, find_board
     from nanou_deploy.build.library import open_model
+    from nanou_deploy.firmware.make_firmware import Order
 
     target, quantized = find_board(board), open_model(model, camera, threshold)
     _ = quantized.image  # what runs decides by what pictures mean: refuse a raw model before anything is written
@@ -68,7 +73,11 @@ def run(
     user = drive.folder(folder)
     heading(f"{quantized.name} for {target.name}: {target.description}")
     if target.kind == "hardware":
-        address = _flashed(target, quantized, runtime, port, force, drive, user)
+        order = Order(
+            target, folder, cast(Runtime, runtime), user=user, motors=drive.begins_as, drive=drive.config(), cases=0,
+            force=force,
+        )  # fmt: skip
+        address = _flashed(quantized, order, port, drive, yes=yes)
     else:
         if port or runtime != "aot":
             raise click.UsageError(f"{board} is no hardware: it takes no --port, and the aot runtime alone")
@@ -81,28 +90,17 @@ def run(
     )  # fmt: skip
 
 
-def _flashed(
-    board: Board, model: QuantizedModel, runtime: str, port: str | None, force: bool, drive: Drive, user: Path
-) -> str:
-    """Build and flash; returns the port at which the board answers. Raises PlatformMissing, DeployError."""
-    from typing import cast
-
-    from codegen.library.render import Runtime
-    from codegen.library.write import write_project
-    from nanou_deploy.build.firmware_project import render_firmware_project
-    from nanou_deploy.build.library import render_library
-    from nanou_deploy.build.platformio import build_project
-    from nanou_deploy.build.user_folder import path_from
+def _flashed(model: QuantizedModel, order: Order, port: str | None, drive: Drive, *, yes: bool) -> str:
+    """Build and flash; return the port at which the board answers. Raises DeployError; exit code 4 if not linked."""
+    from nanou_deploy.build.platformio import PlatformMissing
     from nanou_deploy.cli.flash import flash_project
+    from nanou_deploy.firmware.make_firmware import make_firmware
 
-    folder = Path("build") / board.name
-    library = render_library(model, cast(Runtime, runtime), board)
-    project = render_firmware_project(board, library, user_folder=path_from(folder, user), drive=drive.config())
-    write_project(project, folder, force=force)
-    drive.make(user, board)
-    progress(f"PlatformIO: {board.name}")
-    build_project(folder, board.name, user=user)
-    size_bytes, address = flash_project(board.name, port, folder)
+    firmware = make_firmware(model, order, progress=progress, install=offer_platform(order.board.name, yes=yes))
+    drive.say_made(firmware)
+    if firmware.linked is None:
+        raise PlatformMissing(firmware.reason)
+    size_bytes, address = flash_project(order.board.name, port, order.folder)
     progress(f"{size_bytes:,} bytes written and verified")
     return address
 
@@ -110,7 +108,7 @@ def _flashed(
 def _rendered_terrain(model: QuantizedModel, folder: Path) -> Path:
     """Render scenes of the embedded data set as pictures, once."""
     from codegen.library.write import staged_folder
-    from nanou_deploy.cli.clean import tag_built
+    from nanou_deploy.build.built_folder import tag_built
     from nanou_deploy.errors import DeployError
 
     if model.image.channels != 3:

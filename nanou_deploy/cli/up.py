@@ -15,6 +15,7 @@ import click
 from codegen.untrusted import read_json
 from nanou_deploy.cli.options import json_option
 from nanou_deploy.cli.output import as_dict, emit_json, heading, next_step, progress, say, warn
+from nanou_deploy.cli.platform_offer import yes_option
 from nanou_deploy.cli.project_file import FILE, Project, read_project
 from nanou_deploy.cli.up_steps import Step, steps_of
 from nanou_deploy.errors import EXIT_NOT_LINKED, EXIT_OK, DeployError
@@ -38,8 +39,9 @@ class Outcome:
 
 @click.command(short_help="From data to firmware: what is not done yet.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@yes_option
 @json_option
-def up(dry_run: bool, as_json: bool) -> int:
+def up(dry_run: bool, yes: bool, as_json: bool) -> int:
     """Do what nanou.toml asks for and is not done yet: data set, training, int8 model, scores, verified firmware.
 
     Each step is a command of its own, and is printed as one. A step is done again where what it was made of, or what it
@@ -49,7 +51,7 @@ def up(dry_run: bool, as_json: bool) -> int:
     if project is None:
         raise DeployError(f"there is no {FILE} in this folder", hint="make one with `nanou-deploy init`")
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        outcomes, code = _bring_up(project, dry_run)
+        outcomes, code = _bring_up(project, dry_run, yes)
     if as_json:
         emit_json("up/1", {"steps": [as_dict(one) for one in outcomes], "exit_code": code})
     elif code == EXIT_OK and not dry_run:
@@ -57,7 +59,7 @@ def up(dry_run: bool, as_json: bool) -> int:
     return code
 
 
-def _bring_up(project: Project, dry_run: bool) -> tuple[list[Outcome], int]:
+def _bring_up(project: Project, dry_run: bool, yes: bool) -> tuple[list[Outcome], int]:
     """Run the steps that are to do, in order, up to the first that ends with another exit code than 0."""
     steps, state, outcomes, code = steps_of(project), _read_state(), list[Outcome](), EXIT_OK
     for number, step in enumerate(steps, 1):
@@ -74,7 +76,7 @@ def _bring_up(project: Project, dry_run: bool) -> tuple[list[Outcome], int]:
             say(f"would run: {step.command}")
         else:
             progress(step.command)
-            code = step.run(state.get(step.name, {}).get("made", ""))
+            code = step.run(state.get(step.name, {}).get("made", ""), yes=yes)
             if code not in (EXIT_OK, EXIT_NOT_LINKED):
                 return [*outcomes, Outcome(step.name, "to do", reason, step.command, step.result)], code
             state[step.name] = {"sources": step.sources(), "made": step.made(), "exit_code": str(code)}

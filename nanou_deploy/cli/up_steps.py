@@ -37,11 +37,12 @@ class Step:
     def command(self) -> str:
         return shlex.join(("nanou-deploy", *self.arguments))
 
-    def run(self, made_before: str) -> int:
+    def run(self, made_before: str, *, yes: bool = False) -> int:
         """Run the command, as if it had been typed, and return its exit code. Raises what the command raises."""
         from nanou_deploy.cli import cli
 
-        arguments = [*self.arguments, *self.prepare(made_before)]
+        agreed = ("--yes",) if yes and self.name == "firmware" else ()
+        arguments = [*self.arguments, *self.prepare(made_before), *agreed]
         code = cli.main(arguments, prog_name="nanou-deploy", standalone_mode=False, obj=GOES_ON)
         return code if isinstance(code, int) else EXIT_OK
 
@@ -87,7 +88,8 @@ def _training(project: Project, run: Path) -> Step:
         experiment = load_experiment(config, values.get("experiment", "default"))
         soft = listing(experiment.teacher.soft_masks) if experiment.teacher.soft_masks else ""
         data = content(root) if root else "embedded terrain"
-        return digest(experiment.deciding(), data, soft) if soft else digest(experiment.deciding(), data)
+        start = [values["from"], content(Path(values["from"]))] if "from" in values else []
+        return digest(experiment.deciding(), data, *filter(None, [soft, start]))
 
     def made() -> str:
         return content(run / "manifest.json") if _is_complete(run) else ""

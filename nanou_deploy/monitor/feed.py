@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -127,7 +128,10 @@ class Feed:
             self._sink(Tuned(self._address, tuning, error))
         if (info.rehearses or info.has_camera) and time.monotonic() >= self._motors_due:
             self._motors_due = time.monotonic() + _MOTORS_S
-            self._sink(MotorsTold(self._address, device.motors()))
+            try:
+                self._sink(MotorsTold(self._address, device.motors()))
+            except DeviceRefused:  # firmware that is older than this request
+                self._motors_due = math.inf
 
     def _sent(self, device: Device, stop: threading.Event) -> Iterator[Sight]:
         """Send pictures and ask what the device makes of them."""

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from nanou_deploy.predict.prediction import VIEW_PX, Pixels, Prediction
-from nanou_deploy.report.pictures import AGREED_RGB, FALSE_DRIVABLE_RGB, class_overlay, legend_entries
+from nanou_deploy.report.legend import AGREED_RGB, FALSE_DRIVABLE_RGB, class_entries, draw_legend
+from nanou_deploy.report.pictures import class_overlay
 from nanou_train.data.labels import class_color
 
 _INK, _GREY, _PAPER = (25, 28, 32), (96, 102, 110), (255, 255, 255)
@@ -92,7 +93,7 @@ def contact_sheet(
         row, column = divmod(number, columns)
         canvas.paste(tile, (_GAP_PX + column * (TILE_WIDTH_PX + _GAP_PX), head_px + row * (height + _GAP_PX)))
     if predictions[0].mask is not None:
-        _draw_legend(draw, canvas.height - foot_px + 8, classes, small)
+        draw_legend(draw, _GAP_PX, canvas.height - foot_px + 8, class_entries(classes), small)
     return np.asarray(canvas, np.uint8)
 
 
@@ -122,14 +123,3 @@ def _fitting(
     while text and draw.textlength(text + "…", font=font) > width_px:
         text = text[:-1]
     return text + "…" if text else ""
-
-
-def _draw_legend(
-    draw: ImageDraw.ImageDraw, top: int, classes: tuple[str, ...], font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-) -> None:
-    left = _GAP_PX
-    entries = legend_entries(classes)
-    for text, colour in entries[:1] if len(classes) == 2 else entries[:-1]:
-        draw.rectangle((left, top + 2, left + 12, top + 14), fill=colour)
-        draw.text((left + 18, top), text, fill=_GREY, font=font)
-        left += 18 + int(draw.textlength(text, font=font)) + 20

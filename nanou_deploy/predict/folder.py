@@ -45,7 +45,7 @@ class PredictionFolder:
         if one.mask is not None:
             files["mask"] = self._write(f"masks/{one.name}.png", mask_png(one.mask, len(self.classes)))
         if one.mask is not None or one.label:
-            overlay = png_bytes(overlay_picture(one, len(self.classes)))
+            overlay = png_bytes(overlay_picture(one, len(self.classes)), quick=True)
             files["overlay"] = self._write(f"overlays/{one.name}.png", overlay)
         arrays = [
             self._write(f"outputs/{one.name}_output_{at}.npy", npy_bytes(part)) for at, part in enumerate(one.outputs)

@@ -12,7 +12,8 @@ from nanou_deploy.report.charts import chart_svg, evaluation_charts
 from nanou_deploy.report.data import ReportData
 from nanou_deploy.report.drawing import svg_element
 from nanou_deploy.report.evaluation_tables import evaluation_tables
-from nanou_deploy.report.pictures import Panel, Tile, legend_entries, panel_tiles, png_bytes
+from nanou_deploy.report.legend import css_entries, error_entries
+from nanou_deploy.report.pictures import Panel, Tile, panel_tiles, png_bytes
 from nanou_deploy.report.tables import Cell, accuracy_table, cost_table, executors_table, operators_table, shape_text
 from nanou_deploy.verify.golden import TRUTH, ExecutorResult, cases_of
 
@@ -96,8 +97,7 @@ def _worst(data: ReportData) -> Iterator[Gallery]:
 
 def _gallery(slug: str, title: str, note: str, panels: tuple[Panel, ...]) -> Gallery:
     rows = tuple(PictureRow(tuple(tile_view(tile) for tile in panel_tiles(panel))) for panel in panels)
-    legend = tuple((text, "#{:02x}{:02x}{:02x}".format(*rgb)) for text, rgb in legend_entries(panels[0].classes))
-    return Gallery(slug, title, note, rows, legend)
+    return Gallery(slug, title, note, rows, css_entries(error_entries(panels[0].classes)))
 
 
 def _compared(data: ReportData) -> tuple[ExecutorResult, ...]:

@@ -12,17 +12,20 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from codegen.atomic_files import write_bytes
+from nanou_deploy.report.legend import (
+    AGREED_RGB,
+    FALSE_DRIVABLE_RGB,
+    IGNORED_RGB,
+    MISSED_RGB,
+    draw_legend,
+    error_entries,
+)
 from nanou_train.data.images import IGNORE
 from nanou_train.data.labels import BINARY_CLASSES, class_color
 
 Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.uint8]
 
-# Okabe and Ito's colours for colour-blind readers (Color Universal Design, 2008).
-AGREED_RGB = (0, 158, 115)
-FALSE_DRIVABLE_RGB = (213, 94, 0)
-MISSED_RGB = (0, 114, 178)
-IGNORED_RGB = (90, 90, 90)
 _AGREED_TINT, _ERROR_TINT = 0.6, 0.95
 
 PANEL_TITLES = ("camera", "truth", "float", "int8")
@@ -127,19 +130,13 @@ def decision_score(mask: Mask, truth: Mask, class_count: int) -> str:
     return f"{100 * np.mean(mask == truth):.1f} % of pixels right"
 
 
-def legend_entries(classes: tuple[str, ...]) -> tuple[tuple[str, tuple[int, int, int]], ...]:
-    """Say what the colours of overlays mean."""
-    if len(classes) == 2:
-        names = ("drivable", "drivable only to the model", "missed by the model")
-        return tuple(zip(names, (AGREED_RGB, FALSE_DRIVABLE_RGB, MISSED_RGB), strict=True))
-    shown = tuple((name, class_color(index)) for index, name in enumerate(classes))
-    return (*shown, ("another class than in truth", FALSE_DRIVABLE_RGB))
+def png_bytes(picture: Picture, *, quick: bool = False) -> bytes:
+    """Encode uint8 (H, W, 3) as a PNG of the same size. The same picture always gives the same bytes.
 
-
-def png_bytes(picture: Picture) -> bytes:
-    """Encode uint8 (H, W, 3) as a PNG of the same size. The same picture always gives the same bytes."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="PNG", optimize=True)
+    `quick`: in a fraction of the time, for many pictures; a fifth larger.
+    """
+    buffer, how = io.BytesIO(), {"compress_level": 3} if quick else {"optimize": True}
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="PNG", **how)
     return buffer.getvalue()
 
 
@@ -174,23 +171,10 @@ def panel_picture(panels: Sequence[Panel], *, tile_width_px: int = 280) -> Pictu
                 enlarged = Image.fromarray(tile.picture).resize((cell_w, cell_h), Image.Resampling.NEAREST)
                 canvas.paste(enlarged, (left, top))
             draw.text((left, top + cell_h + 4), tile.caption, fill=(96, 102, 110), font=caption_font)
-    _draw_legend(draw, margin_px, size[1] - foot_px + 12, caption_font, panels[0].classes)
+    draw_legend(draw, margin_px, size[1] - foot_px + 12, error_entries(panels[0].classes), caption_font)
     return np.asarray(canvas, dtype=np.uint8)
 
 
 def write_panel_png(path: Path, panels: Sequence[Panel], *, tile_width_px: int = 280) -> None:
     """Write `panel_picture` to PATH, making its folder. Raises ValueError without panels, OSError from writing."""
     write_bytes(path, png_bytes(panel_picture(panels, tile_width_px=tile_width_px)))
-
-
-def _draw_legend(
-    draw: ImageDraw.ImageDraw,
-    left: int,
-    top: int,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    classes: tuple[str, ...],
-) -> None:
-    for text, colour in legend_entries(classes):
-        draw.rectangle((left, top + 2, left + 13, top + 15), fill=colour)
-        draw.text((left + 20, top), text, fill=(60, 66, 72), font=font)
-        left += 20 + int(draw.textlength(text, font=font)) + 28

@@ -13,8 +13,9 @@ from codegen.untrusted import printable, read_json
 from nanou_deploy.errors import DeployError
 from nanou_deploy.report.charts import Chart, Line, Mark, chart_svg
 from nanou_deploy.report.drawing import svg_element
+from nanou_deploy.report.legend import css_entries, error_entries
 from nanou_deploy.report.page import Figure, Gallery, PictureRow, tile_view
-from nanou_deploy.report.pictures import Tile, class_overlay, decision_score, legend_entries
+from nanou_deploy.report.pictures import Tile, class_overlay, decision_score
 from nanou_deploy.report.tables import MISSING, Cell, Table
 from nanou_train.data.labels import BINARY_CLASSES
 from nanou_train.runs.records import Records, Samples, read_data, read_records
@@ -130,7 +131,7 @@ def _best(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
 
 def _galleries(training: Training) -> Iterator[Gallery]:
     classes = tuple(map(str, training.manifest.get("data", {}).get("classes", BINARY_CLASSES)))
-    legend = tuple((text, "#{:02x}{:02x}{:02x}".format(*rgb)) for text, rgb in legend_entries(classes))
+    legend = css_entries(error_entries(classes))
     for name, records in reversed(tuple(training.records.items())):
         if records.samples is not None and records.samples.epochs:
             note = "Validation pictures at the model's resolution, and what the network decided after some epochs."

@@ -26,12 +26,14 @@ HEIGHT, WIDTH, MASK_BYTES = 6, 8, 6
 ESCAPES = b"\x1b]0;PWNED\x07\x1b[2J\x1b[?1049l\r\nfake line\x9b31m\xe2\x80\xae[/a][bold]<script>"
 TEXTS = (b"board", b"aot", b"model", b"gcc 12", b"power-on")
 INFO = {
-    "self_test": 1, "features": 15, "api": 2, "sha": bytes.fromhex(MODEL.sha256), "inputs": 1,
+    "self_test": 1, "features": 47, "api": 2, "sha": bytes.fromhex(MODEL.sha256), "inputs": 1,
     "outputs": 1, "state": 0, "frame": 1 << 17, "layers": 2,
 }  # fmt: skip
 # Of page TENSOR: number, type, sizes and quantization of the input; "out": of the output.
 TENSOR = {"type": 0, "in": (1, HEIGHT, WIDTH, 3), "out": (1, HEIGHT, WIDTH, 1), "scale": 0.5, "zero": 0}
 PICTURE = (4, 2)
+MOTORS = struct.pack("<bbBBIIIB", 0, 0, 1, 1, 0, 0, 0, 1) + struct.pack("<BII", 0, 50_000, 0)
+TUNING = struct.pack("<hHHHHHHHB", 0, 700, 550, 200, 100, 3, 500, 600, 1)
 
 
 @dataclass
@@ -108,6 +110,10 @@ class HostileDevice:
             case m.STREAM:
                 self._stream = 0 if payload[0] else None
                 return payload
+            case m.MOTORS:
+                return MOTORS
+            case m.TUNE:
+                return TUNING
         return b""
 
     def _info(self, page: int) -> bytes:
@@ -201,7 +207,7 @@ def _another(kind: int) -> dict[Any, Any]:
     return {kind: send}
 
 
-_ALL = range(1, 11)
+_ALL = range(1, 14)
 _HEAD = "<BI"
 _BIG_HEAD = struct.pack("<BI", 0, 9) + m.STREAM_HEAD.pack(8000, 1000, 0, 1, 5, 1, 2, 3, 100, 800, 600, 0, 0, 1, 2, 3, 4)
 
@@ -255,7 +261,7 @@ BEHAVIOURS: dict[str, dict[Any, Any]] = {
     "4 GiB of state": {"info": {"state": 2**32 - 1}},
     "65535 layers": {"info": {"layers": 65535}},
     "an unknown self-test": {"info": {"self_test": 77}},
-    "no camera": {"info": {"features": 14}},
+    "no camera": {"info": {"features": 46}},
     "no room for frames": {"info": {"frame": 0}},
     "another model": {"info": {"sha": bytes(32)}},
     "other tensors than the model's": {"tensor": {"in": (1, 6, 9, 3)}},
@@ -277,6 +283,15 @@ BEHAVIOURS: dict[str, dict[Any, Any]] = {
         m.STREAM: lambda _device, request: request.payload,
         m.INFER: lambda device, request: device.send(request, b"", 5) or 0 if request.payload[0] == 2 else None,
     },
+    # MOTORS and TUNE
+    "MOTORS is not known": {m.MOTORS: _sends(status=2)},
+    "MOTORS of no bytes": _answers(b"", m.MOTORS),
+    "200 PWM channels": _answers(MOTORS[:16] + b"\xc8" + bytes(9), m.MOTORS),
+    "a pulse longer than its period": _answers(MOTORS[:-4] + b"\xff" * 4, m.MOTORS),
+    "motors that go and are stopped": _answers(b"\1" + MOTORS[1:], m.MOTORS),
+    "TUNE of no bytes": _answers(b"", m.TUNE),
+    "a policy that contradicts itself": _answers(TUNING[:2] + bytes(2) + TUNING[4:], m.TUNE),
+    "a threshold of 16 bits": _answers(b"\xff\x7f" + TUNING[2:], m.TUNE),
     # CAPTURE and READ
     "CAPTURE of one byte": _answers(b"\1", m.CAPTURE),
     "CAPTURE of 4 GiB": _answers(m.CAPTURE_ANSWER.pack(65535, 32769, 0, 2**32 - 1, 0), m.CAPTURE),

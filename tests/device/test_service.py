@@ -38,7 +38,7 @@ FRAME = np.arange(INPUT_BYTES, dtype=np.int8)
 def test_the_specification_states_these_numbers() -> None:
     requests = {name: int(number) for number, name, _ in table(section("Requests"), "type")}
     assert requests == {name: getattr(m, name) for name in requests}
-    assert len(requests) == 12
+    assert len(requests) == 13
     buffers = {name: int(number) for number, name, *_ in table(section("Requests"), "buffer")}
     assert buffers == {"INPUT": m.INPUT, "OUTPUT": m.OUTPUT, "FRAME": m.FRAME, "MASK": m.MASK}
     statuses = {int(number): name for number, name, _ in table(section("Asking"), "status")}

@@ -17,7 +17,7 @@ import pytest
 
 from codegen.graph.model import Contract
 from codegen.tflite.files import save_model
-from nanou_deploy.cli.clean import mark_built
+from nanou_deploy.build.built_folder import mark_built
 from nanou_deploy.cli.output import emit_json, emit_table, next_step, say
 from tests.command_line import run, run_json
 from tests.generated import flip_weight, small_model

@@ -23,7 +23,8 @@ from nanou_deploy.evaluate.evaluate_executors import (
 from nanou_deploy.report.charts import Chart, Line, Mark, chart_svg, evaluation_charts
 from nanou_deploy.report.drawing import COLORS, svg_element, svg_file
 from nanou_deploy.report.evaluation_tables import evaluation_tables
-from nanou_deploy.report.pictures import FALSE_DRIVABLE_RGB, class_overlay, panel_picture
+from nanou_deploy.report.legend import FALSE_DRIVABLE_RGB
+from nanou_deploy.report.pictures import class_overlay, panel_picture
 from nanou_train.data.dataset import Split
 from nanou_train.data.labels import BINARY_CLASSES
 from nanou_train.evaluation.evaluate import Predictor, compare, evaluate_logits

@@ -36,7 +36,8 @@ def test_every_key_is_the_default_of_options_that_there_are() -> None:
 # What parameters mean the same as a key, by their names; and why some of them take no default from it.
 MEANING = {
     "model": {"model", "models", "run_folder", "parent"}, "board": {"board", "boards"}, "camera.size": {"camera"},
-    "threshold": {"threshold"}, "policy": {"policy"}, "camera.flip": {"flip"}, "limits.ram": {"max_ram"},
+    "threshold": {"threshold"}, "from": {"start_from"}, "policy": {"policy"}, "camera.flip": {"flip"},
+    "limits.ram": {"max_ram"},
     "limits.flash": {"max_flash"}, "limits.instructions": {"max_instructions"}, "experiment": {"experiment"},
     "experiments": {"config"}, "data.root": {"data"}, "data.group_by": {"group_by"}, "data.licence": {"licence"},
 }  # fmt: skip
@@ -159,11 +160,29 @@ def test_labels_of_a_tool_become_the_data_set(tmp_path: Path) -> None:
     project = read_project(tmp_path / "nanou.toml")
     assert project is not None
     assert (project.values["data.images"], project.values["data.labels"]) == ("photos", "photos")
+    assert project.values["from"] == "offroad"  # three pictures teach nothing by themselves
     done = run("prepare", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "LabelMe: 3 pictures; grass is drivable, trail is drivable" in done.stdout
     assert run("prepare", "--masks", "photos", cwd=tmp_path).returncode == EXIT_USAGE  # drivable is of labels
     assert up_steps.steps_of(project)[0].name == "data"
+
+
+def test_few_pictures_begin_with_the_shipped_student(tmp_path: Path) -> None:
+    for name in ("pictures", "masks"):
+        (tmp_path / name).mkdir()
+    proposed = {}
+    for count in (0, init_module.FEW_PICTURES - 1, init_module.FEW_PICTURES):
+        for number in range(count):
+            (tmp_path / "pictures" / f"{number}.png").touch()
+        done = run("init", "--yes", "--board", "host", "--json", cwd=tmp_path)
+        proposed[count] = json.loads(done.stdout)["values"].get("from")
+        (tmp_path / "nanou.toml").unlink()
+    assert list(proposed.values()) == [None, "offroad", None]
+    for options, expected in ((("--from", "nothing"), None), (("--from", "offroad"), "offroad")):
+        done = run("init", "--yes", "--board", "host", *options, "--json", cwd=tmp_path)
+        assert json.loads(done.stdout).get("values", {}).get("from") == expected
+        (tmp_path / "nanou.toml").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("name", ['a"b', "a'b\\c", "naïve ☃", "a # b", "[a]", "x" * 1024])
@@ -185,14 +204,14 @@ def test_init_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(init_module, "_in_terminal", lambda: True)
     for name in ("photos", "truth"):
         (tmp_path / name).mkdir()
-    answers = "photos\ntruth\n\nesp32c4\nesp32c3\naccurate\nruns/rover\n"
+    answers = "photos\ntruth\n\nesp32c4\nesp32c3\naccurate\n\nruns/rover\n"
     done = CliRunner().invoke(cli, ["init"], input=answers, standalone_mode=False)
     assert done.exception is None, done.output
     project = read_project()
     assert project is not None
     assert project.values == {
         "board": "esp32c3", "experiment": "accurate", "model": "runs/rover", "data.images": "photos",
-        "data.masks": "truth", "data.root": "data",
+        "data.masks": "truth", "data.root": f"data/{init_module._name()}",
     }  # fmt: skip
 
 

@@ -30,7 +30,8 @@ from nanou_deploy.report import (
     write_panel_png,
 )
 from nanou_deploy.report.arena_map import PLOT_HEIGHT_PX, arena_map, live_bytes
-from nanou_deploy.report.pictures import AGREED_RGB, FALSE_DRIVABLE_RGB, MISSED_RGB, iou, overlay, panel_tiles
+from nanou_deploy.report.legend import AGREED_RGB, FALSE_DRIVABLE_RGB, MISSED_RGB
+from nanou_deploy.report.pictures import iou, overlay, panel_tiles
 from nanou_deploy.verify.golden import Divergence, ExecutorResult
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}

@@ -1,0 +1,1 @@
+"""Make firmware in one order, for every door."""
