@@ -45,6 +45,8 @@ def find_pictures(root: Path, size: CameraSize) -> PictureFolder:
     folders = [root / part / "img" for part in _PARTS] + [root / "img", root]
     for folder in folders:
         paths, skipped = picture_paths(folder) if folder.is_dir() else ([], [])
+        stems = {path.stem for path in paths}
+        skipped = [one for one in skipped if one[1].stem not in stems]  # labels beside their pictures are meant to be
         if paths:
             left_out = f", {skipped_in_words(skipped)}" if skipped else ""
             _LOG.log(logging.WARNING if skipped else logging.INFO, "%s: %d pictures%s", folder, len(paths), left_out)

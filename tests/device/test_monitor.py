@@ -42,7 +42,7 @@ def sight(number: int = 7, *, picture: CameraFrame | None = None, address: str =
 # ---- Pictures --------------------------------------------------------------------------------------------------
 
 
-def test_pictures_of_a_data_set_come_from_its_test_part(tmp_path: Path) -> None:
+def test_pictures_of_a_data_set_come_from_its_test_part(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for part, value in (("train", 10), ("test", 248)):
         (tmp_path / part / "img").mkdir(parents=True)
         Image.new("RGB", (32, 24), (value, 0, 0)).save(tmp_path / part / "img" / "a.png")
@@ -53,6 +53,13 @@ def test_pictures_of_a_data_set_come_from_its_test_part(tmp_path: Path) -> None:
     assert (first.width_px, first.height_px, first.big_endian) == (16, 12, True)
     assert (decode_rgb565(first.pixels, CameraSize(16, 12), big_endian=True)[..., 0] == 255).all()
     assert len(list(folder.play(endless=False))) == 1
+    with caplog.at_level("WARNING"):
+        (tmp_path / "test" / "img" / "a.json").write_text("{}")  # a labelling tool's
+        find_pictures(tmp_path, CameraSize(16, 12))
+        assert not caplog.records
+        (tmp_path / "test" / "img" / "b.json").write_text("{}")
+        find_pictures(tmp_path, CameraSize(16, 12))
+        assert "skipped" in caplog.text
     with pytest.raises(DeployError, match="is no folder"):
         find_pictures(tmp_path / "absent", CameraSize())
 
