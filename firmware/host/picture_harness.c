@@ -18,7 +18,7 @@ static struct {
     uint8_t pixels[APP_CAMERA_FRAME_BYTES];
 } picture;
 static nanou_t net;
-static vision_t vision;
+static vision_t vision = {.threshold_q = APP_THRESHOLD_Q};
 static uint32_t frame_number;
 
 /* No clock here: times are not asked for. */
@@ -83,7 +83,7 @@ static int see(void) {
     const camera_frame_t frame = {picture.pixels, APP_CAMERA_WIDTH_PX, APP_CAMERA_HEIGHT_PX,
                                   picture.is_big_endian};
     cover_t cover;
-    if (vision_see(&vision, &net, &frame, APP_THRESHOLD_Q, seen, &cover) != VISION_OK) {
+    if (vision_see(&vision, &net, &frame, seen, &cover) != VISION_OK) {
         target_print("error vision: the model failed\n");
         return EXIT_INVOKE;
     }

@@ -18,7 +18,7 @@ void driving_begin(driving_t *driving, nanou_t *net, int is_proven, driving_obse
     driving->observer = observer;
     driving->user = user;
     driving->policy = app_policy;
-    driving->threshold_q = APP_THRESHOLD_Q;
+    driving->vision.threshold_q = APP_THRESHOLD_Q;
     navigation_begin(&driving->navigation, &driving->policy);
     driving->statistics = (statistics_t){.pictures = 0};
     driving_pause(driving, STOP_BOOT);
@@ -31,7 +31,7 @@ void driving_pause(driving_t *driving, stop_reason_t reason) {
 
 void driving_tune(driving_t *driving, const navigation_policy_t *policy, int32_t threshold_q) {
     driving->policy = *policy;
-    driving->threshold_q = threshold_q;
+    driving->vision.threshold_q = threshold_q;
     driving_pause(driving, STOP_TUNED);
 }
 
@@ -56,8 +56,7 @@ static decision_t ask_user(const driving_t *driving, decision_t proposed, uint32
 static driving_fault_t judge(driving_t *driving, const camera_frame_t *frame, uint64_t taken_us,
                              uint32_t capture_us) {
     cover_t cover;
-    const vision_status_t status =
-        vision_see(&driving->vision, driving->net, frame, driving->threshold_q, driving->mask, &cover);
+    const vision_status_t status = vision_see(&driving->vision, driving->net, frame, driving->mask, &cover);
     if (status != VISION_OK) {
         return status == VISION_ERROR_FRAME ? DRIVING_WRONG_FRAME : DRIVING_MODEL_FAILED;
     }

@@ -36,7 +36,6 @@ struct driving {
     uint8_t is_proven;
     decision_t decision; /* given to the motors last */
     navigation_policy_t policy;
-    int32_t threshold_q;
     navigation_t navigation; /* by `policy` */
     vision_t vision;
     statistics_t statistics;  /* since driving_begin */

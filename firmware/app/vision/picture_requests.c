@@ -111,8 +111,7 @@ answer_status_t request_infer_frame(pictures_t *pictures, const protocol_frame_t
     driving_t *const driving = &pictures->driving;
     cover_t cover;
     const uint32_t start_cycles = port_cycles();
-    const vision_status_t status =
-        vision_see(&driving->vision, session->net, &frame, driving->threshold_q, driving->mask, &cover);
+    const vision_status_t status = vision_see(&driving->vision, session->net, &frame, driving->mask, &cover);
     const uint32_t cycles = port_cycles() - start_cycles;
     if (status != VISION_OK) {
         answer_u8(session, NANOU_ERROR_RUNTIME);

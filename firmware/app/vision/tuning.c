@@ -36,7 +36,7 @@ static int is_threshold(int32_t threshold_q) {
 }
 
 static void answer_numbers(const driving_t *driving, session_t *session) {
-    answer_u16(session, (uint16_t)driving->threshold_q);
+    answer_u16(session, (uint16_t)driving->vision.threshold_q);
     answer_u16(session, driving->policy.go_permille);
     answer_u16(session, driving->policy.stop_permille);
     answer_u16(session, driving->policy.turn_permille);

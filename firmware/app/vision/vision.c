@@ -41,15 +41,14 @@ static void note_times(vision_t *vision, uint32_t total_ticks, uint64_t total_us
     times->model_us = times->total_us - times->preprocessing_us - times->mask_us;
 }
 
-vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t *frame, int32_t threshold_q,
-                           uint8_t *mask, cover_t *cover) {
+vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t *frame, uint8_t *mask,
+                           cover_t *cover) {
     if (frame->pixels == NULL || frame->width_px != APP_CAMERA_WIDTH_PX ||
         frame->height_px != APP_CAMERA_HEIGHT_PX) {
         return VISION_ERROR_FRAME;
     }
     vision->pixels = frame->pixels;
     vision->mask = mask;
-    vision->threshold_q = threshold_q;
     vision->preprocessing_ticks = vision->mask_ticks = 0;
     vision->count = (cover_count_t){{0, 0, 0}};
     app_camera_begin(&vision->camera, next_row, vision, frame->big_endian);

@@ -32,22 +32,22 @@ typedef struct vision_times {
     uint32_t total_us;
 } vision_times_t;
 
-/* One picture on its way, and what it took. The caller owns it; it may be anything before the first picture.
- */
+/* One picture on its way, and what it took. The caller owns it, and sets `threshold_q`; the rest may be
+ * anything before the first picture. */
 typedef struct vision {
     app_camera_t camera;
     const uint8_t *pixels;
     uint8_t *mask;
-    int32_t threshold_q;
     cover_count_t count; /* so far */
     uint32_t preprocessing_ticks, mask_ticks;
     vision_times_t times;
+    int32_t threshold_q;
 } vision_t;
 
-/* Runs `frame` through `net`. A pixel is drivable from `threshold_q` on; models without APP_HAS_THRESHOLD
- * look at no threshold. `mask`: MASK_BYTES, or NULL where only the cover is wanted. `mask` and `cover` are
- * whole only where VISION_OK is returned. */
-vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t *frame, int32_t threshold_q,
-                           uint8_t *mask, cover_t *cover);
+/* Runs `frame` through `net`. A pixel is drivable from `vision->threshold_q` on; models without
+ * APP_HAS_THRESHOLD look at none. `mask`: MASK_BYTES, or NULL where only the cover is wanted. `mask` and
+ * `cover` are whole only where VISION_OK is returned. */
+vision_status_t vision_see(vision_t *vision, nanou_t *net, const camera_frame_t *frame, uint8_t *mask,
+                           cover_t *cover);
 
 #endif
