@@ -20,6 +20,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
+from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
@@ -181,6 +182,40 @@ def _markdown(text: str) -> str:
     return " ".join([*raw, *(str(token.attrs) for token in (*tokens, *inside)), *(token.info for token in tokens)])
 
 
+class _Page(HTMLParser):
+    """What of a page is no text: its elements, their attributes, scripts and styles, comments and declarations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.words += [tag, *(f"{name}={value}" for name, value in attrs)]
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem:
+            self.words.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        self.words.append(data)
+
+    def handle_decl(self, decl: str) -> None:
+        self.words.append(decl)
+
+    def handle_pi(self, data: str) -> None:
+        self.words.append(data)
+
+    def unknown_decl(self, data: str) -> None:
+        self.words.append(data)
+
+
+def _html(text: str) -> str:
+    page = _Page()
+    page.feed(text)
+    page.close()
+    return " ".join(page.words)
+
+
 def _keys(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         yield from value
@@ -191,6 +226,7 @@ def _keys(value: Any) -> Iterator[str]:
 OWN_WORDS: dict[str, Callable[[str], str]] = {
     ".c": c_skeleton, ".h": c_skeleton, ".cc": c_skeleton, ".ino": c_skeleton, ".cpp": c_skeleton, ".S": c_skeleton,
     ".txt": cmake_skeleton, ".cmake": cmake_skeleton, ".md": _markdown,
+    ".html": _html,
     ".json": lambda text: " ".join(_keys(json.loads(text))),
     ".yml": lambda text: " ".join(_keys(YAML(typ="safe", pure=True).load(text))),
     ".ini": lambda text: text, ".defaults": lambda text: text, ".cfg": lambda text: text, "": lambda text: "",
