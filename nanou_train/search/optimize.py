@@ -56,9 +56,15 @@ def _take_one(study: optuna.Study, total: int, objective: Objective) -> None:
             study.optimize(attempt, n_trials=1)
         except BaseException as error:
             if not attempt.is_dealt_with(error):
-                raise
+                raise _beneath(error)  # noqa: B904  which is that error, or what it hides
     if interrupted():
         raise KeyboardInterrupt
+
+
+def _beneath(error: BaseException) -> BaseException:
+    """Find the full disk that kept a trial from being ended: on its way out Optuna asserts that it was."""
+    hidden = error.__context__
+    return hidden if isinstance(error, AssertionError) and isinstance(hidden, OSError) else error
 
 
 class _Attempt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -179,6 +180,20 @@ def test_a_bug_counts_against_the_trial_and_is_shown(tmp_path: Path) -> None:
         run_search(settings, evaluator)
     waiting = [trial for trial in open_search(settings).get_trials() if trial.state.name == "WAITING"]
     assert [trial.user_attrs.get("worker_failures") for trial in waiting] == [None, 1]
+
+
+def test_a_disk_that_is_full_when_a_trial_ends_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna asserts on its way out, which would be all that is seen."""
+
+    def tell(**_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    settings = _settings(tmp_path, trials=2)
+    monkeypatch.setattr("optuna.study._optimize._tell_with_warning", tell)
+    with pytest.raises(OSError, match="No space left"):
+        run_search(settings, Invented())
+    monkeypatch.undo()
+    run_search(settings, Invented())
 
 
 def test_other_settings_are_another_search(tmp_path: Path) -> None:
