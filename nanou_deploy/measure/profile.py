@@ -78,6 +78,17 @@ def _by_class(classes: Counter[str]) -> Mapping[str, int]:
 
 def _count(build: Build, schedule: tuple[int, ...], isa: str, frame: npt.NDArray[np.uint8]) -> dict[int, Counter[str]]:
     """Slot of profile.c -> class -> instructions executed."""
+    mnemonics = disassemble(build.elf, isa)
+    counts: dict[int, Counter[str]] = {}
+    for address, slot, executed in count_executed(build, schedule, frame).tolist():
+        if address not in mnemonics:
+            raise DeployError(f"the disassembler shows no instruction at {address:#x}", hint="report this model")
+        counts.setdefault(slot, Counter())[classify(isa, mnemonics[address])] += executed
+    return counts
+
+
+def count_executed(build: Build, schedule: tuple[int, ...], frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """Count how often each instruction is executed in one inference: rows of address, slot of profile.c, times."""
     if max(schedule) >= _SLOTS:
         raise DeployError(f"only {_SLOTS} stages can be told apart", hint="`nanou-deploy bench` counts the inference")
     table = elf.find_symbol(build.elf, "schedule")
@@ -94,10 +105,4 @@ def _count(build: Build, schedule: tuple[int, ...], isa: str, frame: npt.NDArray
     files = {"input.bin": frame.tobytes(), "layers.bin": bytes(schedule)}
     finished = run_with_plugin(build, "profile", arguments, files, timeout_s=_TIMEOUT_S)
     check_finished(build, finished)
-    mnemonics = disassemble(build.elf, isa)
-    counts: dict[int, Counter[str]] = {}
-    for address, slot, executed in finished.plugin.reshape(-1, 3).tolist():
-        if address not in mnemonics:
-            raise DeployError(f"the disassembler shows no instruction at {address:#x}", hint="report this model")
-        counts.setdefault(slot, Counter())[classify(isa, mnemonics[address])] += executed
-    return counts
+    return finished.plugin.reshape(-1, 3)
