@@ -15,7 +15,7 @@ from codegen.operators.movement import by_movement
 def read_options(table: Any) -> Mapping[str, int]:
     options = tflite.UnpackOptions()
     options.Init(table.Bytes, table.Pos)
-    return {"axis": int(options.Axis())}
+    return {"axis": int(options.Axis()), "outputs": int(options.Num())}
 
 
 def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:

@@ -184,3 +184,16 @@ KERNELS: Mapping[str, Kernel] = {
     "sub": _arithmetic(np.subtract),
     "tanh": _in_double(np.tanh),
 }
+_TWO_OPERANDS = frozenset(
+    """
+    add div equal floor_div floor_mod greater greater_equal less less_equal logical_and logical_or maximum minimum mul
+    not_equal prelu squared_difference sub
+    """.split()  # noqa: SIM905
+)
+
+
+def takes(stem: str, operands: int) -> bool:
+    """Say whether there is a kernel for an operator of so many inputs."""
+    if stem == "add_n":
+        return operands >= 1
+    return stem in KERNELS and operands == (3 if stem == "select_v2" else 2 if stem in _TWO_OPERANDS else 1)

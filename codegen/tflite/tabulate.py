@@ -17,7 +17,7 @@ import numpy.typing as npt
 from codegen import operators as ops
 from codegen.graph.graph import Graph, Operator, Tensor
 from codegen.tflite.equivalent import drop_unused
-from codegen.tflite.float_kernels import KERNELS, LIBRARY, is_near_half
+from codegen.tflite.float_kernels import KERNELS, LIBRARY, is_near_half, takes
 
 Values = npt.NDArray[Any]
 
@@ -82,11 +82,13 @@ def tabulate(graph: Graph) -> Graph:
 
 def _computed(tables: _Tables, operator: Operator) -> _Column | None:
     """Compute what the operator makes of columns of one source, and of constants that are the same everywhere."""
-    kernel, output = KERNELS.get(operator.stem), tables.tensors[operator.outputs[0]]
+    if not takes(operator.stem, len(operator.inputs)):
+        return None
+    kernel, output = KERNELS[operator.stem], tables.tensors[operator.outputs[0]]
     operands = [_operand(tables, operator, index, output) for index in operator.inputs]
     known = [operand for operand in operands if operand is not None]
     sources = {operand.source for operand in known if operand.source >= 0}
-    if kernel is None or len(known) < len(operands) or len(sources) != 1:
+    if len(known) < len(operands) or len(sources) != 1:
         return None
     tensors = [tables.tensors[i] for i in (*operator.inputs, output.index)]
     with np.errstate(all="ignore"):

@@ -11,6 +11,7 @@ from codegen import operators as ops
 from codegen.errors import CodegenError, CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, Tensor, image_shape
 from codegen.tflite.canonicalize import check_conversion
+from codegen.tflite.float_kernels import KERNELS, takes
 
 MAX_LISTED = 12  # of what is told of a file that lacks more
 MAX_OPERATORS = 65000  # the generated schedule names each by two bytes
@@ -68,6 +69,7 @@ def file_problems(graph: Graph) -> tuple[CodegenError, ...]:
     seen: set[int] = set()
     for operator in graph.operators:
         problems.collect(_verify_variables, graph, operator)
+        problems.collect(_verify_operands, operator)
         problems.collect(check_conversion, graph, operator)
         used = _used(graph, operator)
         for tensor in used:
@@ -87,6 +89,19 @@ def _verify_variables(graph: Graph, operator: Operator) -> None:
                 f"tensor {tensor.index} '{tensor.name}' of {operator.label} is a variable",
                 hint="export the model without state",
             )
+
+
+def _verify_operands(operator: Operator) -> None:
+    """Check how many inputs and outputs there are, whatever their types: interpreters follow what options state."""
+    implementation = ops.IMPLEMENTATIONS.get(operator.stem)
+    needed = implementation.required_inputs if implementation else 0
+    if len(operator.inputs) < needed or min(operator.inputs[:needed], default=0) < 0:
+        raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {needed}")
+    if operator.stem in KERNELS and implementation is None and not takes(operator.stem, len(operator.inputs)):
+        raise ModelError(f"{operator.label} has {len(operator.inputs)} inputs")
+    for what, found in (("inputs", operator.inputs), ("outputs", operator.outputs)):
+        if operator.options.get(what, len(found)) != len(found):
+            raise ModelError(f"{operator.label} states {operator.options[what]} {what}, and has {len(found)}")
 
 
 def own_variables(graph: Graph) -> frozenset[int]:

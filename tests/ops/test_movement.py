@@ -11,6 +11,8 @@ import pytest
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.builder import ModelBuilder
+from codegen.tflite.load import load_graph
+from codegen.tflite.verify import verify_file
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.verify.golden import ORACLE
 from nanou_deploy.verify.verify import verify
@@ -218,3 +220,20 @@ def test_outputs_that_nobody_reads(name: str, used: list[int], compiler: None, t
     else:
         b.operator("UNPACK", [source], parts, Num=3, Axis=1)
     assert_exact(b.finish([source], [b.concatenate([parts[i] for i in used], axis=1)]), tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+@pytest.mark.parametrize("name", ["UNPACK", "PACK"])
+def test_another_number_of_tensors_than_stated_is_refused(name: str, dtype: str) -> None:
+    """Interpreters believe the options, also of float32. Found by the soak of damaged files."""
+    b = ModelBuilder()
+    scales, zeros = ([0.1], [3]) if dtype == "int8" else ([], [])
+    whole, *parts = (b._tensor(shape, dtype, scales, zeros, 0, None) for shape in ((1, 2, 4), (1, 4), (1, 4)))
+    if name == "UNPACK":
+        b.operator(name, [whole], parts, Num=3, Axis=1)
+        flatbuffer = b.finish([whole], parts)
+    else:
+        b.operator(name, parts, whole, ValuesCount=3, Axis=1)
+        flatbuffer = b.finish(parts, [whole])
+    with pytest.raises(ModelError, match="states 3"):
+        verify_file(load_graph(flatbuffer))

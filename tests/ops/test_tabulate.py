@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from codegen.arithmetic import float_functions
-from codegen.errors import UnsupportedError
+from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.border import leave
 from codegen.tflite.builder import ModelBuilder
@@ -176,6 +176,20 @@ def test_a_float_output_of_the_c_library_is_refused() -> None:
     value = b.operator("DEQUANTIZE", [b.quantize(source, 0.03, 1)], foreign(b))
     output = b.operator("TANH", [value], foreign(b), None)
     with pytest.raises(UnsupportedError, match="output 't3' is float32"):
+        compile_bytes(b.finish([source], [output]))
+
+
+@pytest.mark.parametrize(("name", "count"), [("DEQUANTIZE", 2), ("SQUARE", 2), ("MUL", 1), ("SELECT_V2", 2)])
+def test_operands_too_many_or_too_few_are_refused(name: str, count: int) -> None:
+    """Found by the soak of damaged files."""
+    b = ModelBuilder()
+    source = b.activation(SHAPE, 0.05, 0)
+    value = b.operator("DEQUANTIZE", [b.quantize(source, 0.03, 1)], foreign(b))
+    given = [1] * count if name == "DEQUANTIZE" else [value] * count
+    options = "" if name in ("MUL", "DEQUANTIZE") else None
+    result = b.operator(name, given, foreign(b), options)
+    output = b.operator("QUANTIZE", [result], b.activation(SHAPE, 0.1, 0))
+    with pytest.raises((ModelError, UnsupportedError), match=name):
         compile_bytes(b.finish([source], [output]))
 
 
