@@ -83,6 +83,32 @@ KERNELS = (
 )
 
 
+@pytest.mark.parametrize(("channels", "outputs", "zero_point"), [(4, 1, 5), (17, 3, -90), (5, 2, 126)])
+def test_results_of_both_signs_are_two_lines(
+    channels: int, outputs: int, zero_point: int, tmp_path: Path, require_tool: Callable[..., str]
+) -> None:
+    """TFLite rounds them away from 0."""
+    for tool in ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa"):
+        require_tool(tool)
+    b = ModelBuilder()
+    source = b.activation((1, 3, 40, 3), 0.02, 3)
+    value = _convolution(b, _convolution(b, source, channels), outputs, scale=0.07, zero_point=zero_point)
+    flatbuffer = b.finish([source], [value])
+    compiled = assert_exact(flatbuffer, tmp_path, board="esp32s3-qemu", builtin_ref=False, target=ESP32S3)
+    assert_exact(flatbuffer, tmp_path / "portable", builtin_ref=False, target=ESP32S3)
+    stage = [stage for stage in compiled.program.stages if isinstance(stage.kernel, Conv2DPointwise)][-1]
+    kernel, (table,) = stage.kernel, stage.tables
+    assert isinstance(kernel, Conv2DPointwise)
+    assert kernel.halves == 2
+    assert kernel.differences({"digits": table}) == ()
+    for place in (16, 17):
+        values = table.values.copy()
+        values[place] ^= 1
+        assert kernel.differences({"digits": replace(table, values=values)})
+    swapped = (table.channels[1], table.channels[0], *table.channels[2:])
+    assert kernel.differences({"digits": replace(table, channels=swapped)})
+
+
 def test_a_layer_of_another_activation_keeps_the_portable_kernel() -> None:
     """Results are clamped to int8 by the shift and to nothing narrower."""
     b = ModelBuilder()

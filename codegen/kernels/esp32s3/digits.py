@@ -81,15 +81,19 @@ class _Unit:
 
 
 def build_digits(
-    layer: WeightedLayer, units: IntArray, edge_lane: int, most_vectors: int = ANY_VECTORS
+    layer: WeightedLayer,
+    units: IntArray,
+    edge_lane: int,
+    most_vectors: int = ANY_VECTORS,
+    channels: Sequence[RequantizedChannel] | None = None,
 ) -> tuple[Digits, Table] | None:
     """Make the table of a layer, or None where a channel has no line, or too many digits, or sums that do not fit.
 
     `units`: weights (phases, channels, units of a channel, taps). `edge_lane`: the lane of the last column, whose right
     neighbour is beyond the edge although it lies in the same vector; none where it is the last lane. `most_vectors`: of
-    the table, that one digit of one unit may take.
+    the table, that one digit of one unit may take. `channels`: by default those of the layer.
     """
-    channels = lines_of(layer)
+    channels = lines_of(layer) if channels is None else channels
     if channels is None:
         return None
     if powers := _powers(channels, units):
@@ -107,16 +111,32 @@ def build_digits(
 
 def lines_of(layer: WeightedLayer) -> list[RequantizedChannel] | None:
     """Find the line of each output channel; None where one has none."""
+    return _lines(layer, (layer.scaling.output_zero_point,), (layer.scaling.low, layer.scaling.high))
+
+
+def halves_of(layer: WeightedLayer) -> list[RequantizedChannel] | None:
+    """Find two lines for each output channel, of its positive and of its negative results; None where one has none.
+
+    A result r is max(r, 0) + min(r, 0), which are stored with zero points -128 and 127. TFLite rounds away from 0,
+    which is a line on either side, and none across.
+    """
+    return _lines(layer, (-128, 127), (-128, 127)) if (layer.scaling.low, layer.scaling.high) == (-128, 127) else None
+
+
+def _lines(
+    layer: WeightedLayer, zero_points: tuple[int, ...], stored: tuple[int, int]
+) -> list[RequantizedChannel] | None:
     scaling, zero, found = layer.scaling, layer.stored_zero, []
-    limits = scaling.low - scaling.output_zero_point, scaling.high - scaling.output_zero_point
     for c, taps in enumerate(layer.taps.T):
         start = int(scaling.bias[c]) - zero * int(taps.sum())
-        exact = Rescale(start, int(scaling.multiplier[c]), int(scaling.shift[c]), *limits)
         sums = WeightedSum.of_weights(taps, layer.input.low, layer.input.high)
-        line = find_line(exact, sums, scaling.output_zero_point, -START_VALUE, _MAX_FACTOR)
-        if line is None:
-            return None
-        found.append(RequantizedChannel(exact, sums, line))
+        for zero_point in zero_points:
+            limits = stored[0] - zero_point, stored[1] - zero_point
+            exact = Rescale(start, int(scaling.multiplier[c]), int(scaling.shift[c]), *limits)
+            line = find_line(exact, sums, zero_point, -START_VALUE, _MAX_FACTOR)
+            if line is None:
+                return None
+            found.append(RequantizedChannel(exact, sums, line))
     return found
 
 
