@@ -44,6 +44,7 @@ MAX_OPERATORS = 1024
 MAX_DIMENSIONS = 8
 MAX_TENSOR_BYTES = 16 << 20  # beside which no microcontroller has room for another
 _WORD_BYTES = 4  # of the processors that interpreters run on; converters align int64 to it
+_BUILTIN_CODE_FIELD = 10  # of an OperatorCode's vtable
 _DATA_FIELD = 4  # of a Buffer's vtable
 # Without options, interpreters divide by zero or keep what was in memory.
 _NEEDS_OPTIONS = frozenset(
@@ -196,7 +197,10 @@ def _stem(model: Any, operator: Any) -> str:
         raise ModelError(f"an operator is of kind {operator.OpcodeIndex()}, which is not in the file", hint=_DAMAGED)
     code = model.OperatorCodes(operator.OpcodeIndex())
     # Files older than schema 3a keep the code in the deprecated 8-bit field; newer ones fill both.
-    builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    # Interpreters take the larger one; `tflite`'s BuiltinCode() would give the deprecated one.
+    at = code._tab.Offset(_BUILTIN_CODE_FIELD)
+    stated = struct.unpack_from("<i", code._tab.Bytes, code._tab.Pos + at)[0] if at else 0
+    builtin = max(stated, code.DeprecatedBuiltinCode())
     if builtin == tflite.BuiltinOperator.CUSTOM:  # not by its own name, which may be another operator's
         return "custom " + printable((code.CustomCode() or b"").decode(errors="replace"), MAX_NAME)
     return str(_STEMS.get(builtin, f"builtin_{builtin}"))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tflite
 
 from codegen.compile import Compilation, compile_model
 from codegen.errors import CodegenError, ModelError, UnsupportedError
@@ -229,3 +230,16 @@ def test_random_damage_does_not_crash_tflm(seed: int) -> None:
 def test_what_the_file_names_exists() -> None:
     graph = load_graph(model())
     assert {i for op in graph.operators for i in (*op.inputs, *op.outputs)} <= set(range(len(graph.tensors)))
+
+
+def test_the_larger_of_two_operator_codes_counts_as_for_interpreters() -> None:
+    """A file states each operator's code twice. Found by the soak of damaged files."""
+    b = ModelBuilder()
+    source = b.activation((1, 4), 0.1, 0)
+    output = b.operator("RELU", [source], b.activation((1, 4), 0.1, 0), None)
+    data = bytearray(b.finish([source], [output]))
+    code = tflite.Model.GetRootAs(bytes(data), 0).OperatorCodes(0)
+    at = code._tab.Pos + code._tab.Offset(10)
+    assert data[at] == tflite.BuiltinOperator.RELU
+    data[at] = tflite.BuiltinOperator.RELU6
+    assert load_graph(bytes(data)).operators[0].stem == "relu6"
