@@ -40,6 +40,7 @@ QUICK = {
     "import": (["import", "small.tflite", "--data", "images"], 1),
     "generate": (["generate", *SMALL, "--output", "lib"], 0),
     "generate tflm": (["generate", *SMALL, "--runtime", "tflm", "--output", "lib_tflm"], 0),
+    "card": (["card", *SMALL, "--output", "cards"], 0),
     "export": (["export", *SMALL, "--format", "cmake", "--output", "package"], 0),
     "cost": (["cost", "small.tflite", "--board", "rv32-qemu"], 0),
     "build": (["build", *SMALL, "--board", "esp32c3-sim", "--cases", "1"], 0),
