@@ -92,7 +92,6 @@ class LivePage:
     @contextmanager
     def watching(self, progress: Callable[[str, float], None]) -> Iterator[Callable[[str, float], None]]:
         """Yield `progress` that also keeps the page; it is written once more at the end, however that comes."""
-
         told = False
 
         def tell(message: str, done: float) -> None:

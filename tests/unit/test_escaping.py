@@ -34,8 +34,10 @@ from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.export import Format, default_package, render_export
 from nanou_deploy.build.firmware_project import render_firmware_project, render_repository_project
+from nanou_deploy.build.library import open_model
 from nanou_deploy.flash.web_installer import render_page
 from nanou_deploy.report import render_report
+from nanou_deploy.report.model_card import model_card, render_card
 from nanou_deploy.report.pareto import render_front
 from nanou_deploy.report.training import Training, render_training
 from tests.golden.test_tensors import CLASSIFIER, DETECTOR, deciding, foreign
@@ -325,6 +327,7 @@ def renderings() -> dict[str, Rendering]:
         render_repository_project()
         render_report(test_report.make_data())
         render_front(test_pareto_page.FRONT)
+        render_card(model_card(open_model(None)))
         render_training(Training("run", {"status": "failed", "error": "none"}, None, {}))
         render_page(find_board("esp32cam"), {0x1000: Path("bootloader.bin")}, 4096)
     return seen
@@ -394,5 +397,7 @@ def test_no_string_leaves_its_place(renderings: dict[str, Rendering], text: str)
             if "evil" not in found:  # a template may also choose by it
                 continue
             tried += 1
-            assert skeleton(found) == skeleton(rendering.text), (rendering.template, path)
+            if skeleton(found) != skeleton(rendering.text):  # any text there may bring a part with it
+                plain = template.render(changed(rendering.values, path, "plain"))
+                assert skeleton(found) == skeleton(plain), (rendering.template, path)
     assert tried > 10

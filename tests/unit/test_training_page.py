@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,15 @@ def test_where_there_is_no_run(tmp_path: Path) -> None:
 
 def test_the_page_is_written_at_the_end_however_that_comes(run: Path) -> None:
     page = LivePage(run)
-    with pytest.raises(KeyboardInterrupt), page.watching(lambda _message, _done: None):
+    with suppress(KeyboardInterrupt), page.watching(lambda _message, _done: None) as tell:
+        tell("student epoch 1", 0.1)
+        page.path.unlink()
         raise KeyboardInterrupt
     assert "Under way" in page.path.read_text()
+
+
+def test_a_training_that_never_began_leaves_the_page_of_another_one(run: Path) -> None:
+    page = LivePage(run)
+    with suppress(DeployError), page.watching(lambda _message, _done: None):
+        raise DeployError("the run is there", hint="another folder")
+    assert not page.path.exists()
