@@ -142,7 +142,12 @@ def _bar() -> Progress:
 
 
 def worth_quantizing(rows: Mapping[str, Mapping[str, float]]) -> bool:
-    """Tell whether the student is better than the mask that looks at no picture, and warn where it is not."""
+    """Tell whether the student is better than the mask that looks at no picture, and warn where it or a teacher is not."""
+    if not beats_constant_mask(rows, "teacher"):
+        warn(
+            f"the teacher's mIoU of {100 * rows['teacher']['miou']:.1f} % is not above the constant mask's: what it "
+            "says teaches nothing; look at what it was trained on, and at the size, colours and range that it expects"
+        )
     if beats_constant_mask(rows):
         return True
     student, constant = (rows[role]["miou"] for role in ("student", "constant_mask"))
@@ -153,10 +158,10 @@ def worth_quantizing(rows: Mapping[str, Mapping[str, float]]) -> bool:
     return False
 
 
-def beats_constant_mask(rows: Mapping[str, Mapping[str, float]]) -> bool:
-    """Tell whether the student sees more than the mask that looks at no picture; true where one was not measured."""
-    student, constant = (rows[role]["miou"] if role in rows else None for role in ("student", "constant_mask"))
-    return student is None or constant is None or student > constant
+def beats_constant_mask(rows: Mapping[str, Mapping[str, float]], role: str = "student") -> bool:
+    """Tell whether a network sees more than the mask that looks at no picture; true where one was not measured."""
+    own, constant = (rows[name]["miou"] if name in rows else None for name in (role, "constant_mask"))
+    return own is None or constant is None or own > constant
 
 
 def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:

@@ -1,4 +1,4 @@
-"""Load what a run starts from: its data, its student and the teacher it is given."""
+"""Load what a run starts from: its data and its student."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 from codegen.graph.model import Preprocessing
 from nanou_train.data.dataset import Dataset, DatasetSpec, load_dataset, read_card, terrain_dataset
-from nanou_train.errors import ConfigError, TrainError
+from nanou_train.errors import ConfigError
 from nanou_train.experiments.config import ExperimentConfig
 from nanou_train.networks.architectures import check_size, class_count, create_model_from_config
-from nanou_train.networks.saving import load_model, load_weights_into
+from nanou_train.networks.saving import load_model
 from nanou_train.runs import run_folder as run
 
 if TYPE_CHECKING:
     import keras
 
-PROBED = 8
 _LOG = logging.getLogger(__name__)
 
 
@@ -81,53 +80,6 @@ def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
         for layer in student.layers:
             layer.trainable = not layer.name.startswith(("encoder", "bottleneck"))
     return student
-
-
-def given_teacher(config: ExperimentConfig, path: Path, classes: int = 2) -> keras.Model:
-    """Load a teacher: a saved model, or weights alone (.weights.h5) of the network that the configuration describes."""
-    if not path.name.endswith(".weights.h5"):
-        return _ending_in_logits(load_model(path), path)
-    teacher = create_model_from_config(config.network("teacher", classes), name=config.teacher.preset)
-    load_weights_into(teacher, path)
-    return teacher
-
-
-def _ending_in_logits(teacher: keras.Model, path: Path) -> keras.Model:
-    """Take off a last sigmoid or softmax, whose input are logits. Raises TrainError for another activation."""
-    import keras
-
-    last = teacher.outputs[0]._keras_history.operation
-    name = getattr(getattr(last, "activation", None), "__name__", type(last).__name__.lower())
-    if not hasattr(last, "activation") and name in ("sigmoid", "softmax", "relu", "tanh"):
-        before = last._inbound_nodes[0].input_tensors[0]
-        teacher = keras.Model(teacher.inputs, before, name=teacher.name)
-    elif hasattr(last, "activation") and name in ("sigmoid", "softmax"):
-        last.activation = keras.activations.linear
-    if name in ("sigmoid", "softmax"):
-        _LOG.warning("%s ends in a %s, which is taken off: a student learns from logits", path, name)
-    elif (name not in ("linear", "noop") and hasattr(last, "activation")) or name in ("relu", "tanh"):
-        raise TrainError(f"the teacher {path} ends in {name}, not in logits", hint="save it without this activation")
-    return teacher
-
-
-def check_teacher(teacher: keras.Model, path: Path, dataset: Dataset, shape: tuple[int, ...]) -> None:
-    """Check that a given teacher answers in logits, and say where it sees pictures of another size than the student.
-
-    Raises TrainError where all that it says of pictures of the data are probabilities.
-    """
-    from nanou_train.training.teacher_views import teacher_logits
-
-    wanted = tuple(teacher.inputs[0].shape[1:])
-    if wanted[2:] != shape[2:]:
-        return  # what trains with it says so
-    if wanted != shape:
-        _LOG.warning("the teacher %s takes %s, the student %s: it sees the pictures resized", path, wanted, shape)
-    answers = teacher_logits(teacher, dataset.train.images[:PROBED])
-    if answers.min() >= 0 and answers.max() <= 1:
-        raise TrainError(
-            f"all that the teacher {path} says of {len(answers)} pictures lies in 0..1: probabilities, not logits",
-            hint="save it without its last sigmoid or softmax",
-        )
 
 
 def grow_gpu_memory() -> None:

@@ -13,7 +13,8 @@ from nanou_train.experiments.derived import derived
 from nanou_train.networks.architectures import create_model_from_config, preprocessing_of
 from nanou_train.networks.distribution import find_strategy, is_chief
 from nanou_train.runs.constraints import check_before
-from nanou_train.training.start import check_teacher, given_teacher, initial_student
+from nanou_train.training.given_teacher import open_teacher
+from nanou_train.training.start import initial_student
 from nanou_train.training.teacher_views import Views
 from nanou_train.training.train_network import History, Progress, train_single_model, train_with_distillation
 
@@ -66,8 +67,7 @@ def train_teacher_and_student(
     share = 0.0
     teacher: keras.Model | Views | None = inputs.answers
     if config.distillation.enabled and config.teacher.weights is not None:
-        models["teacher"] = given_teacher(config, config.teacher.weights, classes)
-        check_teacher(models["teacher"], config.teacher.weights, inputs.dataset, config.input_shape)
+        models["teacher"] = open_teacher(config, config.teacher.weights, inputs.dataset)
     elif config.trains_teacher:
         share = config.teacher.epochs / (config.teacher.epochs + config.student.epochs)
         models["teacher"], histories["teacher"] = _train_teacher(

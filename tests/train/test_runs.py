@@ -171,4 +171,7 @@ def test_a_student_below_the_constant_mask_is_not_recommended(capsys: pytest.Cap
 
     assert not worth_quantizing({"student": {"miou": 0.71}, "constant_mask": {"miou": 0.72}})
     assert "71.0 % is not above the constant mask's, 72.0 %" in " ".join(capsys.readouterr().err.split())
-    assert worth_quantizing({"student": {"miou": 0.73}, "constant_mask": {"miou": 0.72}})
+    assert worth_quantizing({"student": {"miou": 0.73}, "constant_mask": {"miou": 0.72}, "teacher": {"miou": 0.74}})
+    assert capsys.readouterr().err == ""
+    assert worth_quantizing({"student": {"miou": 0.73}, "constant_mask": {"miou": 0.72}, "teacher": {"miou": 0.5}})
+    assert "the teacher's mIoU of 50.0 % is not above" in " ".join(capsys.readouterr().err.split())
