@@ -142,7 +142,7 @@ def _bar() -> Progress:
 
 
 def worth_quantizing(rows: Mapping[str, Mapping[str, float]]) -> bool:
-    """Tell whether the student is better than the mask that looks at no picture, and warn where it or a teacher is not."""
+    """Tell whether the student is better than the mask that looks at no picture; warn where it or a teacher is not."""
     if not beats_constant_mask(rows, "teacher"):
         warn(
             f"the teacher's mIoU of {100 * rows['teacher']['miou']:.1f} % is not above the constant mask's: what it "

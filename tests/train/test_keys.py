@@ -194,25 +194,27 @@ def test_a_callback_can_stop_a_training(small: Dataset) -> None:
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5"])
 def test_teacher_weights_are_a_model_or_weights_alone(tmp_path: Path, tiny_presets: None, suffix: str) -> None:
+    from nanou_train.data.dataset import terrain_dataset
     from nanou_train.networks.architectures import create_model_from_config
     from nanou_train.networks.saving import save_model
-    from nanou_train.training.start import given_teacher
+    from nanou_train.training.given_teacher import open_teacher
 
     teacher, path = create_model_from_config("bu_net_small"), tmp_path / f"teacher{suffix}"
     if suffix == ".weights.h5":
         teacher.save_weights(path)
     else:
         save_model(teacher, path)
-    given = given_teacher(as_config({"teacher_name": "bu_net_small"}), path)
+    data = terrain_dataset({"train": 2, "val": 1, "test": 1}, seed=0)
+    given = open_teacher(as_config({"teacher_name": "bu_net_small"}), path, data)
     assert all(
         np.array_equal(one, other) for one, other in zip(teacher.get_weights(), given.get_weights(), strict=True)
     )
     if suffix == ".weights.h5":
         with pytest.raises(TrainError, match="does not hold the weights of nano_u"):
-            given_teacher(as_config({"teacher_name": "nano_u"}), path)
+            open_teacher(as_config({"teacher_name": "nano_u"}), path, data)
         deeper = {"architecture": "bu_net", "filters": (4, 4), "bottleneck": 4}
         with pytest.raises(TrainError, match="does not hold the weights of"):
-            given_teacher(as_config({"teacher": deeper}), path)
+            open_teacher(as_config({"teacher": deeper}), path, data)
 
 
 def test_every_constraint_is_checked() -> None:
