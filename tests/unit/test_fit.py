@@ -139,7 +139,7 @@ def device_times(model_sha256: str) -> DeviceTimes:
     frame = TensorInfo("x", "int8", (1, 1, 1, 1), 1, 1.0, 0)
     info = DeviceInfo(
         2, 2, "esp32c3", "aot", "m", model_sha256, (frame,), (frame,), 0, 1, 1, 0, 1, "build", "power", "passed",
-        False, True, False, False, 0, 0, 0, 0, 0, 0, 0,
+        False, True, False, False, False, 0, 0, 0, 0, 0, 0, 0,
     )  # fmt: skip
     return DeviceTimes("port", info, DeviceBench(20, 69_000, 70_000.0, 71_000, 11_200_000, 11_300_000.0))
 
