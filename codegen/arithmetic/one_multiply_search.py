@@ -160,6 +160,8 @@ def find_high_mul(
     first, last = (int(value) + offset for value in exact.apply(np.array([sums.low, sums.high])))
     if first == last:
         return HighMul(0, 4 * first + 2, 1 << 30, offset=offset)  # (4k + 2) * 2**30 = (k + 1/2) * 2**32
+    if first > last:  # it falls, by a negative multiplier, and no rising line is it
+        return None
     values = np.arange(first + 1, last + 1)
     thresholds = np.stack([thresholds_of(exact, sums, values - offset), values], 1)
     # Beyond the ends of the interval only those values matter that the clamp does not hide.

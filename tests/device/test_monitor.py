@@ -56,7 +56,7 @@ def test_pictures_of_a_data_set_come_from_its_test_part(tmp_path: Path, caplog: 
     with caplog.at_level("WARNING"):
         (tmp_path / "test" / "img" / "a.json").write_text("{}")  # a labelling tool's
         find_pictures(tmp_path, CameraSize(16, 12))
-        assert not caplog.records
+        assert not [one for one in caplog.records if one.levelname == "WARNING"]
         (tmp_path / "test" / "img" / "b.json").write_text("{}")
         find_pictures(tmp_path, CameraSize(16, 12))
         assert "skipped" in caplog.text
