@@ -103,7 +103,7 @@ class HighMul:
     offset: int = 0
 
     def apply(self, sums: IntArray) -> IntArray:
-        """Apply the scaled values before the clamp, as the generated C computes them."""
+        """Compute the scaled values before the clamp, as the generated C does."""
         value = self.c * sums + self.b
         value = value + ((value >> 31) & self.sign_correction)
         return (value * self.multiplier) >> (32 + self.shift)
@@ -120,7 +120,7 @@ class Line:
     zero_point: int
 
     def apply(self, sums: IntArray) -> IntArray:
-        """Apply the result less its zero point, before the clamp."""
+        """Compute the result less its zero point, before the clamp."""
         return ((self.factor * sums + self.offset) >> self.shift) - self.zero_point
 
     def scaled(self, bits: int) -> Line:

@@ -181,7 +181,7 @@ def _one_multiply(
     raised: int,
     offset: int,
 ) -> Requantizer:
-    """Add `offset` to the scaled sum, which is the output minus its zero point."""
+    """Make it of one multiply; the scaled sum is the output minus its zero point plus `offset`."""
     scaling, corrects = weighted.scaling, any(channel.sign_correction for channel in layer)
     rest = scaling.output_zero_point + raised - offset
     columns = {"multiplier": tuple(channel.multiplier for channel in layer)}

@@ -36,7 +36,7 @@ def lower_graph(graph: Graph, target: Target) -> Program:
 def _program(
     graph: Graph, stages: tuple[Stage, ...], storage: Mapping[int, Storage], copied: Mapping[int, int]
 ) -> Program:
-    """Lower a graph; `copied` maps each tensor that was added to the one of the graph that it stands for."""
+    """Put stages together; `copied` maps each tensor that the graph does not have to the one that it stands for."""
     stages = _needed(graph, stages)
     existing = [*graph.inputs, *(state.tensor for state in graph.states), *(stage.output for stage in stages)]
     tensors = {i: graph.tensor(copied.get(i, i)) for i in existing}

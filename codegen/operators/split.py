@@ -7,7 +7,7 @@ from codegen.operators.movement import by_movement, constant, split_at
 
 
 def move(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
-    """Return the second input, which are the values; the first is the axis."""
+    """Cut the values, the second input, along the axis, the first."""
     axis = constant(graph, operator, 0)[0] % inputs[1].ndim
     return split_at(inputs[1], [graph.tensor(output).shape[axis] for output in operator.outputs], axis)
 

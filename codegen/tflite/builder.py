@@ -46,7 +46,7 @@ class ModelBuilder:
         return self._tensor(shape, dtype, [scale], [zero_point], 0, None)
 
     def own_variable(self, shape: Sequence[int], scale: float, zero_point: int = 0, dtype: str = "int8") -> int:
-        """Return a tensor that its only operator reads and changes; its value lasts from one inference to the next."""
+        """Add a tensor that its only operator reads and changes; its value lasts from one inference to the next."""
         index = self.activation(shape, scale, zero_point, dtype)
         self.tensors[index]["variable"] = True
         return index
@@ -189,7 +189,7 @@ class ModelBuilder:
         return self.activation(shape, tensor["scales"][0], tensor["zeros"][0])
 
     def variable(self, name: str, shape: Sequence[int], scale: float, zero_point: int) -> tuple[int, int]:
-        """Return a value that lasts from one inference to the next: its handle, and the tensor that it is read into."""
+        """Add a value that lasts from one inference to the next: its handle, and the tensor that it is read into."""
 
         def options(b: flatbuffers.Builder) -> int:
             shared_name = b.CreateString(name)

@@ -40,9 +40,9 @@ def _constant(graph: Graph, index: int) -> IntArray:
 
 
 def run_oracle(graph: Graph, cases: Int8Array) -> npt.NDArray[np.generic]:
-    """Compute outputs, int8 (N, output bytes) or (N, *shape[1:]) of the only one, from inputs likewise.
+    """Compute outputs of cases: inputs one behind the other, int8 (N, bytes), or the only one (N, *shape[1:]).
 
-    That is int8 (N, *shape[1:]) of one int8 output, else uint8 (N, output bytes). The cases are consecutive
+    Outputs are int8 (N, *shape[1:]) of one int8 output, else uint8 (N, output bytes). The cases are consecutive
     inferences: state goes from one to the next.
     """
     frames, states, results = graph.split_inputs(cases.reshape(len(cases), -1)), None, []

@@ -112,7 +112,7 @@ def _check_arguments(
 
 
 def _convert_with_own_ranges(model: keras.Model, shape: tuple[int, ...], preprocessing: Preprocessing) -> bytes:
-    """Give the converter data, which it wants all the same; where all ranges are the model's, any will do."""
+    """Convert by the model's own ranges. The converter wants data all the same: any two must give one file."""
     black, white = (
         _convert(model, preprocessing.normalize(np.full((1, *shape), value, np.uint8)), shape) for value in (0, 255)
     )

@@ -17,7 +17,7 @@ from codegen.graph.graph import Graph, Operator, State, Tensor
 
 
 def resolve_own_variables(graph: Graph) -> Graph:
-    """Check that a variable tensor is its operator's alone. Raises UnsupportedError."""
+    """Make states of the variables that one operator alone reads and changes. Raises UnsupportedError for others."""
     for operator in graph.operators:
         positions = ops.state_inputs(operator)
         if positions:

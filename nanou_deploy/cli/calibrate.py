@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanou_deploy.cli.options import Output, json_option, model_option
+from nanou_deploy.cli.options import OBJECTIVES, Output, json_option, model_option
 from nanou_deploy.cli.output import emit_json, next_step, percent, said_when_interrupted, say
 from nanou_deploy.cli.source_options import source_options
 from nanou_deploy.errors import UsageMistake
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @source_options
 @click.option(
     "--objective",
-    type=click.Choice(["miou", "f1", "f05", "f2", "iou_drivable"]),
+    type=click.Choice(OBJECTIVES),
     default="miou",
     show_default=True,
     help="What the threshold has to be best at.",

@@ -66,7 +66,7 @@ def _remove(path: Path) -> None:
 
 
 def _generated(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Return the outermost folders that were generated or built, and the files in each that were edited since."""
+    """Find the outermost folders that were generated or built, and the files in each that were edited since."""
     from codegen.library.render import MANIFEST
     from codegen.library.write import edited_files
 

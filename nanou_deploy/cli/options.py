@@ -23,6 +23,8 @@ from nanou_deploy.errors import DeployError
 if TYPE_CHECKING:
     from codegen.graph.model import CameraSize
 
+# Of a threshold: nanou_train.evaluation.curves.OBJECTIVES, which a test compares: `--help` imports nothing.
+OBJECTIVES = ("miou", "f1", "f05", "f2", "iou_drivable")
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2}
 
 _TERMS_CHARACTERS = 500  # as nanou_train.data.dataset.MAX_TERMS, which a test compares

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from nanou_deploy.cli.options import (
+    OBJECTIVES,
     PROBABILITY,
     DataFolder,
     Output,
@@ -31,7 +32,7 @@ from nanou_deploy.cli.output import emit_json, next_step, said_when_interrupted,
 @click.option(
     "--choose-threshold",
     "objective",
-    type=click.Choice(["miou", "f1", "f05", "f2", "iou_drivable"]),
+    type=click.Choice(OBJECTIVES),
     default=None,
     help="Take the threshold with the best METRIC of the int8 model on the validation part.",
 )

@@ -326,7 +326,7 @@ class Device:
     def _infer(
         self, into: Sequence[Buffer], data: bytes, request: bytes, out: Sequence[Buffer], kind: int = m.INFER
     ) -> tuple[bytes, int, int, bytes]:
-        """Read result (of `out` bytes, or it raises), time in us, cycles, and what the answer has behind them."""
+        """Run the model: its result, of the size of `out`, time in us, cycles, and what the answer has behind them."""
         result_bytes = total_bytes(out)
         deadline = self._deadline(len(data) + result_bytes, COMPUTING)
         for _ in range(_ROUNDS):

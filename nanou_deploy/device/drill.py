@@ -200,7 +200,7 @@ class Drill:
         self._opening_s = timeout_s * (6 + len(info.inputs) + len(info.outputs))
 
     def _infer(self, device: Device, frame: Int8Array) -> Int8Array:
-        """Infer the outputs' bytes, from the initial state on."""
+        """Ask the device for the outputs' bytes, from the initial state on."""
         if self._has_state:
             device.reset()
         return device.infer(frame).output

@@ -92,7 +92,7 @@ def board_executors(graph: Graph, library: Path, board: Board, count: int, work_
 
 
 def _tracer(graph: Graph, library: Path, board: Board, work_dir: Path) -> Trace:
-    """Make a traced build, only if a difference has to be located."""
+    """Make what traces a frame; the traced build is made only if a difference has to be located."""
 
     def trace(frame: Int8Array) -> Mapping[int, Int8Array]:
         traced = build_harness(library, board, work_dir / f"{board.name}-trace", trace=True)

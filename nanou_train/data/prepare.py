@@ -203,7 +203,7 @@ def _write_card(path: Path, spec: PrepareSpec, sources: Sources, groups: Mapping
 
 
 def _refuse_to_lose(spec: PrepareSpec) -> None:
-    """Replace only what is not there, empty, or an earlier prepared data set; others by force alone."""
+    """Refuse to replace anything but an empty folder or an earlier prepared data set, unless by force."""
     target = spec.output
     for source in spec.source.folders:
         if target.resolve() in (source.resolve(), *source.resolve().parents):

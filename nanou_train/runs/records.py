@@ -105,7 +105,7 @@ def _rows(path: Path) -> Iterator[dict[str, float]]:
 
 
 def _samples(data: bytes) -> Samples:
-    """Check that no arrays are missing or contradict each other. Raises ValueError or KeyError."""
+    """Read samples. Raises ValueError or KeyError where arrays are missing or contradict each other."""
     with np.load(io.BytesIO(data), allow_pickle=False) as kept:
         images, truth, masks = (kept[name] for name in ("images", "truth", "masks"))
         epochs = tuple(int(epoch) for epoch in kept["epochs"])

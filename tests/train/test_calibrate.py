@@ -12,10 +12,12 @@ from PIL import Image
 
 from codegen.graph.model import Preprocessing, QuantizedModel, segmentation
 from codegen.tflite.files import load_model, save_model
+from nanou_deploy.cli import options
 from nanou_train.data.images import IGNORE
 from nanou_train.data.pairs import FileCount
 from nanou_train.data.sources import MaskFolders
 from nanou_train.errors import DataError, TrainError
+from nanou_train.evaluation import curves
 from nanou_train.evaluation.evaluate import Predictor
 from nanou_train.runs.calibrate import LabelledPictures, calibrate, read_pictures
 from tests.command_line import run, run_json
@@ -68,6 +70,10 @@ def test_masks_of_one_kind_say_nothing_of_a_threshold(value: int, said: str) -> 
     masks = np.full((COUNT, HEIGHT, WIDTH), value, np.uint8)
     with pytest.raises(DataError, match=said):
         calibrate(MODEL, *pictures_of(np.zeros(masks.shape), masks))
+
+
+def test_commands_know_the_objectives() -> None:
+    assert options.OBJECTIVES == curves.OBJECTIVES
 
 
 def test_what_decides_by_no_threshold_gets_none() -> None:
