@@ -114,7 +114,7 @@ def reciprocal(value: IntArray, integer_bits: int) -> tuple[IntArray, IntArray]:
     return one_over_one_plus((value << headroom) - (1 << 31)), integer_bits - headroom
 
 
-_SQRT_HALF, _FOURTH_ROOT_OF_HALF, _LOG_2 = 1518500250, 1805811301, 1488522236  # Q0
+SQRT_HALF, _FOURTH_ROOT_OF_HALF, _LOG_2 = 1518500250, 1805811301, 1488522236  # Q0
 # Of the rational approximation around the fourth root of a half, Q0.
 _ALPHA_N, _ALPHA_D, _ALPHA_I, _ALPHA_F = 117049297, 127690142, 1057819769, 638450708
 _LOG_BITS = 5  # integer bits of a logarithm; one more inside
@@ -127,9 +127,9 @@ def log_from_1(value: IntArray, integer_bits: int) -> IntArray:
     """
     inner, quarter = 31 - (_LOG_BITS + 1), np.int64(1) << (31 - (_LOG_BITS + 1) - 2)
     a_headroom = leading_zeros(value)
-    a_rest = shift_left(multiply(shift_left(value, a_headroom - 1), _SQRT_HALF), 1)
+    a_rest = shift_left(multiply(shift_left(value, a_headroom - 1), SQRT_HALF), 1)
     a_power = shift_left(integer_bits - a_headroom, inner) + quarter
-    b_headroom = leading_zeros(multiply(value, _SQRT_HALF)) - 1
+    b_headroom = leading_zeros(multiply(value, SQRT_HALF)) - 1
     b_power = shift_left(integer_bits - b_headroom, inner) - quarter
     rest = np.minimum(a_rest, shift_left(value, b_headroom))
     power = np.maximum(a_power, b_power)

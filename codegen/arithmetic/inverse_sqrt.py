@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from codegen.arithmetic.requantize import INT32_MAX
+import numpy as np
 
-_HALF_SQRT_2 = 1518500250  # Q0
+from codegen.arithmetic.fixed_point import SQRT_HALF, half_sum, leading_zeros, multiply, shift_left
+from codegen.arithmetic.requantize import INT32_MAX
+from codegen.graph.graph import IntArray
+
 _THREE_HALVES = (1 << 28) + (1 << 27)  # Q3
 _STEPS = 5  # of Newton's method
 
 
-def _multiply(a: int, b: int) -> int:
-    return (a * b + (1 << 30)) >> 31
-
-
-def inverse_sqrt_multiplier(value: int) -> tuple[int, int]:
-    """(multiplier, shift) with 1 / sqrt(value) ~= multiplier * 2**(shift - 31), for an int32 value >= 0."""
-    if value <= 1:
-        return INT32_MAX, 0
-    shift = 11
-    while value >= 1 << 29:
-        value //= 4
-        shift += 1
-    pairs = (31 - value.bit_length()) // 2 - 1
-    shift -= pairs
-    value <<= 2 * pairs
-    half = _half_away(value >> 1)  # of the value in Q3
-    x = 1 << 28
+def inverse_sqrt_multipliers(values: IntArray) -> tuple[IntArray, IntArray]:
+    """(multiplier, shift) with 1 / sqrt(value) ~= multiplier * 2**(shift - 31), for int32 values >= 0."""
+    counted = np.maximum(values, 2)
+    is_large = counted >= 1 << 29
+    scaled = np.where(is_large, counted // 4, counted)
+    pairs = (leading_zeros(scaled) - 1) // 2 - 1
+    shift = 11 + is_large - pairs
+    half = half_sum(scaled << 2 * pairs >> 1, 0)  # of the value in Q3
+    x = np.full(scaled.shape, 1 << 28, np.int64)
     for _ in range(_STEPS):
-        cubed = _rescaled(_multiply(_multiply(x, x), x), 6)
-        x = _rescaled(_multiply(_THREE_HALVES, x) - _multiply(half, cubed), 3)
-    x = _multiply(x, _HALF_SQRT_2)
-    return (x << -shift, 0) if shift < 0 else (x, -shift)
-
-
-def _half_away(value: int) -> int:
-    """Divided by 2, halves away from 0; of a value that is not negative."""
-    return (value + 1) >> 1
-
-
-def _rescaled(value: int, bits: int) -> int:
-    """Shifted left, saturating."""
-    return max(-INT32_MAX - 1, min(INT32_MAX, value << bits))
+        cubed = shift_left(multiply(multiply(x, x), x), 6)
+        x = shift_left(multiply(_THREE_HALVES, x) - multiply(half, cubed), 3)
+    x = multiply(x, SQRT_HALF) << np.maximum(-shift, 0)
+    is_tiny = values <= 1
+    return np.where(is_tiny, INT32_MAX, x), np.where(is_tiny, 0, np.minimum(-shift, 0))

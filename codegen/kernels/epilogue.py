@@ -151,7 +151,7 @@ def choose_requantizer(
             )
             if layer is not None:
                 return _one_multiply(weighted, channels, layer, clamp, raised, offset)
-    return _two_roundings(weighted, channels)
+    return _exactly(weighted, channels)
 
 
 def choose_clamp(low: int, high: int, target: Target) -> Literal["byte", "int8", "range"]:
@@ -161,11 +161,16 @@ def choose_clamp(low: int, high: int, target: Target) -> Literal["byte", "int8",
     return "int8" if target.signed_clamp else "byte"
 
 
-def _two_roundings(weighted: WeightedLayer, channels: Sequence[Channel]) -> Requantizer:
-    scaling, output = weighted.scaling, weighted.output
-    low, high = scaling.low + output.bias, scaling.high + output.bias
+def two_roundings(zero_point: int, output: Storage, low: int = -128, high: int = 127) -> Epilogue:
+    """Make TFLite's own requantization of sums to int8 limits `low` .. `high`."""
+    limits = low + output.bias, high + output.bias
+    return Epilogue("two_roundings", 0, False, zero_point, 0, "range", *limits, output)
+
+
+def _exactly(weighted: WeightedLayer, channels: Sequence[Channel]) -> Requantizer:
+    scaling = weighted.scaling
     return Requantizer(
-        Epilogue("two_roundings", 0, False, scaling.output_zero_point, 0, "range", low, high, output),
+        two_roundings(scaling.output_zero_point, weighted.output, scaling.low, scaling.high),
         np.ones(len(channels), np.int64),
         tuple(exact.bias for exact, _ in channels),
         {"multiplier": tuple(scaling.multiplier.tolist()), "shift": tuple(scaling.shift.tolist())},

@@ -21,6 +21,11 @@ def number_lines(values: npt.NDArray[np.integer], per_line: int) -> Sequence[str
     return [", ".join(padded[i : i + per_line]) for i in range(0, len(padded), per_line)]
 
 
+def c_type(dtype: str) -> str:
+    """Name the C type of a tensor's elements."""
+    return {"float32": "float", "bool": "uint8_t"}.get(dtype, f"{dtype}_t")
+
+
 def float_literal(value: float) -> str:
     """Write a float32 so that a compiler reads the same bits: 0.0234375f."""
     text = f"{np.float32(value):.9g}"

@@ -16,7 +16,7 @@ from codegen.compile import Compilation
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, image_shape
 from codegen.graph.model import QuantizedModel
-from codegen.library.c_text import float_literal
+from codegen.library.c_text import c_type, float_literal
 from codegen.library.camera_resize import camera_files
 from codegen.library.compile_flags import FLAGS_SET, NO_SCHEDULING, OPTIMIZE
 from codegen.library.golden import golden_crc32, golden_frame, golden_layers
@@ -186,7 +186,7 @@ def _tensor(graph: Graph, identifier: str, kind: str, position: int) -> Mapping[
         "name": tensor.name,
         "macro": f"{identifier}_{kind}{number}".upper(),
         "dtype": _DTYPES[tensor.dtype],
-        "c_type": {"float32": "float", "bool": "uint8_t"}.get(tensor.dtype, f"{tensor.dtype}_t"),
+        "c_type": c_type(tensor.dtype),
         "dims": tensor.shape or (1,),
         "image": image_shape(tensor.shape) if len(tensor.shape) == 4 and tensor.shape[0] == 1 else None,
         "rows": image_shape(tensor.shape)[0],

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.graph.graph import Graph, Tensor
-from codegen.library.c_text import float_literal, number_lines
+from codegen.library.c_text import c_type, float_literal, number_lines
 from codegen.tflite.border import convert, is_bytes
 
 
@@ -73,7 +73,7 @@ def _conversion(
     return Conversion(
         kind,
         position,
-        {"float32": "float", "bool": "uint8_t"}.get(outer.dtype, f"{outer.dtype}_t"),
+        c_type(outer.dtype),
         outer.size_bytes // np.dtype(outer.dtype).itemsize,
         outer.size_bytes,
         what,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import tflite
 
-from codegen.arithmetic.inverse_sqrt import inverse_sqrt_multiplier
+from codegen.arithmetic.inverse_sqrt import inverse_sqrt_multipliers
 from codegen.arithmetic.requantize import multiply_by_quantized_multiplier
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
@@ -17,7 +18,8 @@ from codegen.kernels.portable import l2_normalization
 from codegen.kernels.portable.l2_normalization import OUTPUT_BITS
 from codegen.operators.elementwise import verify_elementwise
 from codegen.operators.implementation import Implementation
-from codegen.program.program import Lowering, RowRead, Stage, rows_of
+from codegen.operators.last_axis import lower_by_group
+from codegen.program.program import Lowering, Stage
 
 MAX_RANK = 4  # as TFLM
 MAX_DEPTH = 2**31 // 255**2  # of more values the sum of squares can leave its 32 bits
@@ -46,24 +48,13 @@ def verify(graph: Graph, operator: Operator) -> None:
 def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> IntArray:
     """int64 inputs (..., depth) -> int64 of the same shape."""
     values = inputs[0] - graph.tensor(operator.inputs[0]).zero_point
-    roots = [inverse_sqrt_multiplier(int(total)) for total in np.square(values).sum(-1).reshape(-1)]
-    shape = (*values.shape[:-1], 1)
-    multipliers, shifts = (np.array([root[i] for root in roots], np.int64).reshape(shape) for i in range(2))
+    multipliers, shifts = inverse_sqrt_multipliers(np.square(values).sum(-1, keepdims=True))
     return np.clip(multiply_by_quantized_multiplier(values, multipliers, shifts + OUTPUT_BITS), -128, 127)
 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
-    before, after = context.storage[source.index], context.storage[output.index]
-    rows, depth = rows_of(output.shape, after), output.shape[-1]
-    return Stage(
-        operator.index,
-        operator.stem,
-        f"{'x'.join(map(str, output.shape[1:]))}, over {depth} values each",
-        (source.index,),
-        output.index,
-        (RowRead(0, tuple(range(rows.count))),),
-        *l2_normalization.build(rows.size_bytes // depth, depth, source.zero_point, before, after),
+    return lower_by_group(
+        graph, operator, context, partial(l2_normalization.build, graph.tensor(operator.inputs[0]).zero_point)
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from codegen.arithmetic import fixed_point
@@ -14,6 +16,7 @@ from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import log_softmax
 from codegen.operators.implementation import Implementation
+from codegen.operators.last_axis import lower_by_group
 from codegen.operators.softmax import (
     ACCUMULATION_BITS,
     INTEGER_BITS,
@@ -23,7 +26,7 @@ from codegen.operators.softmax import (
     sums_of_exponentials,
     verify_softmax,
 )
-from codegen.program.program import Lowering, RowRead, Stage, rows_of
+from codegen.program.program import Lowering, Stage
 
 OUTPUT_SCALE, OUTPUT_ZERO_POINT = 16 / 256, 127
 _OUTPUT_SHIFT = 31 - INTEGER_BITS - 4
@@ -54,22 +57,11 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
-    before, after = context.storage[source.index], context.storage[output.index]
-    rows, depth = rows_of(output.shape, after), output.shape[-1]
     scaling, distances = _scaling(graph, operator), -np.arange(256)
     terms = rounding_divide_by_pot(exponentials(scaling), ACCUMULATION_BITS)
     counted = distances >= scaling.least
     scaled = np.where(counted, scaling.scaled(np.where(counted, distances, 0)), log_softmax.LEAST_DIFFERENCE)
-    return Stage(
-        operator.index,
-        operator.stem,
-        f"{'x'.join(map(str, output.shape[1:]))}, over {depth} values each",
-        (source.index,),
-        output.index,
-        (RowRead(0, tuple(range(rows.count))),),
-        *log_softmax.build(terms, scaled, rows.size_bytes // depth, depth, before, after),
-    )
+    return lower_by_group(graph, operator, context, partial(log_softmax.build, terms, scaled))
 
 
 OPERATOR = Implementation(verify, evaluate, lower)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.arithmetic.inverse_sqrt import inverse_sqrt_multiplier
+from codegen.arithmetic.inverse_sqrt import inverse_sqrt_multipliers
 from codegen.arithmetic.requantize import multiply_by_quantized_multiplier, quantize_multiplier
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
@@ -25,14 +25,11 @@ def table(graph: Graph, operator: Operator) -> IntArray:
     """int64 (256,): outputs for inputs -128 .. 127."""
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     multiplier, shift = quantize_multiplier(float(np.float32(1 / np.sqrt(np.float32(source.scale)) / output.scale)))
-    results = [127]  # of 0
-    for value in range(1, 256):
-        root, root_shift = inverse_sqrt_multiplier(value)
-        data = multiply_by_quantized_multiplier(np.array(1, np.int64), root, root_shift + _FRACTIONAL_BITS)
-        results.append(int(multiply_by_quantized_multiplier(data, multiplier, shift - _FRACTIONAL_BITS)))
-    outputs = np.array(results, np.int64) + output.zero_point
-    outputs[0] = 127
-    return np.clip(outputs, -128, 127)
+    roots, root_shifts = inverse_sqrt_multipliers(np.arange(1, 256))
+    data = multiply_by_quantized_multiplier(np.array(1, np.int64), roots, root_shifts + _FRACTIONAL_BITS)
+    scaled = multiply_by_quantized_multiplier(data, multiplier, shift - _FRACTIONAL_BITS) + output.zero_point
+    outputs: IntArray = np.clip(np.concatenate([[127], scaled]), -128, 127)
+    return outputs
 
 
 OPERATOR = by_table(table, check)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import softmax
 from codegen.operators.elementwise import verify_elementwise
 from codegen.operators.implementation import Implementation
-from codegen.program.program import Lowering, RowRead, Stage, rows_of
+from codegen.operators.last_axis import lower_by_group
+from codegen.program.program import Lowering, Stage
 
 INTEGER_BITS = 5  # of differences to the largest value
 ACCUMULATION_BITS = 12  # integer bits of a sum of exponentials
@@ -98,19 +100,8 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
-    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
-    before, after = context.storage[source.index], context.storage[output.index]
-    rows, depth = rows_of(output.shape, after), output.shape[-1]
-    table = exponentials(difference_scaling(source.scale, float(operator.options["beta"])))
-    return Stage(
-        operator.index,
-        operator.stem,
-        f"{'x'.join(map(str, output.shape[1:]))}, over {depth} values each",
-        (source.index,),
-        output.index,
-        (RowRead(0, tuple(range(rows.count))),),
-        *softmax.build(table, rows.size_bytes // depth, depth, before, after),
-    )
+    table = exponentials(difference_scaling(graph.tensor(operator.inputs[0]).scale, float(operator.options["beta"])))
+    return lower_by_group(graph, operator, context, partial(softmax.build, table))
 
 
 OPERATOR = Implementation(verify, evaluate, lower, read_options)

@@ -73,13 +73,18 @@ def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) ->
     return graph
 
 
+def check_inputs(operator: Operator, needed: int) -> None:
+    """Raise ModelError unless the first `needed` inputs are there."""
+    if len(operator.inputs) < needed or min(operator.inputs[:needed], default=0) < 0:
+        raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {needed}")
+
+
 def _check_operands(graph: Graph) -> None:
     """Every operator has what the rules below look at; `verify` checks the rest."""
     needed = {"var_handle": 0, "call_once": 0, "assign_variable": 2}
     for operator in graph.operators:
         count = needed.get(operator.stem, 1)
-        if len(operator.inputs) < count or min(operator.inputs[:count], default=0) < 0:
-            raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {count}")
+        check_inputs(operator, count)
         if not operator.outputs and operator.stem not in ("assign_variable", "call_once"):
             raise ModelError(f"{operator.label} has no output")
 

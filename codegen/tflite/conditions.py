@@ -13,8 +13,8 @@ import numpy as np
 
 from codegen import operators as ops
 from codegen.graph.graph import Graph, Operator, Tensor
+from codegen.tflite.equivalent import COMPARISONS, broadcasts, repeated
 
-_COMPARISONS = frozenset({"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"})
 _LOGICAL: Mapping[str, str] = {"logical_and": "minimum", "logical_or": "maximum", "logical_not": "lookup"}
 
 
@@ -32,7 +32,7 @@ def conditions_as_bytes(graph: Graph) -> Graph:
         output = tensors[operator.outputs[0]] if len(operator.outputs) == 1 else None
         is_condition = output is not None and output.dtype == "bool" and min(inputs, default=-1) >= 0
         if is_condition and _is_of_bytes(operator, [tensors[i] for i in inputs]):
-            inputs = tuple(i if tensors[i].dtype == "int8" else _as_bytes(tensors, i) for i in inputs)
+            inputs = tuple(_as_bytes(tensors, i) for i in inputs)
             assert output is not None
             renamed[output.index] = add(_bytes_for(output))
             if operator.stem == "logical_not":
@@ -46,13 +46,12 @@ def conditions_as_bytes(graph: Graph) -> Graph:
 
 
 def _is_of_bytes(operator: Operator, operands: list[Tensor]) -> bool:
-    if operator.stem in _COMPARISONS:
+    if any(tensor.dtype == "bool" and tensor.data is None for tensor in operands):
+        return False  # a condition that no bytes give
+    if operator.stem in COMPARISONS:
         return all(tensor.dtype == "int8" for tensor in operands)
-    is_condition = all(
-        tensor.dtype == "int8" or (tensor.dtype == "bool" and tensor.data is not None) for tensor in operands
-    )
     if operator.stem in _LOGICAL:
-        return is_condition
+        return all(tensor.dtype in ("int8", "bool") for tensor in operands)
     implementation = ops.IMPLEMENTATIONS.get(operator.stem)
     return implementation is not None and implementation.move is not None and operands[0].dtype == "int8"
 
@@ -72,7 +71,7 @@ def _as_bytes(tensors: list[Tensor], index: int) -> int:
 
 def repeat_selected(graph: Graph) -> Graph:
     """Operands of SELECT_V2 of another shape than the output's are repeated before it."""
-    tensors, operators = list(graph.tensors), []
+    tensors, operators = list(graph.tensors), list[Operator]()
     for operator in graph.operators:
         inputs = list(operator.inputs)
         if operator.stem == "select_v2" and len(inputs) == 3 and min(inputs) >= 0 and len(operator.outputs) == 1:
@@ -80,26 +79,15 @@ def repeat_selected(graph: Graph) -> Graph:
             for position, letter in enumerate("abc"):
                 source = tensors[inputs[position]]
                 if source.dtype == "bool" and source.data is not None:
-                    source = replace(_bytes_for(source), index=len(tensors))
-                    tensors.append(source)
-                    inputs[position] = source.index
-                if source.shape == shape or not _repeats(source.shape, shape):
+                    inputs[position] = _as_bytes(tensors, source.index)
+                    source = tensors[inputs[position]]
+                if source.shape == shape or not broadcasts(source.shape, shape):
                     continue
-                data = None if source.data is None else np.broadcast_to(source.data, shape)
-                whole = replace(source, index=len(tensors), name=f"{source.name}/repeated", shape=shape, data=data)
-                tensors.append(whole)
-                inputs[position] = whole.index
-                if data is None:
-                    numbers = np.array(shape, np.int32)
-                    tensors.append(Tensor(len(tensors), f"{source.name}/shape", numbers.shape, "int32", data=numbers))
-                    operands = source.index, len(tensors) - 1
-                    operators.append(Operator(operator.index, "broadcast_to", operands, (whole.index,), {}, letter))
+                if source.data is None:
+                    inputs[position] = repeated(tensors, operators, operator.index, source, shape, letter)
+                else:
+                    data, name = np.broadcast_to(source.data, shape), f"{source.name}/repeated"
+                    tensors.append(replace(source, index=len(tensors), name=name, shape=shape, data=data))
+                    inputs[position] = len(tensors) - 1
         operators.append(replace(operator, inputs=tuple(inputs)))
     return replace(graph, tensors=tuple(tensors), operators=tuple(operators))
-
-
-def _repeats(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
-    try:
-        return np.broadcast_shapes(shape, whole) == whole
-    except ValueError:
-        return False

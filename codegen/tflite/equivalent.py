@@ -15,10 +15,9 @@ from codegen.operators import pad
 from codegen.operators.broadcast import is_mixed
 from codegen.program.program import row_axes
 
-_BROADCAST = frozenset({"add", "sub", "mul", "maximum", "minimum", "prelu", "squared_difference"}) | {
-    *("equal", "greater", "greater_equal", "less", "less_equal", "not_equal")
-}
-_TAKES_CONSTANTS = frozenset({"add_n", "batch_matmul", "concatenation", "pack", "select_v2"})
+COMPARISONS = frozenset({"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"})
+_BROADCAST = COMPARISONS | {"add", "sub", "mul", "maximum", "minimum", "prelu", "squared_difference"}
+_TAKES_CONSTANTS = frozenset({"batch_matmul", "concatenation", "pack", "select_v2"})
 _MOST_AXES = 2  # that a kernel pads inside of a row
 
 
@@ -64,27 +63,33 @@ def _constant_paddings(graph: Graph, operator: Operator) -> pad.Paddings:
 
 def repeat_mixed_operands(graph: Graph) -> Graph:
     """Repeat an operand beforehand that repeats along some of the axes that make a row's width, but not all."""
-    tensors, operators = list(graph.tensors), []
+    tensors, operators = list(graph.tensors), list[Operator]()
     for operator in graph.operators:
         inputs = list(operator.inputs)
         if operator.stem in _BROADCAST and min(inputs) >= 0 and operator.outputs:
             shape = graph.tensor(operator.outputs[0]).shape
             for position, letter in zip(range(len(inputs)), "ab", strict=False):
                 source = graph.tensor(inputs[position])
-                if source.data is not None or not _broadcasts(source.shape, shape) or not is_mixed(source.shape, shape):
-                    continue
-                whole = replace(source, index=len(tensors), name=f"{source.name}/repeated", shape=shape)
-                data = np.array(shape, np.int32)
-                numbers = Tensor(len(tensors) + 1, f"{source.name}/shape", data.shape, "int32", data=data)
-                tensors += [whole, numbers]
-                operands = source.index, numbers.index
-                operators.append(Operator(operator.index, "broadcast_to", operands, (whole.index,), {}, letter))
-                inputs[position] = whole.index
+                if source.data is None and broadcasts(source.shape, shape) and is_mixed(source.shape, shape):
+                    inputs[position] = repeated(tensors, operators, operator.index, source, shape, letter)
         operators.append(replace(operator, inputs=tuple(inputs)))
     return replace(graph, tensors=tuple(tensors), operators=tuple(operators))
 
 
-def _broadcasts(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+def repeated(
+    tensors: list[Tensor], operators: list[Operator], number: int, source: Tensor, shape: tuple[int, ...], letter: str
+) -> int:
+    """Add a tensor, and part `letter` of operator `number` that repeats `source` into it; return its index."""
+    whole = replace(source, index=len(tensors), name=f"{source.name}/repeated", shape=shape)
+    data = np.array(shape, np.int32)
+    numbers = Tensor(len(tensors) + 1, f"{source.name}/shape", data.shape, "int32", data=data)
+    tensors += [whole, numbers]
+    operators.append(Operator(number, "broadcast_to", (source.index, numbers.index), (whole.index,), {}, letter))
+    return whole.index
+
+
+def broadcasts(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Tell whether a shape is repeated into another one, as NumPy does it."""
     try:
         return np.broadcast_shapes(shape, whole) == whole
     except ValueError:

@@ -10,7 +10,7 @@ from math import isfinite
 from codegen import operators as ops
 from codegen.errors import CodegenError, CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, Tensor, image_shape
-from codegen.tflite.canonicalize import check_conversion
+from codegen.tflite.canonicalize import check_conversion, check_inputs
 from codegen.tflite.float_kernels import KERNELS, takes
 
 MAX_LISTED = 12  # of what is told of a file that lacks more
@@ -94,9 +94,7 @@ def _verify_variables(graph: Graph, operator: Operator) -> None:
 def _verify_operands(operator: Operator) -> None:
     """Check how many inputs and outputs there are, whatever their types: interpreters follow what options state."""
     implementation = ops.IMPLEMENTATIONS.get(operator.stem)
-    needed = implementation.required_inputs if implementation else 0
-    if len(operator.inputs) < needed or min(operator.inputs[:needed], default=0) < 0:
-        raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {needed}")
+    check_inputs(operator, implementation.required_inputs if implementation else 0)
     if operator.stem in KERNELS and implementation is None and not takes(operator.stem, len(operator.inputs)):
         raise ModelError(f"{operator.label} has {len(operator.inputs)} inputs")
     for what, found in (("inputs", operator.inputs), ("outputs", operator.outputs)):
@@ -232,9 +230,7 @@ def _verify_order(graph: Graph) -> None:
 
 def _verify_inputs(graph: Graph, operator: Operator) -> None:
     implementation = ops.IMPLEMENTATIONS[operator.stem]
-    required = implementation.required_inputs
-    if len(operator.inputs) < required or min(operator.inputs[:required]) < 0:
-        raise ModelError(f"{operator.label} has inputs {operator.inputs}, of which it needs {required}")
+    check_inputs(operator, implementation.required_inputs)
     if len(operator.outputs) != 1 and not implementation.several_outputs:
         raise UnsupportedError(f"{operator.label} has {len(operator.outputs)} outputs")
 

@@ -10,6 +10,9 @@ import pytest
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.builder import ModelBuilder
+from codegen.tflite.canonicalize import canonicalize
+from codegen.tflite.load import load_graph
+from codegen.tflite.verify import file_problems, graph_problems
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.verify.verify import verify
 from tests.exactness import assert_exact, compile_bytes
@@ -110,3 +113,19 @@ def test_shapes_that_do_not_fit_are_an_error() -> None:
     b.tensors[output]["shape"] = (1, 5)
     with pytest.raises(ModelError, match="states"):
         compile_bytes(b.finish([source], [output]))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_condition_of_bytes_joined_to_one_of_float_is_refused(swapped: bool) -> None:
+    """Whichever comes first; the file itself is right, and no tensor of it is called missing."""
+    b, shape = ModelBuilder(), (1, 4)
+    sources = [b.activation(shape, 0.5, 0), b.activation(shape, 0.25, 0)]
+    reals = [b.operator("DEQUANTIZE", [one], b._tensor(shape, "float32", [], [], 0, None), None) for one in sources]
+    joined = [condition(b, "GREATER", sources, shape), condition(b, "LESS", reals, shape)]
+    both = b._tensor((2, 4), "bool", [], [], 0, None)
+    b.operator("CONCATENATION", joined[::-1] if swapped else joined, both, "ConcatenationOptions", Axis=0)
+    graph = load_graph(b.finish(sources, [both]))
+    assert not file_problems(graph)
+    found = graph_problems(canonicalize(graph))
+    assert found
+    assert all(isinstance(problem, UnsupportedError) for problem in found)

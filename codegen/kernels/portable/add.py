@@ -22,7 +22,7 @@ from codegen.arithmetic.requantize import INT32_MAX
 from codegen.arithmetic.scaled_sum import ScaledSum
 from codegen.graph.graph import IntArray
 from codegen.kernels.broadcast import INT8, BroadcastKernel, Operand, constants_of, lay_out
-from codegen.kernels.epilogue import Epilogue, choose_clamp
+from codegen.kernels.epilogue import Epilogue, choose_clamp, two_roundings
 from codegen.program.kernel import Built, Storage, Table, parameters_of
 from codegen.program.target import Target
 
@@ -66,7 +66,7 @@ class Add(BroadcastKernel):
 def build(operands: tuple[Operand, Operand], output: Storage, exact: ScaledSum, scale: float, target: Target) -> Built:
     """Build the kernel. `scale`: the output's."""
     found = next(_exact_factors(operands, exact, scale, output, target), None) or _Factors(
-        (None, None), 0, _two_roundings(exact, output)
+        (None, None), 0, two_roundings(exact.output_zero_point, output, exact.low, exact.high)
     )
     shares = tuple(Table(f"shares_{i}", exact.share(i, INT8).astype(np.int32), 8) for i in range(2))
     tables = (*constants_of(operands), *(shares if found.factors == (None, None) else ()))
@@ -87,11 +87,6 @@ class _Factors:
     factors: tuple[int | None, int | None]
     start: int
     epilogue: Epilogue
-
-
-def _two_roundings(exact: ScaledSum, output: Storage) -> Epilogue:
-    low, high = exact.low + output.bias, exact.high + output.bias
-    return Epilogue("two_roundings", 0, False, exact.output_zero_point, 0, "range", low, high, output)
 
 
 def _exact_factors(

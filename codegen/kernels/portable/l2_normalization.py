@@ -25,7 +25,7 @@ class L2Normalization(Kernel):
         return Accesses((size,), size, required=(0,))
 
 
-def build(groups: int, depth: int, zero_point: int, before: Storage, after: Storage) -> Built:
+def build(zero_point: int, groups: int, depth: int, before: Storage, after: Storage) -> Built:
     kernel = L2Normalization(
         inputs=(before,),
         output=after,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from codegen.kernels.epilogue import Epilogue
+from codegen.kernels.epilogue import Epilogue, two_roundings
 from codegen.program.kernel import Accesses, Built, Kernel, Present, Storage, Table
 
 
@@ -61,7 +61,6 @@ def build(
 ) -> Built:
     """`extent`: matrices in a row of the output, their height, depth and width. `is_square`: one tensor is both."""
     matrices, height, depth, width = extent
-    low, high = -128 + output.bias, 127 + output.bias
     kernel = MatrixProduct(
         inputs=operands[:1] if is_square else operands,
         output=output,
@@ -75,6 +74,6 @@ def build(
         zeros=(zero_points[0] + operands[0].bias, zero_points[1] + operands[1].bias),
         multiplier=scaling[0],
         shift=scaling[1],
-        epilogue=Epilogue("two_roundings", 0, False, zero_point, 0, "range", low, high, output),
+        epilogue=two_roundings(zero_point, output),
     )
     return Built(kernel)

@@ -16,7 +16,7 @@ import numpy as np
 from codegen.arithmetic.one_multiply_search import MAX_SHIFT, HighMul, Rescale, WeightedSum, find_high_mul
 from codegen.graph.graph import IntArray
 from codegen.kernels.broadcast import BroadcastKernel, Operand, constants_of, lay_out
-from codegen.kernels.epilogue import Epilogue, choose_clamp
+from codegen.kernels.epilogue import Epilogue, choose_clamp, two_roundings
 from codegen.program.kernel import Built, Storage, Table, parameters_of
 from codegen.program.target import Target
 
@@ -92,7 +92,10 @@ def scale_products(
     operands: tuple[Operand, Operand], output: Storage, exact: ScaledProduct, target: Target
 ) -> tuple[HighMul | None, Epilogue]:
     """Choose one multiplication more if that is exact, else TFLite's two roundings."""
-    return _one_multiply(operands, output, exact, target) or (None, _two_roundings(exact, output))
+    return _one_multiply(operands, output, exact, target) or (
+        None,
+        two_roundings(exact.output_zero_point, output, exact.low, exact.high),
+    )
 
 
 def _one_multiply(
@@ -113,8 +116,3 @@ def _one_multiply(
                 "one_multiply", found.shift, signed, exact.output_zero_point, rest, clamp, *limits, output
             )
     return None
-
-
-def _two_roundings(exact: ScaledProduct, output: Storage) -> Epilogue:
-    low, high = exact.low + output.bias, exact.high + output.bias
-    return Epilogue("two_roundings", 0, False, exact.output_zero_point, 0, "range", low, high, output)

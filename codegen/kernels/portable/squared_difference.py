@@ -13,7 +13,7 @@ import numpy as np
 from codegen.arithmetic.requantize import multiply_by_quantized_multiplier
 from codegen.graph.graph import IntArray
 from codegen.kernels.broadcast import INT8, BroadcastKernel, Operand, constants_of, lay_out
-from codegen.kernels.epilogue import Epilogue
+from codegen.kernels.epilogue import Epilogue, two_roundings
 from codegen.program.kernel import Built, Storage, Table, parameters_of
 
 LEFT_SHIFT = 7
@@ -60,12 +60,11 @@ class SquaredDifference(BroadcastKernel):
 def build(operands: tuple[Operand, Operand], output: Storage, exact: ScaledSquare) -> Built:
     shares = tuple(Table(f"shares_{i}", exact.share(i, INT8).astype(np.int16), 12) for i in range(2))
     tables = (*constants_of(operands), *shares)
-    low, high = -128 + output.bias, 127 + output.bias
     kernel = SquaredDifference(
         **lay_out(operands),
         output=output,
         tables=parameters_of(tables),
         exact=exact,
-        epilogue=Epilogue("two_roundings", 0, False, exact.output_zero_point, 0, "range", low, high, output),
+        epilogue=two_roundings(exact.output_zero_point, output),
     )
     return Built(kernel, tables)
