@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from codegen.program.objective import Objective
     from nanou_deploy.boards.boards import Board
     from nanou_deploy.firmware.make_firmware import Firmware
+    from nanou_deploy.verify.golden import GoldenReport
 
 
 @click.command(short_help="Verified firmware for a board.")
@@ -95,18 +96,17 @@ def build(
         warn(f"{folder.absolute()} has a space, which ESP-IDF under PlatformIO refuses: it cannot be linked there")
     heading(f"{quantized.name} for {target.name}: {target.description}")
     install = offer_platform(board, yes=yes, may_ask=not as_json)
-    firmware = make_firmware(quantized, order, progress=progress, install=install)
+    firmware = make_firmware(quantized, order, progress=progress, install=install, made=drive.say_made)
+    golden = firmware.golden
+    assert golden is not None  # there is at least one case
     if not firmware.decides:
         remark(f"firmware serves {quantized.name} to a host and does not decide: it makes no masks of pictures")
-    drive.say_made(firmware)
     page = _page(firmware, target, web)
-    passed = firmware.golden is None or firmware.golden.passed
-    code = EXIT_OK if firmware.linked else EXIT_NOT_LINKED if passed else EXIT_MISMATCH
+    code = EXIT_OK if firmware.linked else EXIT_NOT_LINKED if golden.passed else EXIT_MISMATCH
     if as_json:
-        emit_json("build/1", _document(firmware, board, runtime) | {"page": page, "exit_code": code})
+        emit_json("build/1", _document(firmware, golden, board, runtime) | {"page": page, "exit_code": code})
         return code
-    assert firmware.golden is not None
-    print_golden(firmware.golden)
+    print_golden(golden)
     _print_outcome(firmware, page)
     return code
 
@@ -121,11 +121,10 @@ def _page(firmware: Firmware, board: Board, web: Path | None) -> Path | None:
     return web / "index.html"
 
 
-def _document(firmware: Firmware, board: str, runtime: str) -> dict[str, Any]:
-    assert firmware.golden is not None
-    golden = {**as_dict(firmware.golden), "passed": firmware.golden.passed}
+def _document(firmware: Firmware, golden: GoldenReport, board: str, runtime: str) -> dict[str, Any]:
     document = {"board": board, "runtime": runtime, "project": firmware.project, "decides": firmware.decides}
-    document |= {"golden": golden, "user": firmware.user, "application": firmware.application}
+    document |= {"golden": {**as_dict(golden), "passed": golden.passed}}
+    document |= {"user": firmware.user, "application": firmware.application}
     document |= {"lint": firmware.lint} if firmware.lint else {}
     return document | {"linked": firmware.linked is not None, "build": firmware.linked, "reason": firmware.reason}
 

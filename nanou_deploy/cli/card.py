@@ -54,22 +54,22 @@ def card(
     """
     from codegen.tflite.files import save_sidecar
     from nanou_deploy.build.library import model_path, open_model
-    from nanou_deploy.report.model_card import model_card, write_card
+    from nanou_deploy.report.model_card import model_card, save_card
 
     if (beside or group_by) and data is None:
         raise click.UsageError("--beside and --group-by need --data")
-    known = open_model(model)
-    recorded = _recorded(known, data, group_by, beside, boards, said)
-    if recorded is not known and model is None:
+    if model is None and (data is not None or boards or any(said.values())):
         raise DeployError("the shipped model is not yours to change", hint="copy it, and name the copy with --model")
-    path = model_path(model)
+    known, path = open_model(model), model_path(model)
+    recorded = _recorded(known, data, group_by, beside, boards, said)
     if recorded is not known:
         note(f"written: {save_sidecar(recorded, path)}")
     if output is None and model is None:
         output = Path("build") / "card"
-    files = write_card(recorded, output / path.name if output else path)
+    made = model_card(recorded)
+    files = save_card(made, output / path.name if output else path)
     if as_json:
-        emit_json("card/1", {"files": files, "card": model_card(recorded)})
+        emit_json("card/1", {"files": files, "card": made})
         return
     for file in files:
         say(f"{file}")

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from nanou_deploy.boards.boards import Board
     from nanou_deploy.build.drive_config import DriveConfig, Policy
     from nanou_deploy.build.user_folder import Motors
-    from nanou_deploy.firmware.make_firmware import Firmware
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _MOTORS = ("log", "two_pwm", "servo_esc", "flight_controller")
@@ -82,18 +81,14 @@ class Drive:
         """What motors.c begins as where the folder is made."""
         return cast("Motors", self.motors or "log")
 
-    def say_made(self, firmware: Firmware) -> None:
-        """Say what became of the user's folder."""
-        if firmware.user is not None:
-            self._say(firmware.user, firmware.made_user)
-
     def make(self, folder: Path, board: Board) -> None:
         """Make the folder unless it is there, and say so. Raises WriteError."""
         from nanou_deploy.build.user_folder import make_user_folder
 
-        self._say(folder, make_user_folder(folder, board, self.begins_as))
+        self.say_made(folder, make_user_folder(folder, board, self.begins_as))
 
-    def _say(self, folder: Path, made: bool) -> None:
+    def say_made(self, folder: Path, made: bool) -> None:
+        """Say what became of the user's folder."""
         if made:
             remark(f"{folder}: made with examples/{self.begins_as}.c as motors.c; it stays as you leave it")
         elif self.motors:

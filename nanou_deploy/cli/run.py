@@ -92,14 +92,13 @@ def run(
 
 def _flashed(model: QuantizedModel, order: Order, port: str | None, drive: Drive, *, yes: bool) -> str:
     """Build and flash; return the port at which the board answers. Raises DeployError; exit code 4 if not linked."""
-    from nanou_deploy.build.platformio import PlatformMissing
     from nanou_deploy.cli.flash import flash_project
     from nanou_deploy.firmware.make_firmware import make_firmware
 
-    firmware = make_firmware(model, order, progress=progress, install=offer_platform(order.board.name, yes=yes))
-    drive.say_made(firmware)
-    if firmware.linked is None:
-        raise PlatformMissing(firmware.reason)
+    install = offer_platform(order.board.name, yes=yes)
+    firmware = make_firmware(model, order, progress=progress, install=install, made=drive.say_made)
+    if firmware.missing is not None:
+        raise firmware.missing
     size_bytes, address = flash_project(order.board.name, port, order.folder)
     progress(f"{size_bytes:,} bytes written and verified")
     return address

@@ -23,6 +23,7 @@ from nanou_deploy.verify.verify import verify
 
 Progress = Callable[[str], None]
 Install = Callable[[PlatformMissing, Path], None]
+Made = Callable[[Path, bool], None]
 _NOT_HERE = "the tflm runtime is linked on hardware only; here it was run by the tflite-micro package"
 
 
@@ -56,31 +57,42 @@ class Order:
 class Firmware:
     """What was made. `project` is the folder that was generated; `linked` is None where nothing was, `reason` says why.
 
-    `decides`: it judges pictures and drives, with the code in `user` (None where there is none; `made_user`: it was not
-    there before). `application` is what would run on a board, linked for this computer or a simulated chip.
+    `missing` is the error where that is a board's platform. `decides`: it judges pictures and drives, with the code in
+    `user` (None where there is none). `application` is what would run on a board, linked for this computer or a
+    simulated chip.
     """
 
     project: Path
     golden: GoldenReport | None
     linked: Build | None
     reason: str = ""
+    missing: PlatformMissing | None = None
     decides: bool = False
     user: Path | None = None
-    made_user: bool = False
     lint: Lint | None = None
     application: Build | None = None
 
 
-def _silent(_message: str) -> None:
+def _silent(*_told: object) -> None:
     pass
 
 
+def _refuse(missing: PlatformMissing, _project: Path) -> None:
+    raise missing
+
+
 def make_firmware(
-    model: QuantizedModel, order: Order, *, progress: Progress = _silent, install: Install | None = None
+    model: QuantizedModel,
+    order: Order,
+    *,
+    progress: Progress = _silent,
+    install: Install = _refuse,
+    made: Made = _silent,
 ) -> Firmware:
     """Make it, as far as it goes: outputs that differ, or a missing platform, leave it not linked.
 
     `install` is called where the platform is missing, and may fetch it; it raises PlatformMissing where it does not.
+    `made` is told the user's folder, where there is one, and whether it was made just now, before anything is verified.
     Raises WriteError where the folder holds other or edited files, DeployError and CodegenError as each stage does.
     """
     check_firmware(order.board)
@@ -90,13 +102,14 @@ def make_firmware(
     decides = judges_pictures(library)
     is_driven = decides and (order.is_hardware or (order.board.kind in ("host", "sim") and order.runtime == "aot"))
     user = order.user_folder if is_driven else None
-    made = user is not None and make_user_folder(user, order.board, order.motors)
+    if user is not None:
+        made(user, make_user_folder(user, order.board, order.motors))
     golden = None
     if order.cases:
         written = source / LIBRARY_FOLDER if order.is_hardware else source
         targets = [(order.board, order.cases)]
         golden = verify(model, targets, runtime=order.runtime, library=written, progress=progress)
-    firmware = Firmware(source, golden, None, decides=decides, user=user, made_user=made)
+    firmware = Firmware(source, golden, None, decides=decides, user=user)
     if golden is not None and not golden.passed:
         return replace(firmware, reason="outputs differ")
     return _linked_project(firmware, order, progress, install) if order.is_hardware else _linked_here(firmware, order)
@@ -113,7 +126,7 @@ def _written(library: RenderedProject, order: Order) -> tuple[Path, int]:
     return source, len(project.files)
 
 
-def _linked_project(firmware: Firmware, order: Order, progress: Progress, install: Install | None) -> Firmware:
+def _linked_project(firmware: Firmware, order: Order, progress: Progress, install: Install) -> Firmware:
     project, name = firmware.project, order.board.name
     firmware = replace(firmware, lint=lint_project(project))
     progress(f"PlatformIO: {name}")
@@ -121,12 +134,10 @@ def _linked_project(firmware: Firmware, order: Order, progress: Progress, instal
         try:
             linked = build_project(project, name, user=order.user_folder)
         except PlatformMissing as missing:
-            if install is None:
-                raise
             install(missing, project)
             linked = build_project(project, name, user=order.user_folder)
     except PlatformMissing as missing:
-        return replace(firmware, reason=f"{missing}; {missing.hint}")
+        return replace(firmware, reason=f"{missing}; {missing.hint}", missing=missing)
     return replace(firmware, linked=linked)
 
 

@@ -86,9 +86,14 @@ def render_card(card: ModelCard) -> dict[str, str]:
 
 
 def write_card(model: QuantizedModel, path: Path) -> tuple[Path, ...]:
-    """Write the card of the model at `path` (.tflite) beside it; return the files. Raises OSError."""
+    """Make and save the card of the model at `path` (.tflite); return the files. Raises OSError."""
+    return save_card(model_card(model), path)
+
+
+def save_card(card: ModelCard, path: Path) -> tuple[Path, ...]:
+    """Write the card beside the model at `path` (.tflite); return the files. Raises OSError."""
     files = []
-    for suffix, text in render_card(model_card(model)).items():
+    for suffix, text in render_card(card).items():
         files.append(path.with_suffix(suffix))
         write_text(files[-1], text)
     return tuple(files)

@@ -236,6 +236,8 @@ def test_run_for_hardware_without_its_platform_is_4(tmp_path: Path, monkeypatch:
     done = run("run", "--board", "esp32s3", cwd=tmp_path)
     assert done.returncode == 4
     assert "is not installed" in done.stderr
+    assert "try:" in done.stderr
+    assert done.stderr.index("made with examples/log.c") < done.stderr.index("PlatformIO: esp32s3")
     assert (tmp_path / "build" / "esp32s3" / "platformio.ini").is_file()
 
 

@@ -132,6 +132,8 @@ def test_what_is_said_is_recorded_and_shown(tmp_path: Path) -> None:
 def test_the_shipped_model_is_not_changed(tmp_path: Path) -> None:
     done = run("card", "--licence", "mine", cwd=tmp_path)
     assert (done.returncode, "not yours to change" in done.stderr) == (1, True)
+    done = run("card", "--board", "host", cwd=tmp_path)  # at once: the host cannot be counted
+    assert (done.returncode, "not yours to change" in done.stderr) == (1, True)
     assert run("card", "--output", "out", cwd=tmp_path).returncode == 0
     assert (tmp_path / "out" / "nano_u_offroad.card.md").is_file()
 
