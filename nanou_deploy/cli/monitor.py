@@ -37,6 +37,11 @@ class View:
     limit: int | None
     record: Path | None
 
+    @property
+    def shows_motors(self) -> bool:
+        """Whether what the motors do is shown, or kept to be shown: a terminal has no place for it."""
+        return self.web is not None or self.record is not None
+
 
 def view_options(command: Callable[..., int]) -> Callable[..., int]:
     """Define the options of `monitor` and `run` that say how to watch, handed over as one `view`."""
@@ -124,7 +129,10 @@ def watch(
 
     pictures = find_pictures(frames, camera or CameraSize()) if frames else None
     controls = Controls(addresses)
-    options = FeedOptions(pictures, timeout_s, view.shrink, view.limit, _least_s(view), model_sha256, boot_s, controls)
+    options = FeedOptions(
+        pictures, timeout_s, view.shrink, view.limit, _least_s(view), model_sha256, boot_s, controls,
+        motors=view.shows_motors,
+    )  # fmt: skip
     with ExitStack() as opened:
         sink = _sink(opened, addresses, view, make_desk(controls, model))
         if view.record is not None:

@@ -19,8 +19,9 @@ from nanou_deploy.device.errors import (
     StaleModel,
 )
 from nanou_deploy.device.messages import CameraFrame, DeviceInfo, Stages, StreamFrame
+from nanou_deploy.device.tuning import Tuning
 from nanou_deploy.errors import INTENDED_ERRORS, DeployError, IntendedError
-from nanou_deploy.monitor.desk import Controls
+from nanou_deploy.monitor.desk import Controls, Numbers
 from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, MotorsTold, Sight, Tuned
 from nanou_deploy.monitor.frames import PictureFolder
 
@@ -39,7 +40,7 @@ class FeedOptions:
     """Options of a feed. `frames`: pictures to send to a device without camera. `limit`: end after so many.
 
     `least_s`: least time between two. `boot_s`: how long a device that was just flashed may take until it answers.
-    `controls`: where numbers come from that it is to drive by.
+    `controls`: where numbers come from that it is to drive by. `motors`: ask what its motors do.
     """
 
     frames: PictureFolder | None = None
@@ -50,6 +51,7 @@ class FeedOptions:
     model_sha256: str | None = None
     boot_s: float = 0.0
     controls: Controls | None = None
+    motors: bool = True
 
 
 class Feed:
@@ -113,20 +115,11 @@ class Feed:
                     return
 
     def _attend(self, device: Device, info: DeviceInfo) -> None:
-        """Have the device drive by what was asked for, and look what its motors do."""
+        """Have the device drive by what was asked for, and look what its motors do where that is shown."""
         controls = self._options.controls
         if info.tunes and controls is not None and (wanted := controls.take(self._address)):
-            error = ""
-            try:
-                asked = device.tuning().changed(wanted)
-            except DeployError as wrong:
-                asked, error = None, str(wrong)
-            try:
-                tuning = device.tuning() if asked is None else device.tune(asked)
-            except DeviceRefused as refused:
-                tuning, error = device.tuning(), str(refused)
-            self._sink(Tuned(self._address, tuning, error))
-        if (info.rehearses or info.has_camera) and time.monotonic() >= self._motors_due:
+            self._sink(Tuned(self._address, *_tuned(device, wanted)))
+        if self._options.motors and (info.rehearses or info.has_camera) and time.monotonic() >= self._motors_due:
             self._motors_due = time.monotonic() + _MOTORS_S
             try:
                 self._sink(MotorsTold(self._address, device.motors()))
@@ -165,6 +158,19 @@ class Feed:
         self._arrivals.append(time.monotonic())
         spent_s = self._arrivals[-1] - self._arrivals[0]
         return (len(self._arrivals) - 1) / spent_s if spent_s else 0.0
+
+
+def _tuned(device: Device, wanted: Numbers) -> tuple[Tuning, str]:
+    """Change numbers that the device drives by; return those that it has then, and why not others where it refuses."""
+    tuning = device.tuning()
+    try:
+        asked = tuning.changed(wanted)
+    except DeployError as wrong:
+        return tuning, str(wrong)
+    try:
+        return device.tune(asked), ""
+    except DeviceRefused as refused:  # alone: a line that breaks is a DeployError too
+        return tuning, str(refused)
 
 
 def _stages(stages: Stages) -> tuple[tuple[str, int], ...]:

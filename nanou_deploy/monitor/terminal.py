@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.untrusted import printable
-from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Mask, Pixels, Sight
+from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Mask, MotorsTold, Pixels, Sight, Tuned
 
 _T = TypeVar("_T", np.uint8, np.bool_)
 
@@ -151,7 +151,7 @@ class _Panel:
 
 
 class ScreenView:
-    """Draws every device's picture under its mask, with decision and log, again in place with each event."""
+    """Draws every device's picture under its mask, with decision and log, again in place with each event of those."""
 
     def __init__(self, addresses: tuple[str, ...], stream: TextIO | None = None) -> None:
         self._panels = {address: _Panel(address) for address in addresses}
@@ -167,6 +167,8 @@ class ScreenView:
         self._stream.flush()
 
     def show(self, event: Event) -> None:
+        if isinstance(event, MotorsTold | Tuned):  # a panel shows neither
+            return
         with self._lock:
             self._panels[event.address].take(event)
             columns, rows = shutil.get_terminal_size()

@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 address, numbers = self._asked()
                 said = self._do(desk, address, numbers)
-            except (ValueError, UnicodeDecodeError) as error:
+            except ValueError as error:
                 self._refuse(400, printable(str(error), 200))
             except DeployError as error:
                 self._refuse(409, f"{error}; {error.hint}" if error.hint else str(error))

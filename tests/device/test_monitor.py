@@ -17,13 +17,15 @@ import pytest
 from PIL import Image
 
 from codegen.graph.model import CameraSize
+from nanou_deploy.build.drive_config import Policy
 from nanou_deploy.device import ports
 from nanou_deploy.device.client import Device
 from nanou_deploy.device.errors import DeviceAbsent, LinkLost
 from nanou_deploy.device.messages import CameraFrame, Decision, Stages, Vision
 from nanou_deploy.device.rgb565 import camera_frame, decode_rgb565
+from nanou_deploy.device.tuning import Tuning
 from nanou_deploy.errors import DeployError
-from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Sight
+from nanou_deploy.monitor.events import Ended, Event, Facts, Fault, Lines, Sight, Tuned
 from nanou_deploy.monitor.feed import Feed, FeedOptions
 from nanou_deploy.monitor.frames import find_pictures
 from nanou_deploy.monitor.terminal import DRIVABLE, PlainView, ScreenView, half_blocks, sight_line, tinted
@@ -183,6 +185,8 @@ def test_the_screen_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "GO   steer  -12" in text
     assert "gone; trying again" in text
     assert max(frame.count("\r\n") for frame in text.split("\x1b[H")) < 20
+    view.show(Tuned("a", Tuning(13, Policy())))  # which no panel shows: nothing is drawn again
+    assert stream.getvalue() == text
 
 
 # ---- Page ------------------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ class TunedDevice:
             )  # fmt: skip
 
 
-def tuned_by(*asked: dict[str, int]) -> list[Event]:
+def tuned_by(*asked: dict[str, int], motors: bool = True, device: TunedDevice | None = None) -> list[Event]:
     """The events of a feed of which each of these is asked after a picture."""
     controls, events, wanted = Controls(("a",)), list[Event](), list(asked)
 
@@ -101,8 +101,8 @@ def tuned_by(*asked: dict[str, int]) -> list[Event]:
         if isinstance(event, Sight) and wanted:
             controls.ask("a", wanted.pop(0))
 
-    options = FeedOptions(limit=len(asked) + 1, controls=controls)
-    Feed("a", sink, options, TunedDevice()).run(threading.Event())  # type: ignore[arg-type]
+    options = FeedOptions(limit=len(asked) + 1, controls=controls, motors=motors)
+    Feed("a", sink, options, device or TunedDevice()).run(threading.Event())  # type: ignore[arg-type]
     return events
 
 
@@ -115,6 +115,16 @@ def test_a_feed_tunes_its_device_and_says_what_it_drives_by() -> None:
     assert MotorsTold("a", MOTORS) in events
     with pytest.raises(DeployError, match="not watched"):
         Controls(("a",)).ask("b", {})
+
+
+def test_motors_are_asked_for_only_where_they_are_shown() -> None:
+    class Asked(TunedDevice):
+        def motors(self) -> Motors:
+            raise AssertionError("MOTORS was asked for")
+
+    assert isinstance(tuned_by({}, motors=False, device=Asked())[-1], Ended)
+    with pytest.raises(AssertionError):
+        tuned_by({}, device=Asked())
 
 
 # ---- The page --------------------------------------------------------------------------------------------------

@@ -140,6 +140,7 @@ def test_golden_leaves_the_initial_state(recurrent: Path) -> None:
         (m.BENCH, b"\0", "MALFORMED"),
         (m.CAPTURE, b"", "UNSUPPORTED"),
         (m.STREAM, bytes(6), "UNSUPPORTED"),
+        (m.TUNE, b"", "UNSUPPORTED"),
         (m.RESET, b"x", "MALFORMED"),
         (m.RESTART, b"", "OTHER_BOOT"),  # the boot must be named
         (0, b"", "UNKNOWN"),
