@@ -1,7 +1,8 @@
-"""Say in a line what an input or output means."""
+"""Say in a line what an input or output means, and how its numbers are to be read."""
 
 from __future__ import annotations
 
+from codegen.graph.graph import Tensor
 from codegen.graph.model import InputContract, OutputContract
 
 
@@ -24,3 +25,8 @@ def output_text(stated: OutputContract) -> str:
     listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "classes not named"
     drivable = "; * drivable" if stated.drivable else ""
     return f"{stated.task}, {stated.values}, threshold {stated.threshold:g}: {listed}{drivable}"
+
+
+def quantization_text(tensor: Tensor) -> str:
+    """Say behind a tensor's type how it is quantized: ", scale 0.0123, zero point -3"; nothing without one scale."""
+    return f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}" if len(tensor.scales) == 1 else ""

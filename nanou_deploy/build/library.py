@@ -102,9 +102,11 @@ def judges_pictures(library: RenderedProject) -> bool:
     return "#define APP_HAS_VISION 1" in library.files[APP_HEADER]
 
 
-def shares_cores(library: RenderedProject) -> bool:
-    """Tell whether two cores can share an inference of the library."""
-    return "#define APP_CORES 2" in library.files[APP_HEADER]
+def core_remarks(library: RenderedProject, objective: Objective) -> tuple[str, ...]:
+    """Say where a second core was wanted and the library does not share its inference with one."""
+    if objective.cores == 1 or "#define APP_CORES 2" in library.files[APP_HEADER]:
+        return ()
+    return ("a second core would gain less than a tenth: the library is for one",)
 
 
 def write_library(compiled: Compilation, scratch: Path) -> Path:

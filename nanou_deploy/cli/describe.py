@@ -215,7 +215,7 @@ def print_known(known: Known) -> None:
 
 def _lines(known: Known) -> Iterator[tuple[str, str, str]]:
     """Each input and output: the tensor, its contract, and why that is so."""
-    from codegen.graph.contract_text import input_text, output_text
+    from codegen.graph.contract_text import input_text, output_text, quantization_text
 
     contract, graph = known.model.contract, known.graph
     inputs = zip(graph.inputs, map(input_text, contract.inputs), known.input_reasons, strict=True)
@@ -223,9 +223,8 @@ def _lines(known: Known) -> Iterator[tuple[str, str, str]]:
     for what, parts in (("input", inputs), ("output", outputs)):
         for at, (index, text, why) in enumerate(parts):
             tensor = graph.tensor(index)
-            one = len(tensor.scales) == 1
-            quantized = f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}" if one else ""
-            yield f"{what} {at}: {tensor.dtype} {'x'.join(map(str, tensor.shape))}{quantized}", text, why
+            shape = "x".join(map(str, tensor.shape))
+            yield f"{what} {at}: {tensor.dtype} {shape}{quantization_text(tensor)}", text, why
 
 
 def _document(known: Known, written: Path | None) -> dict[str, Any]:

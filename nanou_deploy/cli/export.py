@@ -65,7 +65,7 @@ def export(
     from codegen.library.write import write_project
     from nanou_deploy.boards.boards import check_cores, find_board
     from nanou_deploy.build.export import Format, default_package, render_export
-    from nanou_deploy.build.library import open_model, render_library, shares_cores
+    from nanou_deploy.build.library import core_remarks, open_model, render_library
     from nanou_deploy.report.model_card import model_card, render_card
 
     check_cores(find_board(board), objective.cores)
@@ -80,10 +80,8 @@ def export(
     project = render_export(library, quantized, package, cast(Format, form), command=command, card=card)
     folder = output or Path("build") / "export" / form / package.name
     changed = write_project(project, folder, force=force)
-    for text in remarks(quantized):
+    for text in (*remarks(quantized), *core_remarks(library, objective)):
         remark(text)
-    if objective.cores > 1 and not shares_cores(library):
-        remark("a second core would gain less than a tenth: the library is for one")
     if as_json:
         emit_json(
             "export/1",

@@ -61,7 +61,7 @@ def generate(
     from codegen.library.render import Runtime
     from codegen.library.write import write_project
     from nanou_deploy.boards.boards import check_cores, find_board
-    from nanou_deploy.build.library import open_model, render_library, shares_cores
+    from nanou_deploy.build.library import core_remarks, open_model, render_library
 
     check_cores(find_board(board), objective.cores)
 
@@ -69,10 +69,8 @@ def generate(
     quantized = replace(quantized, name=name) if name else quantized
     project = render_library(quantized, cast(Runtime, runtime), find_board(board), objective)
     changed = write_project(project, output, force=force)
-    for text in remarks(quantized):
+    for text in (*remarks(quantized), *core_remarks(project, objective)):
         remark(text)
-    if objective.cores > 1 and not shares_cores(project):
-        remark("a second core would gain less than a tenth: the library is for one")
     if as_json:
         emit_json(
             "generate/1",

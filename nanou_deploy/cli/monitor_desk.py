@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nanou_deploy.cli.output import progress
 from nanou_deploy.cli.project_edit import write_values
-from nanou_deploy.cli.project_file import FILE, read_project
+from nanou_deploy.cli.project_file import FILE, needed_project
 from nanou_deploy.errors import DeployError
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ def save(numbers: Numbers, model: QuantizedModel | None, path: Path = FILE) -> s
     """
     from nanou_deploy.build.drive_config import Policy, parse_policy
 
-    project = read_project(path)
-    if project is None:
-        raise DeployError(f"there is no {path} in this folder", hint="make one with `nanou-deploy init`")
+    project = needed_project(path)
     pairs = (part.partition("=") for part in project.values.get("policy", "").split(",") if part.strip())
     stated = {name.strip(): number.strip() for name, _, number in pairs}
     names = {field.name for field in fields(Policy)}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from codegen.atomic_files import write_text
 from codegen.untrusted import read_bounded
-from nanou_deploy.cli.project_file import FILE, FILE_BYTES, parse_project, read_project
+from nanou_deploy.cli.project_file import FILE, FILE_BYTES, parse_project
 from nanou_deploy.errors import DeployError
 
 _VALUE = r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s#'\"\[{]+"
@@ -77,8 +77,6 @@ def _section(lines: list[str], name: str) -> tuple[int | None, int]:
 
 
 def write_values(values: Mapping[str, str], path: Path = FILE) -> None:
-    """Set keys of the project file. Raises DeployError where there is none, or it cannot be edited."""
-    if read_project(path) is None:
-        raise DeployError(f"there is no {path} in this folder", hint="make one with `nanou-deploy init`")
+    """Set keys of a project file that was read. Raises DeployError where it cannot be edited, else OSError."""
     text = read_bounded(path, FILE_BYTES).decode("utf-8-sig")
     write_text(path, edited(text, values, path))

@@ -130,6 +130,14 @@ def read_project(path: Path = FILE) -> Project | None:
     return parse_project(document, path)
 
 
+def needed_project(path: Path = FILE) -> Project:
+    """Read the project file of a command that does nothing without one. Raises DeployError where there is none too."""
+    project = read_project(path)
+    if project is None:
+        raise DeployError(f"there is no {path} in this folder", hint="make one with `nanou-deploy init`")
+    return project
+
+
 def parse_project(document: Mapping[str, Any], path: Path = FILE) -> Project:
     """Check every key and value. Raises DeployError."""
     names = {key.name for key in KEYS}

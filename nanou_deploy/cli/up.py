@@ -16,9 +16,9 @@ from codegen.untrusted import read_json
 from nanou_deploy.cli.options import json_option
 from nanou_deploy.cli.output import as_dict, emit_json, heading, next_step, progress, say, warn
 from nanou_deploy.cli.platform_offer import yes_option
-from nanou_deploy.cli.project_file import FILE, Project, read_project
+from nanou_deploy.cli.project_file import Project, needed_project
 from nanou_deploy.cli.up_steps import Step, steps_of
-from nanou_deploy.errors import EXIT_NOT_LINKED, EXIT_OK, DeployError
+from nanou_deploy.errors import EXIT_NOT_LINKED, EXIT_OK
 
 STATE = Path("build/up.json")
 _SCHEMA = 1
@@ -47,9 +47,7 @@ def up(dry_run: bool, yes: bool, as_json: bool) -> int:
     Each step is a command of its own, and is printed as one. A step is done again where what it was made of, or what it
     made, has changed. A run that is no longer the project's is kept beside the new one. Exit codes are the command's.
     """
-    project = read_project()
-    if project is None:
-        raise DeployError(f"there is no {FILE} in this folder", hint="make one with `nanou-deploy init`")
+    project = needed_project()
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         outcomes, code = _bring_up(project, dry_run, yes)
     if as_json:

@@ -13,9 +13,9 @@ from codegen.library.resources import render_template
 from nanou_deploy.measure.compare import SCHEDULES, Breakdown, CompareRow, Comparison
 from nanou_deploy.measure.instruction_classes import CLASSES
 from nanou_deploy.measure.profile import LayerCost
+from nanou_deploy.report.tables import MISSING, count_text
 from nanou_deploy.resources import docs_folder
 
-MISSING = "–"
 PUBLISHED = "published_figures.toml"
 CLASS_TITLES = {
     "load": "Loads",
@@ -65,16 +65,12 @@ def _compare_cells(row: CompareRow) -> tuple[str, ...]:
         row.runtime,
         row.board or MISSING,
         row.schedule or MISSING,
-        _number(row.instructions),
+        count_text(row.instructions),
         MISSING if row.instructions_per_mac is None else f"{row.instructions_per_mac:.2f}",
         MISSING if row.ratio is None else f"{row.ratio:.2f}",
-        *map(_number, sizes),
+        *map(count_text, sizes),
         MISSING if row.exact is None else "yes" if row.exact else "NO",
     )
-
-
-def _number(value: int | None) -> str:
-    return MISSING if value is None else f"{value:,}"
 
 
 def layers_table(layers: Sequence[LayerCost], *, by_class: bool) -> TextTable:

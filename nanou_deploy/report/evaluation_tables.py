@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nanou_deploy.report.data import ReportData
-from nanou_deploy.report.tables import MISSING, Cell, Table
+from nanou_deploy.report.tables import MISSING, Cell, Table, count_cell, percent_cell
 from nanou_train.evaluation.evaluate import Evaluation
 
 _SEQUENCES_SHOWN = 15
@@ -41,7 +41,7 @@ def _class_table(evaluations: tuple[Evaluation, ...]) -> Table:
                 Cell(one.executor),
                 Cell(each.name),
                 *(
-                    _percent(value)
+                    percent_cell(value)
                     for value in (
                         each.share,
                         each.iou,
@@ -90,7 +90,7 @@ def _sequence_table(one: Evaluation) -> Table:
             (
                 Cell(each.group),
                 Cell(str(each.images), "n"),
-                *(_percent(each.metrics[key]) for key in ("miou", "f1", "precision", "recall")),
+                *(percent_cell(each.metrics[key]) for key in ("miou", "f1", "precision", "recall")),
             )
             for each in ordered[:_SEQUENCES_SHOWN]
         ),
@@ -109,21 +109,17 @@ def _comparison_table(data: ReportData) -> Table:
             (
                 Cell(pair.first),
                 Cell(pair.second),
-                Cell(f"{pair.pixels:,}", "n"),
-                Cell(f"{pair.differing_pixels:,}", "n"),
-                Cell(MISSING if pair.differing_outputs is None else f"{pair.differing_outputs:,}", "n"),
+                count_cell(pair.pixels),
+                count_cell(pair.differing_pixels),
+                count_cell(pair.differing_outputs),
                 _number(pair.max_difference_steps),
                 _number(pair.mean_difference_steps),
-                _percent(pair.first_miou),
-                _percent(pair.second_miou),
+                percent_cell(pair.first_miou),
+                percent_cell(pair.second_miou),
             )
             for pair in data.comparisons
         ),
     )
-
-
-def _percent(value: float | None) -> Cell:
-    return Cell(MISSING if value is None else f"{100 * value:.1f}", "n")
 
 
 def _number(value: float | None) -> Cell:

@@ -15,7 +15,7 @@ from codegen.atomic_files import write_text
 from codegen.compile import Compilation
 from codegen.errors import CodegenError
 from codegen.graph.contract import remarks
-from codegen.graph.contract_text import input_text, output_text
+from codegen.graph.contract_text import input_text, output_text, quantization_text
 from codegen.graph.graph import Graph, Tensor
 from codegen.graph.macs import count_macs
 from codegen.graph.model import QuantizedModel
@@ -24,7 +24,7 @@ from codegen.tflite.files import contract_graph
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.compilation import compile_for
 from nanou_deploy.report.card_facts import Facts, read_facts
-from nanou_deploy.report.tables import MISSING, Cell, Table, shape_text
+from nanou_deploy.report.tables import MISSING, Cell, Table, count_text, percent_text, shape_text
 
 SUFFIXES = (".card.md", ".card.html")
 _ROLES = {
@@ -140,7 +140,7 @@ def _scores(facts: Facts) -> Iterator[Section]:
     if facts.metrics:
         keys = [key for key in _SCORES if any(key in row for row in facts.metrics.values())]
         ordered = [*(role for role in _ROLES if role in facts.metrics), *(r for r in facts.metrics if r not in _ROLES)]
-        rows = ((_role(role), *(_percent(facts.metrics[role].get(key)) for key in keys)) for role in ordered)
+        rows = ((_role(role), *(percent_text(facts.metrics[role].get(key)) for key in keys)) for role in ordered)
         titles = (key.replace("miou", "mIoU").replace("iou_", "IoU ").replace("_", " ") for key in keys)
         where = facts.scored_on or "the test part"
         note = f"Percent, on {where}, threshold as below. The constant mask looks at no picture."
@@ -154,7 +154,9 @@ def _sequences(facts: Facts) -> Iterator[Section]:
             name for name in names if name not in ("int8", "constant_mask")
         ]
         by_score = sorted(facts.sequences, key=lambda row: row.miou.get("int8", 0.0))
-        lines = ((row.name, str(row.pictures), *(_percent(row.miou.get(name)) for name in names)) for row in by_score)
+        lines = (
+            (row.name, str(row.pictures), *(percent_text(row.miou.get(name)) for name in names)) for row in by_score
+        )
         columns = ("sequence", "pictures", *(_role(name).partition(",")[0] for name in names))
         left_out = f" {facts.left_out:,} of fewer pictures are left out." if facts.left_out else ""
         note = f"mIoU in percent of each sequence of the test part, the worst first.{left_out}"
@@ -165,19 +167,15 @@ def _role(name: str) -> str:
     return _ROLES.get(name, f"{name}, int8")
 
 
-def _percent(value: float | None) -> str:
-    return MISSING if value is None else f"{100 * value:.1f}"
-
-
 def _verdict(facts: Facts) -> Cell:
     int8, constant = (facts.metrics.get(role, {}).get("miou") for role in ("int8", "constant_mask"))
     if int8 is None:
         return Cell("Nobody has measured how well it sees: `nanou-deploy card --data` does.", "bad")
-    text = f"{_percent(int8)} % mIoU in int8 on {facts.scored_on or 'its test part'}"
+    text = f"{percent_text(int8)} % mIoU in int8 on {facts.scored_on or 'its test part'}"
     if constant is None:
         return Cell(f"{text}.", "good")
     return Cell(
-        f"{text}; a mask that looks at no picture has {_percent(constant)} %.", "good" if int8 > constant else "bad"
+        f"{text}; a mask that looks at no picture has {percent_text(constant)} %.", "good" if int8 > constant else "bad"
     )
 
 
@@ -214,7 +212,7 @@ def _weak_sequences(facts: Facts) -> Iterator[str]:
         else f"In each of {len(both)} sequences it sees more than the constant mask."
     )
     worst = min(both, key=lambda row: row.miou["int8"])
-    yield f"The worst sequence is {worst.name}: {_percent(worst.miou['int8'])} % mIoU, pictures: {worst.pictures}."
+    yield f"The worst sequence is {worst.name}: {percent_text(worst.miou['int8'])} % mIoU, pictures: {worst.pictures}."
 
 
 # ---- What it means and costs -----------------------------------------------------------------------------------------
@@ -233,8 +231,7 @@ def _contract(model: QuantizedModel, graph: Graph) -> Table | None:
 
 
 def _tensor_text(tensor: Tensor) -> str:
-    quantized = f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}" if len(tensor.scales) == 1 else ""
-    return f"{tensor.dtype} {shape_text(tensor.shape)}{quantized}"
+    return f"{tensor.dtype} {shape_text(tensor.shape)}{quantization_text(tensor)}"
 
 
 def _costs(model: QuantizedModel, graph: Graph, facts: Facts) -> Iterator[Section]:
@@ -244,7 +241,7 @@ def _costs(model: QuantizedModel, graph: Graph, facts: Facts) -> Iterator[Sectio
     yield Section("memory", "Costs", sentences, table)
     if facts.costs:
         columns = ("counted on", "instructions", "working RAM", "code", "tables", "stack")
-        rows = ((cost.board, *(_count(value) for value in cost.figures)) for cost in facts.costs)
+        rows = ((cost.board, *(count_text(value) for value in cost.figures)) for cost in facts.costs)
         note = "Of one inference, counted under emulation; bytes. Another compiler gives other code."
         yield Section("costs", "Costs, counted", table=_table("costs", columns, rows, note))
 
@@ -265,10 +262,6 @@ def _memory(model: QuantizedModel, graph: Graph, compiled: Compilation | str) ->
         plan = compiled.plan
         yield "working RAM, compiled for rv32", f"{plan.working_bytes:,} bytes, and {plan.io_bytes:,} of frames"
         yield "with row callbacks, all included", f"{plan.rows_arena_bytes:,} bytes"
-
-
-def _count(value: int | None) -> str:
-    return MISSING if value is None else f"{value:,}"
 
 
 def _origin(model: QuantizedModel, facts: Facts) -> Table | None:

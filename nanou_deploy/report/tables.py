@@ -38,16 +38,13 @@ def accuracy_table(data: ReportData) -> Table:
         ("recall", "recall"),
     )
 
-    def percent(value: float | None) -> Cell:
-        return Cell(MISSING if value is None else f"{100 * value:.1f}", "n")
-
     return Table(
         "accuracy",
         "Accuracy",
         f"Percent, on the {data.split} set. The constant mask predicts each pixel's majority in the training set, "
         "whatever the picture: a model must beat it to have learned to look.",
         (Cell("predictor"), *(Cell(title, "n") for _, title in columns)),
-        tuple((Cell(row.name), *(percent(row.metrics.get(key)) for key, _ in columns)) for row in data.accuracy),
+        tuple((Cell(row.name), *(percent_cell(row.metrics.get(key)) for key, _ in columns)) for row in data.accuracy),
     )
 
 
@@ -67,7 +64,7 @@ def executors_table(data: ReportData) -> Table:
         return (
             Cell(executor.name),
             Cell("reference") if executor.name == TRUTH else verdicts[executor.status],
-            *(_count(number if ran else None) for number in numbers),
+            *(count_cell(number if ran else None) for number in numbers),
             Cell(" · ".join(text for text in (where, executor.detail) if text), "" if ran else "muted"),
         )
 
@@ -96,9 +93,9 @@ def cost_table(data: ReportData) -> Table:
         return (
             Cell(bench.board),
             Cell(bench.runtime),
-            _count(bench.instructions),
+            count_cell(bench.instructions),
             Cell(MISSING if per_mac is None else f"{per_mac:.2f}", "n"),
-            *(_count(size) for size in sizes),
+            *(count_cell(size) for size in sizes),
         )
 
     compilers = dict.fromkeys(f"Compiled by {b.compiler} {' '.join(b.flags)}." for b in data.bench)
@@ -144,16 +141,30 @@ def operators_table(data: ReportData) -> Table:
                 Cell(shape_text(row.input_shape)),
                 Cell(shape_text(row.output_shape)),
                 Cell(row.quantization, "muted"),
-                _count(row.macs or None),
-                _count(row.weight_bytes or None),
+                count_cell(row.macs or None),
+                count_cell(row.weight_bytes or None),
             )
             for row in data.operators
         ),
     )
 
 
-def _count(value: int | None) -> Cell:
-    return Cell(MISSING if value is None else f"{value:,}", "n")
+def count_text(value: int | None) -> str:
+    """Write a count with its thousands apart: 12345 as "12,345", None as a dash."""
+    return MISSING if value is None else f"{value:,}"
+
+
+def count_cell(value: int | None) -> Cell:
+    return Cell(count_text(value), "n")
+
+
+def percent_text(value: float | None) -> str:
+    """Write a part of 1 in percent: 0.876 as "87.6", None as a dash."""
+    return MISSING if value is None else f"{100 * value:.1f}"
+
+
+def percent_cell(value: float | None) -> Cell:
+    return Cell(percent_text(value), "n")
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
