@@ -45,6 +45,7 @@ def binary_mask(picture: Picture) -> Pixels:
 
 
 _NEAR = 16  # how far a JPEG's values scatter, at both ends alike
+_ABOVE_0, _BELOW_255 = slice(1, _NEAR + 1), slice(255 - _NEAR, 255)
 _CLASS_SHARE, _SOFT_SHARE, _SOFT_LEVELS = 0.005, 0.25, 12
 
 
@@ -57,10 +58,7 @@ def _levels(values: Pixels, *, lossy: bool) -> dict[int, float]:
     """
     counts = np.bincount(values.reshape(-1), minlength=256)
     shares = counts / max(1, values.size)
-    low, high = counts[1 : _NEAR + 1].sum(), counts[255 - _NEAR : 255].sum()
-    soft = np.count_nonzero(counts[64:192]) >= _SOFT_LEVELS or 8 * high >= low
-    near = (values > 0) & (values <= _NEAR)
-    numbered = not soft and low >= _CLASS_SHARE * values.size and _has_flat_area(values, near)
+    numbered = _has_level(values, counts, _ABOVE_0, _BELOW_255)
     numbered |= _has_levels_beside(values, counts, lossy=lossy)
     between = (values > _NEAR) & (values < 255 - _NEAR)
     if numbered or between.mean() > _SOFT_SHARE or (_has_flat_area(values, between)):
@@ -73,13 +71,19 @@ def _has_levels_beside(values: Pixels, counts: npt.NDArray[np.int64], *, lossy: 
 
     Or beside 0 and 255 without anything between, which no soft edge leaves out.
     """
-    high, top = counts[255 - _NEAR : 255].sum(), counts[255]
+    top = counts[255]
     if not lossy and not counts[_NEAR + 1 : 255 - _NEAR].any():
-        low = counts[1 : _NEAR + 1].sum()
+        low, high = counts[_ABOVE_0].sum(), counts[_BELOW_255].sum()
         return bool((low and counts[0] and top) or (high and top))
-    soft = np.count_nonzero(counts[64:192]) >= _SOFT_LEVELS or 8 * counts[1 : _NEAR + 1].sum() >= high
-    beside = (values >= 255 - _NEAR) & (values < 255)
-    return bool(top and not soft and high >= _CLASS_SHARE * values.size and _has_flat_area(values, beside))
+    return bool(top) and _has_level(values, counts, _BELOW_255, _ABOVE_0)
+
+
+def _has_level(values: Pixels, counts: npt.NDArray[np.int64], own: slice, across: slice) -> bool:
+    """Tell whether one end's values `own` have a level; scatter and edges would lie `across` as well, or between."""
+    count = counts[own].sum()
+    soft = np.count_nonzero(counts[64:192]) >= _SOFT_LEVELS or 8 * counts[across].sum() >= count
+    chosen = (values >= own.start) & (values < own.stop)
+    return bool(not soft and count >= _CLASS_SHARE * values.size) and _has_flat_area(values, chosen)
 
 
 def _has_flat_area(values: Pixels, chosen: npt.NDArray[np.bool_]) -> bool:

@@ -129,13 +129,19 @@ class Pair:
 
 def read_pair(image_path: Path, mask_path: Path, classes_of: ClassesOf, *, upright: bool = True) -> Pair:
     """Read an image and its mask. Raises DataError where either cannot be used, or they do not have one size."""
-    picture, mask = read_picture(image_path, upright=upright), read_picture(mask_path, upright=upright)
-    check_turned(picture, mask)
-    check_size(picture, mask.image.size, f"its mask {mask_path}")
-    return Pair(picture, classes_of(mask))
+    picture = read_picture(image_path, upright=upright)
+    return Pair(picture, classes_of(read_mask(mask_path, picture, upright=upright)))
 
 
-def check_turned(picture: Picture, mask: Picture) -> None:
+def read_mask(path: Path, picture: Picture, *, upright: bool) -> Picture:
+    """Read the mask of a picture. Raises DataError as `read_pair`."""
+    mask = read_picture(path, upright=upright)
+    _check_turned(picture, mask)
+    check_size(picture, mask.image.size, f"its mask {path}")
+    return mask
+
+
+def _check_turned(picture: Picture, mask: Picture) -> None:
     """Raise DataError where a mask has an orientation tag of its own: the program that drew it may have kept it."""
     if mask.orientation in (1, picture.orientation):
         return

@@ -25,9 +25,9 @@ from nanou_train.data.pairs import (
     Pair,
     PictureFiles,
     check_size,
-    check_turned,
     find_pictures,
     picture_paths,
+    read_mask,
     read_pair,
 )
 from nanou_train.errors import DataError
@@ -224,10 +224,7 @@ def read_annotated(
     """Read an image and paint its annotation; `facts` gets the pixels. Raises DataError as pairs.read_pair."""
     picture = read_picture(image_path, upright=upright)
     if one.mask is not None and annotations.masks is not None:
-        mask = read_picture(one.mask, upright=upright)
-        check_turned(picture, mask)
-        check_size(picture, mask.image.size, f"its mask {one.mask}")
-        found = annotations.masks.apply(mask)
+        found = annotations.masks.apply(read_mask(one.mask, picture, upright=upright))
         of_index = [meaning.numbers[label] for label in annotations.labels]
         numbers = np.array([*of_index, *[VOID] * (IGNORE + 1 - len(of_index))], np.uint16)[found]
     else:

@@ -136,7 +136,7 @@ def evaluate_logits(
     confusions = image_confusions(split.masks, decided, len(classes))
     confusion = confusions.sum(axis=0)
     stated = probabilities(logits)
-    sequences = _by_sequence(confusions, split.groups, classes)
+    sequences = by_sequence(confusions, split.groups, classes)
     binary = logits.ndim == 3
     right = split.masks != 0 if binary else np.argmax(stated, axis=-1) == split.masks
     known = split.masks != IGNORE
@@ -155,7 +155,8 @@ def evaluate_logits(
     )
 
 
-def _by_sequence(confusions: Array, groups: Sequence[str], classes: Sequence[str]) -> tuple[SequenceScores, ...]:
+def by_sequence(confusions: Array, groups: Sequence[str], classes: Sequence[str]) -> tuple[SequenceScores, ...]:
+    """Score each sequence, the first seen first, by its images' confusions int64 (N, C, C)."""
     names = np.array(groups)
     found = []
     for group in dict.fromkeys(groups):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nanou_train.evaluation.evaluate import majority_mask
-from nanou_train.evaluation.metrics import image_confusions, metrics_of
+from nanou_train.evaluation.evaluate import by_sequence, majority_mask
+from nanou_train.evaluation.metrics import image_confusions
 
 if TYPE_CHECKING:
     from nanou_train.data.dataset import Dataset
@@ -30,17 +31,14 @@ def sequence_scores(dataset: Dataset, decisions: Mapping[str, Masks]) -> dict[st
     if not part.groups:
         return {}
     constant = np.broadcast_to(majority_mask(dataset.train.masks, classes), part.masks.shape)
-    confusions = {
-        name: image_confusions(part.masks, decided, len(classes))
-        for name, decided in {CONSTANT_MASK: constant, **decisions}.items()
-    }
-    names, counts = np.unique(np.array(part.groups), return_counts=True)
-    kept = sorted(sorted(range(len(names)), key=lambda at: -counts[at])[:MOST_SEQUENCES])
-    rows = []
-    for at in kept:
-        chosen = np.array(part.groups) == names[at]
-        miou = {
-            name: round(metrics_of(found[chosen].sum(axis=0), classes)["miou"], 6) for name, found in confusions.items()
-        }
-        rows.append({"sequence": str(names[at]), "pictures": int(counts[at]), "miou": miou})
-    return {"rows": rows, "left_out": len(names) - len(kept)}
+    pictures = Counter(part.groups)
+    kept = sorted(sorted(pictures, key=lambda group: (-pictures[group], group))[:MOST_SEQUENCES])
+    places = np.flatnonzero(np.isin(part.groups, kept))
+    groups = [part.groups[place] for place in places]
+    miou: dict[str, dict[str, float]] = {group: {} for group in kept}
+    for name, decided in {CONSTANT_MASK: constant, **decisions}.items():
+        confusions = image_confusions(part.masks, decided, len(classes))[places]
+        for scores in by_sequence(confusions, groups, classes):
+            miou[scores.group][name] = round(scores.metrics["miou"], 6)
+    rows = [{"sequence": group, "pictures": pictures[group], "miou": miou[group]} for group in kept]
+    return {"rows": rows, "left_out": len(pictures) - len(kept)}

@@ -22,8 +22,7 @@ from nanou_train.networks.fake_quant import (
     FakeQuantConv2D,
     FakeQuantDepthwiseConv2D,
 )
-from nanou_train.networks.layers import FusedBatchNormalization
-from nanou_train.networks.power_of_two import range_before
+from nanou_train.networks.power_of_two import surroundings
 
 tf = import_tensorflow()
 
@@ -36,16 +35,11 @@ def match_device(model: keras.Model, matched: bool = True) -> None:
 
     The constants are those of the weights that the model has now, and count for graphs traced afterwards.
     """
-    readers: dict[int, Any] = {}
-    for operation in model.operations:
-        for node in operation._inbound_nodes:
-            for tensor in node.input_tensors:
-                readers.setdefault(id(tensor), operation)
     for layer in model.layers:
         if isinstance(layer, FakeQuantConv2D | FakeQuantDepthwiseConv2D):
-            after = readers[id(layer.output)]
-            normalization = after if isinstance(after, FusedBatchNormalization) else None
-            source, target = range_before(layer.input), _range_after(layer, readers)
+            found = surroundings(layer)
+            assert found is not None  # the graph is complete
+            source, normalization, target = found
             layer.device = _device_arithmetic(layer, normalization, source, target) if matched else None
             if normalization is not None:
                 normalization.on_device = matched
@@ -81,9 +75,3 @@ def _device_arithmetic(layer: Any, normalization: Any, source: FakeQuant, target
         bias=bias * multiplier,
         halves=np.exp2(np.maximum(-exponent, 0).astype(np.float64)),
     )
-
-
-def _range_after(layer: Any, readers: dict[int, Any]) -> FakeQuant:
-    while not isinstance(layer, FakeQuant):
-        layer = readers[id(layer.output)]
-    return layer

@@ -43,7 +43,7 @@ def weight_unit(layer: Any) -> Tensor | None:
 
     That is output scale / input scale, less the factor of the normalization that will be folded in.
     """
-    found = _surroundings(layer)
+    found = surroundings(layer)
     if found is None:
         return None
     source, normalization, target = found
@@ -59,8 +59,11 @@ def weight_unit(layer: Any) -> Tensor | None:
     return unit / (tf.reshape(size, layer.kernel.shape[2:]) if is_depthwise else size)
 
 
-def _surroundings(layer: Any) -> tuple[Any, FusedBatchNormalization | None, Any] | None:
-    """Find range before, normalization behind and range behind; None while the graph around the layer is built."""
+def surroundings(layer: Any) -> tuple[Any, FusedBatchNormalization | None, Any] | None:
+    """Find a convolution's range before, normalization behind and range behind; None while its graph is built.
+
+    A convolution has one reader: what two read would need a range of its own.
+    """
     behind, normalization = layer, None
     while not hasattr(behind, "power_of_two"):
         if not behind._outbound_nodes:

@@ -8,7 +8,7 @@ gains more there than what chance would. What that rule is worth: `python -m tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -150,8 +150,5 @@ def _scores(counts: npt.NDArray[np.int64], objective: str) -> npt.NDArray[np.flo
 
 
 def _restated(model: QuantizedModel, threshold: float, pictures: int, objective: str) -> QuantizedModel:
-    said: Mapping[str, object] = {
-        **model.provenance,
-        "threshold": f"best {objective} of the int8 model on {pictures} pictures, before {model.threshold:g}",
-    }
-    return replace(model.deciding(threshold=threshold), provenance=dict(said))
+    said = f"best {objective} of the int8 model on {pictures} pictures, before {model.threshold:g}"
+    return replace(model.deciding(threshold=threshold), provenance={**model.provenance, "threshold": said})

@@ -1,4 +1,4 @@
-"""Handle requests to end: SIGTERM like Ctrl-C, both held back where needed, and the end of a parent process."""
+"""Handle requests to end: SIGTERM like Ctrl-C, both held back where needed, and the end of parent or children."""
 
 from __future__ import annotations
 
@@ -82,6 +82,21 @@ def _handled(handler: Callable[[int, Any], None], *numbers: signal.Signals) -> I
 
 def _interrupt(_number: int, _frame: Any) -> None:
     raise KeyboardInterrupt
+
+
+@contextmanager
+def children_ended_on_error() -> Iterator[None]:
+    """Kill the processes that were started in the block where it raises, as at Ctrl-C: a pool waits for them.
+
+    For children that leave nothing half done, whenever they end.
+    """
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - before:
+            child.kill()
+        raise
 
 
 def end_with_parent() -> None:

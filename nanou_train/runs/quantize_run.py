@@ -135,7 +135,8 @@ def _evaluate_unrounded(student: keras.Model, split: Split, threshold: float, cl
 def scored(model: QuantizedModel, dataset: Dataset) -> QuantizedModel:
     """Measure the int8 model on the test part, and put that into its provenance: "metrics" of `int8`, "sequences"."""
     decided = decide_quantized(model, dataset.test)
-    metrics = {**model.provenance.get("metrics", {}), "int8": _rounded(dataset, decided)}
+    own = _rounded(segmentation_metrics(dataset.test.masks, decided, dataset.classes))
+    metrics = {**model.provenance.get("metrics", {}), "int8": own}
     sequences = sequence_scores(dataset, {"int8": decided})
     said = {"metrics": metrics} | ({"sequences": sequences} if sequences else {})
     return replace(model, provenance={**model.provenance, **said})
@@ -161,9 +162,9 @@ def card_scores(model: QuantizedModel, dataset: Dataset, others: Sequence[Quanti
     decided = {name: decide_quantized(one, dataset.test) for name, one in zip(names, (model, *others), strict=True)}
     stated = model.provenance.get("data")
     is_own = isinstance(stated, dict) and stated.get("test", {}).get("sha256") == dataset.test.sha256
-    scores = {name: _rounded(dataset, masks) for name, masks in decided.items()}
-    constant = constant_mask(dataset.train.masks, dataset.test.masks, dataset.classes)
-    floor = {"constant_mask": {key: round(value, 6) for key, value in constant.items()}}
+    truth, classes = dataset.test.masks, dataset.classes
+    scores = {name: _rounded(segmentation_metrics(truth, masks, classes)) for name, masks in decided.items()}
+    floor = {"constant_mask": _rounded(constant_mask(dataset.train.masks, truth, classes))}
     return {
         "metrics": {**(model.provenance.get("metrics", {}) if is_own else {}), **floor, "int8": scores.pop("int8")},
         "scored_on": f"{len(dataset.test):,} test pictures of {dataset.name}",
@@ -172,9 +173,8 @@ def card_scores(model: QuantizedModel, dataset: Dataset, others: Sequence[Quanti
     }
 
 
-def _rounded(dataset: Dataset, decided: npt.NDArray[np.uint8]) -> Metrics:
-    found = segmentation_metrics(dataset.test.masks, decided, dataset.classes)
-    return {key: round(value, 6) for key, value in found.items()}
+def _rounded(metrics: Mapping[str, float]) -> Metrics:
+    return {key: round(value, 6) for key, value in metrics.items()}
 
 
 def decide_quantized(model: QuantizedModel, split: Split) -> npt.NDArray[np.uint8]:
@@ -191,7 +191,6 @@ def _provenance(
     manifest: Mapping[str, Any], metrics: Mapping[str, Metrics], representative: npt.NDArray[np.float32] | None
 ) -> dict[str, Any]:
     kept = ("experiment", "configuration", "seed", "data", "versions", "weights")
-    rounded = {role: {key: round(value, 6) for key, value in values.items()} for role, values in metrics.items()}
     source = dict(manifest["data"]["source"])
     if "root" in source:  # where the data lie on this computer is nobody's business to whom the model is given
         source["root"] = Path(source["root"]).name
@@ -199,7 +198,7 @@ def _provenance(
         "source": "nanou_train",
         **{key: manifest[key] for key in kept},
         "data": {**manifest["data"], "source": source},
-        "metrics": rounded,
+        "metrics": {role: _rounded(values) for role, values in metrics.items()},
         "calibration": {
             "images": 0 if representative is None else len(representative),
             "method": "post-training, full int8, ranges of evenly spaced train images"

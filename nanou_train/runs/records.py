@@ -72,12 +72,17 @@ def read_data(folder: Path) -> Mapping[str, Any] | None:
 
 def read_records(folder: Path) -> dict[str, Records]:
     """Read the records of a run's teacher and student, and of each restart's student, in that order."""
-    return {name: Records(rows, _read_samples(_stems(folder)[name])) for name, rows in read_epochs(folder).items()}
+    stems = _stems(folder)
+    return {name: Records(rows, _read_samples(stems[name])) for name, rows in _epochs(stems).items()}
 
 
 def read_epochs(folder: Path) -> dict[str, tuple[dict[str, float], ...]]:
     """Read the rows of `read_records` alone, without samples."""
-    found = {name: tuple(_rows(stem.with_suffix(".csv"))) for name, stem in _stems(folder).items()}
+    return _epochs(_stems(folder))
+
+
+def _epochs(stems: Mapping[str, Path]) -> dict[str, tuple[dict[str, float], ...]]:
+    found = {name: tuple(_rows(stem.with_suffix(".csv"))) for name, stem in stems.items()}
     return {name: rows for name, rows in found.items() if rows}
 
 

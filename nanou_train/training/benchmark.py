@@ -8,15 +8,19 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nanou_train.errors import ConfigError
 from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.runs.interrupts import children_ended_on_error
+
+if TYPE_CHECKING:
+    from nanou_train.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -50,29 +54,15 @@ def measure(
     for count in cores:
         if not 1 <= count <= available:
             raise ConfigError(f"{count} cores: there are 1 to {available} here", hint=f"use --cores {available}")
-    if data_root is not None:  # what is wrong with it is said before a process is started
-        from nanou_train.training.start import load_training_data
+    from nanou_train.training.start import load_training_data
 
-        load_training_data(config, data_root, seed=0)
+    _, dataset = load_training_data(config, data_root, seed=0)
     results = []
     for count in cores:
         progress(f"{count} of {available} cores: {steps} batches prepared, as many steps, then both together")
-        with ProcessPoolExecutor(1, get_context("spawn"), _limit, (count,)) as pool, _ended_on_error():
-            results.append(pool.submit(_measure, config, data_root, count, steps).result())
+        with ProcessPoolExecutor(1, get_context("spawn"), _limit, (count,)) as pool, children_ended_on_error():
+            results.append(pool.submit(_measure, config, dataset, count, steps).result())
     return results
-
-
-@contextmanager
-def _ended_on_error() -> Iterator[None]:
-    """End the processes that were started in the block where it raises, as at Ctrl-C: a pool waits for them."""
-    before = active_children()
-    try:
-        yield
-    except BaseException:
-        for child in active_children():
-            if child not in before:
-                child.terminate()
-        raise
 
 
 def available_cores() -> int:
@@ -88,14 +78,13 @@ def _limit(cores: int) -> None:
         os.environ[name] = str(cores)
 
 
-def _measure(config: ExperimentConfig, data_root: Path | None, cores: int, steps: int) -> TrainingSpeed:
+def _measure(config: ExperimentConfig, dataset: Dataset, cores: int, steps: int) -> TrainingSpeed:
     from itertools import islice
 
     from nanou_train.networks.architectures import create_model_from_config
     from nanou_train.training.loop import TrainingLoop
-    from nanou_train.training.start import initial_student, load_training_data
+    from nanou_train.training.start import initial_student
 
-    _, dataset = load_training_data(config, data_root, seed=0)
     classes = len(dataset.classes)
     teacher = create_model_from_config(config.network("teacher", classes)) if config.distillation.enabled else None
     loop = TrainingLoop(initial_student(config, classes), teacher, config, dataset.train, 0, None)

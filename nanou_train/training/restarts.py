@@ -23,7 +23,7 @@ from nanou_train.experiments.config import ExperimentConfig
 from nanou_train.experiments.derived import derived
 from nanou_train.networks.saving import save_model
 from nanou_train.runs import run_folder as run
-from nanou_train.runs.interrupts import end_with_parent
+from nanou_train.runs.interrupts import children_ended_on_error, end_with_parent
 from nanou_train.training.benchmark import available_cores
 from nanou_train.training.teacher_and_student import RunInputs
 from nanou_train.training.teacher_views import CACHE, Views, make_views
@@ -103,7 +103,7 @@ def train_restarts(train: TrainRun, restarts: Sequence[Restart], progress: Progr
     Raises TrainError where one fails. Without this process, the others end at once.
     """
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
-    told, before = context.Queue(), set(multiprocessing.active_children())
+    told: Queue[Told] = context.Queue()
     done = dict.fromkeys(range(len(restarts)), 0.0)
 
     def tell() -> None:
@@ -112,7 +112,11 @@ def train_restarts(train: TrainRun, restarts: Sequence[Restart], progress: Progr
             progress(f"restart {number + 1} of {len(restarts)}: {message}", sum(done.values()) / len(restarts))
 
     at_once = min(available_cores(), len(restarts))
-    with ProcessPoolExecutor(at_once, context, initializer=_begin, initargs=(told,)) as executor:
+    # Whenever a restart is killed, its last epoch is on disk.
+    with (
+        ProcessPoolExecutor(at_once, context, initializer=_begin, initargs=(told,)) as executor,
+        children_ended_on_error(),
+    ):
         try:
             waiting = {executor.submit(_train_here, train, restart) for restart in restarts}
             while waiting:
@@ -120,12 +124,8 @@ def train_restarts(train: TrainRun, restarts: Sequence[Restart], progress: Progr
                 tell()
                 for one in ended:
                     one.result()
-        except BaseException as error:
-            for process in set(multiprocessing.active_children()) - before:
-                process.kill()  # each epoch is on disk
-            if isinstance(error, BrokenProcessPool):
-                raise TrainError("a restart's process has died", hint="run the same command again to go on") from error
-            raise
+        except BrokenProcessPool as error:
+            raise TrainError("a restart's process has died", hint="run the same command again to go on") from error
     tell()
     found = (Ended(one.folder, History.of_run(one.folder)) for one in restarts)
     return tuple(sorted(found, key=lambda one: -one.history.val_miou))

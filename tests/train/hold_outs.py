@@ -26,7 +26,7 @@ import numpy as np
 from codegen.atomic_files import write_text
 from codegen.graph.model import QuantizedModel
 from nanou_train.data.dataset import Dataset, DatasetSpec, Split, load_dataset
-from nanou_train.evaluation.curves import sweep
+from nanou_train.evaluation.curves import THRESHOLDS, sweep
 from nanou_train.evaluation.evaluate import constant_mask, evaluate_model
 from nanou_train.networks.architectures import preprocessing_of
 from nanou_train.networks.saving import load_model
@@ -79,9 +79,9 @@ def int8_miou(model: QuantizedModel, split: Split) -> tuple[float, float]:
     from nanou_deploy.evaluate.executors import predictor
 
     runs = predictor("int8", model, None)
-    logits = runs.logits(split.images)
-    points = sweep(logits, split.masks, runs.cut)
-    return sweep(logits, split.masks, runs.cut, (model.threshold,))[0].miou, max(point.miou for point in points)
+    thresholds = (*THRESHOLDS, model.threshold)
+    *points, own = sweep(runs.logits(split.images), split.masks, runs.cut, thresholds)
+    return own.miou, max(point.miou for point in points)
 
 
 def measure(data: Dataset, home: Split, folder: Path, experiment: str, seed: int, changes: dict[str, Any]) -> Row:
