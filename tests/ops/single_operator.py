@@ -60,6 +60,12 @@ def _constant(b: ModelBuilder, given: Any) -> int:
     return b.constant(values, scales, zero_point=zero_point[0] if zero_point else 0)
 
 
+def noise(b: ModelBuilder, shape: tuple[int, ...], scale: float, zero_point: int, seed: int = 3) -> int:
+    """A constant of random bytes."""
+    values = np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8).reshape(shape)
+    return b._tensor(shape, "int8", [scale], [zero_point], 0, values)
+
+
 def assert_oracle_is_tflm(flatbuffer: bytes, *, builtin_ref: bool = False) -> None:
     """Both extremes and noise; nothing is compiled to C."""
     compiled = compile_bytes(flatbuffer)

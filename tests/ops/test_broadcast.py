@@ -26,7 +26,7 @@ from tests.exactness import (
     compile_bytes,
     frames_for,
 )
-from tests.ops.single_operator import assert_oracle_is_tflm, drawn, drawn_zero_point
+from tests.ops.single_operator import assert_oracle_is_tflm, drawn, drawn_zero_point, noise
 
 SHAPE = (1, 4, 6, 5)
 ARITHMETIC = ("SUB", "MUL")
@@ -48,11 +48,6 @@ def both(
     fields = {"FusedActivationFunction": ACTIVATIONS[activation]} if name in ARITHMETIC else {}
     options = {"MAXIMUM": "MaximumMinimumOptions", "MINIMUM": "MaximumMinimumOptions", "PRELU": None}.get(name, "")
     return b.operator(name, [first, second], b.activation(shape, *output), options, **fields)
-
-
-def noise(b: ModelBuilder, shape: tuple[int, ...], scale: float, zero_point: int, seed: int = 3) -> int:
-    values = np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8).reshape(shape)
-    return b._tensor(shape, "int8", [scale], [zero_point], 0, values)
 
 
 def quantizations(name: str, rng: np.random.Generator) -> list[tuple[float, int]]:

@@ -16,16 +16,11 @@ from codegen.tflite.verify import file_problems, graph_problems
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.verify.verify import verify
 from tests.exactness import assert_exact, compile_bytes
-from tests.ops.single_operator import assert_oracle_is_tflm, drawn, drawn_zero_point
+from tests.ops.single_operator import assert_oracle_is_tflm, drawn, drawn_zero_point, noise
 
 COMPARISONS = ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
 SHAPE = (1, 4, 6, 5)
 SHAPES = [(1, 4, 6, 5), (1, 1, 6, 5), (1, 4, 1, 5), (1, 1, 1, 5), (6, 5), (5,), (1,), ()]
-
-
-def noise(b: ModelBuilder, shape: tuple[int, ...], scale: float, zero_point: int) -> int:
-    values = np.random.default_rng(len(shape)).integers(-128, 128, shape).astype(np.int8).reshape(shape)
-    return b._tensor(shape, "int8", [scale], [zero_point], 0, values)
 
 
 def condition(b: ModelBuilder, name: str, operands: list[int], shape: tuple[int, ...] = SHAPE) -> int:
@@ -46,7 +41,7 @@ def test_comparisons_are_tflms(name: str) -> None:
     for shape in SHAPES:
         b = ModelBuilder()
         source = b.activation(SHAPE, drawn(rng, 0.003, 0.9), drawn_zero_point(rng))
-        other = noise(b, shape, drawn(rng, 0.003, 0.9), drawn_zero_point(rng))
+        other = noise(b, shape, drawn(rng, 0.003, 0.9), drawn_zero_point(rng), len(shape))
         operands = [source, other] if rng.integers(2) else [other, source]
         result = chosen(b, condition(b, name, operands), source, b.activation((), 0.1, 0))
         b.tensors[-2]["data"] = np.array(drawn_zero_point(rng), np.int8)
@@ -62,10 +57,10 @@ def everything(zero_point: int) -> bytes:
     results = []
     for number, name in enumerate(COMPARISONS):
         one = condition(b, name, [source, smaller])
-        two = condition(b, name, [noise(b, SHAPES[number], 0.04, 3), source])
+        two = condition(b, name, [noise(b, SHAPES[number], 0.04, 3, len(SHAPES[number])), source])
         both = condition(b, "LOGICAL_AND" if number % 2 else "LOGICAL_OR", [one, two])
         neither = condition(b, "LOGICAL_NOT", [both])
-        results.append(chosen(b, neither, source, [across, source, noise(b, (5,), 0.02, zero_point)][number % 3]))
+        results.append(chosen(b, neither, source, [across, source, noise(b, (5,), 0.02, zero_point, 1)][number % 3]))
     row = condition(b, "LESS", [across, across], (1, 1, 6, 5))
     results.append(chosen(b, row, across, source))
     always = b.constant(np.array([True, False, True, True, False]))
@@ -87,7 +82,7 @@ def test_compiled_c(zero_point: int, tmp_path: Path) -> None:
 def test_conditions_as_outputs_and_as_numbers() -> None:
     b = ModelBuilder()
     source = b.activation((1, 3, 4), 0.05, 3)
-    is_high = condition(b, "GREATER", [source, noise(b, (4,), 0.05, 3)], (1, 3, 4))
+    is_high = condition(b, "GREATER", [source, noise(b, (4,), 0.05, 3, 1)], (1, 3, 4))
     number = b.operator("CAST", [is_high], b._tensor((1, 3, 4), "float32", [], [], 0, None), None)
     halved = b.operator(
         "MUL", [number, b.constant(np.array(0.5, np.float32))], b._tensor((1, 3, 4), "float32", [], [], 0, None)
@@ -101,7 +96,7 @@ def test_scales_from_1_on_are_refused() -> None:
     """TFLM's process would stop there."""
     b = ModelBuilder()
     source = b.activation((1, 4), 1.5, 0)
-    output = chosen(b, condition(b, "LESS", [source, noise(b, (4,), 0.1, 0)], (1, 4)), source, source)
+    output = chosen(b, condition(b, "LESS", [source, noise(b, (4,), 0.1, 0, 1)], (1, 4)), source, source)
     with pytest.raises(UnsupportedError, match=r"scale 1.5"):
         compile_bytes(b.finish([source], [output]))
 
@@ -109,7 +104,7 @@ def test_scales_from_1_on_are_refused() -> None:
 def test_shapes_that_do_not_fit_are_an_error() -> None:
     b = ModelBuilder()
     source = b.activation((1, 4), 0.5, 0)
-    output = chosen(b, condition(b, "LESS", [source, noise(b, (4,), 0.1, 0)], (1, 4)), source, source)
+    output = chosen(b, condition(b, "LESS", [source, noise(b, (4,), 0.1, 0, 1)], (1, 4)), source, source)
     b.tensors[output]["shape"] = (1, 5)
     with pytest.raises(ModelError, match="states"):
         compile_bytes(b.finish([source], [output]))

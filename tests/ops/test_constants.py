@@ -12,13 +12,9 @@ from codegen.tflite.builder import ModelBuilder
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.verify.verify import verify
 from tests.exactness import assert_exact
+from tests.ops.single_operator import noise
 
 pytestmark = pytest.mark.usefixtures("compiler")
-
-
-def noise(b: ModelBuilder, shape: tuple[int, ...], zero_point: int) -> int:
-    values = np.random.default_rng(len(shape)).integers(-128, 128, shape).astype(np.int8)
-    return b._tensor(shape, "int8", [0.05], [zero_point], 0, values)
 
 
 def sample() -> bytes:
@@ -26,9 +22,9 @@ def sample() -> bytes:
     b = ModelBuilder()
     source = b.activation((1, 3, 4, 2), 0.05, -128)
     alike = b._tensor((1, 3, 4, 1), "int8", [0.05], [-128], 0, np.full((1, 3, 4, 1), 9, np.int8))
-    joined = b.concatenate([noise(b, (1, 3, 4, 2), -128), source, alike])
+    joined = b.concatenate([noise(b, (1, 3, 4, 2), 0.05, -128, 4), source, alike])
     flat = b.reshape(joined, (1, 60))
-    return b.finish([source], [b.concatenate([flat, noise(b, (1, 7), -128)], axis=1)])
+    return b.finish([source], [b.concatenate([flat, noise(b, (1, 7), 0.05, -128, 2)], axis=1)])
 
 
 @pytest.mark.parametrize("zero_point", [-128, 127, 0])
@@ -37,7 +33,7 @@ def test_joined_along_any_axis(axis: int, zero_point: int, tmp_path: Path) -> No
     b = ModelBuilder()
     source = b.activation((1, 3, 4, 2), 0.05, zero_point)
     value = b.operator("RELU", [source], b.activation((1, 3, 4, 2), 0.05, zero_point), None)
-    output = b.concatenate([value, noise(b, (1, 3, 4, 2), zero_point), source], axis)
+    output = b.concatenate([value, noise(b, (1, 3, 4, 2), 0.05, zero_point, 4), source], axis)
     assert_exact(b.finish([source], [output]), tmp_path)
 
 

@@ -18,8 +18,6 @@ from codegen.program.target import ESP32S3
 from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes
 
-TOOLS = ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa")
-
 
 class Network:
     """A chain of convolutions of random weights; `size` is (height, width, channels) of the last one's output."""
@@ -75,12 +73,9 @@ def many_channels() -> bytes:
     return Network((2, 3, 16), -128).convolve(80).convolve(112).depthwise().convolve(128).convolve(10).finish()
 
 
+@pytest.mark.usefixtures("pie_tools")
 @pytest.mark.parametrize("model", [small_images, depth_multiplier, tall_window, no_window, many_channels])
-def test_networks_of_small_images_are_exact(
-    model: Callable[[], bytes], tmp_path: Path, require_tool: Callable[..., str]
-) -> None:
-    for tool in TOOLS:
-        require_tool(tool)
+def test_networks_of_small_images_are_exact(model: Callable[[], bytes], tmp_path: Path) -> None:
     compiled = assert_exact(model(), tmp_path, board="esp32s3-qemu", builtin_ref=False, target=ESP32S3)
     kernels = [stage.kernel for stage in compiled.program.stages if not stage.is_copy]
     assert all(isinstance(kernel, Conv2D | DepthwiseConv2D) for kernel in kernels), [k.template for k in kernels]

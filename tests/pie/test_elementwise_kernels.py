@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from codegen.kernels.pooling import rounded_mean
 from codegen.program.target import ESP32S3
 from tests.exactness import assert_exact, compile_bytes
 from tests.ops.test_add import add
-from tests.pie.test_channel_kernels import TOOLS, Network
+from tests.pie.test_channel_kernels import Network
 
 
 def pool(net: Network, name: str, window: tuple[int, int], stride: int) -> None:
@@ -49,12 +48,9 @@ def residual(size: tuple[int, int, int], channels: int) -> bytes:
     return net.convolve(channels).finish()
 
 
+@pytest.mark.usefixtures("pie_tools")
 @pytest.mark.parametrize(("size", "channels"), [((9, 12, 3), 16), ((9, 12, 5), 20), ((8, 35, 3), 4)])
-def test_networks_of_sums_and_pools_are_exact(
-    size: tuple[int, int, int], channels: int, tmp_path: Path, require_tool: Callable[..., str]
-) -> None:
-    for tool in TOOLS:
-        require_tool(tool)
+def test_networks_of_sums_and_pools_are_exact(size: tuple[int, int, int], channels: int, tmp_path: Path) -> None:
     flatbuffer = residual(size, channels)
     compiled = assert_exact(flatbuffer, tmp_path, board="esp32s3-qemu", builtin_ref=False, target=ESP32S3)
     kinds = [type(stage.kernel) for stage in compiled.program.stages]

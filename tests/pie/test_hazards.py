@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from codegen.library.render import render_aot
 from codegen.program.target import ESP32S3
 from nanou_deploy.build.library import open_model
 from tests.exactness import compile_bytes
 from tests.pie.hazards import Instruction, bounds_of, functions_of, waits_of
-from tests.pie.test_channel_kernels import TOOLS, depth_multiplier, many_channels, no_window, small_images, tall_window
+from tests.pie.test_channel_kernels import depth_multiplier, many_channels, no_window, small_images, tall_window
 from tests.pie.test_elementwise_kernels import residual
 
 
@@ -37,9 +38,8 @@ def test_a_load_that_is_used_at_once_is_found() -> None:
     assert list(waits_of((Instruction(0, "l32i", ("a5", "a2", "0")), Instruction(3, "add", ("a3", "a5", "a4")))))
 
 
-def test_what_a_kernel_waits_is_counted(tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    for tool in TOOLS:
-        require_tool(tool)
+@pytest.mark.usefixtures("pie_tools")
+def test_what_a_kernel_waits_is_counted(tmp_path: Path) -> None:
     bounds = bounds_of(compile_bytes(residual((9, 12, 3), 16), target=ESP32S3), tmp_path)
     sums = bounds["scaled_sum"]
     assert sums.taken == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,25 +44,19 @@ def every_kernel(width: int, channels: int, input_zero_point: int) -> bytes:
     return b.finish([source], [_convolution(b, value, 2)])
 
 
+@pytest.mark.usefixtures("pie_tools")
 @pytest.mark.parametrize(("width", "channels", "zero_point"), [(10, 4, -128), (32, 17, 3), (70, 6, -128), (36, 12, 0)])
-def test_every_kernel_is_exact(
-    width: int, channels: int, zero_point: int, tmp_path: Path, require_tool: Callable[..., str]
-) -> None:
-    for tool in ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa"):
-        require_tool(tool)
+def test_every_kernel_is_exact(width: int, channels: int, zero_point: int, tmp_path: Path) -> None:
     flatbuffer = every_kernel(width, channels, zero_point)
     compiled = assert_exact(flatbuffer, tmp_path, board="esp32s3-qemu", builtin_ref=False, target=ESP32S3)
     used = {stage.kernel.template for stage in compiled.program.stages}
     assert used == {f"esp32s3/{name}" for name in KERNELS}
 
 
+@pytest.mark.usefixtures("pie_tools")
 @pytest.mark.parametrize(("channels", "kind"), [(120, Conv2DPointwise), (300, Conv2D)])
-def test_many_products_have_smaller_digits(
-    channels: int, kind: type, tmp_path: Path, require_tool: Callable[..., str]
-) -> None:
+def test_many_products_have_smaller_digits(channels: int, kind: type, tmp_path: Path) -> None:
     """Which do not leave 20 bits."""
-    for tool in ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa"):
-        require_tool(tool)
     b = ModelBuilder()
     source = b.activation((1, 1, 48, 3), 0.02, 3)
     value = _convolution(b, _convolution(b, source, channels), 5)
@@ -83,13 +76,10 @@ KERNELS = (
 )
 
 
+@pytest.mark.usefixtures("pie_tools")
 @pytest.mark.parametrize(("channels", "outputs", "zero_point"), [(4, 1, 5), (17, 3, -90), (5, 2, 126)])
-def test_results_of_both_signs_are_two_lines(
-    channels: int, outputs: int, zero_point: int, tmp_path: Path, require_tool: Callable[..., str]
-) -> None:
+def test_results_of_both_signs_are_two_lines(channels: int, outputs: int, zero_point: int, tmp_path: Path) -> None:
     """TFLite rounds them away from 0."""
-    for tool in ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa"):
-        require_tool(tool)
     b = ModelBuilder()
     source = b.activation((1, 3, 40, 3), 0.02, 3)
     value = _convolution(b, _convolution(b, source, channels), outputs, scale=0.07, zero_point=zero_point)

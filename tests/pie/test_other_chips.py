@@ -15,9 +15,8 @@ from tests.exactness import assert_exact, compile_bytes
 from tests.pie.test_channel_kernels import small_images
 
 
-def test_an_esp32_computes_the_same_in_c(tmp_path: Path, require_tool: Callable[..., str]) -> None:
-    for tool in ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa"):
-        require_tool(tool)
+@pytest.mark.usefixtures("pie_tools")
+def test_an_esp32_computes_the_same_in_c(tmp_path: Path) -> None:
     assert_exact(small_images(), tmp_path, board="xtensa-qemu", builtin_ref=False, target=ESP32S3)
 
 

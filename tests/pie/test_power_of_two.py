@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from codegen.program.target import ESP32S3
 from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes
 
-TOOLS = ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa")
 STEP = 2.0**-6
 
 
@@ -46,11 +44,10 @@ def kernels(compiled: Any) -> list[Any]:
     return [stage.kernel for stage in compiled.program.stages if hasattr(stage.kernel, "digits")]
 
 
+@pytest.mark.usefixtures("pie_tools")
 @pytest.mark.parametrize(("width", "channels"), [(36, 4), (32, 150)])
-def test_one_digit_is_exact(width: int, channels: int, tmp_path: Path, require_tool: Callable[..., str]) -> None:
+def test_one_digit_is_exact(width: int, channels: int, tmp_path: Path) -> None:
     """Rows that end within a block, tables of several vectors a channel."""
-    for tool in TOOLS:
-        require_tool(tool)
     compiled = assert_exact(model(width, channels), tmp_path, board="esp32s3-qemu", builtin_ref=False, target=ESP32S3)
     used = kernels(compiled)
     assert {kernel.template for kernel in used} == {

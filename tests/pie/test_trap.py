@@ -33,10 +33,7 @@ vector_code:
 
 
 @pytest.fixture
-def run(tmp_path: Path, require_tool: Callable[..., str]) -> Callable[[Sequence[str], bytes], Finished]:
-    for tool in ("clang-22", "llc-22", "llvm-mc-22", "xtensa-lx106-elf-ld", "gcc", "qemu-system-xtensa"):
-        require_tool(tool)
-
+def run(tmp_path: Path, pie_tools: None) -> Callable[[Sequence[str], bytes], Finished]:
     def run_code(body: Sequence[str], memory: bytes) -> Finished:
         instructions = render_template("aot/kernels/esp32s3/_instructions.S.j2")
         source = tmp_path / "vector_code.S"

@@ -26,15 +26,12 @@ from pathlib import Path
 
 import click
 
-from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel, segmentation
-from codegen.tflite.files import save_model
 from nanou_deploy.cli import cli
 from nanou_deploy.cli.options import Output
 from nanou_deploy.errors import EXIT_INTERRUPTED, EXIT_MISMATCH, EXIT_NOT_LINKED, EXIT_TOOL_MISSING, EXIT_USAGE
-from tests.command_line import Finished, run
+from tests.command_line import Finished, interrupts_heeded, run
 from tests.train.picture_files import write_drives
-from tests.unit.test_hostile_folder import EXPERIMENT, QUICK, TRAINING
-from tests.unit.test_sidecar import flatbuffer
+from tests.unit.test_hostile_folder import EXPERIMENT, QUICK, TRAINING, write_inputs
 
 NUMBERS = (
     "-1", "0", "nan", "inf", "-inf", "1e400", "9" * 30, "9" * 5000, "1e-320", "0x10", "1_0", "\u0663", "", " ",
@@ -103,18 +100,19 @@ def _options_of(command: click.Command, words: list[str]) -> list[str]:
     return kept
 
 
+def write_oddities(folder: Path) -> None:
+    """What is no file that a command reads: a text, a folder, a link to itself, a pipe that nobody writes into."""
+    (folder / "file").write_text("neither a model nor anything else\n")
+    (folder / "folder").mkdir()
+    (folder / "loop").symlink_to("loop")
+    os.mkfifo(folder / "pipe")
+
+
 def make_folder(folder: Path) -> None:
     """What commands read: pictures, a data set, a model, runs; and what is no file of theirs."""
     write_drives(folder, drives=5, frames=2, size=(24, 32))
-    model = QuantizedModel("small", flatbuffer(), segmentation(Preprocessing(6, 8)), camera=CameraSize(16, 12))
-    save_model(model, folder / "small.tflite")
-    (folder / "camera.raw").write_bytes(bytes(range(256)) * 6)
-    (folder / "e.yaml").write_text(EXPERIMENT.replace("    restarts: 2\n", ""))
-    (folder / "old.yaml").write_text("epochs: 3\n")
-    (folder / "file").write_text("neither a model nor anything else\n")
-    (folder / "loop").symlink_to("loop")
-    (folder / "folder").mkdir()
-    os.mkfifo(folder / "pipe")
+    write_inputs(folder, EXPERIMENT.replace("    restarts: 2\n", ""))
+    write_oddities(folder)
     needed = ("prepare", "generate", "build", "run", "train", "quantize", "pareto")
     for command in needed:
         done = run(*[word for word in words_of(command) if word != "pruned"], cwd=folder)
@@ -130,15 +128,14 @@ def interrupted_after(seconds: float) -> Iterator[list[tuple[float, float]]]:
         came.append(_now_s())
         signal.raise_signal(signal.SIGINT)
 
-    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background process may ignore
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield came
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-        signal.signal(signal.SIGINT, heeded)
+    with interrupts_heeded():
+        previous = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield came
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
 
 
 def outcome(case: Case, folder: Path, seconds: float) -> str:

@@ -94,18 +94,21 @@ def write_traps(folder: Path) -> None:
     (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['.']\n")
 
 
+def write_inputs(folder: Path, experiment: str = EXPERIMENT) -> None:
+    """What these command lines read, beside pictures: a model, a camera's frames, configurations new and old."""
+    model = QuantizedModel("small", flatbuffer(), segmentation(Preprocessing(6, 8)), camera=CameraSize(16, 12))
+    save_model(model, folder / "small.tflite")
+    (folder / "camera.raw").write_bytes(bytes(range(256)) * 6)
+    (folder / "e.yaml").write_text(experiment)
+    (folder / "old.yaml").write_text("epochs: 3\n")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("hostile")
     write_traps(made)
     write_drives(made)
-    save_model(
-        QuantizedModel("small", flatbuffer(), segmentation(Preprocessing(6, 8)), camera=CameraSize(16, 12)),
-        made / "small.tflite",
-    )
-    (made / "camera.raw").write_bytes(bytes(range(256)) * 6)
-    (made / "e.yaml").write_text(EXPERIMENT)
-    (made / "old.yaml").write_text("epochs: 3\n")
+    write_inputs(made)
     return made
 
 

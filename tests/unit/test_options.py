@@ -6,7 +6,6 @@ tests/property/option_soak.py's.
 
 from __future__ import annotations
 
-import os
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -20,8 +19,8 @@ from nanou_deploy.cli.interrupts import no_interrupt_lost
 from nanou_deploy.cli.options import Real
 from nanou_deploy.cli.output import said_when_interrupted
 from nanou_deploy.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
-from tests.command_line import run
-from tests.property.option_soak import cases_of, judge, line_of
+from tests.command_line import interrupts_heeded, run
+from tests.property.option_soak import cases_of, judge, line_of, write_oddities
 
 COMMANDS = cli.list_commands(None)  # type: ignore[arg-type]
 
@@ -47,10 +46,7 @@ def test_numbers_are_bounded_on_both_sides(command: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_value_is_read_or_refused_in_words(command: str, tmp_path: Path) -> None:
     """With the work left out: what remains is the reading. An option that takes a value is tried with some 35."""
-    (tmp_path / "file").write_text("neither a model nor anything else\n")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "loop").symlink_to("loop")
-    os.mkfifo(tmp_path / "pipe")
+    write_oddities(tmp_path)
     found = cli.get_command(click.Context(cli), command)
     assert found is not None
     with mock.patch.object(found, "callback", return_value=EXIT_OK):
@@ -85,12 +81,8 @@ def test_ctrl_c_in_a_finalizer_comes_again() -> None:
         Closing()
         signal.sigtimedwait({signal.SIGUSR2}, 5)
 
-    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with no_interrupt_lost(), pytest.raises(KeyboardInterrupt):
-            close()
-    finally:
-        signal.signal(signal.SIGINT, heeded)
+    with interrupts_heeded(), no_interrupt_lost(), pytest.raises(KeyboardInterrupt):
+        close()
 
 
 def test_whatever_a_library_makes_of_ctrl_c(tmp_path: Path) -> None:
@@ -104,10 +96,6 @@ def test_whatever_a_library_makes_of_ctrl_c(tmp_path: Path) -> None:
         with said_when_interrupted("all is as it was"):
             raise SystemError("bad argument to internal function")
 
-    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with mock.patch.object(found, "callback", convert):
-            done = run("boards", cwd=tmp_path)
-    finally:
-        signal.signal(signal.SIGINT, heeded)
+    with interrupts_heeded(), mock.patch.object(found, "callback", convert):
+        done = run("boards", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (EXIT_INTERRUPTED, "error: interrupted: all is as it was\n")
