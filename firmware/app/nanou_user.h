@@ -109,7 +109,13 @@ int nanou_arm_input(int32_t pin);
 void nanou_log(const char *text);
 
 /* Microseconds, monotonic. */
-uint64_t nanou_time_us(void);
+void nanou_read_time_us(uint64_t *time_us);
+
+static inline uint64_t nanou_time_us(void) {
+    uint64_t time_us;
+    nanou_read_time_us(&time_us);
+    return time_us;
+}
 
 #ifdef __cplusplus
 }

@@ -27,8 +27,17 @@ int port_write_from_alarm(const uint8_t *bytes, uint32_t count);
 
 /* ---- Time -------------------------------------------------------------------------------------- */
 
-uint64_t port_time_us(void); /* monotonic, from an origin of the board's choice */
-uint32_t port_cycles(void);  /* cycle or instruction counter, wraps; always 0 where there is none */
+/* Monotonic, from an origin of the board's choice. Given by pointer: the simulated ESP32 and ESP32-S3 lose
+ * the upper half of what a deeply nested call returns in two registers (docs/FIRMWARE.md). */
+void port_read_time_us(uint64_t *time_us);
+
+static inline uint64_t port_time_us(void) {
+    uint64_t time_us;
+    port_read_time_us(&time_us);
+    return time_us;
+}
+
+uint32_t port_cycles(void); /* cycle or instruction counter, wraps; always 0 where there is none */
 extern const uint8_t port_has_cycles;
 
 /* The finest clock that there is: cycles, else microseconds. Wraps. */

@@ -23,13 +23,11 @@ static answer_status_t execute_with_pictures(service_t *service, const protocol_
         return request_capture(&service->pictures, request);
     case REQUEST_REHEARSE:
         return request_rehearse(&service->pictures, request);
+    case REQUEST_TUNE:
+        return request_tune(&service->pictures.driving, &service->session, request);
     default:
         return request_stream(&service->pictures, request);
     }
-}
-
-static answer_status_t execute_tune(service_t *service, const protocol_frame_t *request) {
-    return request_tune(&service->pictures.driving, &service->session, request);
 }
 
 static void pause_for(service_t *service, const protocol_frame_t *request) {
@@ -47,12 +45,6 @@ int service_drive(service_t *service) {
 #else
 
 static answer_status_t execute_with_pictures(service_t *service, const protocol_frame_t *request) {
-    (void)service;
-    (void)request;
-    return STATUS_UNSUPPORTED;
-}
-
-static answer_status_t execute_tune(service_t *service, const protocol_frame_t *request) {
     (void)service;
     (void)request;
     return STATUS_UNSUPPORTED;
@@ -134,9 +126,8 @@ static answer_status_t execute(service_t *service, const protocol_frame_t *reque
     case REQUEST_CAPTURE:
     case REQUEST_STREAM:
     case REQUEST_REHEARSE:
-        return execute_with_pictures(service, request);
     case REQUEST_TUNE:
-        return execute_tune(service, request);
+        return execute_with_pictures(service, request);
     case REQUEST_RESTART:
         return check_restart(request);
     default:

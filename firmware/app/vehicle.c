@@ -170,8 +170,8 @@ void nanou_log(const char *text) {
     }
 }
 
-uint64_t nanou_time_us(void) {
-    return port_time_us();
+void nanou_read_time_us(uint64_t *time_us) {
+    port_read_time_us(time_us);
 }
 
 /* ---- The log ----------------------------------------------------------------------------------- */

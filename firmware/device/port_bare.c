@@ -88,7 +88,7 @@ int port_write_from_alarm(const uint8_t *bytes, uint32_t count) {
 /* ---- Time -------------------------------------------------------------------------------------- */
 
 /* Counters of 32 bits are extended here; somebody asks more often than they wrap. */
-static uint64_t cycles_since_boot(void) {
+static inline uint64_t cycles_since_boot(void) {
     static uint32_t high, last;
     const uint32_t low = (uint32_t)instruction_count();
     high += low < last;
@@ -96,8 +96,8 @@ static uint64_t cycles_since_boot(void) {
     return (uint64_t)high << 32 | low;
 }
 
-uint64_t port_time_us(void) {
-    return cycles_since_boot() / NANOU_CPU_MHZ;
+void port_read_time_us(uint64_t *time_us) {
+    *time_us = cycles_since_boot() / NANOU_CPU_MHZ;
 }
 
 const uint8_t port_has_cycles = 1;

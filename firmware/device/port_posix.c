@@ -248,10 +248,10 @@ int port_write_from_alarm(const uint8_t *bytes, uint32_t count) {
 
 /* ---- Time -------------------------------------------------------------------------------------- */
 
-uint64_t port_time_us(void) {
+void port_read_time_us(uint64_t *time_us) {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+    *time_us = (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
 }
 
 const uint8_t port_has_cycles = 0;

@@ -122,8 +122,8 @@ static int log_line(const char *format, va_list arguments) {
 
 /* ---- Time, watchdog ---------------------------------------------------------------------------- */
 
-uint64_t port_time_us(void) {
-    return (uint64_t)esp_timer_get_time();
+void port_read_time_us(uint64_t *time_us) {
+    *time_us = (uint64_t)esp_timer_get_time();
 }
 
 const uint8_t port_has_cycles = 1;

@@ -61,7 +61,7 @@ static uint8_t pixels[APP_CAMERA_FRAME_BYTES];
 static driving_t driving;
 static nanou_t net;
 
-uint64_t port_time_us(void) { return now_us; }
+void port_read_time_us(uint64_t *time_us) { *time_us = now_us; }
 const uint8_t port_has_cycles = 1;
 uint32_t port_cycles(void) { return (uint32_t)(now_us * 240u); }
 int vehicle_drive(int8_t go, int8_t steer) { motor_go = go; motor_steer = steer; reason = go ? 0 : 1; return go; }
