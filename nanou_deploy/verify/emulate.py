@@ -9,6 +9,7 @@ import subprocess
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +25,7 @@ from nanou_deploy.build.flash_image import flash_image_elf, read_flash_image
 from nanou_deploy.build.toolchain import Tool, find_labwired, find_qemu_arm, find_qemu_riscv32, find_qemu_xtensa
 from nanou_deploy.errors import DeployError
 from nanou_deploy.verify import simulate
+from nanou_deploy.verify.diagnose import diagnose, tail
 
 Int8Array = npt.NDArray[np.int8]
 
@@ -41,50 +43,12 @@ _QEMU: Mapping[str, tuple[Callable[[], Tool], str]] = {
     "xtensa-qemu": (find_qemu_xtensa, _XTENSA_SIM),
     "esp32s3-qemu": (find_qemu_xtensa, _XTENSA_SIM),
 }
+# By kind of board, so that no process needs longer than the limit, however many cases there are; on this computer one
+# process takes all. Simulated chips may take a minute for each.
+_CASES_PER_PROCESS: Mapping[str, int] = {"qemu": 10, "sim": 1}
 _SIM_CASES_LIMIT_BYTES = 2 << 20  # the flash window that each chip's .ld file sets aside
 _CRASH_HINT = "`nanou-deploy verify --board host` runs the same code under sanitizers"
 _STATISTICS = re.compile(r"^frame \d+ counts (\d+) (\d+) (\d+) stack_bytes (\d+)$", re.MULTILINE)
-_FAULT = re.compile(r"^fault: (.*)$", re.MULTILINE)  # simulate.py
-_TRAP = re.compile(r"^trap cause ([0-9a-f]{8}) pc ([0-9a-f]{8}) address ([0-9a-f]{8})$", re.MULTILINE)
-_RISCV_CAUSES = {  # RISC-V privileged specification, table "mcause"
-    0: "instruction address misaligned",
-    1: "instruction access fault",
-    2: "illegal instruction",
-    3: "breakpoint",
-    4: "load address misaligned",
-    5: "load access fault",
-    6: "store address misaligned",
-    7: "store access fault",
-}
-_XTENSA_CAUSES = {  # Xtensa Instruction Set Architecture Reference Manual, table 4-64
-    0: "illegal instruction",
-    2: "instruction access fault",
-    3: "access fault",
-    6: "division by zero",
-    9: "misaligned access",
-    12: "bus error at an instruction",
-    13: "bus error",
-    14: "jump to an address where nothing is",
-    15: "access to an address where nothing is",
-    20: "instruction access fault",
-    24: "access to unmapped memory",
-    28: "load access fault",
-    29: "store access fault",
-}
-_ARM_CAUSE_BITS = {  # Armv7-M Architecture Reference Manual, B3.2.15, bits of CFSR
-    0: "instruction access fault",
-    1: "data access fault",
-    8: "instruction access fault",
-    9: "data access fault",
-    10: "late data access fault",
-    12: "stack access fault",
-    16: "undefined instruction",
-    17: "jump out of Thumb code",
-    18: "invalid return from an exception",
-    19: "coprocessor or FPU is off",
-    24: "unaligned access",
-    25: "division by zero",
-}
 
 
 @dataclass(frozen=True)
@@ -113,14 +77,24 @@ class Finished:
     plugin: npt.NDArray[np.uint64]
 
 
-def run_harness(build: Build, inputs: npt.NDArray[Any], *, timeout_s: float = 600.0) -> HarnessRun:
+def run_harness(
+    build: Build, inputs: npt.NDArray[Any], *, timeout_s: float = 600.0, are_independent: bool = False
+) -> HarnessRun:
     """Run all cases of `inputs`, (N, input bytes) as the file states them, through the program.
 
-    Raises DeployError when the program crashes, reports an error, or needs longer than `timeout_s`; ToolMissing
-    where the emulator is absent.
+    They are consecutive inferences of one process, which begins in the initial state. Where they `are_independent`, as
+    those of a model without state are, emulators run a few in a process. Raises DeployError when a process crashes,
+    reports an error, or needs longer than `timeout_s`; ToolMissing where the emulator is absent.
     """
     if inputs.ndim != 2 or inputs.dtype.itemsize != 1 or inputs.shape[0] == 0:
         raise DeployError(f"inputs must be bytes of shape (N, bytes), not {inputs.dtype} {inputs.shape}")
+    kind = find_board(build.board).kind
+    count = _CASES_PER_PROCESS.get(kind, len(inputs)) if are_independent else len(inputs)
+    return _joined([_run_cases(build, inputs[i : i + count], timeout_s) for i in range(0, len(inputs), count)])
+
+
+def _run_cases(build: Build, inputs: npt.NDArray[Any], timeout_s: float) -> HarnessRun:
+    """Run cases in one process."""
     finished = run_program(build, np.ascontiguousarray(inputs).tobytes(), timeout_s=timeout_s)
     check_finished(build, finished)
     frames = _split_records(finished.records, inputs.shape[0])
@@ -132,6 +106,17 @@ def run_harness(build: Build, inputs: npt.NDArray[Any], *, timeout_s: float = 60
         traces=tuple({key: frame[key] for key in frame if key != _RECORD_OUTPUT} for frame in frames)
         if build.trace
         else (),
+    )
+
+
+def _joined(runs: Sequence[HarnessRun]) -> HarnessRun:
+    counts = [run.instructions for run in runs if run.instructions is not None]
+    stacks = [run.stack_bytes for run in runs if run.stack_bytes is not None]
+    return HarnessRun(
+        outputs=np.concatenate([run.outputs for run in runs]),
+        instructions=tuple(chain.from_iterable(counts)) if len(counts) == len(runs) else None,
+        stack_bytes=max(stacks) if len(stacks) == len(runs) else None,
+        traces=tuple(chain.from_iterable(run.traces for run in runs)),
     )
 
 
@@ -151,7 +136,7 @@ def check_finished(build: Build, finished: Finished) -> None:
     if finished.code != 0:
         board = find_board(build.board)
         raise DeployError(
-            f"the harness on {build.board} {_diagnose(finished, board.isa)}",
+            f"the harness on {build.board} {diagnose(finished.code, finished.console, board.isa)}",
             hint=_CRASH_HINT if board.kind != "host" else "",
         )
 
@@ -269,40 +254,8 @@ def _split_records(stream: bytes, count: int) -> list[dict[int, bytes]]:
     return frames
 
 
-def _diagnose(finished: Finished, isa: str) -> str:
-    """Say in words what went wrong, from exit code and console text."""
-    fault = _FAULT.search(finished.console)
-    if fault:
-        return f"crashed: {fault[1]}\n{_tail(finished.console)}"
-    trap = _TRAP.search(finished.console)
-    if trap:
-        cause, pc, address = (int(group, 16) for group in trap.groups())
-        name = _name_cause(isa, cause)
-        return f"crashed: {name} at pc {pc:#010x}, address {address:#010x}\n{_tail(finished.console)}"
-    ending = f"was killed by signal {-finished.code}" if finished.code < 0 else f"failed with code {finished.code}"
-    return f"{ending}\n{_tail(finished.console)}"
-
-
-def _name_cause(isa: str, cause: int) -> str:
-    if isa.startswith("arm"):
-        names = [name for bit, name in _ARM_CAUSE_BITS.items() if cause >> bit & 1]
-        return names[0] if names else "exception"
-    if isa.startswith("xtensa"):
-        return _XTENSA_CAUSES.get(cause, f"exception {cause}")
-    return _RISCV_CAUSES.get(cause, f"exception {cause}")
-
-
 def _timeout(timeout_s: float, console: str) -> DeployError:
     return DeployError(
-        f"the harness did not finish within {timeout_s:g} s\n{_tail(console)}",
+        f"the harness did not finish within {timeout_s:g} s\n{tail(console)}",
         hint="use fewer cases; if one frame never ends, the generated code is wrong",
     )
-
-
-def _tail(console: str) -> str:
-    """Choose the lines of console text that a person would read: what a sanitizer found, else the last ones."""
-    lines = [line for line in console.splitlines() if line.strip() and not line.startswith("#")]
-    for number, line in enumerate(lines):
-        if "ERROR: AddressSanitizer" in line:
-            return "\n".join(lines[number : number + 12])
-    return "\n".join(lines[-12:])

@@ -85,7 +85,11 @@ def board_executors(graph: Graph, library: Path, board: Board, count: int, work_
 
     def executor(name: str, sanitize: bool) -> Executor:
         build = build_harness(library, board, work_dir / name.replace(" ", "-"), sanitize=sanitize)
-        return Executor(name, lambda cases: run_harness(build, cases.file).outputs, trace, build.compiler, count)
+
+        def run(cases: Cases) -> Outputs:
+            return run_harness(build, cases.file, are_independent=not graph.states).outputs
+
+        return Executor(name, run, trace, build.compiler, count)
 
     plain = executor(f"aot {board.name}", sanitize=False)
     return [plain, executor(f"aot {board.name} ASan+UBSan", sanitize=True)] if board.kind == "host" else [plain]

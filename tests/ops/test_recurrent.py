@@ -11,6 +11,11 @@ import pytest
 
 from codegen.errors import CodegenError, UnsupportedError
 from codegen.tflite.builder import ModelBuilder
+from codegen.tflite.interpreters import run_tflm
+from nanou_deploy.boards.boards import find_board
+from nanou_deploy.build.library import write_library
+from nanou_deploy.verify.golden import make_cases
+from nanou_deploy.verify.verify import board_executors
 from tests.exactness import EMULATED_CORES, assert_exact, assert_interpreters_agree, compile_bytes, frames_for
 from tests.ops.single_operator import drawn, drawn_zero_point
 
@@ -162,6 +167,18 @@ def test_exact_on_emulated_cores(
     for tool in tools:
         require_tool(tool)
     assert_exact(sample(), tmp_path, board=board, builtin_ref=False)
+
+
+def test_emulated_cases_of_a_model_with_state_are_one_process(tmp_path: Path, require_tool: Callable[..., str]) -> None:
+    """More of them than a process takes of other models; the state goes from each to the next."""
+    for tool in ("riscv64-unknown-elf-gcc", "qemu-system-riscv32"):
+        require_tool(tool)
+    compiled = compile_bytes(sample())
+    cases = make_cases(compiled.graph, 12, seed=0)
+    library = write_library(compiled, tmp_path)
+    (executor,) = board_executors(compiled.graph, library, find_board("rv32-qemu"), 12, tmp_path)
+    truth = run_tflm(compiled.model.flatbuffer, cases.frames)
+    np.testing.assert_array_equal(executor.run(cases), truth.reshape(12, -1))
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="without ../shared/models")

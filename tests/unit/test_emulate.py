@@ -12,6 +12,7 @@ import pytest
 from nanou_deploy.boards.boards import BOARDS, find_board
 from nanou_deploy.build.build import Build, build_harness
 from nanou_deploy.errors import DeployError
+from nanou_deploy.verify import emulate
 from nanou_deploy.verify.emulate import HarnessRun, run_harness
 from tests.unit.invert_model import INPUT_BYTES, Int8Array, expected_outputs, inverted, make_library
 
@@ -160,6 +161,28 @@ def test_instructions_are_those_that_the_code_spends(
     assert extra == tuple(count + 3 for count in plain)
 
 
+AT_MOST_TWO = "static int32_t runs; if (++runs > 2) { return NANOU_ERROR_RUNTIME; }"
+
+
+@pytest.mark.parametrize("board", ["rv32-qemu", "xtensa-qemu"])
+def test_independent_cases_are_shared_among_processes(
+    board: str, need_board: Callable[[str], None], built: Built, inputs: Int8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of at most so many cases each, the last one of fewer; what comes back is that of one process."""
+    need_board(board)
+    whole = run_harness(built(board), inputs)
+    monkeypatch.setitem(emulate._CASES_PER_PROCESS, "qemu", 2)
+    shared = run_harness(built(board), inputs, are_independent=True)
+    np.testing.assert_array_equal(shared.outputs, whole.outputs)
+    assert (shared.instructions, shared.stack_bytes, shared.traces) == (whole.instructions, whole.stack_bytes, ())
+    traced = built(board, trace=True)
+    assert run_harness(traced, inputs, are_independent=True).traces == run_harness(traced, inputs).traces
+    limited = built(board, AT_MOST_TWO)
+    np.testing.assert_array_equal(run_harness(limited, inputs, are_independent=True).outputs, whole.outputs)
+    with pytest.raises(DeployError, match="frame 2"):
+        run_harness(limited, inputs)
+
+
 JUMP = "((void (*)(void))(uintptr_t){:#x}u)(); break;"
 FAULTS = {  # what goes wrong, by the first byte of a frame: so that a board needs one program for all of them
     1: "return NANOU_ERROR_RUNTIME;",
@@ -189,9 +212,7 @@ def run_fault(need_board: Callable[[str], None], built: Built) -> Callable[..., 
         family = {"arm": ARM_FAULTS, "xte": XTENSA_FAULTS}.get(find_board(board).isa[:3], {})
         cases = " ".join(f"case {key}: {code}" for key, code in {**FAULTS, **family}.items())
         frame = np.full((1, INPUT_BYTES), number, np.int8)
-        return run_harness(
-            built(board, f"switch (input[0]) {{ {cases} default: break; }}"), frame, timeout_s=timeout_s
-        )
+        return run_harness(built(board, f"switch (input[0]) {{ {cases} default: break; }}"), frame, timeout_s=timeout_s)
 
     return run
 
