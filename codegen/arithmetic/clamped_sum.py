@@ -44,13 +44,15 @@ def find_clamped_sum(
 
     `ratios`: what a step of each value adds to the result. The offset is a multiple of `offset_step`.
     """
+    near = sorted(product(_NEAR, repeat=len(values)), key=lambda steps: sum(map(abs, steps)))
     inside_low, inside_high = expected > LOW, expected < HIGH
     for shift in _SHIFTS:
-        for steps in sorted(product(_NEAR, repeat=len(values)), key=lambda steps: sum(map(abs, steps))):
+        needed = np.where(inside_low, expected << shift, -_FAR)
+        room = np.where(inside_high, ((expected + 1) << shift) - 1, _FAR)
+        for steps in near:
             factors = tuple(round(np.ldexp(ratio, shift)) + step for ratio, step in zip(ratios, steps, strict=True))
             total = sum((factor * value for factor, value in zip(factors, values, strict=True)), np.int64(0))
-            least = int(((expected << shift) - total)[inside_low].max(initial=-_FAR))
-            most = int((((expected + 1) << shift) - 1 - total)[inside_high].min(initial=_FAR))
+            least, most = int((needed - total).max()), int((room - total).min())
             offset = -(-max(least, (2 * LOW) << shift) // offset_step) * offset_step
             if offset <= most:
                 return ClampedSum(factors, offset, shift)

@@ -46,7 +46,7 @@ class WeightedSum:
 
     @classmethod
     def of_weights(cls, weights: IntArray, value_low: int, value_high: int) -> WeightedSum:
-        """Return the taps of one channel times values in [value_low, value_high], added in any order.
+        """Return the bounds of one channel's taps times values in [value_low, value_high], added in any order.
 
         Values are what the kernel multiplies, with or without their zero point subtracted, as long as the bias of the
         `Rescale` agrees. Where windows overhang, the interval must include what padding contributes.

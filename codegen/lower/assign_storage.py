@@ -12,9 +12,7 @@ from codegen.program.kernel import Storage
 def assign_storage(graph: Graph, signed: frozenset[int] = frozenset()) -> Mapping[int, Storage]:
     """Store tensors of zero point -128 as uint8, except frames, states, those that have to be `signed`, and what moving
     bytes joins with these."""
-    states = [index for state in graph.states for index in (state.tensor, state.source)]
-    made = [tensor for op in graph.operators for tensor in op.outputs]
-    tensors = list(dict.fromkeys((*graph.inputs, *states, *made)))
+    states, tensors = _of_states(graph), stored_tensors(graph)
     group = {tensor: tensor for tensor in tensors}
     for operator in graph.operators:
         if not ops.IMPLEMENTATIONS[operator.stem].moves_bytes:
@@ -26,3 +24,13 @@ def assign_storage(graph: Graph, signed: frozenset[int] = frozenset()) -> Mappin
     framed = {group[tensor] for tensor in (*graph.inputs, *graph.outputs, *states, *signed)}
     plain = framed | {group[tensor] for tensor in tensors if graph.tensor(tensor).zero_point != -128}
     return {tensor: Storage(0 if group[tensor] in plain else 128) for tensor in tensors}
+
+
+def stored_tensors(graph: Graph) -> tuple[int, ...]:
+    """List every activation: inputs, states and their sources, what operators make."""
+    made = (tensor for op in graph.operators for tensor in op.outputs)
+    return tuple(dict.fromkeys((*graph.inputs, *_of_states(graph), *made)))
+
+
+def _of_states(graph: Graph) -> tuple[int, ...]:
+    return tuple(index for state in graph.states for index in (state.tensor, state.source))

@@ -9,23 +9,19 @@ reached from three beginnings by changing one operator at a time, or all from on
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from math import prod
-from typing import Literal
 
 from codegen import operators as ops
 from codegen.graph.graph import Graph, Operator
-from codegen.kernels.esp32s3 import copy_blocks
 from codegen.kernels.esp32s3.vector_kernel import VectorKernel
 from codegen.kernels.registry import NoKernelError
-from codegen.lower.assign_storage import assign_storage
+from codegen.lower.assign_storage import assign_storage, stored_tensors
 from codegen.lower.fold_upsampling import Folded, fold_upsampling
+from codegen.lower.lay_out import Choice, Laid, Layouts, Stored
 from codegen.program.kernel import BLOCK_PX, BLOCKED, LANES, Storage, padded
-from codegen.program.program import Lowering, RowRead, Stage, row_axes, rows_of
+from codegen.program.program import Lowering, Stage
 from codegen.program.target import Target
-
-Choice = Literal["plain", "blocked", "padded"]
-Stored = Mapping[int, Storage]
 
 _WEIGHTED = ("conv_2d", "depthwise_conv_2d", "fully_connected")
 _ELEMENTWISE = ("add", "sub", "relu", "relu6", "quantize")
@@ -38,15 +34,6 @@ _COPY_INSTRUCTIONS = 6  # for each value
 
 
 @dataclass(frozen=True)
-class Laid:
-    """Stages, copies among them, and how each tensor of theirs is stored; a copy stands for the tensor of `copied`."""
-
-    stages: tuple[Stage, ...]
-    storage: Stored
-    copied: Mapping[int, int]
-
-
-@dataclass(frozen=True)
 class _Option:
     """A kernel that an operator can have, and what all rows are estimated to take."""
 
@@ -54,47 +41,69 @@ class _Option:
     reads_anything: bool = False  # of int8 and not in blocks
 
 
+@dataclass(frozen=True)
+class _Place:
+    """What an operator reads, activations alone, and makes."""
+
+    inputs: tuple[int, ...]
+    output: int
+    is_kept: bool  # its output leaves, or becomes a state
+
+
 @dataclass(frozen=True, eq=False)
 class _Question:
-    """For each operator its options, by choice."""
+    """For each operator its options, by choice, and what does not change with choices. `whole`: tensors of which whole
+    vectors hold a pixel's channels, so that they are the same bytes with padding and without."""
 
-    graph: Graph
     options: Sequence[Mapping[Choice, _Option]]
-    kept: frozenset[int]
+    places: Sequence[_Place]
+    sizes: Mapping[int, int]  # values of each activation
+    whole: frozenset[int]
+    frames: frozenset[int]
 
     def total(self, choices: Sequence[Choice]) -> float:
         """Estimate the instructions of kernels and copies. States and inputs lie as they come."""
-        lies: dict[int, Choice] = {op.outputs[0]: c for op, c in zip(self.graph.operators, choices, strict=True)}
+        lies: dict[int, Choice] = {place.output: c for place, c in zip(self.places, choices, strict=True)}
         total, copies = 0.0, set()
-        for operator, choice, options in zip(self.graph.operators, choices, self.options, strict=True):
-            total += options[choice].instructions
-            for tensor in operator.inputs:
+        for place, choice, options in zip(self.places, choices, self.options, strict=True):
+            option = options[choice]
+            total += option.instructions
+            for tensor in place.inputs:
                 lie = lies.get(tensor, "plain")
-                is_constant = tensor < 0 or self.graph.tensor(tensor).data is not None
-                if not is_constant and not self._reads(tensor, lie, choice, options[choice]):
+                if lie != choice and not self._reads(tensor, lie, choice, option):
                     copies.add((tensor, choice))
-            if operator.outputs[0] in self.kept and not self._is_same(operator.outputs[0], choice, "plain"):
-                copies.add((operator.outputs[0], "plain"))
-        return total + _COPY_INSTRUCTIONS * sum(prod(self.graph.tensor(tensor).shape) for tensor, _ in copies)
+            if place.is_kept and not self._is_same(place.output, choice, "plain"):
+                copies.add((place.output, "plain"))
+        return total + _COPY_INSTRUCTIONS * sum(self.sizes[tensor] for tensor, _ in copies)
 
     def _reads(self, tensor: int, lie: Choice, choice: Choice, option: _Option) -> bool:
-        anything = option.reads_anything and lie != "blocked" and (lie == "padded" or tensor in self.graph.inputs)
+        anything = option.reads_anything and lie != "blocked" and (lie == "padded" or tensor in self.frames)
         return anything or self._is_same(tensor, lie, choice)
 
     def _is_same(self, tensor: int, lie: Choice, choice: Choice) -> bool:
-        """Whole vectors of channels are the same bytes with padding and without."""
-        whole = padded(self.graph.tensor(tensor).shape[-1]).layout == "interleaved"
-        return lie == choice or (whole and "blocked" not in (lie, choice))
+        return lie == choice or (tensor in self.whole and "blocked" not in (lie, choice))
+
+
+def _question(graph: Graph, options: Sequence[Mapping[Choice, _Option]], kept: frozenset[int]) -> _Question:
+    stored = stored_tensors(graph)
+    shapes = {tensor: graph.tensor(tensor).shape for tensor in stored}
+    is_read = {t for t in stored if graph.tensor(t).data is None}
+    places = [
+        _Place(tuple(t for t in op.inputs if t in is_read), op.outputs[0], op.outputs[0] in kept)
+        for op in graph.operators
+    ]
+    whole = frozenset(t for t, shape in shapes.items() if padded(shape[-1]).layout == "interleaved")
+    return _Question(options, places, {t: prod(s) for t, s in shapes.items()}, whole, frozenset(graph.inputs))
 
 
 def choose_layouts(graph: Graph, target: Target) -> Laid:
     """Lower every operator, each with its rows laid out as is estimated to be fastest."""
-    tensors = list(assign_storage(graph))
+    tensors = stored_tensors(graph)
     in_blocks = Lowering(dict.fromkeys(tensors, BLOCKED), target)
     folded = fold_upsampling(graph, in_blocks)
     states = [index for state in graph.states for index in (state.tensor, state.source)]
     kept = frozenset((*graph.outputs, *states))
-    question = _Question(graph, _options(graph, target, in_blocks, folded), kept)
+    question = _question(graph, _options(graph, target, in_blocks, folded), kept)
     choices = dict(zip((op.outputs[0] for op in graph.operators), _choose(question), strict=True))
     signed = {op.outputs[0] for op in graph.operators if choices[op.outputs[0]] == "padded"}
     signed |= {t for op in graph.operators if choices[op.outputs[0]] == "padded" for t in op.inputs if t in tensors}
@@ -109,7 +118,7 @@ def choose_layouts(graph: Graph, target: Target) -> Laid:
         for op, options in zip(graph.operators, question.options, strict=True)
         if options[choices[op.outputs[0]]].reads_anything
     )
-    layouts = _Layouts(graph, target, plain, readers, dict(begin))
+    layouts = Layouts(graph, target, plain, readers, dict(begin))
     for operator in graph.operators:
         output = operator.outputs[0]
         if output not in absorbed:
@@ -210,86 +219,3 @@ def _changes(question: _Question, choices: list[Choice]) -> Iterator[list[Choice
                 yield changed
                 after = [choice if choice in o else c for o, c in zip(question.options, choices, strict=True)]
                 yield [*choices[:first], *after[first:]]
-
-
-@dataclass
-class _Layouts:
-    """What has been lowered so far. `plain`: how tensors are stored that no vector kernel makes.
-
-    `readers`: outputs of operators that read int8 pixels with padding and without.
-    """
-
-    graph: Graph
-    target: Target
-    plain: Stored
-    readers: frozenset[int]
-    storage: dict[int, Storage]
-    copied: dict[int, int] = field(default_factory=dict)
-    copies: dict[tuple[int, Storage], int] = field(default_factory=dict)
-    stages: list[Stage] = field(default_factory=list)
-
-    def lower(self, operator: Operator, fold: Folded | None, choice: Choice, is_kept: bool) -> None:
-        output = operator.outputs[0]
-        stored = self._stored(output, choice, is_kept)
-        needs_copy = is_kept and stored != self.plain[output]
-        takes = {t: self._taken(t, operator, choice) for t in operator.inputs if t in self.plain}
-        context = Lowering({**self.plain, **takes, output: stored}, self.target)
-        if fold and choice == "blocked" and stored != BLOCKED:
-            everything = {**dict.fromkeys(self.plain, BLOCKED), output: stored}
-            fold = fold_upsampling(self.graph, Lowering(everything, self.target))[output]
-        lowered = fold.stage if fold else ops.IMPLEMENTATIONS[operator.stem].lower(self.graph, operator, context)
-        made = self._new_tensor(output, stored) if needs_copy else output
-        for stage in lowered if isinstance(lowered, tuple) else (lowered,):
-            self.storage.setdefault(stage.output, stored if stage.output == output else self.plain[stage.output])
-            read = tuple(self._read(t, self._taken(t, operator, choice), operator.index) for t in stage.inputs)
-            target = made if stage.output == output else stage.output
-            self.stages.append(replace(stage, inputs=read, output=target))
-        if needs_copy:
-            self.storage[output] = self.plain[output]
-            self._copy(made, output, operator.index)
-
-    def _stored(self, output: int, choice: Choice, is_kept: bool) -> Storage:
-        plain, shape = self.plain[output], self.graph.tensor(output).shape
-        if choice == "padded":
-            return padded(shape[-1])
-        # One channel in whole blocks: the layouts are the same bytes.
-        is_same = shape[-1] == 1 and len(shape) > 2 and shape[2] % BLOCK_PX == 0 and plain.bias == BLOCKED.bias
-        return BLOCKED if choice == "blocked" and not (is_kept and is_same) else plain
-
-    def _taken(self, tensor: int, operator: Operator, choice: Choice) -> Storage:
-        """How the operator's kernel takes a tensor."""
-        if choice == "plain":
-            return self.plain[tensor]
-        if choice == "blocked":
-            return BLOCKED
-        there = self.storage[tensor]
-        takes_it = operator.outputs[0] in self.readers and not there.bias and not there.is_blocked
-        return there if takes_it else padded(self.graph.tensor(tensor).shape[-1])
-
-    def _read(self, tensor: int, wanted: Storage, operator_index: int) -> int:
-        """Find the tensor as it is asked for: itself, or a copy that is made once."""
-        if self.storage[tensor] == wanted:
-            return tensor
-        if (tensor, wanted) not in self.copies:
-            self.copies[tensor, wanted] = self._new_tensor(tensor, wanted)
-            self._copy(tensor, self.copies[tensor, wanted], operator_index)
-        return self.copies[tensor, wanted]
-
-    def _new_tensor(self, tensor: int, storage: Storage) -> int:
-        index = len(self.graph.tensors) + len(self.copied)
-        self.copied[index], self.storage[index] = tensor, storage
-        return index
-
-    def _copy(self, source: int, target: int, operator_index: int) -> None:
-        """Append the stage that copies rows of one tensor to another, which differs in its layout."""
-        shape = self.graph.tensor(self.copied.get(target, target)).shape
-        before, after = self.storage[source], self.storage[target]
-        rows = prod(shape[: row_axes(len(shape))])
-        width = rows_of(shape, Storage(0)).size_bytes // shape[-1]
-        stem = {"interleaved": "interleave_rows", "padded": "pad_pixels", "blocked": "block_rows"}[after.layout]
-        built = copy_blocks.build(width, shape[-1], before, after)
-        summary = f"{rows}x{width}x{shape[-1]}, {before.layout} to {after.layout}"
-        before_it = sum(stage.is_copy and stage.operator_index == operator_index for stage in self.stages)
-        reads = (RowRead(0, tuple(range(rows))),)
-        stage = Stage(operator_index, stem, summary, (source,), target, reads, *built, is_copy=True)
-        self.stages.append(replace(stage, position=before_it))

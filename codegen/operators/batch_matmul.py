@@ -76,7 +76,7 @@ def verify(graph: Graph, operator: Operator) -> None:
         raise UnsupportedError(
             f"{operator.label} has sums of {sizes.k} products that do not fit its 32 bits when scaled"
         )
-    if len(sizes.batch) > 2 and _matrices(graph, operator)[0] is None:
+    if len(sizes.batch) > 2 and _matrices(graph, operator) is None:
         raise UnsupportedError(f"{operator.label} repeats some of the matrices of {sizes.batch}")
 
 
@@ -101,8 +101,8 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
     return np.clip(scaled + output.zero_point, -128, 127)
 
 
-def _matrices(graph: Graph, operator: Operator) -> tuple[IntArray | None, IntArray | None]:
-    """Where the matrices of either operand begin, for each of the output's rows, in steps that are the same in all."""
+def _matrices(graph: Graph, operator: Operator) -> tuple[IntArray, IntArray] | None:
+    """Where the matrices of either operand begin, for each of the output's rows; None where steps are not the same."""
     first, second, _ = _tensors(graph, operator)
     sizes, found = _sizes(graph, operator), []
     rows = prod(sizes.batch[:2])
@@ -110,8 +110,10 @@ def _matrices(graph: Graph, operator: Operator) -> tuple[IntArray | None, IntArr
         starts = np.arange(prod(tensor.shape[:-2])).reshape(tensor.shape[:-2]) * prod(tensor.shape[-2:])
         by_row = np.broadcast_to(starts, sizes.batch).reshape(rows, -1)
         step = by_row[:, 1:] - by_row[:, :-1]
-        found.append(by_row if step.size == 0 or (step == step.flat[0]).all() else None)
-    return (None, None) if found[0] is None or found[1] is None else (found[0], found[1])
+        if step.size and (step != step.flat[0]).any():
+            return None
+        found.append(by_row)
+    return found[0], found[1]
 
 
 def _strides(columns: int, *, turned: bool) -> tuple[int, int]:
@@ -124,9 +126,9 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     sizes, axes = _sizes(graph, operator), row_axes(len(output.shape))
     left_row, left_k = _strides(first.shape[-1], turned=bool(operator.options["adj_x"]))
     right_k, right_column = _strides(second.shape[-1], turned=bool(operator.options["adj_y"]))
-    lefts, rights = _matrices(graph, operator)
-    assert lefts is not None  # verified
-    assert rights is not None
+    matrices = _matrices(graph, operator)
+    assert matrices is not None  # verified
+    lefts, rights = matrices
     if axes > len(sizes.batch):  # each output row is one row of a matrix
         lefts = (lefts.reshape(-1, 1) + np.arange(sizes.m) * left_row).reshape(-1, 1)
         rights = np.repeat(rights.reshape(-1, 1), sizes.m, 0)

@@ -81,11 +81,10 @@ def _steps(program: Program, order: Sequence[int]) -> tuple[_Step, ...]:
     made: dict[int, list[int]] = {tensor: [] for tensor in program.rows}
     steps: list[_Step] = []
     for position, index in enumerate(order):
-        if index >= program.commit(0):  # states change when all else is done
+        if program.state_at(index):  # states change when all else is done
             steps.append(_Step(index, tuple(range(position)), -1, _STEP_COST, is_first_cores=True))
             continue
-        stage = program.stages[index] if index < len(program.stages) else None
-        tensor = stage.output if stage else program.inputs[index - program.arrival(0)]
+        stage, tensor = program.stage_at(index), program.tensor_at(index)
         mine, cost = made[tensor], _STEP_COST
         needs: set[int] = set()
         if stage:

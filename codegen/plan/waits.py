@@ -52,12 +52,10 @@ def _touched(
     """Yield, for each step, the parts of the arena that it reads and that it writes."""
     made = dict.fromkeys(program.rows, 0)
     for index in plan.schedule:
-        if index >= program.commit(0):
-            state = program.states[index - program.commit(0)]
+        if state := program.state_at(index):
             yield [_whole(places[state.source])], [_whole(places[state.tensor])]
             continue
-        stage = program.stages[index] if index < len(program.stages) else None
-        place = places[stage.output if stage else program.inputs[index - program.arrival(0)]]
+        stage, place = program.stage_at(index), places[program.tensor_at(index)]
         row = made[place.tensor]
         made[place.tensor] += 1
         if stage is None:

@@ -146,6 +146,19 @@ class Program:
         """Return the number that stands in a schedule for setting a state to its source, by its position."""
         return len(self.stages) + len(self.inputs) + position
 
+    def stage_at(self, index: int) -> Stage | None:
+        """Return the stage that a schedule's number stands for; None where it is an arrival or a commit."""
+        return self.stages[index] if index < len(self.stages) else None
+
+    def state_at(self, index: int) -> State | None:
+        """Return the state that a schedule's number sets to its source; None where it stands for a row."""
+        return self.states[index - self.commit(0)] if index >= self.commit(0) else None
+
+    def tensor_at(self, index: int) -> int:
+        """Return the tensor whose next row a schedule's number stands for, a stage's or an input's."""
+        stage = self.stage_at(index)
+        return stage.output if stage else self.inputs[index - self.arrival(0)]
+
     @property
     def macs(self) -> int:
         """Of the model: what is computed twice counts once."""

@@ -69,9 +69,8 @@ def _check_waits(program: Program, plan: Plan) -> list[str]:
     for step, (index, core, wait) in enumerate(zip(plan.schedule, plan.cores, plan.waits, strict=True)):
         if not 0 <= wait <= begun[1 - core]:
             failures.append(f"cores: step {step} waits for {wait} steps, of which {begun[1 - core]} come before it")
-        is_stage = index < len(program.stages)
-        gives_row = is_stage and program.passes_rows and program.stages[index].output == program.output
-        if core and (gives_row or not is_stage):
+        stage = program.stage_at(index)
+        if core and (stage is None or (program.passes_rows and stage.output == program.output)):
             failures.append(f"cores: step {step} calls back, or changes state, on the second core")
         begun[core] += 1
     return failures
@@ -100,12 +99,10 @@ def _rows(
     program: Program, places: Mapping[int, Placement], index: int, made: dict[int, int]
 ) -> list[tuple[Placement, int, bool]]:
     """List what a step touches: place, row, whether it writes."""
-    if index >= program.commit(0):
-        state = program.states[index - program.commit(0)]
+    if state := program.state_at(index):
         source, kept = places[state.source], places[state.tensor]
         return [*((source, row, False) for row in range(source.rows)), *((kept, row, True) for row in range(kept.rows))]
-    stage = program.stages[index] if index < len(program.stages) else None
-    place = places[stage.output if stage else program.inputs[index - program.arrival(0)]]
+    stage, place = program.stage_at(index), places[program.tensor_at(index)]
     row = made[place.tensor]
     made[place.tensor] += 1
     if stage is None and place.depth_rows == place.rows:

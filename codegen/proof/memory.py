@@ -78,11 +78,10 @@ def _execute(program: Program, plan: Plan, places: Mapping[int, Placement], aren
             _slot(memory, place, row)[:] = _tag(tensor, row)
     done, rows_read = dict.fromkeys(program.rows, 0), 0
     for index in plan.schedule:
-        if index >= program.commit(0):
-            rows_read += _check_commit(memory, places, program.states[index - program.commit(0)])
+        if state := program.state_at(index):
+            rows_read += _check_commit(memory, places, state)
             continue
-        stage = program.stages[index] if index < len(program.stages) else None
-        tensor = stage.output if stage else program.inputs[index - program.arrival(0)]
+        stage, tensor = program.stage_at(index), program.tensor_at(index)
         row = done[tensor]
         done[tensor] += 1
         slot = _slot(memory, places[tensor], row)

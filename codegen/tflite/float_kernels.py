@@ -137,63 +137,63 @@ def _zero(x: Values) -> Values:
     return np.zeros_like(x)
 
 
-KERNELS: Mapping[str, Kernel] = {
+_OF_ONE: Mapping[str, Kernel] = {
     "abs": _function(np.abs),
-    "add": _arithmetic(np.add),
-    "add_n": _function(lambda *values: reduce(np.add, values)),
     "cast": _cast,
     "ceil": _function(np.ceil),
     "cos": _in_double(np.cos),
     "dequantize": _dequantize,
-    "div": _arithmetic(np.divide),
     "elu": _function(lambda x: np.where(x < 0, np.expm1(x.astype(np.float64)).astype(np.float32), x)),
-    "equal": _compare(np.equal),
     "exp": _function(float_functions.exp),
     "floor": _function(np.floor),
-    "floor_div": _division(lambda a, b: np.floor(a / b)),
-    "floor_mod": _division(float_functions.floor_mod),
-    "greater": _compare(np.greater),
-    "greater_equal": _compare(np.greater_equal),
     "hard_swish": _function(
         lambda x: x * np.minimum(np.float32(6), np.maximum(_zero(x), x + np.float32(3))) / np.float32(6)
     ),
     "leaky_relu": _leaky_relu,
-    "less": _compare(np.less),
-    "less_equal": _compare(np.less_equal),
     "log": _in_double(np.log),
-    "logical_and": _logical(np.logical_and),
     "logical_not": _logical(np.logical_not),
-    "logical_or": _logical(np.logical_or),
     "logistic": _function(float_functions.logistic),
-    "maximum": _function(lambda a, b: np.where(a > b, a, b)),
-    "minimum": _function(lambda a, b: np.where(a < b, a, b)),
-    "mul": _arithmetic(np.multiply),
     "neg": _function(np.negative),
-    "not_equal": _compare(np.not_equal),
-    "prelu": _function(lambda x, alpha: np.where(x >= 0, x, x * alpha)),
     "quantize": _quantize,
     "relu": _function(lambda x: np.where(x < 0, _zero(x), x)),
     "relu6": _function(lambda x: np.where(x < 0, _zero(x), np.where(x > 6, np.float32(6), x))),
     "round": _function(float_functions.round_half_even),
     "rsqrt": _function(lambda x: np.float32(1) / np.sqrt(x)),
-    "select_v2": _select,
     "sin": _in_double(np.sin),
     "sqrt": _function(np.sqrt),
     "square": _function(np.square),
-    "squared_difference": _function(lambda a, b: np.square(a - b)),
-    "sub": _arithmetic(np.subtract),
     "tanh": _in_double(np.tanh),
 }
-_TWO_OPERANDS = frozenset(
-    """
-    add div equal floor_div floor_mod greater greater_equal less less_equal logical_and logical_or maximum minimum mul
-    not_equal prelu squared_difference sub
-    """.split()  # noqa: SIM905
-)
+_OF_TWO: Mapping[str, Kernel] = {
+    "add": _arithmetic(np.add),
+    "div": _arithmetic(np.divide),
+    "equal": _compare(np.equal),
+    "floor_div": _division(lambda a, b: np.floor(a / b)),
+    "floor_mod": _division(float_functions.floor_mod),
+    "greater": _compare(np.greater),
+    "greater_equal": _compare(np.greater_equal),
+    "less": _compare(np.less),
+    "less_equal": _compare(np.less_equal),
+    "logical_and": _logical(np.logical_and),
+    "logical_or": _logical(np.logical_or),
+    "maximum": _function(lambda a, b: np.where(a > b, a, b)),
+    "minimum": _function(lambda a, b: np.where(a < b, a, b)),
+    "mul": _arithmetic(np.multiply),
+    "not_equal": _compare(np.not_equal),
+    "prelu": _function(lambda x, alpha: np.where(x >= 0, x, x * alpha)),
+    "squared_difference": _function(lambda a, b: np.square(a - b)),
+    "sub": _arithmetic(np.subtract),
+}
+KERNELS: Mapping[str, Kernel] = {
+    **_OF_ONE,
+    **_OF_TWO,
+    "add_n": _function(lambda *values: reduce(np.add, values)),
+    "select_v2": _select,
+}
 
 
 def takes(stem: str, operands: int) -> bool:
     """Say whether there is a kernel for an operator of so many inputs."""
     if stem == "add_n":
         return operands >= 1
-    return stem in KERNELS and operands == (3 if stem == "select_v2" else 2 if stem in _TWO_OPERANDS else 1)
+    return stem in {1: _OF_ONE, 2: _OF_TWO, 3: {"select_v2"}}.get(operands, ())

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.kernels.esp32s3 import digits
+from codegen.kernels.esp32s3 import digits, lane_digits
 from codegen.kernels.esp32s3.conv_2d import Conv2D
 from codegen.kernels.esp32s3.conv_2d_pointwise import Conv2DPointwise
 from codegen.kernels.esp32s3.digits import Digits
+from codegen.kernels.esp32s3.lane_digits import LaneDigits
+from codegen.program.kernel import Table
 from codegen.program.target import ESP32S3
 from codegen.tflite.builder import ModelBuilder
 from tests.exactness import assert_exact, compile_bytes
@@ -124,7 +126,23 @@ def test_the_proof_reads_the_bytes_of_the_table() -> None:
         assert digits.differences(shape, replace(table, values=values), 1)
     wide = Digits(33, 8, (1,))
     values = np.full(wide.table_bytes(1), 127, np.int8)
-    assert "do not fit 20 bits" in next(digits.overflows(wide, replace(table, values=values, phases=1)))
+    sums = digits.sums_of(wide, replace(table, values=values, phases=1))
+    assert "do not fit 20 bits" in digits.overflows("unit", sums, 8)[0]
+
+
+def test_starts_of_both_signs_do_not_hide_one_another() -> None:
+    """They add up to 0, but 34 of one sign leave 20 bits before the others are added, in whichever kind of digits."""
+    starts = np.array([127, -127] * 34, np.int64)
+    found = [
+        digits.partial_sums(np.zeros((1, 1, *shape), np.int64), starts.reshape(1, -1, *shape), 8)
+        for shape in ((), (1,))
+    ]
+    assert [(int(low.min()), int(high.max())) for low, high in found] == [(-34 * 127 * 128, 34 * 127 * 128)] * 2
+    lanes = np.zeros((lane_digits.HEAD + 2 + len(starts) + lane_digits.AHEAD, 16), np.int8)
+    lanes[lane_digits.HEAD + 2 : -lane_digits.AHEAD] = starts[:, None]
+    table = Table("digits", lanes.reshape(-1), 16)
+    wrong = lane_digits.differences(LaneDigits(1, 8, (len(starts),)), table)
+    assert wrong == tuple(f"channel {c}: sums within -552704 .. 552704 do not fit 20 bits" for c in range(16))
 
 
 def test_each_of_several_copies_for_one_operator_has_a_name_of_its_own() -> None:

@@ -13,12 +13,11 @@ from functools import lru_cache
 from codegen.arithmetic.one_multiply_search import Line
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.esp32s3.digits import Digits, build_digits, differences, halves_of
-from codegen.kernels.esp32s3.vector_kernel import VectorKernel
+from codegen.kernels.esp32s3.vector_kernel import MAX_BRANCH_BYTES, VectorKernel
 from codegen.program.kernel import BLOCK_PX, Accesses, Built, Present, Table, blocks_of_row, parameters_of
 from codegen.program.target import Target
 
 _MAX_LOOP_BYTES = 240  # of a zero-overhead loop; 256 less what aligns it
-_MAX_BRANCH_BYTES = 1900  # of 2048
 _HELD_CHANNELS = 4
 _MAX_CHANNELS = 256  # whose products are all written out
 
@@ -69,7 +68,7 @@ class Conv2DPointwise(VectorKernel):
     @property
     def branches_reach(self) -> bool:
         """Whether a branch goes back over the code of one output channel; else it takes a jump."""
-        return self.channel_bytes <= _MAX_BRANCH_BYTES
+        return self.channel_bytes <= MAX_BRANCH_BYTES
 
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
         pixels = self.blocks * BLOCK_PX

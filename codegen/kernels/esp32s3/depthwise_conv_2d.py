@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby, pairwise
 
 from codegen.kernels.convolution import Convolution
-from codegen.kernels.esp32s3.lane_digits import LaneDigits, build_lane_digits, differences
-from codegen.kernels.esp32s3.vector_kernel import VectorKernel
+from codegen.kernels.esp32s3.lane_digits import build_lane_digits
+from codegen.kernels.esp32s3.lane_kernel import LaneKernel
+from codegen.kernels.esp32s3.vector_kernel import MAX_BRANCH_BYTES
 from codegen.kernels.window import RowWindow
-from codegen.program.kernel import LANES, Accesses, Built, Present, Table, parameters_of, vectors_of
+from codegen.program.kernel import LANES, Built, Table, parameters_of
 from codegen.program.target import Target
 
 _MAX_HEIGHT = 5  # row pointers in registers
 _MAX_TAPS = 25
-_MAX_BRANCH_BYTES = 1900  # of 2048
 _STEPS = range(-2048, 2033)  # of a load, in bytes
 
 
@@ -29,33 +27,11 @@ class Columns:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DepthwiseConv2D(VectorKernel):
-    """`pitch`: bytes from one pixel to the next. `zero`: the stored one."""
-
-    window: RowWindow
-    channels: int
-    pitch: int
-    has_absent_rows: bool
-    zero: int
-    digits: LaneDigits
-
+class DepthwiseConv2D(LaneKernel):
     @property
     def row_instructions(self) -> int:
         taps = self.window.kernel_height * self.window.kernel_width
         return self.window.out_width * self.groups * (self.digits.count * (2 * taps + 2) + 8)
-
-    @property
-    def requires(self) -> tuple[str, ...]:
-        return "vector_code", "lane_sum"
-
-    @property
-    def padding_value(self) -> int | None:
-        return self.zero if self.has_absent_rows else None
-
-    @property
-    def groups(self) -> int:
-        """Of 16 channels."""
-        return vectors_of(self.channels)
 
     @property
     def spans(self) -> tuple[Columns, ...]:
@@ -66,21 +42,21 @@ class DepthwiseConv2D(VectorKernel):
     def branches_reach(self) -> bool:
         """Whether a branch goes back over the code of all spans; else it takes a jump."""
         span_bytes = self.digits.count * (7 * self.window.kernel_height * self.window.kernel_width + 10) + 60
-        return len(self.spans) * span_bytes <= _MAX_BRANCH_BYTES
+        return len(self.spans) * span_bytes <= MAX_BRANCH_BYTES
 
     @property
     def stride_bytes(self) -> int:
-        return self.window.stride_width * self.pitch
+        return self.window.stride_width * self.in_pitch
 
     @property
     def tap_bytes(self) -> int:
         """From one tap of a row to the next."""
-        return self.window.dilation_width * self.pitch
+        return self.window.dilation_width * self.in_pitch
 
     @property
     def first_byte(self) -> int:
         """Where the first column's first tap lies in its row."""
-        return int(self.window.columns(self.spans[0].taps.start)[0]) * self.pitch
+        return int(self.window.columns(self.spans[0].taps.start)[0]) * self.in_pitch
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -88,19 +64,6 @@ class DepthwiseConv2D(VectorKernel):
         back = [(len(span.taps) - 1) * self.tap_bytes for span in self.spans]
         ahead = [abs(b.taps.start - a.taps.start) * self.tap_bytes for a, b in pairwise(self.spans)]
         return (self.tap_bytes, self.first_byte, *(-b for b in back), *(self.stride_bytes - b for b in back), *ahead)
-
-    def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
-        row = (self.window.last_column + 1) * self.pitch
-        return Accesses(
-            rows=tuple(row if there else 0 for there in present),
-            required=() if self.has_absent_rows else tuple(range(len(present))),
-            output=self.window.out_width * self.pitch,
-            tables={"digits": self.digits.table_bytes(self.channels)},
-            padding=0 if all(present) else row,
-        )
-
-    def differences(self, tables: Mapping[str, Table]) -> tuple[str, ...]:
-        return differences(self.digits, tables["digits"])
 
 
 def spans_of(window: RowWindow) -> tuple[Columns, ...]:
@@ -120,33 +83,32 @@ def applies(layer: Convolution, target: Target) -> bool:
     whole = layer.input.pixel_bytes(layer.in_channels) % LANES == 0 and layer.in_channels == layer.out_channels
     if not (target.vector_blocks and fits and fills and whole and all(span.taps for span in spans_of(window.row))):
         return False
-    return _digits(layer) is not None and all(step in _STEPS for step in _kernel(layer).steps)
+    made = _make(layer)
+    return made is not None and all(step in _STEPS for step in made[0].steps)
 
 
 def build(layer: Convolution, target: Target) -> Built:
-    found = _digits(layer)
-    assert found is not None  # it applies
-    return Built(_kernel(layer), (found[1],))
+    made = _make(layer)
+    assert made is not None  # it applies
+    return Built(made[0], (made[1],))
 
 
-def _kernel(layer: Convolution) -> DepthwiseConv2D:
-    found = _digits(layer)
-    assert found is not None
+def _make(layer: Convolution) -> tuple[DepthwiseConv2D, Table] | None:
+    found = build_lane_digits(layer)
+    if found is None:
+        return None
     digits, table = found
-    return DepthwiseConv2D(
+    kernel = DepthwiseConv2D(
         inputs=(layer.input,),
         output=layer.output,
         shape_name=layer.width_name + layer.window.row.name,
         tables=parameters_of((table,)),
         window=layer.window.row,
-        channels=layer.in_channels,
-        pitch=layer.input.pixel_bytes(layer.in_channels),
+        out_channels=layer.out_channels,
+        in_pitch=layer.input.pixel_bytes(layer.in_channels),
+        out_pitch=layer.output.pixel_bytes(layer.out_channels),
         has_absent_rows=layer.window.has_absent_rows,
         zero=layer.stored_zero,
         digits=digits,
     )
-
-
-@lru_cache(maxsize=4)  # it applies, and is built
-def _digits(layer: Convolution) -> tuple[LaneDigits, Table] | None:
-    return build_lane_digits(layer)
+    return kernel, table

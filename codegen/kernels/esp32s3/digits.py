@@ -13,7 +13,7 @@ what multiples of START_VALUE cannot, and multiplies no values.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,13 +71,16 @@ class Digits:
         return HEAD * BLOCK_PX + units * self.unit_bytes
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """Digits of one unit: (digits, taps) and (digits, starts)."""
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What a table adds up in n units or lanes: digits of weights (digits, taps, n) and of starts (digits, starts, n).
+
+    `shifts` (n): by how much each sum is shifted at the end.
+    """
 
     taps: IntArray
     starts: IntArray
-    shift: int
+    shifts: IntArray
 
 
 def build_digits(
@@ -199,61 +202,84 @@ def _assemble(
                 parts.append(_bytes_of(digits, digits_of(weights * line.factor, count, bits), starts[c], shift))
     values = np.concatenate(parts).astype(np.int8)
     table = Table("digits", values, BLOCK_PX, len(units), tuple(channels), is_aligned=True)
-    return None if next(overflows(digits, table), None) else (digits, table)
+    return None if overflows("unit", sums_of(digits, table), bits) else (digits, table)
 
 
 def _bytes_of(digits: Digits, weights: IntArray, starts: IntArray, shift: int) -> npt.NDArray[np.int64]:
     lanes = np.zeros((digits.count, digits.vectors * BLOCK_PX), np.int64)
     lanes[:, : digits.taps] = weights
-    for digit, (count, start) in enumerate(zip(digits.starts, starts.tolist(), strict=True)):
-        shares = [(start + i) // count for i in range(count)]  # as even as they can be
-        lanes[digit, digits.taps : digits.taps + count] = shares
+    for digit, (count, start) in enumerate(zip(digits.starts, starts, strict=True)):
+        lanes[digit, digits.taps : digits.taps + count] = even_shares(start, count)
     lanes[0, -1] = shift
     return lanes.reshape(-1)
 
 
-def units_of(digits: Digits, table: Table) -> Iterator[_Unit]:
+def even_shares(totals: IntArray, count: int) -> IntArray:
+    """Divide totals (...) into (count, ...) integers each, as even as they can be."""
+    return np.stack([(totals + i) // count for i in range(count)])
+
+
+def sums_of(digits: Digits, table: Table) -> Sums:
     """Read the table back, phase by phase."""
-    for phase in np.split(table.values.astype(np.int64), table.phases):
-        for unit in phase[HEAD * BLOCK_PX :].reshape(-1, digits.count, digits.vectors * BLOCK_PX):
-            end = digits.taps + max(digits.starts)
-            yield _Unit(unit[:, : digits.taps], unit[:, digits.taps : end], int(unit[0, -1]))
+    phases = table.values.astype(np.int64).reshape(table.phases, -1)[:, HEAD * BLOCK_PX :]
+    units = phases.reshape(-1, digits.count, digits.vectors * BLOCK_PX)
+    by_digit, end = units.transpose(1, 2, 0), digits.taps + max(digits.starts)
+    return Sums(by_digit[:, : digits.taps], by_digit[:, digits.taps : end], units[:, 0, -1])
 
 
-def overflows(digits: Digits, table: Table) -> Iterator[str]:
-    """Name the units of which a partial sum, in any order of additions, does not fit a lane of 20 bits."""
-    for number, unit in enumerate(units_of(digits, table)):
-        low = high = 0
-        for taps, starts in zip(unit.taps, unit.starts, strict=True):
-            products = np.outer(taps, [-128, 127])
-            fixed = starts * START_VALUE
-            lowest = (low >> digits.bits) + products.min(1).sum() + np.minimum(fixed, 0).sum()
-            highest = (high >> digits.bits) + products.max(1).sum() + np.maximum(fixed, 0).sum()
-            if lowest < QACC_LOW or highest > QACC_HIGH:
-                yield f"unit {number}: sums within {int(lowest)} .. {int(highest)} do not fit 20 bits"
-            total = int(fixed.sum())
-            low = (low >> digits.bits) + int(products.min(1).sum()) + total
-            high = (high >> digits.bits) + int(products.max(1).sum()) + total
+def partial_sums(taps: IntArray, starts: IntArray, bits: int, values: int = 1) -> tuple[IntArray, IntArray]:
+    """Bound what each digit's sum can be, in whatever order it is added up: (digits, ...), least and most.
+
+    `taps` (digits, taps, ...) are each multiplied by `values` values of -128 .. 127, `starts` (digits, starts, ...) by
+    START_VALUE.
+    """
+    low = high = np.zeros(taps.shape[2:], np.int64)
+    lowest, highest = [], []
+    for weights, of_starts in zip(taps, starts, strict=True):
+        products, fixed = np.sort(weights[..., None] * np.array([-128, 127])) * values, of_starts * START_VALUE
+        low, high = (low >> bits) + products[..., 0].sum(0), (high >> bits) + products[..., 1].sum(0)
+        lowest.append(low + np.minimum(fixed, 0).sum(0))
+        highest.append(high + np.maximum(fixed, 0).sum(0))
+        low, high = low + fixed.sum(0), high + fixed.sum(0)
+    return np.stack(lowest), np.stack(highest)
+
+
+def too_wide(what: str, lowest: IntArray, highest: IntArray) -> list[str]:
+    """Name those of which a partial sum does not fit a lane of 20 bits."""
+    wide = np.flatnonzero((lowest < QACC_LOW) | (highest > QACC_HIGH))
+    return [f"{what} {i}: sums within {lowest[i]} .. {highest[i]} do not fit 20 bits" for i in wide]
+
+
+def overflows(what: str, sums: Sums, bits: int) -> list[str]:
+    """Name the units or lanes of which a partial sum, in any order of additions, does not fit 20 bits."""
+    lowest, highest = partial_sums(sums.taps, sums.starts, bits)
+    return too_wide(what, lowest.min(0), highest.max(0))
 
 
 def differences(digits: Digits, table: Table, units_of_channel: int) -> tuple[str, ...]:
     """Compare what the table's bytes add up to with the lines that are certified, channel by channel."""
-    wrong = list(overflows(digits, table))
-    powers = 1 << digits.bits * np.arange(digits.count)
-    for number, unit in enumerate(units_of(digits, table)):
-        channel = table.channels[number // units_of_channel % len(table.channels)]
+    sums = sums_of(digits, table)
+    channels = [table.channels[i // units_of_channel % len(table.channels)] for i in range(len(sums.shifts))]
+    multiplied = np.flatnonzero(sums.taps[: digits.bare].any((0, 1)))
+    wrong = [f"unit {i}: weights where no values are multiplied" for i in multiplied]
+    return (*wrong, *differences_of_lines("unit", sums, digits.bits, channels))
+
+
+def differences_of_lines(what: str, sums: Sums, bits: int, channels: Sequence[RequantizedChannel]) -> tuple[str, ...]:
+    """Compare sums with certified lines, of one channel each; lanes behind the last channel are nobody's."""
+    wrong = overflows(what, sums, bits)
+    powers = 1 << bits * np.arange(len(sums.taps))
+    weights, offsets = np.tensordot(powers, sums.taps, 1), START_VALUE * (powers @ sums.starts.sum(1))
+    shifts = sums.shifts + (len(powers) - 1) * bits
+    products = np.sort(weights[..., None] * np.array([-128, 127]))
+    low, high = products[..., 0].sum(0), products[..., 1].sum(0)
+    for i, channel in enumerate(channels):
         line = channel.found
         assert isinstance(line, Line)
-        if unit.taps[: digits.bare].any():
-            wrong.append(f"unit {number}: weights where no values are multiplied")
-        weights = powers @ unit.taps
-        offset = START_VALUE * int(powers @ unit.starts.sum(1))
-        if (offset, unit.shift + (digits.count - 1) * digits.bits) != (line.offset, line.shift):
-            wrong.append(f"unit {number}: starts at {offset} and is shifted by {unit.shift}, which is not its line")
-        if line.factor and (weights % line.factor).any():
-            wrong.append(f"unit {number}: weights are no multiples of the line's factor {line.factor}")
-        reach = np.outer(weights, [-128, 127])
-        low, high = int(reach.min(1).sum()), int(reach.max(1).sum())
-        if low < line.factor * channel.sums.low or high > line.factor * channel.sums.high:
-            wrong.append(f"unit {number}: sums reach further than those that are certified")
+        if (offsets[i], shifts[i]) != (line.offset, line.shift):
+            wrong.append(f"{what} {i}: starts at {offsets[i]} and is shifted by {shifts[i]}, which is not its line")
+        if line.factor and (weights[:, i] % line.factor).any():
+            wrong.append(f"{what} {i}: weights are no multiples of the line's factor {line.factor}")
+        if low[i] < line.factor * channel.sums.low or high[i] > line.factor * channel.sums.high:
+            wrong.append(f"{what} {i}: sums reach further than those that are certified")
     return tuple(wrong)

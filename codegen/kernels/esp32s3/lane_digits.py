@@ -11,21 +11,23 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from codegen.arithmetic.digit_line import digits_of
 from codegen.arithmetic.one_multiply_search import Line, RequantizedChannel
-from codegen.graph.graph import IntArray
 from codegen.kernels.esp32s3.digits import (
     DIGIT_BITS,
     MAX_DIGITS,
     MAX_SHIFT,
     MAX_STARTS,
-    QACC_HIGH,
-    QACC_LOW,
     START_VALUE,
+    Sums,
+    differences_of_lines,
+    even_shares,
     lines_of,
+    overflows,
 )
 from codegen.kernels.weighted_layer import WeightedLayer
 from codegen.program.kernel import LANES, Table, vectors_of
@@ -59,16 +61,7 @@ class LaneDigits:
         return LANES * (HEAD + AHEAD) + vectors_of(channels) * self.group_bytes
 
 
-@dataclass(frozen=True, eq=False)
-class _Sums:
-    """Of all channels, those that fill up the last group included: digits of weights (count, taps, channels) and of
-    starts (count, channels), and by how much each is shifted at the end."""
-
-    taps: IntArray
-    starts: IntArray
-    shifts: IntArray
-
-
+@lru_cache(maxsize=4)  # it applies, and is built
 def build_lane_digits(layer: WeightedLayer) -> tuple[LaneDigits, Table] | None:
     """Make the table of a layer, or None where a channel has no line, or too many digits, or sums that do not fit."""
     channels = lines_of(layer)
@@ -95,20 +88,21 @@ def _assemble(
     last = -(-int(np.abs(starts[-1]).max()) // 127)
     if np.any(taps[-1] < -128) or np.any(taps[-1] > 127) or last > MAX_STARTS or shifts.max() > MAX_SHIFT:
         return None
-    if _overflows(_Sums(taps, starts, shifts), bits):
-        return None
     digits = LaneDigits(len(layer.taps), bits, (*(1,) * (count - 1), max(last, 1)))
+    shares = np.zeros((count, max(digits.starts), len(lines)), np.int64)
+    for digit, vectors in enumerate(digits.starts):
+        shares[digit, :vectors] = even_shares(starts[digit], vectors)
+    if overflows("channel", Sums(taps, shares, shifts), bits):
+        return None
     head = np.full((HEAD, LANES), START_VALUE, np.int64)
     head[1] = layer.stored_zero
     lanes = [head.reshape(-1)]
-    missing = -len(lines) % LANES
-    taps, starts = (np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, missing)]) for part in (taps, starts))
+    taps, shares = (np.pad(part, ((0, 0), (0, 0), (0, -len(lines) % LANES))) for part in (taps, shares))
     for first in range(0, len(lines), LANES):
         group = slice(first, first + LANES)
         lanes.append(np.full(LANES, shifts[first]))
         for digit, vectors in enumerate(digits.starts):
-            shares = [(starts[digit, group] + i) // vectors for i in range(vectors)]  # as even as they can be
-            lanes += [taps[digit, :, group].reshape(-1), np.concatenate(shares)]
+            lanes += [taps[digit, :, group].reshape(-1), shares[digit, :vectors, group].reshape(-1)]
     values = np.concatenate([*lanes, np.zeros(AHEAD * LANES, np.int64)]).astype(np.int8)
     return digits, Table("digits", values, LANES, channels=tuple(scaled), is_aligned=True)
 
@@ -127,50 +121,22 @@ def _of_one_shift(channels: list[RequantizedChannel], least: int) -> list[Requan
     return found
 
 
-def _read(digits: LaneDigits, table: Table) -> _Sums:
+def _sums_of(digits: LaneDigits, table: Table) -> Sums:
     """Read the table back."""
     vectors = table.values.astype(np.int64).reshape(-1, LANES)[HEAD:-AHEAD]
     groups = vectors.reshape(-1, digits.group_products + 1, LANES)
     taps, starts, at = [], [], 1
     for count in digits.starts:
         taps.append(groups[:, at : at + digits.taps])
-        starts.append(groups[:, at + digits.taps : at + digits.taps + count].sum(1))
+        missing = max(digits.starts) - count
+        starts.append(np.pad(groups[:, at + digits.taps : at + digits.taps + count], ((0, 0), (0, missing), (0, 0))))
         at += digits.taps + count
-    shifts = np.repeat(groups[:, 0, 0], LANES)
-    by_channel = np.stack(taps).transpose(0, 2, 1, 3).reshape(digits.count, digits.taps, -1)
-    return _Sums(by_channel, np.stack(starts).reshape(digits.count, -1), shifts)
-
-
-def _overflows(sums: _Sums, bits: int) -> list[str]:
-    """Name the channels of which a partial sum, in any order of additions, does not fit a lane of 20 bits."""
-    low = high = np.zeros(sums.taps.shape[2], np.int64)
-    lowest, highest = low, high
-    for taps, starts in zip(sums.taps, sums.starts, strict=True):
-        products, fixed = np.sort(taps[..., None] * np.array([-128, 127])), starts * START_VALUE
-        least, most = products[..., 0].sum(0), products[..., 1].sum(0)
-        lowest = np.minimum(lowest, (low >> bits) + least + np.minimum(fixed, 0))
-        highest = np.maximum(highest, (high >> bits) + most + np.maximum(fixed, 0))
-        low, high = (low >> bits) + least + fixed, (high >> bits) + most + fixed
-    wide = np.flatnonzero((lowest < QACC_LOW) | (highest > QACC_HIGH))
-    return [f"channel {c}: sums within {lowest[c]} .. {highest[c]} do not fit 20 bits" for c in wide]
+    of_taps, of_starts = (
+        np.stack(part).transpose(0, 2, 1, 3).reshape(digits.count, -1, len(groups) * LANES) for part in (taps, starts)
+    )
+    return Sums(of_taps, of_starts, np.repeat(groups[:, 0, 0], LANES))
 
 
 def differences(digits: LaneDigits, table: Table) -> tuple[str, ...]:
     """Compare what the table's bytes add up to with the lines that are certified, channel by channel."""
-    sums = _read(digits, table)
-    wrong = _overflows(sums, digits.bits)
-    powers = 1 << digits.bits * np.arange(digits.count)
-    weights, offsets = np.tensordot(powers, sums.taps, 1), START_VALUE * (powers @ sums.starts)
-    shifts = sums.shifts + (digits.count - 1) * digits.bits
-    products = np.sort(weights[..., None] * np.array([-128, 127]))
-    low, high = products[..., 0].sum(0), products[..., 1].sum(0)
-    for c, channel in enumerate(table.channels):
-        line = channel.found
-        assert isinstance(line, Line)
-        if (offsets[c], shifts[c]) != (line.offset, line.shift):
-            wrong.append(f"channel {c}: starts at {offsets[c]}, is shifted by {shifts[c]}, which is not its line")
-        if line.factor and (weights[:, c] % line.factor).any():
-            wrong.append(f"channel {c}: weights are no multiples of the line's factor {line.factor}")
-        if low[c] < line.factor * channel.sums.low or high[c] > line.factor * channel.sums.high:
-            wrong.append(f"channel {c}: sums reach further than those that are certified")
-    return tuple(wrong)
+    return differences_of_lines("channel", _sums_of(digits, table), digits.bits, table.channels)

@@ -12,13 +12,12 @@ from codegen.arithmetic.clamped_sum import find_clamped_sum
 from codegen.graph.graph import IntArray
 from codegen.kernels.esp32s3.digits import START_VALUE
 from codegen.kernels.esp32s3.scalar_digits import TABLE_BYTES, ScalarDigits, build_scalar_digits, line_of, overflows
-from codegen.kernels.esp32s3.vector_kernel import VectorKernel
+from codegen.kernels.esp32s3.vector_kernel import MAX_BRANCH_BYTES, VectorKernel
 from codegen.kernels.pooling import Pooling, rounded_mean
 from codegen.kernels.window import RowWindow
 from codegen.program.kernel import LANES, Accesses, Built, Present, Table, parameters_of, vectors_of
 from codegen.program.target import Target
 
-_MAX_BRANCH_BYTES = 1900  # of 2048
 _MAX_STEP = 2047  # of an immediate, in units of 16 bytes
 _MAX_HEIGHT = 255  # of an immediate
 
@@ -89,7 +88,7 @@ def applies(layer: Pooling, target: Target) -> bool:
     if layer.statistic == "mean" and _digits(layer.taps) is None:
         return False
     kernel = _kernel(layer)
-    reaches = 4 * kernel.pixel_instructions <= _MAX_BRANCH_BYTES
+    reaches = 4 * kernel.pixel_instructions <= MAX_BRANCH_BYTES
     return reaches and kernel.window.kernel_height <= _MAX_HEIGHT and kernel.stride_bytes // LANES <= _MAX_STEP
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from codegen.arithmetic.clamped_sum import ClampedSum
 from codegen.arithmetic.digit_line import digits_of
-from codegen.kernels.esp32s3.digits import DIGIT_BITS, MAX_SHIFT, QACC_HIGH, QACC_LOW, START_VALUE
+from codegen.kernels.esp32s3.digits import DIGIT_BITS, MAX_SHIFT, START_VALUE, even_shares, partial_sums, too_wide
 from codegen.program.kernel import LANES, Table
 
 SHIFT_LANE = LANES - 1
@@ -78,8 +78,7 @@ def _table(digits: ScalarDigits, factors: np.ndarray, starts: np.ndarray, shift:
     lanes = np.zeros(LANES, np.int64)
     for digit, (of_factors, of_starts) in enumerate(digits.lanes):
         lanes[of_factors.start : of_factors.stop] = factors[digit]
-        count = len(of_starts)
-        lanes[of_starts.start : of_starts.stop] = [(int(starts[digit]) + i) // count for i in range(count)]
+        lanes[of_starts.start : of_starts.stop] = even_shares(starts[digit], len(of_starts))
     lanes[SHIFT_LANE] = shift
     values = np.concatenate([np.full(LANES, START_VALUE), lanes]).astype(np.int8)
     return Table("digits", values, LANES, is_aligned=True)
@@ -96,15 +95,10 @@ def line_of(digits: ScalarDigits, table: Table) -> ClampedSum:
 
 
 def overflows(digits: ScalarDigits, table: Table) -> tuple[str, ...]:
-    """Say whether a partial sum, in any order of additions, does not fit a lane of 20 bits."""
-    lanes, low, high, found = table.values[LANES:].astype(np.int64), 0, 0, []
-    for number, (of_factors, of_starts) in enumerate(digits.lanes):
-        products = np.sort(np.outer(lanes[of_factors.start : of_factors.stop], [-128, 127])) * digits.values
-        fixed = START_VALUE * lanes[of_starts.start : of_starts.stop]
-        least, most = int(products[:, 0].sum()), int(products[:, 1].sum())
-        lowest = (low >> digits.bits) + least + int(np.minimum(fixed, 0).sum())
-        highest = (high >> digits.bits) + most + int(np.maximum(fixed, 0).sum())
-        if lowest < QACC_LOW or highest > QACC_HIGH:
-            found.append(f"digit {number}: sums within {lowest} .. {highest} do not fit 20 bits")
-        low, high = ((end >> digits.bits) + part + int(fixed.sum()) for end, part in ((low, least), (high, most)))
-    return tuple(found)
+    """Name the digits of which a partial sum, in any order of additions, does not fit a lane of 20 bits."""
+    lanes = table.values[LANES:].astype(np.int64)
+    taps = np.stack([lanes[of_factors.start : of_factors.stop] for of_factors, _ in digits.lanes])
+    starts = np.zeros((digits.count, max(digits.starts)), np.int64)
+    for digit, (_, of_starts) in enumerate(digits.lanes):
+        starts[digit, : len(of_starts)] = lanes[of_starts.start : of_starts.stop]
+    return tuple(too_wide("digit", *partial_sums(taps, starts, digits.bits, digits.values)))

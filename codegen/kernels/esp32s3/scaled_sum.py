@@ -75,7 +75,7 @@ def build(layer: Elementwise, target: Target) -> Built:
     return Built(kernel, (table,))
 
 
-@lru_cache(maxsize=16)  # layouts are tried one after the other
+@lru_cache(maxsize=256)  # layouts are tried one after the other
 def _digits(exact: Exact, ratios: tuple[float, ...]) -> tuple[ScalarDigits, Table] | None:
     values, expected = every_result(exact)
     slope = slope_of(expected) if len(values) == 1 else 0.0

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from codegen.program.kernel import Kernel
 
+MAX_BRANCH_BYTES = 1900  # of 2048
+
 
 @dataclass(frozen=True, kw_only=True)
 class VectorKernel(Kernel):

@@ -11,12 +11,11 @@ from codegen.program.kernel import Accesses, Built, Kernel, Present, Storage, Ta
 @dataclass(frozen=True, kw_only=True)
 class Select(Kernel):
     size: int  # bytes of a row
-    zero: int  # as stored
 
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
         return Accesses((self.size,) * 3, self.size, required=(0, 1, 2))
 
 
 def build(size: int, inputs: int, stored: Storage) -> Built:
-    kernel = Select(inputs=(stored,) * inputs, output=stored, shape_name=f"{size}", size=size, zero=stored.bias)
+    kernel = Select(inputs=(stored,) * inputs, output=stored, shape_name=f"{size}", size=size)
     return Built(kernel)
