@@ -101,6 +101,15 @@ def assert_exact(
     return compiled
 
 
+def assert_compiled_is_oracle(flatbuffer: bytes, folder: Path) -> npt.NDArray[np.int8]:
+    """Where TFLM stops: the C under sanitizers gives what the oracle does, which is returned."""
+    compiled = compile_bytes(flatbuffer)
+    frames = frames_for(compiled)
+    expected = run_oracle(compiled.graph, frames)
+    _assert_equal_every_way(render_aot(compiled).files, SANITIZE, folder, frames, expected, "host")
+    return expected
+
+
 def assert_every_pair_is_exact(flatbuffer: bytes) -> None:
     """Interpreters and proof agree on a model of input (1, 256, 256, 1), of which every row gets one value."""
     compiled = compile_bytes(flatbuffer)

@@ -22,6 +22,7 @@ _OPERATORS = (
     "conv_2d",
     "depth_to_space",
     "depthwise_conv_2d",
+    "div",
     "elu",
     "equal",
     "expand_dims",

@@ -16,7 +16,7 @@ from codegen.operators.broadcast import is_mixed
 from codegen.program.program import row_axes
 
 COMPARISONS = frozenset({"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"})
-_BROADCAST = COMPARISONS | {"add", "sub", "mul", "maximum", "minimum", "prelu", "squared_difference"}
+_BROADCAST = COMPARISONS | {"add", "div", "sub", "mul", "maximum", "minimum", "prelu", "squared_difference"}
 _TAKES_CONSTANTS = frozenset({"batch_matmul", "concatenation", "pack", "select_v2"})
 _MOST_AXES = 2  # that a kernel pads inside of a row
 

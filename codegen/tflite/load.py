@@ -21,7 +21,6 @@ import tflite
 from codegen import operators as ops
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, Operator, Tensor
-from codegen.kernels.fused_activation import read_activation
 from codegen.tflite.flatbuffer import check_flatbuffer
 from codegen.untrusted import printable
 
@@ -179,14 +178,7 @@ def _call_once_options(table: Any) -> Mapping[str, int]:
     return {"subgraph": options.InitSubgraphIndex()}
 
 
-def _div_options(table: Any) -> Mapping[str, str]:
-    options = tflite.DivOptions()
-    options.Init(table.Bytes, table.Pos)
-    return {"activation": read_activation(options.FusedActivationFunction())}
-
-
 _OTHER_OPTIONS: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
-    "div": _div_options,
     "var_handle": _handle_options,
     "call_once": _call_once_options,
 }

@@ -78,6 +78,15 @@ def two(name: str, options: str | None = "", *, alike: bool = False, power: int 
     return add
 
 
+def quotient(b: ModelBuilder, x: int, c: Corner) -> int:
+    """By constants of both signs, to an output as fine as TFLM needs it."""
+    zero_point = -c.zero_point - 1
+    values = np.random.default_rng(1).integers(-128, 128, c.shape[3])
+    values = np.where(values == zero_point, np.where(values < 127, values + 1, values - 1), values).astype(np.int8)
+    other = b._tensor((c.shape[3],), "int8", [c.scale * 0.7], [zero_point], 0, values)
+    return b.operator("DIV", [x, other], b.activation(c.shape, c.out_scale * 0.03, c.out_zero_point))
+
+
 def compared(name: str) -> Add:
     def add(b: ModelBuilder, x: int, c: Corner) -> int:
         values = np.random.default_rng(1).integers(-128, 128, c.shape[3]).astype(np.int8)
@@ -182,6 +191,7 @@ OPERATORS: Mapping[str, Add] = {
     "ADD": two("ADD"),
     "SUB": two("SUB"),
     "MUL": two("MUL", power=2),
+    "DIV": quotient,
     "SQUARED_DIFFERENCE": two("SQUARED_DIFFERENCE", power=2),
     "MAXIMUM": two("MAXIMUM", "MaximumMinimumOptions", alike=True),
     "MINIMUM": two("MINIMUM", "MaximumMinimumOptions", alike=True),
