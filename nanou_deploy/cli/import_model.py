@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nanou_deploy.convert.conversion import Conversion, LayerLoss, Quantized, TensorFacts
     from nanou_deploy.convert.samples import Sample, SampleSet
     from nanou_deploy.convert.score import Score
+    from nanou_deploy.convert.source import ModelSource
 
 _SHOWN_LAYERS = 10
 _MOST_SCORED = 200
@@ -83,7 +84,7 @@ def import_model(
         progress(f"float and int8 on {len(found.scored)} samples")
         floats, int8s = conversion.run(_read(found, found.scored, picture, full_range=False))
         scored = score(made, contract_graph(made.flatbuffer), found, floats, int8s)
-        made = replace(made, provenance=_provenance(source.path.name, source.format, source.sha256, found, scored))
+        made = replace(made, provenance=_provenance(source, conversion.weights, found, scored))
         save_model(made, target)
         write_card(made, target)
         _show(conversion, made, quantized, scored, target, as_json=as_json)
@@ -175,10 +176,13 @@ def _read(found: SampleSet, samples: tuple[Sample, ...], picture: Preprocessing 
     return read_pictures(samples, picture, full_range=full_range)
 
 
-def _provenance(name: str, format: str, sha256: str, found: SampleSet, scored: Score) -> dict[str, Any]:
+def _provenance(source: ModelSource, weights: dict[str, str], found: SampleSet, scored: Score) -> dict[str, Any]:
+    """State what the model was made of: `sha256` covers all files, `weights` has that of each beside an .onnx file."""
+    beside = {"weights": [{"file": name, "sha256": one} for name, one in sorted(weights.items())]} if weights else {}
+    named = {"file": source.path.name, "format": source.format, "sha256": source.sha256(weights)}
     return {
         "source": "import",
-        "imported": {"file": name, "format": format, "sha256": sha256},
+        "imported": {**named, **beside},
         "calibration": {"samples": len(found.representative), "method": "post-training, full int8"},
         "score": as_dict(scored),
     }

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -69,7 +70,10 @@ class Quantized:
 
 
 class Conversion:
-    """A model that is being converted: `inputs` and `outputs`, then `quantize`, then `run`. A context manager."""
+    """A model that is being converted: `inputs` and `outputs`, then `quantize`, then `run`. A context manager.
+
+    `weights` has the sha256 of each file that an .onnx file keeps weights in, by its name.
+    """
 
     def __init__(self, source: ModelSource, *, signature: str, size: tuple[int, int] | None) -> None:
         self._source = source
@@ -80,6 +84,7 @@ class Conversion:
             path = str(source.path.absolute())
             answer = self._ask("open", path=path, format=source.format, signature=signature, size=size)
             self.inputs, self.outputs = (_tensor_facts(answer, key) for key in ("inputs", "outputs"))
+            self.weights = _weights(answer["weights"])
         except BaseException:
             self.close()
             raise
@@ -179,6 +184,13 @@ def _tensor_facts(answer: dict[str, Any], key: str) -> tuple[TensorFacts, ...]:
     if not 1 <= len(facts) <= MAX_TENSORS or any(math.prod(one.shape) > 1 << 28 for one in facts):
         raise DeployError(f"the model has {len(facts)} {key} or huge ones", hint="export a smaller model")
     return facts
+
+
+def _weights(answer: dict[str, Any]) -> dict[str, str]:
+    """Check that what the process says of files are names and digests."""
+    if not all(re.fullmatch(r"[0-9a-f]{64}", str(one)) for one in answer.values()):
+        raise DeployError("the process that converts gives no digests", hint="export the model again")
+    return {printable(name, 255): str(one) for name, one in answer.items()}
 
 
 def _layer_loss(row: dict[str, Any], indices: dict[str, int]) -> LayerLoss:

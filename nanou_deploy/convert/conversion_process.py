@@ -31,13 +31,16 @@ _FIXED = Path("fixed")  # the SavedModel with fixed shapes that every format end
 
 
 def open_model(path: str, format: str, signature: str, size: list[int] | None) -> dict[str, Any]:
-    """Bring the model to a SavedModel of fixed shapes, and to float.tflite, whose inputs and outputs are told."""
+    """Bring the model to a SavedModel of fixed shapes, and to float.tflite, whose inputs and outputs are told.
+
+    So are the sha256 of files of weights beside an .onnx file.
+    """
     from codegen.start_tensorflow import import_tensorflow
     from codegen.tflite.quantize import convert_saved_model
     from nanou_deploy.convert.fixed_shapes import fix_shapes
     from nanou_train.networks.saved_model import check_saved_model
 
-    given, asked = Path(path), (size[0], size[1]) if size else None
+    given, asked, weights = Path(path), (size[0], size[1]) if size else None, dict[str, str]()
     if format == "keras":
         from nanou_deploy.convert.keras_archive import check_archive, export_archive
 
@@ -50,7 +53,7 @@ def open_model(path: str, format: str, signature: str, size: list[int] | None) -
 
         import_tensorflow()
         folder = Path("exported")
-        convert_onnx(given, folder, asked)
+        weights = convert_onnx(given, folder, asked)
     else:
         folder = given
     import_tensorflow()
@@ -63,6 +66,7 @@ def open_model(path: str, format: str, signature: str, size: list[int] | None) -
     return {
         "inputs": _tensors(interpreter.get_input_details(), runner.get_input_details()),
         "outputs": _tensors(interpreter.get_output_details(), runner.get_output_details()),
+        "weights": weights,
     }
 
 
@@ -157,8 +161,9 @@ def _in_words(error: BaseException) -> str:
         return f"TFLite has no int8 kernel for {', '.join(operations)[:200]}"
     if operations := sorted(set(re.findall(r"(?:Flex|Custom) ops: ([\w, ]+)", text))):
         return f"TFLite has no kernel for {', '.join(operations)[:200]}"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'without a word'}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["without a word"]
+    said = lines[-1] if lines[0] == "in user code:" else lines[0]  # behind a traceback, as Keras puts it
+    return f"{type(error).__name__}: {said[:300]}"
 
 
 def main() -> None:

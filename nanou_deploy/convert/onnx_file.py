@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,17 @@ from nanou_deploy.errors import DeployError
 _TRIAL = "calibration_image_sample_data_20x128x128x3_float32.npy"
 
 
-def convert_onnx(path: Path, folder: Path, size: tuple[int, int] | None) -> None:
-    """Write the SavedModel `folder`; `size` is height and width where the file leaves them open.
+def convert_onnx(path: Path, folder: Path, size: tuple[int, int] | None) -> dict[str, str]:
+    """Write the SavedModel `folder`; returns the sha256 of each file of weights beside `path`, by its name.
 
-    Works in the current folder, which is the process's own. Raises DeployError.
+    `size` is height and width where the file leaves them open. Works in the current folder, which is the process's own.
+    Raises DeployError.
     """
     import onnx
 
     try:
         model = onnx.load_from_string(read_bounded(path, MOST_BYTES))
-        _take_in_weights(model, path)
+        files = _take_in_weights(model, path)
         onnx.checker.check_model(model)
     except DeployError:
         raise
@@ -51,17 +54,17 @@ def convert_onnx(path: Path, folder: Path, size: tuple[int, int] | None) -> None
         raise DeployError(
             f"onnx2tf cannot convert {path}", hint="export it with another opset: torch.onnx.export(opset_version=17)"
         ) from error
+    return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
 
-def _take_in_weights(model: Any, path: Path) -> None:
-    """Read weights that lie in a file beside the model, as PyTorch writes them by default since 2.9.
+def _take_in_weights(model: Any, path: Path) -> dict[str, bytes]:
+    """Read weights that lie in files beside the model, as PyTorch writes them by default since 2.9; returns the files.
 
-    Raises DeployError where they would be anywhere else, are missing, or are too many.
+    Behind it no tensor refers to a file. Raises DeployError where one would be anywhere else, is missing, or is too
+    large.
     """
     files: dict[str, bytes] = {}
-    for tensor in model.graph.initializer:
-        if not tensor.external_data:
-            continue
+    for tensor in _external_tensors(model):
         stated = {entry.key: entry.value for entry in tensor.external_data}
         name = stated.get("location", "")
         if name not in files:
@@ -72,6 +75,20 @@ def _take_in_weights(model: Any, path: Path) -> None:
         tensor.raw_data = files[name][offset : offset + length]
         del tensor.external_data[:]
         tensor.ClearField("data_location")
+    return files
+
+
+def _external_tensors(message: Any) -> Iterator[Any]:
+    """Find the tensors whose values lie in a file: initializers, and those of attributes, subgraphs and functions."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for part in value if hasattr(value, "__len__") else (value,):
+            if field.message_type.name == "TensorProto":
+                if part.external_data or part.data_location == part.EXTERNAL:
+                    yield part
+            else:
+                yield from _external_tensors(part)
 
 
 def _beside(path: Path, name: str, most_bytes: int) -> bytes:

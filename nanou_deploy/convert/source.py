@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,16 +26,26 @@ class ModelSource:
     path: Path
     format: Format
 
-    @property
-    def sha256(self) -> str:
-        """Of the file; of a SavedModel, of its files' names and contents in order."""
-        if self.path.is_file():
-            return hashlib.sha256(read_bounded(self.path, MOST_BYTES)).hexdigest()
+    def sha256(self, weights: Mapping[str, str]) -> str:
+        """Of the file; of several, a SavedModel's or with `weights` beside it, of names and contents in order of names.
+
+        `weights`: sha256 of each file of weights beside an .onnx file, in hexadecimal, by its name.
+        """
+        if self.path.is_dir():
+            files = [one for one in self.path.rglob("*") if one.is_file()]
+            digests = {one.relative_to(self.path): _digest(one) for one in files}
+        elif not weights:
+            return _digest(self.path)
+        else:
+            digests = {Path(name): one for name, one in {self.path.name: _digest(self.path), **weights}.items()}
         digest = hashlib.sha256()
-        for file in sorted(one for one in self.path.rglob("*") if one.is_file()):
-            digest.update(str(file.relative_to(self.path)).encode("utf-8", "surrogateescape") + b"\0")
-            digest.update(hashlib.sha256(read_bounded(file, MOST_BYTES)).digest())
+        for name, one in sorted(digests.items()):
+            digest.update(str(name).encode("utf-8", "surrogateescape") + b"\0" + bytes.fromhex(one))
         return digest.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(read_bounded(path, MOST_BYTES)).hexdigest()
 
 
 def find_source(path: Path) -> ModelSource:

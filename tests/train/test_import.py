@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import zipfile
@@ -21,6 +22,7 @@ from nanou_deploy.convert.keras_archive import check_archive
 from nanou_deploy.convert.layer_loss import share_lost
 from nanou_deploy.convert.onnx_file import convert_onnx
 from nanou_deploy.convert.samples import find_samples
+from nanou_deploy.convert.source import ModelSource
 from nanou_deploy.errors import EXIT_OK, EXIT_TOOL_MISSING, EXIT_USAGE, DeployError
 from nanou_train.errors import DataError
 from tests.command_line import Finished, run
@@ -236,16 +238,41 @@ def test_onnx_gets_its_channels_last(tmp_path: Path, beside: bool) -> None:
     told = json.loads(done.stdout)
     assert [one["shape"] for one in (*told["inputs"], *told["outputs"])] == [[1, SIDE, 24, 3], [1, SIDE, 24, 4]]
     assert told["score"]["agreements"][0]["mean_difference_steps"] < 2
-    picture = load_model(tmp_path / "net.tflite").picture
-    assert picture is not None
-    assert picture.width_px == 24
+    made = load_model(tmp_path / "net.tflite")
+    assert made.picture is not None
+    assert made.picture.width_px == 24
+    imported = made.provenance["imported"]
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.glob("net.onnx*")}
+    assert imported.get("weights", []) == [{"file": n, "sha256": d} for n, d in digests.items() if n != "net.onnx"]
+    assert (imported["sha256"] == digests["net.onnx"]) is not beside
+
+
+def test_sha256_of_what_was_imported_covers_every_file(tmp_path: Path) -> None:
+    """Of one file it is that file's; of a folder, or weights beside, any name or content changes it."""
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"graph")
+    source, weights = ModelSource(path, "onnx"), {"net.onnx.data": "00" * 32}
+    assert source.sha256({}) == hashlib.sha256(b"graph").hexdigest()
+    digests = {source.sha256({}), source.sha256(weights), source.sha256({"other": "00" * 32})}
+    digests |= {source.sha256({"net.onnx.data": "01" * 32}), source.sha256({**weights, "more": "00" * 32})}
+    path.write_bytes(b"graph of another")
+    assert len({*digests, source.sha256(weights)}) == 6
+    folder = ModelSource(tmp_path, "saved_model")
+    before = folder.sha256({})
+    path.rename(tmp_path / "saved_model.pb")
+    assert folder.sha256({}) != before
 
 
 @pytest.mark.parametrize(
     ("location", "length", "says"),
-    [("../w", 4, "no file beside it"), ("link", 4, "no file beside it"), ("w", 9, "reach beyond"), ("", 4, "no file")],
-)
-def test_weights_of_onnx_lie_beside_it(tmp_path: Path, location: str, length: int, says: str) -> None:
+    [("../w", 4, "no file beside it"), ("link", 4, "no file beside it"), ("w", 9, "reach beyond"), ("", 4, "no file"),
+     ("\x1b[31mw", 4, "no file beside it"), ("w" * 5000, 4, "no ONNX model|no file")],
+)  # fmt: skip
+@pytest.mark.parametrize("is_attribute", [False, True])
+def test_weights_of_onnx_lie_beside_it(
+    tmp_path: Path, location: str, length: int, says: str, is_attribute: bool
+) -> None:
+    """Initializers and the values of nodes alike."""
     onnx = pytest.importorskip("onnx")
     (tmp_path / "w").write_bytes(b"1234")
     (tmp_path / "folder").mkdir()
@@ -254,7 +281,8 @@ def test_weights_of_onnx_lie_beside_it(tmp_path: Path, location: str, length: in
     tensor = onnx.TensorProto(name="w", dims=[1], data_type=1, data_location=1)
     for key, value in (("location", location), ("length", str(length))):
         tensor.external_data.add(key=key, value=value)
-    model = onnx.helper.make_model(onnx.helper.make_graph([], "net", [], [], [tensor]))
+    nodes = [onnx.helper.make_node("Constant", [], ["w"], value=tensor)] if is_attribute else []
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "net", [], [], [] if is_attribute else [tensor]))
     path = tmp_path / "folder" / "net.onnx"
     path.write_bytes(model.SerializeToString())
     with pytest.raises(DeployError, match=says):
