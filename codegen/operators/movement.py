@@ -19,7 +19,7 @@ from codegen.operators.implementation import Implementation, Move, no_options
 from codegen.program.kernel import Built, Storage
 from codegen.program.program import Lowering, RowRead, Rows, Stage, rows_of
 
-_FALSE_SHAPES = "export it with a batch of 1: where the batch is left open, converters state shapes that are false"
+FALSE_SHAPES = "export it with a batch of 1: where the batch is left open, converters state shapes that are false"
 MAX_ROWS = 8  # input rows that one output row may be put together from while both stream
 
 
@@ -216,7 +216,7 @@ def verify_movement(graph: Graph, operator: Operator, move: Move, constants: Seq
     try:
         shapes = [moved.shape for moved in move(graph, operator, blank)]
     except (ValueError, IndexError, ZeroDivisionError) as error:
-        raise ModelError(f"{operator.label} contradicts its shapes: {error}", hint=_FALSE_SHAPES) from error
+        raise ModelError(f"{operator.label} contradicts its shapes: {error}", hint=FALSE_SHAPES) from error
     stated = [graph.tensor(i).shape for i in operator.outputs]
     if shapes != stated:
-        raise ModelError(f"{operator.label} states outputs {stated}, its inputs give {shapes}", hint=_FALSE_SHAPES)
+        raise ModelError(f"{operator.label} states outputs {stated}, its inputs give {shapes}", hint=FALSE_SHAPES)

@@ -6,14 +6,14 @@ from codegen.errors import ModelError
 from codegen.graph.graph import Graph, Operator
 from codegen.kernels.portable import copy
 from codegen.operators.implementation import Implementation
-from codegen.operators.movement import reshaped
+from codegen.operators.movement import FALSE_SHAPES, reshaped
 from codegen.program.program import Lowering, RowRead, Stage, rows_of
 
 
 def verify(graph: Graph, operator: Operator) -> None:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     if source.size_bytes != output.size_bytes:
-        raise ModelError(f"{operator.label} maps {source.shape} to {output.shape}")
+        raise ModelError(f"{operator.label} maps {source.shape} to {output.shape}", hint=FALSE_SHAPES)
 
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from codegen.errors import ModelError
 from codegen.tflite.builder import ModelBuilder
-from tests.exactness import assert_exact
+from tests.exactness import assert_exact, compile_bytes
 
 pytestmark = pytest.mark.usefixtures("compiler")
 
@@ -42,3 +43,12 @@ def test_at_the_frames(position: str, tmp_path: Path) -> None:
     if "last" in position:
         value = b.reshape(value, (1, 1, 24, 1))
     assert_exact(b.finish([source], [value]), tmp_path)
+
+
+def test_shapes_that_an_open_batch_made_false_are_told() -> None:
+    """Keras 3 writes UpSampling2D so: what a converter cannot know becomes 1, here a height of 24."""
+    b = ModelBuilder()
+    source = b.activation((1, 24, 16, 2, 8), 0.1, 0)
+    with pytest.raises(ModelError, match="RESHAPE") as refused:
+        compile_bytes(b.finish([source], [b.reshape(source, (1, 1, 32, 8))]))
+    assert "a batch of 1" in str(refused.value.hint)
