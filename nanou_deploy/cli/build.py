@@ -21,8 +21,8 @@ from nanou_deploy.cli.options import (
     runtime_option,
     threshold_option,
 )
-from nanou_deploy.cli.output import as_dict, emit_json, heading, next_step, progress, remark, say, warn
-from nanou_deploy.cli.platform_offer import offer_platform, yes_option
+from nanou_deploy.cli.output import as_dict, emit_json, heading, next_step, progress, remark, say
+from nanou_deploy.cli.platform_offer import offer_platform, warn_of_space, yes_option
 from nanou_deploy.cli.verify import print_golden
 from nanou_deploy.errors import EXIT_MISMATCH, EXIT_NOT_LINKED, EXIT_OK
 
@@ -92,8 +92,8 @@ def build(
         raise click.UsageError(f"{board} is no chip that a browser could flash: leave --web out")
     for text in remarks(quantized):
         remark(text)
-    if order.is_hardware and " " in str(folder.absolute()):
-        warn(f"{folder.absolute()} has a space, which ESP-IDF under PlatformIO refuses: it cannot be linked there")
+    if order.is_hardware:
+        warn_of_space(folder)
     heading(f"{quantized.name} for {target.name}: {target.description}")
     install = offer_platform(board, yes=yes, may_ask=not as_json)
     firmware = make_firmware(quantized, order, progress=progress, install=install, made=drive.say_made)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
+import unicodedata
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -14,6 +16,7 @@ import click
 from nanou_deploy.cli.completion import complete_boards, complete_experiments
 from nanou_deploy.cli.options import Camera, FrameSize, Size, check_output, json_option
 from nanou_deploy.cli.output import emit_json, next_step, say
+from nanou_deploy.cli.platform_offer import warn_of_space
 from nanou_deploy.cli.project_edit import quoted
 from nanou_deploy.cli.project_file import FILE, KEYS, parse_project
 from nanou_deploy.cli.train import SHIPPED
@@ -53,6 +56,8 @@ def init(as_json: bool, yes: bool, **options: str | None) -> None:
 
     Questions are asked in a terminal alone. A file that is there is never replaced: it is yours to edit.
     """
+    from nanou_deploy.boards.boards import find_board
+
     if FILE.exists() or FILE.is_symlink():
         raise DeployError(f"{FILE} is there already", hint="edit it; every command reads it")
     check_output(FILE, is_file=True)
@@ -68,6 +73,8 @@ def init(as_json: bool, yes: bool, **options: str | None) -> None:
     for name, value in values.items():
         say(f"{name:<18}{value}")
     say(f"{FILE} is written; docs/PROJECT.md says what else can stand there")
+    if find_board(values["board"]).kind == "hardware":
+        warn_of_space(Path())  # before anything is trained here
     next_step("nanou-deploy", "up")
 
 
@@ -141,9 +148,9 @@ def _has(folder: Path, suffixes: tuple[str, ...]) -> bool:
 
 
 def _name() -> str:
-    """Derive a run's name from the folder's."""
-    name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in Path.cwd().name.lower())
-    return name.strip("_")[:40] or "mine"
+    """Derive a run's name from the folder's, in ASCII: My Gärten becomes my_garten."""
+    letters = unicodedata.normalize("NFKD", Path.cwd().name.lower()).encode("ascii", "ignore").decode()
+    return re.sub("[^a-z0-9]+", "_", letters).strip("_")[:40] or "mine"
 
 
 def _asked(given: Mapping[str, str], proposed: Mapping[str, str]) -> dict[str, str]:

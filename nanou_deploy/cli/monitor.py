@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from codegen.graph.model import CameraSize, QuantizedModel
     from nanou_deploy.monitor.desk import Desk
     from nanou_deploy.monitor.feed import Sink
+    from nanou_deploy.monitor.frames import PictureFolder
 
 
 @dataclass(frozen=True)
@@ -101,15 +102,23 @@ def monitor(
         return show_record(replay, view)
     is_given = click.get_current_context().get_parameter_source("model") == ParameterSource.COMMANDLINE
     known = open_model(model) if model is not None and (is_given or _is_there(model)) else None
-    return watch(choose_ports(ports), view, frames=frames, camera=camera, timeout_s=timeout_s, model=known)
+    pictures = find_frames(frames, camera)
+    return watch(choose_ports(ports), view, pictures, timeout_s=timeout_s, model=known)
+
+
+def find_frames(folder: Path | None, camera: CameraSize | None) -> PictureFolder | None:
+    """Find the pictures that stand in for a camera, if a folder is given. Raises DeployError where it has none."""
+    from codegen.graph.model import CameraSize
+    from nanou_deploy.monitor.frames import find_pictures
+
+    return find_pictures(folder, camera or CameraSize()) if folder else None
 
 
 def watch(
     addresses: tuple[str, ...],
     view: View,
+    pictures: PictureFolder | None,
     *,
-    frames: Path | None,
-    camera: CameraSize | None,
     timeout_s: float,
     model: QuantizedModel | None = None,
     model_sha256: str | None = None,
@@ -119,15 +128,12 @@ def watch(
 
     `model` says what thresholds are of; `model_sha256` is the one that has to run there.
     """
-    from codegen.graph.model import CameraSize
     from nanou_deploy.cli.monitor_desk import make_desk
     from nanou_deploy.monitor.desk import Controls
     from nanou_deploy.monitor.feed import FeedOptions
     from nanou_deploy.monitor.feed_file import Recorder
-    from nanou_deploy.monitor.frames import find_pictures
     from nanou_deploy.monitor.session import watch_devices
 
-    pictures = find_pictures(frames, camera or CameraSize()) if frames else None
     controls = Controls(addresses)
     options = FeedOptions(
         pictures, timeout_s, view.shrink, view.limit, _least_s(view), model_sha256, boot_s, controls,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanou_deploy.cli.output import note, progress
+from nanou_deploy.cli.output import note, progress, warn
 
 if TYPE_CHECKING:
     from nanou_deploy.build.platformio import PlatformMissing
@@ -33,3 +33,9 @@ def offer_platform(board: str, *, yes: bool, may_ask: bool = True) -> Callable[[
         install_platform(project, board, progress)
 
     return install
+
+
+def warn_of_space(folder: Path) -> None:
+    """Warn where a hardware board's firmware could not be linked in a folder, because of its path."""
+    if " " in str(folder.absolute()):
+        warn(f"{folder.absolute()} has a space, which ESP-IDF under PlatformIO refuses: it cannot be linked there")

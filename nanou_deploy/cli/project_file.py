@@ -85,6 +85,7 @@ KEYS = (
     Key("data.label_map", "Classes and their values in the masks; without it 255 is drivable.", "labels.yaml",
         {"prepare": "label_map"}),
     Key("data.mask_suffix", "What a mask's name has after its picture's.", "_L", {"prepare": "mask_suffix"}),
+    Key("data.unmasked", "What becomes of pictures without a mask, refuse or skip.", "skip", {"prepare": "unmasked"}),
     Key("data.group_by", "What belongs together: a pattern of names, or a .csv file.", r"^drive\d+",
         {"prepare": "group_by"}),
     Key("data.size", "Height and width of the network's pictures.", "60x80", {"prepare": "size"}),

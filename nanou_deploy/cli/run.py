@@ -9,7 +9,7 @@ import click
 
 from nanou_deploy.cli.device_options import device_address, frames_option, timeout_option
 from nanou_deploy.cli.drive_options import Drive, drive_options
-from nanou_deploy.cli.monitor import View, view_options, watch
+from nanou_deploy.cli.monitor import View, find_frames, view_options, watch
 from nanou_deploy.cli.options import (
     board_option,
     camera_option,
@@ -69,6 +69,7 @@ def run(
     target, quantized = find_board(board), open_model(model, camera, threshold)
     _ = quantized.image  # what runs decides by what pictures mean: refuse a raw model before anything is written
     check_firmware(target)
+    pictures = find_frames(frames, quantized.camera)
     folder = check_output(Path("build") / target.name)
     user = drive.folder(folder)
     heading(f"{quantized.name} for {target.name}: {target.description}")
@@ -83,11 +84,11 @@ def run(
             raise click.UsageError(f"{board} is no hardware: it takes no --port, and the aot runtime alone")
         drive.make(user, target)
         address = device_address(target, quantized, folder, force=force, user=user, drive=drive.config())
-        frames = frames or _rendered_terrain(quantized, Path("build") / "terrain_frames")
+        if pictures is None:
+            pictures = find_frames(_rendered_terrain(quantized, Path("build") / "terrain_frames"), quantized.camera)
     return watch(
-        (address,), view, frames=frames, camera=quantized.camera, timeout_s=timeout_s, model=quantized,
-        model_sha256=quantized.sha256, boot_s=_BOOT_S,
-    )  # fmt: skip
+        (address,), view, pictures, timeout_s=timeout_s, model=quantized, model_sha256=quantized.sha256, boot_s=_BOOT_S
+    )
 
 
 def _flashed(model: QuantizedModel, order: Order, port: str | None, drive: Drive, *, yes: bool) -> str:

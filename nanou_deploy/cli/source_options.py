@@ -21,7 +21,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 FORMATS = ("labelme", "cvat", "coco", "yolo", "voc", "roboflow-masks")
 _NAMES = (
     "images", "masks", "labels", "annotation_format", "drivable", "ignore", "unlabelled", "with_empty", "label_map",
-    "mask_suffix",
+    "mask_suffix", "unmasked",
 )  # fmt: skip
 
 
@@ -62,6 +62,13 @@ def source_options(command: _Command) -> _Command:
         "--label-map", type=click.Path(path_type=Path), help="YAML or JSON: classes and their mask values, or labels."
     )
     @click.option("--mask-suffix", default="", help="What mask names have after the image's, such as _L.")
+    @click.option(
+        "--unmasked",
+        type=click.Choice(["refuse", "skip"]),
+        default="refuse",
+        show_default=True,
+        help="Of --masks: what becomes of images without one.",
+    )
     @wraps(command)
     def with_source(*args: Any, **given: Any) -> Any:
         said = {name: given.pop(name) for name in _NAMES}
@@ -82,8 +89,9 @@ def _source(given: dict[str, Any]) -> MaskFolders | AnnotationFiles:
             hint="--masks is a folder of mask pictures, --labels a file or folder of a labelling tool",
         )
     if labels is not None:
-        if given["mask_suffix"]:
-            raise UsageMistake("--mask-suffix belongs to --masks", hint="leave it out")
+        if given["mask_suffix"] or given["unmasked"] != "refuse":
+            wrong_one = "--mask-suffix" if given["mask_suffix"] else "--unmasked"
+            raise UsageMistake(f"{wrong_one} belongs to --masks", hint="leave it out")
         return AnnotationFiles(
             labels, images, given["annotation_format"], drivable, ignore, given["unlabelled"], label_map,
             given["with_empty"],
@@ -99,4 +107,4 @@ def _source(given: dict[str, Any]) -> MaskFolders | AnnotationFiles:
         raise UsageMistake(f"{wrong[0]} belongs to --labels", hint="for masks, a --label-map says what values mean")
     if images is None:
         raise UsageMistake("--masks needs --images", hint="give the folder of the images")
-    return MaskFolders(images, masks, given["mask_suffix"], label_map)
+    return MaskFolders(images, masks, given["mask_suffix"], label_map, given["unmasked"])

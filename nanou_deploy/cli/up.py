@@ -88,7 +88,7 @@ def _reason(step: Step, recorded: Mapping[str, str] | None) -> str:
     """Why a step is to be done; empty where all is in place."""
     made = step.made()
     if not made:
-        return f"there is no {step.result} yet"
+        return f"{step.result} is not complete" if step.result.exists() else f"there is no {step.result} yet"
     if recorded is None:
         return f"{step.result} was not made by `up`"
     if recorded["sources"] != step.sources():

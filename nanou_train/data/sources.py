@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,16 +35,24 @@ from nanou_train.errors import DataError
 _SHOWN = 3
 _COPIES = ".rf."  # Roboflow's names of augmented copies of one picture: NAME_jpg.rf.HASH
 EMPTY = "annotated with nothing"
+UNMASKED = "without a mask"
+_NAMES = "a mask has its image's path up to the suffix; --mask-suffix _L stands for NAME_L.png"
+_PARTLY = '--unmasked skip leaves them out (nanou.toml, below [data]: unmasked = "skip"); label-assist proposes masks'
+Unmasked = Literal["refuse", "skip"]
 
 
 @dataclass(frozen=True)
 class MaskFolders:
-    """Folders of images and masks, whose names agree but for `mask_suffix`; a label map says what mask values mean."""
+    """Folders of images and masks, whose names agree but for `mask_suffix`; a label map says what mask values mean.
+
+    Images without a mask are refused, or left out where `unmasked` is "skip".
+    """
 
     images: Path
     masks: Path
     mask_suffix: str = ""
     label_map: Path | None = None
+    unmasked: Unmasked = "refuse"
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -253,12 +261,15 @@ def pair_files(source: MaskFolders, count: FileCount) -> dict[str, tuple[Path, P
     found = [*image_files.skipped, *(one for one in mask_files.skipped if one[1] not in shared)]
     count.skipped += [one for one in found if one[1] not in theirs_too]
     images, masks = image_files.files, mask_files.files
+    if source.unmasked == "skip" and (both := images.keys() & masks.keys()):
+        count.skipped += [(UNMASKED, images[name]) for name in sorted(images.keys() - both)]
+        images = {name: images[name] for name in both}
     for ours, theirs, what in ((images, masks, "mask"), (masks, images, "image")):
         if alone := sorted(ours.keys() - theirs.keys()):
-            shown = ", ".join(str(ours[name]) for name in alone[:_SHOWN])
+            shown = ", ".join(str(ours[name]) for name in alone[:_SHOWN]) + (", ..." if len(alone) > _SHOWN else "")
             raise DataError(
-                f"{len(alone)} file(s) have no {what} of the same name: {shown}" + (", ..." if len(alone) > 3 else ""),
-                hint="a mask has its image's path up to the suffix; --mask-suffix _L stands for NAME_L.png",
+                f"{len(alone)} of {len(ours)} files have no {what} of the same name: {shown}",
+                hint=_PARTLY if what == "mask" and len(alone) < len(ours) else _NAMES,
             )
     return {name: (images[name], masks[name]) for name in sorted(images)}
 

@@ -4,8 +4,9 @@
       default: {student: {preset: nano_u, epochs: 40}}
       long:    {extends: default, student: {epochs: 120}}
 
-An experiment takes the keys of the one it extends, then its own, key by key. Unknown keys, experiments and parents,
-cycles and values of the wrong kind are errors that name file, line and near names.
+An experiment takes the keys of the one it extends, of its own file or else a shipped one, then its own, key by key.
+Unknown keys, experiments and parents, cycles and values of the wrong kind are errors that name file, line and near
+names.
 """
 
 from __future__ import annotations
@@ -41,30 +42,35 @@ class ExperimentFile:
     def load(self, name: str, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
         """Check one experiment; `overrides` replace single keys. Raises ConfigError."""
         paths: dict[str, Given] = {}
-        for ancestor in reversed(self._lineage(name)):
-            own = {key: value for key, value in self.experiments[ancestor].items() if key != "extends"}
-            paths |= given(own, where=partial(self._where, ancestor))
+        for file, ancestor in reversed(self._lineage(name)):
+            own = {key: value for key, value in file.experiments[ancestor].items() if key != "extends"}
+            paths |= given(own, where=partial(file._where, ancestor))
         as_changed = f'experiment "{name}" of {self.document.name}, as changed'
         return checked(paths | given(overrides or {}, where=lambda _: as_changed))
 
     def _where(self, name: str, place: Place) -> str:
         return f'{self.document.where("experiments", name, *place)}, experiment "{name}"'
 
-    def _lineage(self, name: str) -> list[str]:
-        """Find an experiment's ancestors; itself first, then the nearest."""
-        lineage: list[str] = []
-        current = name
+    def _lineage(self, name: str) -> list[tuple[ExperimentFile, str]]:
+        """Find an experiment's ancestors and the file of each; itself first, then the nearest."""
+        lineage: list[tuple[ExperimentFile, str]] = []
+        file, current = self, name
         while current:
-            child = lineage[-1] if lineage else ""
-            place = self.document.where("experiments", child, "extends") if child else self.document.name
-            if current in lineage:
-                cycle = " extends ".join([*lineage, current])
+            child = lineage[-1][1] if lineage else ""
+            place = file.document.where("experiments", child, "extends") if child else file.document.name
+            known = list(file.parents)
+            if child and current not in known:
+                shipped = read_experiments()
+                known += [other for other in shipped.parents if other not in known]
+                file = shipped if current in shipped.experiments else file
+            if (file.document.name, current) in [(one.document.name, ancestor) for one, ancestor in lineage]:
+                cycle = " extends ".join([*(ancestor for _, ancestor in lineage), current])
                 raise ConfigError(f"{place}: {cycle}: a cycle", hint="remove one extends")
-            if current not in self.experiments:
+            if current not in file.experiments:
                 which = f' (which "{child}" extends)' if child else ""
-                raise ConfigError(f'{place}: no experiment "{current}"{which}', hint=near_names(current, self.parents))
-            lineage.append(current)
-            current = self.parents[current]
+                raise ConfigError(f'{place}: no experiment "{current}"{which}', hint=near_names(current, known))
+            lineage.append((file, current))
+            current = file.parents[current]
         return lineage
 
 

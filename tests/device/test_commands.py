@@ -221,6 +221,12 @@ def test_run_needs_nothing_but_a_compiler(port: str, tmp_path: Path) -> None:
     assert "no device program" in run("run", "--board", "rv32-qemu", cwd=tmp_path).stderr
 
 
+def test_run_looks_for_its_frames_first(tmp_path: Path) -> None:
+    done = run("run", "--board", "host", "--frames", "nowhere", cwd=tmp_path)
+    assert (done.returncode, "nowhere is no folder" in done.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_run_on_a_simulated_chip(port: str, require_module: Callable[[str], None], tmp_path: Path) -> None:
     """The image that would be flashed, started in the simulator; rendered terrain stands in for the camera."""
     require_module("labwired")

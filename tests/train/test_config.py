@@ -37,6 +37,19 @@ def test_children_override_parents_and_arguments_override_both(tmp_path: Path) -
     assert (config.student.epochs, config.student.batch_size, config.distillation.alpha) == (4, 2, 0.9)
 
 
+def test_a_file_of_ones_own_extends_shipped_experiments(tmp_path: Path) -> None:
+    """And an experiment of the file hides the shipped one of its name, but not from shipped ones."""
+    path = _write(tmp_path, "experiments: {mine: {extends: demo, epochs: 3}, terrain: {extends: mine, batch_size: 4}}")
+    shipped, mine, own = (
+        load_experiment(DEFAULT_CONFIG, "demo"),
+        *(load_experiment(path, n) for n in ("mine", "terrain")),
+    )
+    assert mine == shipped.model_copy(update={"student": shipped.student.model_copy(update={"epochs": 3})})
+    assert (own.student.epochs, own.student.batch_size, own.data) == (3, 4, shipped.data)
+    with pytest.raises(ConfigError, match='no experiment "demo"'):  # to train a shipped one takes no file
+        load_experiment(path, "demo")
+
+
 @pytest.mark.parametrize(
     ("text", "says", "hint"),
     [

@@ -226,8 +226,8 @@ def _name_clash(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (_no_mask, r"1 file\(s\) have no mask of the same name: .*images/drive1/002\.png"),
-        (_no_image, r"1 file\(s\) have no image of the same name: .*masks/drive1/002\.png"),
+        (_no_mask, r"1 of 20 files have no mask of the same name: .*images/drive1/002\.png"),
+        (_no_image, r"1 of 20 files have no image of the same name: .*masks/drive1/002\.png"),
         (_corrupt, r"1 of 20 pairs cannot be used: cannot read .*drive1/002\.png as an image"),
         (_rgb_mask, r"1 of 20 pairs .*Pillow mode RGB"),
         (_palette_mask, r"1 of 20 pairs .*Pillow mode P"),
@@ -250,6 +250,26 @@ def test_bad_data_is_named_and_nothing_is_written(
         prepare(spec)
     assert caught.value.hint
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_images_without_masks_are_left_out_where_that_is_said(spec: PrepareSpec, tmp_path: Path) -> None:
+    for number in range(1, 4):
+        (tmp_path / "masks" / "drive2" / f"00{number}.png").unlink()
+    with pytest.raises(DataError, match="3 of 20 files have no mask") as caught:
+        prepare(spec)
+    assert "--unmasked skip" in caught.value.hint
+    prepared = prepare(from_source(spec, unmasked="skip"))
+    assert (prepared.files.used, len(prepared.files.skipped)) == (17, 3)
+    assert "3 without a mask (001.png, 002.png, 003.png)" in str(prepared.files)
+    (tmp_path / "images" / "drive2" / "001.png").unlink()
+    (tmp_path / "masks" / "drive2" / "other.png").write_bytes((tmp_path / "masks" / "drive1" / "001.png").read_bytes())
+    with pytest.raises(DataError, match="1 of 18 files have no image"):  # a mask without an image is a mistake
+        prepare(from_source(replace(spec, force=True), unmasked="skip"))
+    for path in (tmp_path / "masks").rglob("*.png"):
+        path.rename(path.with_name(f"{path.stem}_L.png"))
+    with pytest.raises(DataError, match="of 19 files have no mask") as caught:  # names, not missing work
+        prepare(from_source(replace(spec, force=True), unmasked="skip"))
+    assert "--mask-suffix" in caught.value.hint
 
 
 def test_a_wrong_label_map_is_named(spec: PrepareSpec, tmp_path: Path) -> None:

@@ -199,6 +199,17 @@ def test_init_refuses_what_a_command_would(tmp_path: Path, option: tuple[str, st
     assert not (tmp_path / "nanou.toml").exists()
 
 
+def test_init_warns_of_a_folder_where_nothing_can_be_linked(tmp_path: Path) -> None:
+    for folder, board, warns in (
+        ("my robot", "esp32cam", True),
+        ("other robot", "host", False),
+        ("robot", "esp32cam", False),
+    ):
+        (tmp_path / folder).mkdir()
+        done = run("init", "--yes", "--board", board, cwd=tmp_path / folder)
+        assert (done.returncode, "has a space" in done.stderr) == (0, warns), done.stderr
+
+
 def test_init_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(init_module, "_in_terminal", lambda: True)
@@ -269,3 +280,14 @@ def test_up_says_what_the_file_lacks(tmp_path: Path) -> None:
     assert "says nothing of model" in run("up", cwd=tmp_path).stderr
     with pytest.raises(DeployError, match="board"):
         up_steps.steps_of(parse_project({"model": "a"}))
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("My Gärten 車", "my_garten"), ("車", "mine"), ("a  b--c", "a_b_c"), ("x" * 60, "x" * 40)]
+)
+def test_a_run_is_called_after_its_folder(
+    folder: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / folder)
+    assert init_module._name() == name
