@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.arithmetic.one_multiply_search import Line
 from codegen.kernels.esp32s3 import digits, lane_digits
 from codegen.kernels.esp32s3.conv_2d import Conv2D
 from codegen.kernels.esp32s3.conv_2d_pointwise import Conv2DPointwise
@@ -143,6 +144,23 @@ def test_starts_of_both_signs_do_not_hide_one_another() -> None:
     table = Table("digits", lanes.reshape(-1), 16)
     wrong = lane_digits.differences(LaneDigits(1, 8, (len(starts),)), table)
     assert wrong == tuple(f"channel {c}: sums within -552704 .. 552704 do not fit 20 bits" for c in range(16))
+
+
+def test_a_shift_of_more_than_five_bits_is_refused() -> None:
+    """The unit would shift by what the lowest five bits say, even where the line itself is as certified."""
+    compiled = compile_bytes(every_kernel(16, 4, 3), target=ESP32S3)
+    stage = next(s for s in compiled.program.stages if s.kernel.template == "esp32s3/conv_2d_pointwise")
+    (table,), shape = stage.tables, stage.kernel.digits  # type: ignore[attr-defined]
+    units = table.values.copy()[digits.HEAD * 16 :].reshape(-1, shape.unit_bytes)
+    units[:, shape.shift_lane] += 32
+    longer = []
+    for channel in table.channels:
+        assert isinstance(channel.found, Line)
+        longer.append(replace(channel, found=replace(channel.found, shift=channel.found.shift + 32)))
+    values = np.concatenate([table.values[: digits.HEAD * 16], units.reshape(-1)])
+    wrong = digits.differences(shape, replace(table, values=values, channels=tuple(longer)), 1)
+    assert len(wrong) == len(units), wrong
+    assert all("not by 0 .. 31" in text for text in wrong)
 
 
 def test_each_of_several_copies_for_one_operator_has_a_name_of_its_own() -> None:

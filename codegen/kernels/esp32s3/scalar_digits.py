@@ -14,7 +14,15 @@ import numpy as np
 
 from codegen.arithmetic.clamped_sum import ClampedSum
 from codegen.arithmetic.digit_line import digits_of
-from codegen.kernels.esp32s3.digits import DIGIT_BITS, MAX_SHIFT, START_VALUE, even_shares, partial_sums, too_wide
+from codegen.kernels.esp32s3.digits import (
+    DIGIT_BITS,
+    MAX_SHIFT,
+    START_VALUE,
+    even_shares,
+    partial_sums,
+    too_wide,
+    wrong_shifts,
+)
 from codegen.program.kernel import LANES, Table
 
 SHIFT_LANE = LANES - 1
@@ -95,10 +103,14 @@ def line_of(digits: ScalarDigits, table: Table) -> ClampedSum:
 
 
 def overflows(digits: ScalarDigits, table: Table) -> tuple[str, ...]:
-    """Name the digits of which a partial sum, in any order of additions, does not fit a lane of 20 bits."""
+    """Name the digits of which a partial sum, in any order of additions, does not fit a lane of 20 bits.
+
+    The shift at the end has to be one that the unit can do.
+    """
     lanes = table.values[LANES:].astype(np.int64)
     taps = np.stack([lanes[of_factors.start : of_factors.stop] for of_factors, _ in digits.lanes])
     starts = np.zeros((digits.count, max(digits.starts)), np.int64)
     for digit, (_, of_starts) in enumerate(digits.lanes):
         starts[digit, : len(of_starts)] = lanes[of_starts.start : of_starts.stop]
-    return tuple(too_wide("digit", *partial_sums(taps, starts, digits.bits, digits.values)))
+    wide = too_wide("digit", *partial_sums(taps, starts, digits.bits, digits.values))
+    return (*wide, *wrong_shifts("sum", lanes[SHIFT_LANE:]))
