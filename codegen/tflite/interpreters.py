@@ -269,7 +269,8 @@ class _Process:
             self.close()
             raise InterpreterCrash(
                 f"{self._name} crashed on this file ({self._ending()})",
-                hint="convert the model again; a file that does this was damaged, or made to do it",
+                hint="convert the model again; a file that does this was damaged, made to do it, or ends in a SOFTMAX "
+                "of more than 511 nearly equal values, as untrained networks do",
             ) from error
         except BaseException:  # also Ctrl-C: whatever it is at, its next answer would be to this request
             self.close()

@@ -10,6 +10,7 @@ import pytest
 
 from codegen.errors import UnsupportedError
 from codegen.tflite.builder import ModelBuilder
+from codegen.tflite.interpreters import InterpreterCrash, run_tflm
 from tests.exactness import assert_compiled_is_oracle, assert_exact, compile_bytes
 from tests.ops.single_operator import Activation, assert_oracle_is_tflm, drawn, drawn_zero_point, model_of
 
@@ -93,4 +94,8 @@ def test_softmax_of_a_thousand_equal_values(tmp_path: Path) -> None:
     b = ModelBuilder()
     source = b.activation((1, 1000), 0.1, 0)
     output = b.operator("SOFTMAX", [source], b.activation((1, 1000), 1 / 256, -128), "SoftmaxOptions", Beta=1.0)
-    assert (assert_compiled_is_oracle(b.finish([source], [output]), tmp_path)[:2] == -128).all()
+    model = b.finish([source], [output])
+    assert (assert_compiled_is_oracle(model, tmp_path)[:2] == -128).all()
+    with pytest.raises(InterpreterCrash) as stopped:
+        run_tflm(model, np.zeros((1, 1000), np.int8))
+    assert "SOFTMAX" in str(stopped.value.hint)
