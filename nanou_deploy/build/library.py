@@ -69,6 +69,12 @@ def model_path(path: Path | None) -> Path:
                 hint=f"make it with `nanou-deploy quantize --run {shlex.quote(str(path))}`",
             )
         return _own(path)
+    if path.suffix.lower() != ".tflite" and not path.exists():
+        raise DeployError(
+            f"there is no run {path} yet",
+            hint="`nanou-deploy up` makes the one that nanou.toml names, `nanou-deploy train` any; "
+            "or give the path of a .tflite file",
+        )
     run = path.absolute().parent.parent
     return _own(run) if path.absolute() == int8_path(run) and (run / MANIFEST).is_file() else path
 

@@ -85,7 +85,7 @@ class Existing(click.ParamType):  # type: ignore[type-arg] # as above
 class DataFolder(Existing):
     """Parses the path of a data set."""
 
-    _kind, _hint = "folder", "give a data set, ROOT/{train,val,test}/{img,mask}"
+    _kind, _hint = "folder", "give a data set, ROOT/{train,val,test}/{img,mask}; `nanou-deploy prepare` makes one"
 
 
 model_option = click.option(

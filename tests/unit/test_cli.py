@@ -85,7 +85,8 @@ def test_errors_come_before_the_work(tmp_path: Path) -> None:
         (["evaluate", "--model", "empty"], "holds no model/model.tflite"),
         (["quantize", "--run", "empty"], "try:"),
         (["generate", "--max-ram", "4KB"], "more than 4,096"),
-        (["train", "--data", "absent"], "absent"),
+        (["build", "--model", "runs/mine", "--board", "host"], "there is no run runs/mine yet\ntry: `nanou-deploy up`"),
+        (["train", "--data", "absent"], "`nanou-deploy prepare` makes one"),
     ],
 )
 def test_wrong_input_is_an_error_in_words(arguments: list[str], said: str, tmp_path: Path) -> None:
