@@ -8,10 +8,9 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,16 +49,6 @@ def run(
             code = end.code
     assert isinstance(code, int)
     return Finished(code, out.getvalue(), err.getvalue())
-
-
-@contextmanager
-def interrupts_heeded() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt, which a background process may ignore."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def run_json(*arguments: object, cwd: Path, **environment: str) -> tuple[int, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -17,6 +18,10 @@ SHARED = REPOSITORY.parent / "shared"
 
 # As codegen.start_tensorflow.import_tensorflow has it, for tests that import TensorFlow before it.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Compilers and emulators run inside properties, so wall time says nothing; the same examples on every run.
 settings.register_profile(

@@ -29,7 +29,7 @@ import click
 from nanou_deploy.cli import cli
 from nanou_deploy.cli.options import Output
 from nanou_deploy.errors import EXIT_INTERRUPTED, EXIT_MISMATCH, EXIT_NOT_LINKED, EXIT_TOOL_MISSING, EXIT_USAGE
-from tests.command_line import Finished, interrupts_heeded, run
+from tests.command_line import Finished, run
 from tests.train.picture_files import write_drives
 from tests.unit.test_hostile_folder import EXPERIMENT, QUICK, TRAINING, write_inputs
 
@@ -128,14 +128,13 @@ def interrupted_after(seconds: float) -> Iterator[list[tuple[float, float]]]:
         came.append(_now_s())
         signal.raise_signal(signal.SIGINT)
 
-    with interrupts_heeded():
-        previous = signal.signal(signal.SIGALRM, interrupt)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            yield came
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, previous)
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield came
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def outcome(case: Case, folder: Path, seconds: float) -> str:
@@ -204,6 +203,7 @@ def main() -> int:
     parser.add_argument("--option", help="This option alone.")
     parser.add_argument("--seconds", type=float, default=1.0, help="After which Ctrl-C comes.")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background commands ignore it
     cases = [case for command in options.command or commands for case in cases_of(command)]
     tally, failed = soak([case for case in cases if options.option in (None, case[1])], options.seconds)
     print(f"{tally.total():,} values of options, {len(failed)} failures")

@@ -19,7 +19,7 @@ from nanou_deploy.cli.interrupts import no_interrupt_lost
 from nanou_deploy.cli.options import Real
 from nanou_deploy.cli.output import said_when_interrupted
 from nanou_deploy.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
-from tests.command_line import interrupts_heeded, run
+from tests.command_line import run
 from tests.property.option_soak import cases_of, judge, line_of, write_oddities
 
 COMMANDS = cli.list_commands(None)  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def test_ctrl_c_in_a_finalizer_comes_again() -> None:
         Closing()
         signal.sigtimedwait({signal.SIGUSR2}, 5)
 
-    with interrupts_heeded(), no_interrupt_lost(), pytest.raises(KeyboardInterrupt):
+    with no_interrupt_lost(), pytest.raises(KeyboardInterrupt):
         close()
 
 
@@ -96,6 +96,6 @@ def test_whatever_a_library_makes_of_ctrl_c(tmp_path: Path) -> None:
         with said_when_interrupted("all is as it was"):
             raise SystemError("bad argument to internal function")
 
-    with interrupts_heeded(), mock.patch.object(found, "callback", convert):
+    with mock.patch.object(found, "callback", convert):
         done = run("boards", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (EXIT_INTERRUPTED, "error: interrupted: all is as it was\n")

@@ -20,7 +20,6 @@ from nanou_deploy.build.platformio import PlatformMissing, platform_missing
 from nanou_deploy.cli import platform_offer
 from nanou_deploy.cli.platform_offer import offer_platform
 from nanou_deploy.errors import EXIT_NOT_LINKED
-from tests.command_line import interrupts_heeded
 
 FETCHES = """
 import json, os, pathlib, sys
@@ -90,11 +89,10 @@ def test_ctrl_c_ends_platformio_too(pio: Callable[[str], None], tmp_path: Path) 
         heard.wait(30)
         os.kill(os.getpid(), signal.SIGINT)
 
-    with interrupts_heeded():
-        threading.Thread(target=interrupt, daemon=True).start()
-        start = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            install_platform(tmp_path, "esp32s3", lambda text: heard.set() if "%" in text else None)
+    threading.Thread(target=interrupt, daemon=True).start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        install_platform(tmp_path, "esp32s3", lambda text: heard.set() if "%" in text else None)
     assert time.monotonic() - start < 60
 
 
