@@ -146,6 +146,14 @@ def test_starts_of_both_signs_do_not_hide_one_another() -> None:
     assert wrong == tuple(f"channel {c}: sums within -552704 .. 552704 do not fit 20 bits" for c in range(16))
 
 
+@pytest.mark.parametrize(("last", "fits"), [(31, True), (32, False)])
+def test_no_sum_may_take_the_lowest_value_of_20_bits(last: int, fits: bool) -> None:
+    """-2^19, at which the manual and Espressif's emulator are not of one mind."""
+    taps = np.array([127] * 32 + [last]).reshape(1, -1, 1)
+    sums = digits.Sums(taps, np.zeros((1, 1, 1), np.int64), np.zeros(1, np.int64))
+    assert (digits.overflows("unit", sums, 8) == []) == fits
+
+
 def test_a_shift_of_more_than_five_bits_is_refused() -> None:
     """The unit would shift by what the lowest five bits say, even where the line itself is as certified."""
     compiled = compile_bytes(every_kernel(16, 4, 3), target=ESP32S3)
