@@ -31,7 +31,7 @@ def verify_convolution(graph: Graph, operator: Operator, channel_axis: int) -> N
     bias = _bias_tensor(graph, operator)
     if bias is not None and (bias.data is None or bias.dtype != "int32" or bias.shape != (channels,)):
         raise UnsupportedError(f"{operator.label} has a bias that is not a constant int32 vector of {channels}")
-    verify_activation(operator)
+    verify_activation(graph, operator)
 
 
 def _bias_tensor(graph: Graph, operator: Operator) -> Tensor | None:

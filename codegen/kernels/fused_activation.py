@@ -10,7 +10,7 @@ import tflite
 
 from codegen.arithmetic.requantize import round_half_away
 from codegen.errors import UnsupportedError
-from codegen.graph.graph import Operator, Tensor
+from codegen.graph.graph import Graph, Operator, Tensor
 
 REAL_RANGES: dict[str, tuple[float | None, float | None]] = {
     "none": (None, None),
@@ -18,6 +18,7 @@ REAL_RANGES: dict[str, tuple[float | None, float | None]] = {
     "relu6": (0.0, 6.0),
     "relu_n1_to_1": (-1.0, 1.0),
 }
+_INT32_STEPS = 2.0**31
 
 
 def read_activation(code: int) -> str:
@@ -26,20 +27,32 @@ def read_activation(code: int) -> str:
     return str(names[code]).lower()
 
 
-def verify_activation(operator: Operator) -> None:
-    if operator.options["activation"] not in REAL_RANGES:
-        raise UnsupportedError(f"{operator.label} fuses activation {operator.options['activation']}")
+def verify_activation(graph: Graph, operator: Operator) -> None:
+    """Refuse activations that TFLM does not fuse, and limits that no int32 holds at the output's scale."""
+    activation, output = str(operator.options["activation"]), graph.tensor(operator.outputs[0])
+    if activation not in REAL_RANGES:
+        raise UnsupportedError(f"{operator.label} fuses activation {activation}")
+    steps = [_steps(limit, output) for limit in REAL_RANGES[activation] if limit is not None]
+    if any(abs(one) >= _INT32_STEPS for one in steps):
+        raise UnsupportedError(
+            f"{operator.label} has output scale {output.scale:g}, too small for the limits of its {activation}",
+            hint="calibrate with real images",
+        )
 
 
 def activation_range(operator: Operator, output: Tensor) -> tuple[int, int]:
     """Compute the lowest and highest int8 value that the operator can write."""
 
     def quantize(real: float) -> int:
-        # float32, as the reference kernels divide.
-        return round_half_away(float(np.float32(real) / np.float32(output.scale))) + output.zero_point
+        return round_half_away(_steps(real, output)) + output.zero_point
 
     low, high = REAL_RANGES[str(operator.options["activation"])]
     return (
         -128 if low is None else max(-128, quantize(low)),
         127 if high is None else min(127, quantize(high)),
     )
+
+
+def _steps(real: float, output: Tensor) -> float:
+    """Divide by the output's scale in float32, as the reference kernels do."""
+    return float(np.float32(real) / np.float32(output.scale))

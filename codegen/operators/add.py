@@ -33,7 +33,7 @@ def by_sum(read_options: Callable[[Any], Mapping[str, str]], sign: int = 1) -> I
 
 def _verify(graph: Graph, operator: Operator) -> None:
     verify_broadcast(graph, operator)
-    verify_activation(operator)
+    verify_activation(graph, operator)
     if _exact(graph, operator).result[1] > 0:
         raise UnsupportedError(
             f"{operator.label}: the output's scale is too small for its operands'",

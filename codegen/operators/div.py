@@ -31,7 +31,7 @@ def read_options(table: Any) -> Mapping[str, str]:
 def verify(graph: Graph, operator: Operator) -> None:
     """Refuse what TFLM stops at: a divisor that can be 0, and quotients that it cannot shift."""
     verify_broadcast(graph, operator)
-    verify_activation(operator)
+    verify_activation(graph, operator)
     first, second, output = operands_of(graph, operator)
     if first.shape != second.shape and len(output.shape) > _MAX_RANK:
         raise UnsupportedError(f"{operator.label} broadcasts more than {_MAX_RANK} dimensions")

@@ -50,7 +50,7 @@ def verify(graph: Graph, operator: Operator) -> None:
         bias = graph.tensor(operator.inputs[2])
         if bias.data is None or bias.dtype != "int32" or bias.data.size != out:
             raise UnsupportedError(f"{operator.label} has a bias that is not a constant of {out} int32")
-    verify_activation(operator)
+    verify_activation(graph, operator)
 
 
 def _bias(graph: Graph, operator: Operator) -> IntArray:

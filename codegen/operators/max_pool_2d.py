@@ -30,7 +30,7 @@ def verify(graph: Graph, operator: Operator) -> None:
         raise UnsupportedError(f"{operator.label} changes quantization between input and output")
     if source.shape[-1] != output.shape[-1]:
         raise ModelError(f"{operator.label} changes the number of channels")
-    verify_activation(operator)
+    verify_activation(graph, operator)
     window_of(graph, operator)
 
 

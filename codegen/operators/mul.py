@@ -26,7 +26,7 @@ def read_options(table: Any) -> Mapping[str, str]:
 
 def verify(graph: Graph, operator: Operator) -> None:
     verify_broadcast(graph, operator)
-    verify_activation(operator)
+    verify_activation(graph, operator)
     if MAX_PRODUCT << max(_exact(graph, operator).shift, 0) > INT32_MAX:
         raise UnsupportedError(
             f"{operator.label}: the output's scale is too small for its operands'",

@@ -60,7 +60,7 @@ def verify(graph: Graph, operator: Operator) -> None:
         bias = graph.tensor(operator.inputs[3])
         if bias.data is None or bias.dtype != "int32" or bias.shape != weights.shape[:1]:
             raise UnsupportedError(f"{operator.label} has a bias that is not a constant of {weights.shape[0]} int32")
-    verify_activation(operator)
+    verify_activation(graph, operator)
 
 
 def padding(graph: Graph, operator: Operator) -> tuple[int, int]:

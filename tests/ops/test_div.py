@@ -61,19 +61,21 @@ def divided(b: ModelBuilder, first: int, second: int, scale: float, zero_point: 
 
 
 def random_layer(rng: Random, b: ModelBuilder, values: list[int]) -> int:
-    """An earlier value by constants, or by another that is kept from 0."""
+    """An earlier value by constants, or by another that is kept from 0; back to its scale, which later layers take."""
     value = values[-1]
-    shape, (scale,) = tuple(b.tensors[value]["shape"]), b.tensors[value]["scales"]
+    shape, (scale,), (zero,) = (b.tensors[value][key] for key in ("shape", "scales", "zeros"))
+    shape = tuple(shape)
     zero_point = rng.choice([-127, 126, rng.randint(-127, 126)])
     if rng.random() < 0.5:
         smaller = (1, *(rng.choice([1, extent]) for extent in shape[1:]))
-        by_scale = scale * rng.uniform(0.1, 10)
+        by_scale = rng.uniform(0.005, 0.5)
         other = constant(b, nonzero(smaller, zero_point, rng.getrandbits(32)), by_scale, zero_point)
     else:
         alike = [one for one in values if tuple(b.tensors[one]["shape"]) == shape]
         other, by_scale = bounded(b, rng.choice(alike), rng.choice(["above", "below"]), zero_point), 0.02
     output = scale / by_scale / rng.uniform(130, 100_000)
-    return divided(b, value, other, output, rng.randint(-128, 127), rng.choice([0, 1, 3]))
+    made = divided(b, value, other, output, rng.randint(-128, 127), rng.choice([0, 1]))
+    return b.quantize(made, scale, zero)
 
 
 def sample() -> bytes:
@@ -148,6 +150,20 @@ def test_what_tflm_stops_at_is_refused(zero_point: int, scale: float, says: str)
     other = bounded(b, source, "above", -128) if zero_point < -128 else b.quantize(source, 0.02, zero_point)
     with pytest.raises((UnsupportedError, ModelError), match=says):
         compile_bytes(b.finish([source], [divided(b, source, other, scale, 0)]))
+
+
+@pytest.mark.parametrize(("activation", "is_refused"), [(0, False), (1, False), (2, False), (3, True)])
+def test_limits_that_no_int32_holds_are_refused(activation: int, is_refused: bool) -> None:
+    """6 is more than 2^31 steps of 2.5e-9, as TFLM finds too; 1 and 0 are not."""
+    b = ModelBuilder()
+    source = b.activation((1, 3), 5e-7, 0)
+    made = divided(b, source, bounded(b, source, "above", -128), 2.5e-9, 0, activation)
+    model = b.finish([source], [made])
+    if is_refused:
+        with pytest.raises(UnsupportedError, match="limits of its relu6"):
+            compile_bytes(model)
+    else:
+        assert_oracle_is_tflm(model)
 
 
 def test_possible_values_are_all_that_occur() -> None:
