@@ -31,7 +31,7 @@ from tests.camera_masks import camera_masks
 from tests.conftest import missing
 from tests.navigation import Cover, cover
 
-SANITIZED = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror",
+SANITIZED = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror",
              "-fsanitize=address,undefined", "-fno-sanitize-recover=all")  # fmt: skip
 HEADER = """
 #include <stddef.h>

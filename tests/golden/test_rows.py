@@ -66,7 +66,7 @@ def build(compiled: Compilation, folder: Path, compiler: str) -> Path:
     write_project(render_aot(compiled), folder / "library")
     (folder / "rows.c").write_text(PROGRAM)
     sources = [str(folder / "rows.c"), *map(str, sorted((folder / "library" / "src").glob("*.c")))]
-    flags = ["-std=gnu99", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags = ["-std=gnu99", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     program = folder / "rows"
     includes = [f"-I{folder / 'library' / name}" for name in ("include", "app")]
     subprocess.run([compiler, *flags, *includes, *sources, "-o", program], check=True)

@@ -16,12 +16,12 @@ from codegen.program.objective import Objective
 from codegen.program.program import Program
 from codegen.program.target import Target
 from codegen.tflite.builder import ModelBuilder
+from codegen.tflite.files import save_model
 from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.compilation import compile_each
-from nanou_deploy.build.library import open_model
 from nanou_deploy.cli import cli
-from tests.generated import MODELS, compiled
+from tests.generated import MODELS, compiled, small_model
 
 
 @pytest.fixture
@@ -38,32 +38,39 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return targets
 
 
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """How often something is compiled does not depend on the network."""
+    save_model(small_model(), tmp_path / "small.tflite")
+    return str(tmp_path / "small.tflite")
+
+
 def run(*arguments: str) -> None:
     result = CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0, result.output
 
 
-def test_verify_compiles_once(lowered: list[str], require_tool: Callable[..., str]) -> None:
+def test_verify_compiles_once(lowered: list[str], model: str, require_tool: Callable[..., str]) -> None:
     require_tool("gcc", "clang")
-    run("verify", "--board", "host", "--cases", "2")
+    run("verify", "--model", model, "--board", "host", "--cases", "2")
     assert lowered == ["16 registers"]
 
 
-def test_build_compiles_once(lowered: list[str], tmp_path: Path, require_tool: Callable[..., str]) -> None:
+def test_build_compiles_once(lowered: list[str], model: str, tmp_path: Path, require_tool: Callable[..., str]) -> None:
     require_tool("gcc", "clang")
-    run("build", "--board", "host", "--cases", "2", "--output", str(tmp_path / "built"))
+    run("build", "--model", model, "--board", "host", "--cases", "2", "--output", str(tmp_path / "built"))
     assert lowered == ["16 registers"]
 
 
-def test_the_interpreter_needs_no_compiler(lowered: list[str], tmp_path: Path) -> None:
-    run("generate", "--runtime", "tflm", "--output", str(tmp_path / "library"))
-    run("verify", "--runtime", "tflm", "--cases", "2")
+def test_the_interpreter_needs_no_compiler(lowered: list[str], model: str, tmp_path: Path) -> None:
+    run("generate", "--model", model, "--runtime", "tflm", "--output", str(tmp_path / "library"))
+    run("verify", "--model", model, "--runtime", "tflm", "--cases", "2")
     assert lowered == []
 
 
 def test_boards_with_the_same_kernels_share_a_compilation(lowered: list[str]) -> None:
     boards = [find_board(name) for name in ("rv32-qemu", "esp32c3-sim", "host", "cortex-m0-qemu", "cortex-m4-qemu")]
-    shared = compile_each(open_model(None), boards)
+    shared = compile_each(small_model(), boards)
     rv32, simulated, host, m0, m4 = (shared[board] for board in boards)
     assert rv32 is simulated
     assert host is m0
@@ -74,7 +81,7 @@ def test_boards_with_the_same_kernels_share_a_compilation(lowered: list[str]) ->
 def test_a_flash_limit_is_measured_for_each_board(lowered: list[str], require_tool: Callable[..., str]) -> None:
     require_tool("riscv64-unknown-elf-gcc")
     boards = [find_board(name) for name in ("rv32-qemu", "esp32c3-sim")]
-    shared = compile_each(open_model(None), boards, Objective(max_flash_bytes=1 << 20))
+    shared = compile_each(small_model(), boards, Objective(max_flash_bytes=1 << 20))
     assert shared[boards[0]] is not shared[boards[1]]
     assert lowered == ["32 registers"] * 2
 

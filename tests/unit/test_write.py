@@ -73,14 +73,19 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 
 
 WRITER = """
-    import itertools, pathlib, sys
+    import itertools, os, pathlib, sys
     sys.path.insert(0, sys.argv[2])
     from tests.unit.test_write import project
     from codegen.library.write import write_project
-    for version in itertools.count(1):
-        write_project(project(version, count=8), pathlib.Path(sys.argv[1]))
-        if version == 1:
-            print("started", flush=True)
+    for _ in sys.stdin:  # one writer for each line: what it imports takes longer than all that it writes
+        if child := os.fork():
+            os.waitpid(child, 0)
+            print("ended", flush=True)
+            continue
+        for version in itertools.count(1):
+            write_project(project(version, count=8), pathlib.Path(sys.argv[1]))
+            if version == 1:
+                print(os.getpid(), flush=True)
 """
 
 
@@ -88,19 +93,20 @@ def test_kill_9_leaves_one_version(tmp_path: Path) -> None:
     """Kill a process that rewrites the folder without pause, at many moments; then look."""
     target = tmp_path / "library"
     repository = Path(__file__).parents[2]
-    for round_number in range(12):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(WRITER), str(target), str(repository)],
-            cwd=repository,
-            stdout=subprocess.PIPE,
-        )
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        time.sleep(0.01 + 0.007 * round_number)
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.wait()
-        assert edited_files(target) == (), "the manifest and the files belong together"
-        versions = {path.read_text().splitlines()[0] for path in target.rglob("*.c")}
-        assert len(versions) == 1
+    program = [sys.executable, "-c", textwrap.dedent(WRITER), str(target), str(repository)]
+    with subprocess.Popen(
+        program, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as writers:
+        assert writers.stdin is not None
+        assert writers.stdout is not None
+        for round_number in range(12):
+            writers.stdin.write("another\n")
+            writer = int(writers.stdout.readline())
+            time.sleep(0.01 + 0.007 * round_number)
+            os.kill(writer, signal.SIGKILL)
+            assert writers.stdout.readline() == "ended\n"
+            assert edited_files(target) == (), "the manifest and the files belong together"
+            versions = {path.read_text().splitlines()[0] for path in target.rglob("*.c")}
+            assert len(versions) == 1
     write_project(project(0), target)
     assert list(tmp_path.iterdir()) == [target], "leftovers of killed writers are swept"
