@@ -49,26 +49,38 @@ def _val_miou(folder: Path) -> float:
     return float(rows[metrics["best_epoch"]["student"] - 1]["val_miou"])
 
 
-def test_the_best_is_kept_interrupted_or_not(tmp_path: Path, small: Dataset) -> None:
+class Listener:
+    """Hears what a training tells."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.done: list[float] = []
+
+    def __call__(self, message: str, fraction: float) -> None:
+        self.told.append(message)
+        self.done.append(fraction)
+
+
+def _interrupt(message: str, _done: float) -> None:
+    if "nano_u epoch 2/" in message:
+        raise KeyboardInterrupt
+
+
+def _interrupted_and_resumed(folder: Path, small: Dataset, listen: Callable[[str, float], None]) -> Any:
     from nanou_train.training.train import train_model
 
-    told: list[str] = []
-    done: list[float] = []
+    with pytest.raises(KeyboardInterrupt):
+        train_model(**KEYS, dataset=small, output_dir=folder, progress=_interrupt)
+    assert list((folder / "run" / "restarts").glob("*/student.npz"))
+    return train_model(**KEYS, dataset=small, output_dir=folder, progress=listen)
 
-    def listen(message: str, fraction: float) -> None:
-        told.append(message)
-        done.append(fraction)
 
-    def interrupt(message: str, _done: float) -> None:
-        if "nano_u epoch 2/" in message:
-            raise KeyboardInterrupt
-
-    alone = train_model(**KEYS, dataset=small, output_dir=tmp_path / "alone", progress=listen)
-    assert (alone["status"], alone["error"]) == ("completed", "")
-    assert done == sorted(done)
-    assert done[-1] == 1.0
-
-    folder = alone["experiment_dir"]
+def _check_that_the_best_is_kept(result: Any, heard: Listener) -> str:
+    """Returns the weights of the first."""
+    assert (result["status"], result["error"]) == ("completed", "")
+    assert heard.done == sorted(heard.done)
+    assert heard.done[-1] == 1.0
+    folder = result["experiment_dir"]
     restarts = [folder / "restarts" / name for name in ("01", "02")]
     assert [read_manifest(one)["seed"] for one in restarts] == [0, 1000]
     found = [weights_sha256(load_student(one)) for one in restarts]
@@ -76,19 +88,34 @@ def test_the_best_is_kept_interrupted_or_not(tmp_path: Path, small: Dataset) -> 
     best = max(restarts, key=_val_miou)
     assert weights_sha256(load_student(folder)) == found[restarts.index(best)]
     assert _val_miou(folder) == _val_miou(best)
-    assert told[-1].startswith(f"kept restart {best.name}: validation mIoU {_val_miou(best):.3f}")
+    assert heard.told[-1].startswith(f"kept restart {best.name}: validation mIoU {_val_miou(best):.3f}")
     teachers = {read_manifest(one)["weights"]["teacher"] for one in (folder, *restarts)}
     assert len(teachers) == 1
-    plain = {**KEYS, "restarts": 1, "teacher_weights": folder / "teacher.keras"}
+    return found[0]
+
+
+def test_the_best_is_kept_interrupted_or_not(tmp_path: Path, small: Dataset) -> None:
+    """Interrupted, the first of both is as if trained alone without a break; the soak compares both."""
+    from nanou_train.training.train import train_model
+
+    heard = Listener()
+    resumed = _interrupted_and_resumed(tmp_path, small, heard)
+    first = _check_that_the_best_is_kept(resumed, heard)
+    plain = {**KEYS, "restarts": 1, "teacher_weights": resumed["experiment_dir"] / "teacher.keras"}
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:  # as restarts are trained
         result = fresh.submit(train_model, **plain, dataset=small, output_dir=tmp_path / "plain").result()
-    assert read_manifest(result["experiment_dir"])["weights"]["student"] == found[0]
+    assert read_manifest(result["experiment_dir"])["weights"]["student"] == first
 
-    with pytest.raises(KeyboardInterrupt):
-        train_model(**KEYS, dataset=small, output_dir=tmp_path / "broken", progress=interrupt)
-    assert list((tmp_path / "broken" / "run" / "restarts").glob("*/student.npz"))
-    resumed = train_model(**KEYS, dataset=small, output_dir=tmp_path / "broken")
-    assert read_manifest(resumed["experiment_dir"])["weights"] == read_manifest(folder)["weights"]
+
+@pytest.mark.soak
+def test_an_interruption_changes_none_of_the_weights(tmp_path: Path, small: Dataset) -> None:
+    from nanou_train.training.train import train_model
+
+    heard = Listener()
+    alone = train_model(**KEYS, dataset=small, output_dir=tmp_path / "alone", progress=heard)
+    _check_that_the_best_is_kept(alone, heard)
+    resumed = _interrupted_and_resumed(tmp_path / "broken", small, lambda _message, _done: None)
+    assert read_manifest(resumed["experiment_dir"])["weights"] == read_manifest(alone["experiment_dir"])["weights"]
 
 
 def test_the_first_is_the_run_without_restarts(tmp_path: Path, small: Dataset) -> None:
@@ -108,10 +135,16 @@ def test_the_first_is_the_run_without_restarts(tmp_path: Path, small: Dataset) -
     assert first.folder != second.folder
 
 
+def _train_the_second(config: ExperimentConfig, *, folder: Path, **others: Any) -> None:
+    from nanou_train.training.train import train_experiment
+
+    if folder.name == "02":
+        train_experiment(config, folder=folder, **others)
+
+
 def test_a_failure_is_told(tmp_path: Path, small: Dataset) -> None:
     from nanou_train.training.restarts import restarts_of, train_restarts
     from nanou_train.training.teacher_and_student import RunInputs
-    from nanou_train.training.train import train_experiment
 
     config = as_config(
         {"restarts": 2, "use_distillation": False, "model": NETWORK, "input_size": [24, 32], "epochs": 1}
@@ -120,7 +153,7 @@ def test_a_failure_is_told(tmp_path: Path, small: Dataset) -> None:
     restarts[1].folder.mkdir(parents=True)
     (restarts[1].folder / "letter.txt").write_text("no training run")
     with pytest.raises(TrainError, match="restarts/02 exists and holds no training run"):
-        train_restarts(train_experiment, restarts, lambda _message, _done: None)
+        train_restarts(_train_the_second, restarts, lambda _message, _done: None)
     assert (restarts[1].folder / "letter.txt").read_text() == "no training run"
 
 
