@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ def replacing(path: Path, *, may_exist: bool = True) -> Iterator[Path]:
     """Yield a path beside `path` to write to, of the same suffix; on success it takes `path`'s place in one step.
 
     Where the block raises, `path` keeps what it had and nothing is left beside it. Missing folders are made. Raises
-    OSError; FileExistsError where `path` is there and must not be.
+    OSError; FileExistsError where `path` is there and must not be, or is a device or pipe, which would be gone.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FileExistsError(errno.EEXIST, "a device or pipe, and no file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:

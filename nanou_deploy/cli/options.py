@@ -35,8 +35,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def check_output(path: Path, *, is_file: bool = False) -> Path:
     """Find out that a folder, or a file, can be written before any work is done. Raises DeployError, OSError."""
-    if path.is_dir() if is_file else path.is_file():
-        raise DeployError(f"cannot write {path}: it is a {'folder' if is_file else 'file'}", hint="name another place")
+    if path.exists() and not (path.is_file() if is_file else path.is_dir()):
+        what = "a folder" if path.is_dir() else "a file" if path.is_file() else "a device or pipe"
+        raise DeployError(f"cannot write {path}: it is {what}", hint="name another place")
     place = path
     while not place.is_dir():
         if place.exists() and place != path:

@@ -159,6 +159,7 @@ def judge(done: Finished, *, interrupted: bool) -> str:
     said = done.stdout + done.stderr
     assert "Traceback" not in said, done
     assert all(line.isprintable() for line in said.split("\n")), done
+    assert all(Path("/dev", name).is_char_device() for name in ("null", "full")), done
     if done.returncode == EXIT_INTERRUPTED:
         assert interrupted, done
         assert "error: interrupted" in done.stderr, done

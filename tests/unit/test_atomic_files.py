@@ -55,6 +55,15 @@ def test_a_write_that_fails_leaves_what_was_there(
     assert files(tmp_path) == before
 
 
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """Nor a device: what root writes to /dev/null must not take its place."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match="a device or pipe"):
+        write_text(tmp_path / "pipe", "new")
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
 def test_a_block_that_raises_leaves_nothing(tmp_path: Path) -> None:
     def interrupted() -> None:
         with replacing(tmp_path / "new" / "a.bin") as partial:

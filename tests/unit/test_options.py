@@ -16,9 +16,9 @@ import pytest
 
 from nanou_deploy.cli import cli
 from nanou_deploy.cli.interrupts import no_interrupt_lost
-from nanou_deploy.cli.options import Real
+from nanou_deploy.cli.options import Output, Real
 from nanou_deploy.cli.output import said_when_interrupted
-from nanou_deploy.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
+from nanou_deploy.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, DeployError
 from tests.command_line import run
 from tests.property.option_soak import cases_of, judge, line_of, write_oddities
 
@@ -70,6 +70,16 @@ def test_an_output_takes_no_other_s_name(tmp_path: Path) -> None:
         assert "stopped here" in run("train", "--output", ".", cwd=tmp_path / "run").stderr
     assert train.call_args.kwargs["output_dir"] / train.call_args.kwargs["run_name"] == tmp_path / "run"
     assert "root of all folders" in run("train", "--output", "/", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_output_takes_the_place_of_a_device(command: str) -> None:
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    for kind in (kind for parameter in found.params for kind in types_of(parameter)):
+        if isinstance(kind, Output):
+            with pytest.raises(DeployError, match="it is a device or pipe"):
+                kind.convert("/dev/null", None, None)
 
 
 def test_ctrl_c_in_a_finalizer_comes_again() -> None:
