@@ -17,9 +17,10 @@ from tests.command_line import Finished, run
 from tests.device.hostile import BEHAVIOURS, HEIGHT, MODEL, WIDTH, open_hostile
 
 LIMIT_S, ANSWER_S = 5.0, 1.0
+# What motors do is asked for where it is recorded.
 COMMANDS = {
-    "monitor": ("monitor", "--plain", "--limit", "1"),
-    "frames": ("monitor", "--plain", "--limit", "1", "--frames", "pictures"),
+    "monitor": ("monitor", "--plain", "--limit", "1", "--record", "seen"),
+    "frames": ("monitor", "--plain", "--limit", "1", "--record", "shown", "--frames", "pictures"),
     "capture": ("capture", "--output", "data", "--count", "1", "--session", "s"),
     "masks": ("capture", "--output", "masks", "--count", "1", "--session", "s", "--masks"),
     "bench": ("bench", "--inferences", "2", "--per-layer"),

@@ -196,13 +196,13 @@ def test_without_their_parent_no_processes_go_on(tmp_path: Path, number: signal.
     )
     wait_until(lambda: len(list(tmp_path.glob("*/pid"))) == min(2, available_cores()))
     parent.send_signal(number)
-    parent.wait(20)
+    parent.wait(60)
     for file in tmp_path.glob("*/pid"):
         wait_until(lambda file=file: not Path("/proc", file.read_text(), "cmdline").exists())
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120  # on a computer that has other work
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -17,7 +17,7 @@ from codegen.arithmetic import fixed_point
 from codegen.arithmetic.requantize import multiply_by_quantized_multiplier
 from codegen.graph.graph import IntArray
 from codegen.kernels.broadcast import BroadcastKernel, Operand, constants_of, lay_out
-from codegen.kernels.epilogue import Epilogue
+from codegen.kernels.epilogue import Epilogue, two_roundings
 from codegen.program.kernel import Built, Storage, Table, parameters_of
 
 LARGEST = 255  # difference of two int8 values
@@ -99,12 +99,11 @@ def build(operands: tuple[Operand, Operand], output: Storage, exact: ScaledQuoti
         Table("reciprocals", np.concatenate([[0], reciprocals]).astype(np.int32), 8),  # by 0 nothing is divided
         Table("integer_bits", np.concatenate([[0], integer_bits]).astype(np.uint8), 20),
     )
-    low, high = exact.low + output.bias, exact.high + output.bias
     kernel = Div(
         **lay_out(operands),
         output=output,
         tables=parameters_of(tables),
         exact=exact,
-        epilogue=Epilogue("two_roundings", 0, False, exact.output_zero_point, 0, "range", low, high, output),
+        epilogue=two_roundings(exact.output_zero_point, output, exact.low, exact.high),
     )
     return Built(kernel, tables)
