@@ -52,6 +52,23 @@ class Term:
         return (width if self.by_pixel else 1) * (channels if self.by_channel else 1)
 
 
+def stored_zeros(zero_points: tuple[int, int], terms: tuple[Term, Term]) -> tuple[int, int]:
+    """Return the operands' zero points, as stored."""
+    return zero_points[0] + terms[0].bias, zero_points[1] + terms[1].bias
+
+
+@dataclass(frozen=True)
+class ScaledPair:
+    """What TFLite scales a product or quotient by: both zero points, multiplier and shift, the output's limits."""
+
+    zero_points: tuple[int, int]
+    multiplier: int
+    shift: int
+    output_zero_point: int
+    low: int
+    high: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class BroadcastKernel(Kernel):
     """A kernel of two operands; its template prints loops by templates/aot/kernels/broadcast.c.j2."""

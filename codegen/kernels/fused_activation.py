@@ -5,6 +5,9 @@ Source: CalculateActivationRangeQuantized in tensorflow/lite/kernels/kernel_util
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import tflite
 
@@ -25,6 +28,18 @@ def read_activation(code: int) -> str:
     """Name a fused activation by its code in the schema."""
     names = {value: name for name, value in vars(tflite.ActivationFunctionType).items() if isinstance(value, int)}
     return str(names[code]).lower()
+
+
+def activation_options(kind: Callable[[], Any]) -> Callable[[Any], Mapping[str, str]]:
+    """Make what reads a schema's options of `kind`, which may be absent: the fused activation alone."""
+
+    def read_options(table: Any) -> Mapping[str, str]:
+        options = kind()
+        if table is not None:
+            options.Init(table.Bytes, table.Pos)
+        return {"activation": "none" if table is None else read_activation(options.FusedActivationFunction())}
+
+    return read_options
 
 
 def verify_activation(graph: Graph, operator: Operator) -> None:

@@ -12,7 +12,7 @@ from codegen.program.kernel import Storage
 def assign_storage(graph: Graph, signed: frozenset[int] = frozenset()) -> Mapping[int, Storage]:
     """Store tensors of zero point -128 as uint8, except frames, states, those that have to be `signed`, and what moving
     bytes joins with these."""
-    states, tensors = _of_states(graph), stored_tensors(graph)
+    states, tensors = state_tensors(graph), stored_tensors(graph)
     group = {tensor: tensor for tensor in tensors}
     for operator in graph.operators:
         if not ops.IMPLEMENTATIONS[operator.stem].moves_bytes:
@@ -29,8 +29,9 @@ def assign_storage(graph: Graph, signed: frozenset[int] = frozenset()) -> Mappin
 def stored_tensors(graph: Graph) -> tuple[int, ...]:
     """List every activation: inputs, states and their sources, what operators make."""
     made = (tensor for op in graph.operators for tensor in op.outputs)
-    return tuple(dict.fromkeys((*graph.inputs, *_of_states(graph), *made)))
+    return tuple(dict.fromkeys((*graph.inputs, *state_tensors(graph), *made)))
 
 
-def _of_states(graph: Graph) -> tuple[int, ...]:
+def state_tensors(graph: Graph) -> tuple[int, ...]:
+    """List states and what they are set to."""
     return tuple(index for state in graph.states for index in (state.tensor, state.source))

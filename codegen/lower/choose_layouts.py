@@ -16,7 +16,7 @@ from codegen import operators as ops
 from codegen.graph.graph import Graph, Operator
 from codegen.kernels.esp32s3.vector_kernel import VectorKernel
 from codegen.kernels.registry import NoKernelError
-from codegen.lower.assign_storage import assign_storage, stored_tensors
+from codegen.lower.assign_storage import assign_storage, state_tensors, stored_tensors
 from codegen.lower.fold_upsampling import Folded, fold_upsampling
 from codegen.lower.lay_out import Choice, Laid, Layouts, Stored
 from codegen.program.kernel import BLOCK_PX, BLOCKED, LANES, Storage, padded
@@ -101,8 +101,7 @@ def choose_layouts(graph: Graph, target: Target) -> Laid:
     tensors = stored_tensors(graph)
     in_blocks = Lowering(dict.fromkeys(tensors, BLOCKED), target)
     folded = fold_upsampling(graph, in_blocks)
-    states = [index for state in graph.states for index in (state.tensor, state.source)]
-    kept = frozenset((*graph.outputs, *states))
+    kept = frozenset((*graph.outputs, *state_tensors(graph)))
     question = _question(graph, _options(graph, target, in_blocks, folded), kept)
     choices = dict(zip((op.outputs[0] for op in graph.operators), _choose(question), strict=True))
     signed = {op.outputs[0] for op in graph.operators if choices[op.outputs[0]] == "padded"}

@@ -11,18 +11,11 @@ import tflite
 from codegen.arithmetic.scaled_sum import ScaledSum, scaled_sum
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.kernels.fused_activation import activation_range, read_activation, verify_activation
+from codegen.kernels.fused_activation import activation_options, activation_range, verify_activation
 from codegen.kernels.portable import add
 from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
 from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, Stage
-
-
-def read_options(table: Any) -> Mapping[str, str]:
-    options = tflite.AddOptions()
-    if table is not None:
-        options.Init(table.Bytes, table.Pos)
-    return {"activation": "none" if table is None else read_activation(options.FusedActivationFunction())}
 
 
 def by_sum(read_options: Callable[[Any], Mapping[str, str]], sign: int = 1) -> Implementation:
@@ -69,4 +62,4 @@ def _lower(graph: Graph, operator: Operator, context: Lowering, *, sign: int) ->
     )
 
 
-OPERATOR = by_sum(read_options)
+OPERATOR = by_sum(activation_options(tflite.AddOptions))

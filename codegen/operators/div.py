@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import tflite
 
 from codegen.arithmetic.requantize import quantize_multiplier
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.kernels.fused_activation import activation_range, read_activation, verify_activation
+from codegen.kernels.fused_activation import activation_options, activation_range, verify_activation
 from codegen.kernels.portable import div
 from codegen.kernels.portable.div import ScaledQuotient
 from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
@@ -20,12 +17,6 @@ from codegen.program.program import Lowering, Stage
 
 _MAX_RANK = 5  # of operands that TFLM broadcasts
 _MAX_SHIFT = 31
-
-
-def read_options(table: Any) -> Mapping[str, str]:
-    options = tflite.DivOptions()
-    options.Init(table.Bytes, table.Pos)
-    return {"activation": read_activation(options.FusedActivationFunction())}
 
 
 def verify(graph: Graph, operator: Operator) -> None:
@@ -69,4 +60,5 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     return lower_broadcast(graph, operator, context, exact.apply, lambda operands: div.build(operands, stored, exact))
 
 
+read_options = activation_options(tflite.DivOptions)
 OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=2, variable_inputs=0)

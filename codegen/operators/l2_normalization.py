@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 import tflite
@@ -13,7 +11,7 @@ from codegen.arithmetic.inverse_sqrt import inverse_sqrt_multipliers
 from codegen.arithmetic.requantize import multiply_by_quantized_multiplier
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.kernels.fused_activation import read_activation
+from codegen.kernels.fused_activation import activation_options
 from codegen.kernels.portable import l2_normalization
 from codegen.kernels.portable.l2_normalization import OUTPUT_BITS
 from codegen.operators.elementwise import verify_elementwise
@@ -23,13 +21,6 @@ from codegen.program.program import Lowering, Stage
 
 MAX_RANK = 4  # as TFLM
 MAX_DEPTH = 2**31 // 255**2  # of more values the sum of squares can leave its 32 bits
-
-
-def read_options(table: Any) -> Mapping[str, str]:
-    options = tflite.L2NormOptions()
-    if table is not None:
-        options.Init(table.Bytes, table.Pos)
-    return {"activation": "none" if table is None else read_activation(options.FusedActivationFunction())}
 
 
 def verify(graph: Graph, operator: Operator) -> None:
@@ -58,4 +49,4 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     )
 
 
-OPERATOR = Implementation(verify, evaluate, lower, read_options)
+OPERATOR = Implementation(verify, evaluate, lower, activation_options(tflite.L2NormOptions))

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import tflite
 
 from codegen.arithmetic.requantize import INT32_MAX, quantize_multiplier
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
-from codegen.kernels.fused_activation import activation_range, read_activation, verify_activation
+from codegen.kernels.fused_activation import activation_options, activation_range, verify_activation
 from codegen.kernels.portable import mul
 from codegen.kernels.portable.mul import MAX_PRODUCT, ScaledProduct
 from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
 from codegen.operators.implementation import Implementation
 from codegen.program.program import Lowering, Stage
-
-
-def read_options(table: Any) -> Mapping[str, str]:
-    options = tflite.MulOptions()
-    options.Init(table.Bytes, table.Pos)
-    return {"activation": read_activation(options.FusedActivationFunction())}
 
 
 def verify(graph: Graph, operator: Operator) -> None:
@@ -52,4 +43,5 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     )
 
 
+read_options = activation_options(tflite.MulOptions)
 OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=2, variable_inputs=0)

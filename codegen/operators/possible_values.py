@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
 from codegen import operators as ops
 from codegen.graph.graph import Graph, IntArray, Operator
+from codegen.kernels.broadcast import INT8
 
-INT8 = np.arange(-128, 128)
 # Whose output values depend on one value of each operand, so that all pairs of those that occur give all that result.
 _OF_VALUES = frozenset(
     """
@@ -25,24 +25,26 @@ def possible_values(graph: Graph, index: int, most_steps: int = 8) -> IntArray:
     At least those: it looks no further than `most_steps` operators back, and only through operators of which the values
     alone decide. What an operator says of itself is believed, so `graph` may be any that was read.
     """
-    tensor = graph.tensor(index)
-    if tensor.data is not None:
-        return np.unique(tensor.data).astype(np.int64)
-    producer = _producers(graph).get(index)
-    if producer is None or most_steps == 0 or min(producer.inputs, default=-1) < 0 or tensor.dtype != "int8":
-        return INT8
-    read = [graph.tensor(i) for i in producer.inputs]
-    implementation = ops.IMPLEMENTATIONS.get(producer.stem)
-    if implementation is None or any(one.dtype != "int8" for one in read) or len(producer.outputs) != 1:
-        return INT8
-    if producer.stem not in _OF_VALUES:
-        return INT8
-    values = [possible_values(graph, i, most_steps - 1) for i in producer.inputs]
-    operands = (values[0],) if len(values) == 1 else (values[0][:, None], values[1])
-    result = implementation.evaluate(graph, producer, operands)
-    assert not isinstance(result, tuple)  # it has one output
-    return np.unique(result)
+    producers = {output: operator for operator in graph.operators for output in operator.outputs}
+
+    @cache  # what two operands share is looked at once
+    def values_of(index: int, steps: int) -> IntArray:
+        tensor, producer = graph.tensor(index), producers.get(index)
+        if tensor.data is not None:
+            return np.unique(tensor.data).astype(np.int64)
+        if producer is None or steps == 0 or tensor.dtype != "int8" or not _decides_by_values(graph, producer):
+            return INT8
+        values = [values_of(i, steps - 1) for i in producer.inputs]
+        operands = (values[0],) if len(values) == 1 else (values[0][:, None], values[1])
+        result = ops.IMPLEMENTATIONS[producer.stem].evaluate(graph, producer, operands)
+        assert not isinstance(result, tuple)  # it has one output
+        return np.unique(result)
+
+    return values_of(index, most_steps)
 
 
-def _producers(graph: Graph) -> Mapping[int, Operator]:
-    return {output: operator for operator in graph.operators for output in operator.outputs}
+def _decides_by_values(graph: Graph, operator: Operator) -> bool:
+    """Tell whether an operator's output values depend on int8 values alone."""
+    inputs = operator.inputs
+    is_known = operator.stem in _OF_VALUES and operator.stem in ops.IMPLEMENTATIONS and len(operator.outputs) == 1
+    return is_known and min(inputs, default=-1) >= 0 and all(graph.tensor(i).dtype == "int8" for i in inputs)

@@ -13,9 +13,9 @@ from typing import Literal
 
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.esp32s3.lane_digits import build_lane_digits
-from codegen.kernels.esp32s3.lane_kernel import LaneKernel
+from codegen.kernels.esp32s3.lane_kernel import LaneKernel, fields_of
 from codegen.kernels.esp32s3.vector_kernel import MAX_BRANCH_BYTES
-from codegen.program.kernel import LANES, Built, Table, parameters_of, vectors_of
+from codegen.program.kernel import LANES, Built, Table, vectors_of
 from codegen.program.target import Target
 
 _HELD_VECTORS = 4
@@ -122,23 +122,13 @@ def _make(layer: Convolution) -> tuple[Conv2D, Table] | None:
     found = build_lane_digits(layer)
     if found is None:
         return None
-    digits, table = found
     kernel = Conv2D(
-        inputs=(layer.input,),
-        output=layer.output,
+        **fields_of(layer, *found),
         shape_name=layer.width_name + ("" if layer.is_pointwise else layer.window.row.name),
-        tables=parameters_of((table,)),
-        window=layer.window.row,
         in_channels=layer.in_channels,
-        out_channels=layer.out_channels,
-        in_pitch=layer.input.pixel_bytes(layer.in_channels),
-        out_pitch=layer.output.pixel_bytes(layer.out_channels),
         source="lines",
-        has_absent_rows=layer.window.has_absent_rows,
-        zero=layer.stored_zero,
-        digits=digits,
     )
-    return replace(kernel, source=_source(layer, kernel)), table
+    return replace(kernel, source=_source(layer, kernel)), found[1]
 
 
 def _source(layer: Convolution, of_lines: Conv2D) -> Source:

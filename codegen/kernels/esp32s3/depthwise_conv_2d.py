@@ -7,10 +7,10 @@ from itertools import groupby, pairwise
 
 from codegen.kernels.convolution import Convolution
 from codegen.kernels.esp32s3.lane_digits import build_lane_digits
-from codegen.kernels.esp32s3.lane_kernel import LaneKernel
+from codegen.kernels.esp32s3.lane_kernel import LaneKernel, fields_of
 from codegen.kernels.esp32s3.vector_kernel import MAX_BRANCH_BYTES
 from codegen.kernels.window import RowWindow
-from codegen.program.kernel import LANES, Built, Table, parameters_of
+from codegen.program.kernel import LANES, Built, Table
 from codegen.program.target import Target
 
 _MAX_HEIGHT = 5  # row pointers in registers
@@ -97,18 +97,8 @@ def _make(layer: Convolution) -> tuple[DepthwiseConv2D, Table] | None:
     found = build_lane_digits(layer)
     if found is None:
         return None
-    digits, table = found
     kernel = DepthwiseConv2D(
-        inputs=(layer.input,),
-        output=layer.output,
+        **fields_of(layer, *found),
         shape_name=layer.width_name + layer.window.row.name,
-        tables=parameters_of((table,)),
-        window=layer.window.row,
-        out_channels=layer.out_channels,
-        in_pitch=layer.input.pixel_bytes(layer.in_channels),
-        out_pitch=layer.output.pixel_bytes(layer.out_channels),
-        has_absent_rows=layer.window.has_absent_rows,
-        zero=layer.stored_zero,
-        digits=digits,
     )
-    return kernel, table
+    return kernel, found[1]

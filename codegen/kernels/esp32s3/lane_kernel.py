@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from codegen.kernels.convolution import Convolution
 from codegen.kernels.esp32s3.lane_digits import LaneDigits, differences
 from codegen.kernels.esp32s3.vector_kernel import VectorKernel
 from codegen.kernels.window import RowWindow
-from codegen.program.kernel import Accesses, Present, Table, vectors_of
+from codegen.program.kernel import Accesses, Present, Table, parameters_of, vectors_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +54,19 @@ class LaneKernel(VectorKernel):
 
     def differences(self, tables: Mapping[str, Table]) -> tuple[str, ...]:
         return differences(self.digits, tables["digits"])
+
+
+def fields_of(layer: Convolution, digits: LaneDigits, table: Table) -> dict[str, Any]:
+    """State a layer's fields of a LaneKernel, less its shape_name."""
+    return {
+        "inputs": (layer.input,),
+        "output": layer.output,
+        "tables": parameters_of((table,)),
+        "window": layer.window.row,
+        "out_channels": layer.out_channels,
+        "in_pitch": layer.input.pixel_bytes(layer.in_channels),
+        "out_pitch": layer.output.pixel_bytes(layer.out_channels),
+        "has_absent_rows": layer.window.has_absent_rows,
+        "zero": layer.stored_zero,
+        "digits": digits,
+    }

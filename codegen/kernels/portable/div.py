@@ -16,7 +16,7 @@ import numpy as np
 from codegen.arithmetic import fixed_point
 from codegen.arithmetic.requantize import multiply_by_quantized_multiplier
 from codegen.graph.graph import IntArray
-from codegen.kernels.broadcast import BroadcastKernel, Operand, constants_of, lay_out
+from codegen.kernels.broadcast import BroadcastKernel, Operand, ScaledPair, constants_of, lay_out, stored_zeros
 from codegen.kernels.epilogue import Epilogue, two_roundings
 from codegen.program.kernel import Built, Storage, Table, parameters_of
 
@@ -30,15 +30,8 @@ def headrooms(dividends: IntArray) -> IntArray:
 
 
 @dataclass(frozen=True)
-class ScaledQuotient:
-    """TFLite's arithmetic: both zero points, the quotient's multiplier and shift, the output's limits."""
-
-    zero_points: tuple[int, int]
-    multiplier: int
-    shift: int
-    output_zero_point: int
-    low: int
-    high: int
+class ScaledQuotient(ScaledPair):
+    """TFLite's arithmetic."""
 
     def operands(self, first: IntArray, second: IntArray) -> tuple[IntArray, IntArray]:
         """Return dividends, and divisors of which none is negative."""
@@ -70,9 +63,7 @@ class Div(BroadcastKernel):
 
     @property
     def zeros(self) -> tuple[int, int]:
-        """The zero points, as stored."""
-        first, second = (zero + term.bias for zero, term in zip(self.exact.zero_points, self.terms, strict=True))
-        return first, second
+        return stored_zeros(self.exact.zero_points, self.terms)
 
     def table_elements(self, tables: Mapping[str, Table]) -> dict[str, int]:
         return {"headrooms": 2 * LARGEST + 1, "reciprocals": LARGEST + 1, "integer_bits": LARGEST + 1}

@@ -15,7 +15,7 @@ import numpy as np
 
 from codegen.arithmetic.one_multiply_search import MAX_SHIFT, HighMul, Rescale, WeightedSum, find_high_mul
 from codegen.graph.graph import IntArray
-from codegen.kernels.broadcast import BroadcastKernel, Operand, constants_of, lay_out
+from codegen.kernels.broadcast import BroadcastKernel, Operand, ScaledPair, constants_of, lay_out, stored_zeros
 from codegen.kernels.epilogue import Epilogue, choose_clamp, two_roundings
 from codegen.program.kernel import Built, Storage, Table, parameters_of
 from codegen.program.target import Target
@@ -24,15 +24,8 @@ MAX_PRODUCT = 255 * 255
 
 
 @dataclass(frozen=True)
-class ScaledProduct:
-    """TFLite's arithmetic: both zero points, the product's multiplier and shift, the output's limits."""
-
-    zero_points: tuple[int, int]
-    multiplier: int
-    shift: int
-    output_zero_point: int
-    low: int
-    high: int
+class ScaledProduct(ScaledPair):
+    """TFLite's arithmetic."""
 
     @property
     def rescale(self) -> Rescale:
@@ -58,9 +51,7 @@ class Mul(BroadcastKernel):
 
     @property
     def zeros(self) -> tuple[int, int]:
-        """The zero points, as stored."""
-        first, second = (zero + term.bias for zero, term in zip(self.exact.zero_points, self.terms, strict=True))
-        return first, second
+        return stored_zeros(self.exact.zero_points, self.terms)
 
     def differences(self, tables: Mapping[str, Table]) -> tuple[str, ...]:
         """Compute every pair of values both ways."""
