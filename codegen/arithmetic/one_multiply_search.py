@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -32,6 +33,7 @@ _MAX_FACTOR = 1 << 20  # channels whose sums are so small that more would fit ha
 _FACTORS_AT_ONCE = 4096
 _MULTIPLIERS_PER_FACTOR = 64
 _NEAR_SUMS = 3
+_CHANNELS_KEPT = 4096  # of what was found, since a layer is asked for anew by each kernel, target and form tried
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class RequantizedChannel:
     found: HighMul | Line | None
 
 
+@lru_cache(_CHANNELS_KEPT)
 def find_high_mul(
     exact: Rescale,
     sums: WeightedSum,
@@ -157,29 +160,42 @@ def find_high_mul(
     """
     if not 0 <= max_shift <= MAX_SHIFT:
         raise ValueError(f"max_shift is {max_shift}, not within 0 to {MAX_SHIFT}")
-    first, last = (int(value) + offset for value in exact.apply(np.array([sums.low, sums.high])))
+    first, last = _ends(exact, sums, offset)
     if first == last:
         return HighMul(0, 4 * first + 2, 1 << 30, offset=offset)  # (4k + 2) * 2**30 = (k + 1/2) * 2**32
     if first > last:  # it falls, by a negative multiplier, and no rising line is it
         return None
-    values = np.arange(first + 1, last + 1)
-    thresholds = np.stack([thresholds_of(exact, sums, values - offset), values], 1)
-    # Beyond the ends of the interval only those values matter that the clamp does not hide.
-    before = np.array([[sums.low, first]] if first > exact.low + offset else [], np.int64).reshape(-1, 2)
-    after = np.array([[sums.high, last + 1]] if last < exact.high + offset else [], np.int64).reshape(-1, 2)
-    line = Corridor(np.concatenate([before, thresholds]), np.concatenate([thresholds - (1, 0), after]))
-    forms: list[tuple[Corridor, ...]] = [(line.hull(),)]
-    if sign_correction and first < 0 <= last:
-        # v is negative exactly where the result is: k = 0 ends the one line and begins the other.
-        negative = Corridor(line.reach[line.reach[:, 1] < 0], line.below[line.below[:, 1] <= 0])
-        positive = Corridor(line.reach[line.reach[:, 1] >= 0], line.below[line.below[:, 1] >= 0])
-        forms.append((positive.hull(), negative.hull()))
+    forms = _forms(exact, sums, offset)[: 1 + sign_correction]
     for corridors in forms:
         for shift in (0, max_shift) if max_shift else (0,):
             found = _search(corridors, sums, max_weight, shift, offset)
             if found is not None:
                 return found
     return None
+
+
+def _ends(exact: Rescale, sums: WeightedSum, offset: int) -> tuple[int, int]:
+    """Values at the interval's ends."""
+    low, high = exact.apply(np.array([sums.low, sums.high]))
+    return int(low) + offset, int(high) + offset
+
+
+@lru_cache(_CHANNELS_KEPT // 8)
+def _forms(exact: Rescale, sums: WeightedSum, offset: int) -> tuple[tuple[Corridor, ...], ...]:
+    """Where the line may run, and where two of one slope may, of which the second is for negative results."""
+    first, last = _ends(exact, sums, offset)
+    values = np.arange(first + 1, last + 1)
+    thresholds = np.stack([thresholds_of(exact, sums, values - offset), values], 1)
+    # Beyond the ends of the interval only those values matter that the clamp does not hide.
+    before = np.array([[sums.low, first]] if first > exact.low + offset else [], np.int64).reshape(-1, 2)
+    after = np.array([[sums.high, last + 1]] if last < exact.high + offset else [], np.int64).reshape(-1, 2)
+    line = Corridor(np.concatenate([before, thresholds]), np.concatenate([thresholds - (1, 0), after]))
+    if not first < 0 <= last:
+        return ((line.hull(),),)
+    # v is negative exactly where the result is: k = 0 ends the one line and begins the other.
+    negative = Corridor(line.reach[line.reach[:, 1] < 0], line.below[line.below[:, 1] <= 0])
+    positive = Corridor(line.reach[line.reach[:, 1] >= 0], line.below[line.below[:, 1] >= 0])
+    return (line.hull(),), (positive.hull(), negative.hull())
 
 
 def find_layer(

@@ -14,6 +14,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -64,6 +65,7 @@ class Rendered(str):
         return self
 
 
+@cache
 def language_of(template: str) -> str:
     """Tell the language of a template such as common/model.h.j2, by what its name ends in."""
     name = template.rsplit("/", 1)[-1].removesuffix(".j2")
