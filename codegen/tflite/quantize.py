@@ -6,7 +6,7 @@ the same representative data give the same bytes.
 
 from __future__ import annotations
 
-import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ def quantize(
     if representative is None:
         flatbuffer = _convert_with_own_ranges(model, shape, preprocessing)
     else:
-        flatbuffer = _convert(model, representative, shape)
+        flatbuffer = _convert(model, _graph(model, shape), representative)
     if power_of_two:
         flatbuffer = with_power_of_two_weights(flatbuffer)
     check_full_int8(flatbuffer)
@@ -113,8 +113,9 @@ def _check_arguments(
 
 def _convert_with_own_ranges(model: keras.Model, shape: tuple[int, ...], preprocessing: Preprocessing) -> bytes:
     """Convert by the model's own ranges. The converter wants data all the same: any two must give one file."""
+    graph = _graph(model, shape)
     black, white = (
-        _convert(model, preprocessing.normalize(np.full((1, *shape), value, np.uint8)), shape) for value in (0, 255)
+        _convert(model, graph, preprocessing.normalize(np.full((1, *shape), value, np.uint8))) for value in (0, 255)
     )
     if black != white:
         raise ModelError(
@@ -124,15 +125,24 @@ def _convert_with_own_ranges(model: keras.Model, shape: tuple[int, ...], preproc
     return black
 
 
-def _convert(model: keras.Model, representative: npt.NDArray[np.float32], shape: tuple[int, ...]) -> bytes:
-    import_tensorflow()
-    import keras
+def _graph(model: keras.Model, shape: tuple[int, ...]) -> Any:
+    """Trace the inference of one image: `from_keras_model` would keep the batch open."""
+    tf = import_tensorflow()
+    image = tf.TensorSpec((1, *shape), tf.float32, name="image")
+    with silenced():
+        return tf.function(lambda image: model(image, training=False), autograph=False).get_concrete_function(image)
 
-    with silenced(), tempfile.TemporaryDirectory() as folder:
-        # Through a saved model with a fixed batch: from_keras_model keeps the batch dynamic.
-        signature = [keras.InputSpec(shape=(1, *shape), dtype="float32", name="image")]
-        model.export(Path(folder) / "model", verbose=False, input_signature=signature)
-        return convert_saved_model(Path(folder) / "model", [representative])
+
+def _convert(model: keras.Model, graph: Any, representative: npt.NDArray[np.float32]) -> bytes:
+    """Convert a graph of the model, whose weights become constants in it.
+
+    Saved as a model and loaded again, it would become the same operators and constants in eight times the time.
+    """
+    with silenced(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the converter misses statistics that are for inputs of other types
+        converter = import_tensorflow().lite.TFLiteConverter.from_concrete_functions([graph], model)
+        converter.experimental_lower_to_saved_model = False
+        return bytes(_set_up(converter, [representative]).convert())
 
 
 def convert_saved_model(folder: Path, representative: Samples | None) -> bytes:
@@ -145,8 +155,11 @@ def convert_saved_model(folder: Path, representative: Samples | None) -> bytes:
 
 def saved_model_converter(folder: Path, representative: Samples | None) -> Any:
     """TensorFlow's converter, set up for `convert_saved_model`."""
+    return _set_up(import_tensorflow().lite.TFLiteConverter.from_saved_model(str(folder)), representative)
+
+
+def _set_up(converter: Any, representative: Samples | None) -> Any:
     tf = import_tensorflow()
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
     if representative is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: batches_of_one(representative)

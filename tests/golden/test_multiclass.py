@@ -71,7 +71,7 @@ int main(void) {
 CONFIG = """
 experiments:
   tiny:
-    model: {architecture: nano_u, filters: [6, 8], bottleneck: 8, skips: true}
+    model: {architecture: nano_u, filters: [6], bottleneck: 8, skips: true}
     teacher: {architecture: bu_net, filters: [4], bottleneck: 6}
     input_size: [24, 36]
     epochs: 15

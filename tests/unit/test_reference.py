@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import tflite
 
 from codegen.errors import CodegenError
+from codegen.tflite import interpreter_process
 from codegen.tflite import interpreters as reference
 from codegen.tflite.interpreters import (
     ExecutorError,
@@ -51,6 +54,21 @@ def test_interpreters_agree(model: bytes, require_module: Require) -> None:
     assert outputs.shape == (len(inputs), *load_graph(model).output.shape[1:])
     assert len(np.unique(outputs)) > 10  # a constant would agree with anything
     np.testing.assert_array_equal(run_builtin_ref(model, inputs), outputs)
+
+
+def test_all_of_tensorflow_is_imported_where_its_interpreter_alone_cannot_be(require_module: Require) -> None:
+    require_module("tensorflow")
+    is_there: list[bool] = []
+
+    def import_module(name: str) -> str:
+        is_there.append("tensorflow" in sys.modules)
+        if len(is_there) == 1:
+            raise ImportError(name)
+        return name
+
+    with mock.patch.dict(sys.modules), mock.patch.object(importlib, "import_module", import_module):
+        assert interpreter_process.tflite_alone() == "tensorflow.lite.python.interpreter"
+    assert is_there == [True, False]
 
 
 def test_interpreters_agree_on_a_public_model(shared_model: FindModel, require_module: Require) -> None:
