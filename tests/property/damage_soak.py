@@ -146,7 +146,7 @@ def soak(cases: int, tally_file: Path) -> int:
     outcomes, first = Counter[str](known["outcomes"]), int(known["next"])
     failed, begun = list(known["failed"]), time.monotonic()
     batches = range(first, first + cases, BATCH)
-    with ProcessPoolExecutor(2, max_tasks_per_child=20) as pool:
+    with ProcessPoolExecutor(2, max_tasks_per_child=80) as pool:
         for done, (tally, failures) in enumerate(pool.map(run_batch, batches), start=1):
             outcomes.update(tally)
             for number, failure in failures:
