@@ -128,17 +128,7 @@ def choose_requantizer(
     `accumulator_bound` covers the last form too, although it adds stored values to a folded start: 0 is a value that
     every tap can have, so each partial sum is the final sum of some input.
     """
-    scaling, stored, zero = weighted.scaling, weighted.input, weighted.stored_zero
-    # sum(w * (stored - zero)) + bias == sum(w * stored) + (bias - zero * sum(w))
-    start = [int(b) - zero * int(w.sum()) for b, w in zip(scaling.bias, weighted.taps.T, strict=True)]
-    limits = scaling.low - scaling.output_zero_point, scaling.high - scaling.output_zero_point
-    channels = [
-        (
-            Rescale(start[c], int(scaling.multiplier[c]), int(scaling.shift[c]), *limits),
-            WeightedSum.of_weights(weights, stored.low, stored.high),
-        )
-        for c, weights in enumerate(weighted.taps.T)
-    ]
+    scaling, channels = weighted.scaling, _channels(weighted)
     for c, largest in enumerate(largest_weights):
         channels[c] = channels[c][0], replace(channels[c][1], largest_weight=largest)
     clamp = choose_clamp(scaling.low, scaling.high, target)
@@ -152,6 +142,26 @@ def choose_requantizer(
             if layer is not None:
                 return _one_multiply(weighted, channels, layer, clamp, raised, offset)
     return _exactly(weighted, channels)
+
+
+def exact_requantizer(weighted: WeightedLayer) -> Requantizer:
+    """Requantize with TFLite's own two roundings, whose sums are of weights as they are."""
+    return _exactly(weighted, _channels(weighted))
+
+
+def _channels(weighted: WeightedLayer) -> list[Channel]:
+    """Bound what each channel adds up of stored values, and state the exact function of it."""
+    scaling, stored, zero = weighted.scaling, weighted.input, weighted.stored_zero
+    # sum(w * (stored - zero)) + bias == sum(w * stored) + (bias - zero * sum(w))
+    start = [int(b) - zero * int(w.sum()) for b, w in zip(scaling.bias, weighted.taps.T, strict=True)]
+    limits = scaling.low - scaling.output_zero_point, scaling.high - scaling.output_zero_point
+    return [
+        (
+            Rescale(start[c], int(scaling.multiplier[c]), int(scaling.shift[c]), *limits),
+            WeightedSum.of_weights(weights, stored.low, stored.high),
+        )
+        for c, weights in enumerate(weighted.taps.T)
+    ]
 
 
 def choose_clamp(low: int, high: int, target: Target) -> Literal["byte", "int8", "range"]:

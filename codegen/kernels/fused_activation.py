@@ -69,5 +69,6 @@ def activation_range(operator: Operator, output: Tensor) -> tuple[int, int]:
 
 
 def _steps(real: float, output: Tensor) -> float:
-    """Divide by the output's scale in float32, as the reference kernels do."""
-    return float(np.float32(real) / np.float32(output.scale))
+    """Divide by the output's scale in float32, as the reference kernels do; infinite where that overflows."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(real) / np.float32(output.scale))

@@ -113,7 +113,7 @@ def _notes(program: Program, stage: Stage) -> list[str]:
     alike = [s for s in program.stages if s.operator_index == stage.operator_index and s.is_again == stage.is_again]
     parts = [] if stage.part else [other.number for other in alike if other.part]
     if parts:
-        notes.append(f"joins layers {listed(parts)}, into which the operator of the file was split")
+        notes.append(f"with layer{'s' * (len(parts) > 1)} {listed(parts)} in place of one operator of the file")
     if stage.is_again:
         notes.append("computes rows a second time, because keeping them takes more memory")
     if stage.accumulator:

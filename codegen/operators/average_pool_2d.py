@@ -7,9 +7,10 @@ import numpy as np
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import activation_range
 from codegen.kernels.pooling import Pooling, rounded_mean
+from codegen.kernels.portable import average_pool_2d
 from codegen.kernels.registry import AVERAGE_POOL_2D, build
 from codegen.operators.implementation import Implementation
-from codegen.operators.max_pool_2d import read_options, verify, window_of
+from codegen.operators.max_pool_2d import over_rows, read_options, verify, window_of
 from codegen.program.program import Lowering, Stage
 
 
@@ -35,7 +36,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
     stored = context.storage[operator.outputs[0]]
     layer = Pooling(window, channels, low + stored.bias, high + stored.bias, stored, "mean")
-    return Stage(
+    stage = Stage(
         operator.index,
         operator.stem,
         f"{window.in_height}x{window.in_width}x{channels} -> {window.out_height}x{window.out_width}x{channels}, "
@@ -45,6 +46,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         window.reads,
         *build(AVERAGE_POOL_2D, layer, context.target),
     )
+    return over_rows(stage, layer, "sum", average_pool_2d.build_of_sums(layer), context)
 
 
 OPERATOR = Implementation(verify, evaluate, lower, read_options, moves_bytes=True)

@@ -15,13 +15,15 @@ from codegen.arithmetic.requantize import exact_product, multiply_by_quantized_m
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.convolution import Convolution
+from codegen.kernels.epilogue import exact_requantizer
 from codegen.kernels.fused_activation import activation_range, verify_activation
+from codegen.kernels.portable import requantized_sums, running_products
 from codegen.kernels.registry import CONV_2D, NoKernelError, build
 from codegen.kernels.weighted_layer import Requantization, accumulator_bound, with_positive_multipliers
 from codegen.kernels.window import Window
 from codegen.operators.implementation import Implementation
 from codegen.program.kernel import Storage
-from codegen.program.program import Lowering, RowRead, Stage, rows_of
+from codegen.program.program import Lowering, RowRead, Stage, rows_of, run_over_rows
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -107,7 +109,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     if before.layout != "interleaved" and (is_linear or source.shape[-1] != depth):
         raise NoKernelError(f"{operator.label} takes vectors that are not pixels of {source.shape}")
     rows = tuple(y * (row_bytes if is_linear else 1) for y in range(made.count))
-    return Stage(
+    stage = Stage(
         operator.index,
         operator.stem,
         f"{made.count * pixels} x {depth} -> {out}",
@@ -118,6 +120,12 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         macs=made.count * pixels * taps.size,
         accumulator=accumulator_bound(layer, operator.label),
     )
+    if made.size_bytes != out or made.count > 1 or given.count == 1 or context.target.vector_blocks:
+        return stage
+    exact = exact_requantizer(layer)
+    add = running_products.build(layer, exact, given.count, context.target)
+    row_bytes = out * add.kernel.output.value_bytes
+    return run_over_rows(stage, add, requantized_sums.build(exact), row_bytes=row_bytes, rows=given.count)
 
 
 OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tflite
@@ -12,10 +12,13 @@ from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import activation_range, verify_activation
 from codegen.kernels.pooling import Pooling
+from codegen.kernels.portable import copy
+from codegen.kernels.portable.reduce import Axis, build_running, merged
 from codegen.kernels.registry import MAX_POOL_2D, build
 from codegen.kernels.window import Window, make_window, read_window_options
 from codegen.operators.implementation import Implementation
-from codegen.program.program import Lowering, Stage
+from codegen.program.kernel import Built
+from codegen.program.program import Lowering, Stage, run_over_rows
 
 
 def read_options(table: Any) -> Mapping[str, int | str]:
@@ -54,7 +57,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     low, high = activation_range(operator, graph.tensor(operator.outputs[0]))
     stored = context.storage[operator.outputs[0]]
     layer = Pooling(window, channels, low + stored.bias, high + stored.bias, stored, "maximum")
-    return Stage(
+    stage = Stage(
         operator.index,
         operator.stem,
         f"{window.in_height}x{window.in_width}x{channels} -> {window.out_height}x{window.out_width}x{channels}, "
@@ -64,6 +67,20 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
         window.reads,
         *build(MAX_POOL_2D, layer, context.target),
     )
+    row_bytes = window.out_width * channels
+    return stage if layer.is_clamped else over_rows(stage, layer, "largest", copy.build(row_bytes, stored), context)
+
+
+def over_rows(stage: Stage, layer: Pooling, kind: Literal["sum", "largest"], finish: Built, context: Lowering) -> Stage:
+    """Let a pool run over rows whose windows neither overhang nor overlap; of two rows it would save nothing."""
+    window, channels = layer.window, layer.channels
+    overlap = window.out_height > 1 and window.kernel_height > window.stride_height
+    if context.target.vector_blocks or window.overhangs or overlap or window.kernel_height < 3:
+        return stage
+    kept = Axis(window.out_width, window.stride_width * channels), Axis(channels, 1)
+    add = build_running(kind, merged(kept), merged([Axis(window.kernel_width, channels)]), layer.storage)
+    row_bytes = window.out_width * channels * add.kernel.output.value_bytes
+    return run_over_rows(stage, add, finish, row_bytes=row_bytes, rows=window.kernel_height)
 
 
 OPERATOR = Implementation(verify, evaluate, lower, read_options, moves_bytes=True)

@@ -12,10 +12,10 @@ from codegen.arithmetic.requantize import INT32_MAX, multiply_by_quantized_multi
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import reduce
-from codegen.kernels.portable.reduce import Axis
+from codegen.kernels.portable.reduce import Axis, merged
 from codegen.operators.implementation import Implementation
 from codegen.program.kernel import Built
-from codegen.program.program import Lowering, RowRead, Stage, rows_of
+from codegen.program.program import Lowering, RowRead, Stage, row_axes, rows_of, run_over_rows
 
 MAX_AXES = 5  # as many as TFLM has room for
 
@@ -89,7 +89,7 @@ def _lower(graph: Graph, operator: Operator, context: Lowering, *, mean: bool) -
 
 def reduction_stage(graph: Graph, operator: Operator, walk: Walk, built: Built) -> Stage:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
-    return Stage(
+    stage = Stage(
         operator.index,
         operator.stem,
         f"{'x'.join(map(str, source.shape[1:]))} -> {'x'.join(map(str, output.shape[1:]))}, "
@@ -99,6 +99,22 @@ def reduction_stage(graph: Graph, operator: Operator, walk: Walk, built: Built) 
         (RowRead(0, walk.starts, is_linear=True),),
         *built,
     )
+    return _over_rows(stage, source.shape, axes(graph, operator))
+
+
+def _over_rows(stage: Stage, shape: tuple[int, ...], reduced: tuple[int, ...]) -> Stage:
+    """Let it run where every row of the input goes into every result."""
+    outer, kernel = row_axes(len(shape)), stage.kernel
+    rows = prod(shape[:outer])
+    if rows == 1 or len(stage.reads[0].rows) > 1 or any(shape[i] > 1 for i in range(outer) if i not in reduced):
+        return stage
+    assert isinstance(kernel, reduce.Reduce)
+    every = dict(enumerate(_axes_of(shape)))
+    kept, inner = ([every[i] for i in every if i >= outer and (i in reduced) == is_reduced] for is_reduced in (0, 1))
+    add = reduce.build_running(kernel.kind, merged(kept), merged(inner), kernel.inputs[0])
+    size = prod(axis.size for axis in kept)
+    row_bytes = size * add.kernel.output.value_bytes
+    return run_over_rows(stage, add, reduce.build_finish(kernel, size), row_bytes=row_bytes, rows=rows)
 
 
 @dataclass(frozen=True)
@@ -113,8 +129,7 @@ class Walk:
 def walk_axes(graph: Graph, operator: Operator, context: Lowering) -> Walk:
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     rows, reduced = rows_of(output.shape, context.storage[output.index]), axes(graph, operator)
-    steps = [prod(source.shape[i + 1 :]) for i in range(len(source.shape))]
-    every = [Axis(size, step) for size, step in zip(source.shape, steps, strict=True)]
+    every = _axes_of(source.shape)
     kept = [axis for i, axis in enumerate(every) if i not in reduced and axis.size > 1]
     outer: list[Axis] = []
     while prod(axis.size for axis in outer) < rows.count:
@@ -122,19 +137,12 @@ def walk_axes(graph: Graph, operator: Operator, context: Lowering) -> Walk:
     starts = np.zeros(1, np.int64)
     for axis in outer:
         starts = (starts[:, None] + np.arange(axis.size) * axis.step).ravel()
-    summed = [axis for i, axis in enumerate(every) if i in reduced and axis.size > 1]
-    return Walk(tuple(starts.tolist()), _merged(kept), _merged(summed))
+    summed = [axis for i, axis in enumerate(every) if i in reduced]
+    return Walk(tuple(starts.tolist()), merged(kept), merged(summed))
 
 
-def _merged(found: list[Axis]) -> tuple[Axis, ...]:
-    """Axes that follow one another without a gap as one."""
-    merged: list[Axis] = []
-    for axis in found:
-        if merged and merged[-1].step == axis.step * axis.size:
-            merged[-1] = Axis(merged[-1].size * axis.size, axis.step)
-        else:
-            merged.append(axis)
-    return tuple(merged)
+def _axes_of(shape: tuple[int, ...]) -> list[Axis]:
+    return [Axis(size, prod(shape[i + 1 :])) for i, size in enumerate(shape)]
 
 
 OPERATOR = by_reduction(mean=True)

@@ -1,6 +1,6 @@
-"""Choose the plan for an objective: which tensors to complete first, and which to compute twice.
+"""Choose the plan for an objective: which tensors to complete first, which to compute twice, which sums to let run.
 
-Both are searched greedily. Schedules are compared by the bytes that hold wanted rows at their worst step, which is
+All are searched greedily. Schedules are compared by the bytes that hold wanted rows at their worst step, which is
 quick to tell and a lower bound of what any placement needs; only promising ones are placed.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from codegen.errors import BudgetError
 from codegen.plan.plan import Plan, make_plan
 from codegen.plan.rematerialize import forks, recompute
+from codegen.plan.running import could_run, with_running
 from codegen.plan.schedule import Lifetimes, demand_order, lifetimes, live_bytes
 from codegen.program.objective import Objective
 from codegen.program.program import Program
@@ -28,6 +29,7 @@ class _Effort:
 # Of all schedules of one search together, which bounds its time; models of up to 100 layers stay below.
 _SEARCHED_STAGES = 60_000
 _QUICK, _THOROUGH = _Effort(4, 8), _Effort(12, 24)
+_WORTH_IT = 0.02  # of working memory, for which a model's code may grow
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +43,12 @@ class _Schedule:
 
 
 def best_plan(program: Program, objective: Objective) -> tuple[Program, Plan]:
-    """Find the best plan, and the program that it is for, which may compute rows a second time.
+    """Find the best plan, and the program that it is for, which may compute rows a second time or let sums run.
 
     Raises BudgetError where `max_ram_bytes` cannot be met; it names the least that can be.
     """
-    best, plan = _best_cuts(_scheduled(program, (), ()), _QUICK)
-    limit = objective.max_ram_bytes
+    best, plan = _with_running_sums(program, objective)
+    program, limit = best.program, objective.max_ram_bytes
     while objective.optimize == "ram" or (limit is not None and plan.working_bytes > limit):
         better = [(s, p) for s, p in _with_one_more(program, best) if p.working_bytes < plan.working_bytes]
         if not better:
@@ -65,6 +67,29 @@ def best_plan(program: Program, objective: Objective) -> tuple[Program, Plan]:
             "callbacks do not help",
         )
     return best.program, plan
+
+
+def _with_running_sums(program: Program, objective: Objective) -> tuple[_Schedule, Plan]:
+    """Find the best plan of cuts alone, in which sums run wherever that saves more memory than it costs time.
+
+    Running products are taken to cost twice what those of a whole vector do.
+    """
+    best, plan = _best_cuts(_scheduled(program, (), ()), _QUICK)
+    for stage in could_run(program):
+        wanted = max(stage.macs / max(program.macs, 1), _WORTH_IT)
+        if objective.optimize == "ram" or not _fits(plan, objective):
+            wanted = 0.0
+        elif objective.optimize == "time" and stage.macs:
+            continue
+        schedule, candidate = _best_cuts(_scheduled(with_running(best.program, stage), (), ()), _QUICK)
+        saved_bytes = plan.working_bytes - candidate.working_bytes
+        if saved_bytes > 0 and saved_bytes >= wanted * plan.working_bytes:
+            best, plan = schedule, candidate
+    return best, plan
+
+
+def _fits(plan: Plan, objective: Objective) -> bool:
+    return objective.max_ram_bytes is None or plan.working_bytes <= objective.max_ram_bytes
 
 
 def layer_plan(program: Program) -> Plan:

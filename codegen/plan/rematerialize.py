@@ -19,7 +19,7 @@ MAX_FORKS = 8
 def forks(program: Program) -> tuple[int, ...]:
     """Find tensors that several stages read, largest first: what may be worth computing again."""
     sizes = {t: program.rows[t].count * program.rows[t].size_bytes for t in program.rows}
-    readers = {t: [stage for stage in program.stages if t in stage.inputs] for t in program.rows}
+    readers = {t: [s for s in program.stages if t in s.inputs and t != s.output] for t in program.rows}
     found = [t for t in program.rows if len(readers[t]) > 1 and t not in program.kept]
     return tuple(sorted(found, key=lambda t: (-sizes[t], t))[:MAX_FORKS])
 

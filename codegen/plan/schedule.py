@@ -86,7 +86,8 @@ def _row_demands(program: Program) -> _Demands:
         for source, read in ((stage.inputs[read.input], read) for read in stage.reads):
             rows = (needed_rows(read, row, program.rows[source].count) for row in range(count))
             # At least one row, so that every tensor has a place even if only padding of it is ever used.
-            columns.append([(source, needed[-1] + 1 if needed else 1) for needed in rows])
+            least = 0 if source == stage.output else 1
+            columns.append([(source, needed[-1] + 1 if needed else least) for needed in rows])
         demands[stage.output] = list(zip(*columns, strict=True))
     return demands
 

@@ -20,21 +20,29 @@ Layout = Literal["interleaved", "padded", "blocked"]
 
 @dataclass(frozen=True)
 class Storage:
-    """How an activation lies in memory.
+    """How an activation lies in memory, or sums that become one.
 
     `bias`: bytes are the int8 values as they are (0), or plus 128 as uint8. The latter where the zero point is -128, so
     that real 0 is byte 0: padding costs nothing, and neither do offsets.
     `layout`: the channels of a pixel side by side (interleaved), and filled up to a multiple of 16 bytes (padded); or
     the row in blocks of 16 pixels, in each block 16 bytes for each channel, one behind the other (blocked). What lies
     behind the last channel, or behind the last pixel in the last block, is nobody's.
+    `is_sum`: int32 in the processor's byte order, at multiples of 4 bytes, since rings begin at multiples of 16.
     """
 
     bias: int
     layout: Layout = "interleaved"
+    is_sum: bool = False
 
     @property
     def c_type(self) -> str:
+        if self.is_sum:
+            return "int32_t"
         return "uint8_t" if self.bias else "int8_t"
+
+    @property
+    def value_bytes(self) -> int:
+        return 4 if self.is_sum else 1
 
     @property
     def low(self) -> int:
@@ -52,7 +60,7 @@ class Storage:
 
     def pixel_bytes(self, channels: int) -> int:
         """From one pixel to the next, where the channels of a pixel lie side by side."""
-        return vectors_of(channels) * LANES if self.layout == "padded" else channels
+        return vectors_of(channels) * LANES if self.layout == "padded" else channels * self.value_bytes
 
     @property
     def is_blocked(self) -> bool:
@@ -60,6 +68,7 @@ class Storage:
 
 
 BLOCKED = Storage(0, "blocked")
+SUMS = Storage(0, is_sum=True)
 
 
 def padded(channels: int) -> Storage:

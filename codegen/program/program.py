@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
-from codegen.program.kernel import Kernel, Storage, Table
+from codegen.program.kernel import Built, Kernel, Storage, Table
 from codegen.program.target import Target
 
 
@@ -64,6 +64,7 @@ class Stage:
     position: int = 0  # of the output that it gives, among the operator's
     is_again: bool = False  # a twin: computes rows of an operator that another stage computes too
     is_copy: bool = False  # the same rows in another layout, for operators whose kernels take that one
+    running: Running | None = None  # how its input's rows can come one by one, which the plan chooses
 
     @property
     def number(self) -> str:
@@ -95,6 +96,51 @@ class Rows:
 
     count: int
     size_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Running:
+    """Takes a stage's place, so that no window of its input has to exist whole.
+
+    `add` makes row y of sums, or of largest or smallest values, from row y of the stage's input and its own row y - 1;
+    `finish` makes the stage's rows from some of them. `rows` and `storage` are theirs; the tensor gets its number where
+    they do take the place (codegen.plan.running).
+    """
+
+    add: Stage
+    finish: Stage
+    rows: Rows
+    storage: Storage
+
+
+def run_over_rows(stage: Stage, add: Built, finish: Built, *, row_bytes: int, rows: int) -> Stage:
+    """Let the plan choose to have the stage's windows, of `rows` input rows each, come row by row.
+
+    `add` reads a row of the input and one of what was made so far, of `row_bytes`; `finish` that of a whole window.
+    The first row of each window is that which the stage's first pointer reads.
+    """
+    windows = stage.reads[0].rows
+    taken = tuple(first + row for first in ((0,) if stage.reads[0].is_linear else windows) for row in range(rows))
+    before = tuple(y - 1 if y % rows else -1 for y in range(len(taken)))
+    adding = replace(
+        stage,
+        summary=f"{len(taken)} rows, one by one, to what the rows before them gave",
+        reads=(RowRead(0, taken), RowRead(1, before)),
+        kernel=add.kernel,
+        tables=add.tables,
+        accumulator=None,
+        part="a",
+    )
+    finishing = replace(
+        stage,
+        summary=f"{stage.summary}, at the end of {'its' if len(windows) == 1 else 'their'} rows",
+        reads=(RowRead(0, tuple(range(rows - 1, len(taken), rows))),),
+        kernel=finish.kernel,
+        tables=finish.tables,
+        macs=0,
+    )
+    storage = add.kernel.output
+    return replace(stage, running=Running(adding, finishing, Rows(len(taken), row_bytes), storage))
 
 
 @dataclass(frozen=True)
