@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from codegen.canonicalize.canonicalize import canonicalize
 from codegen.errors import CodegenError, UnsupportedError
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
@@ -15,7 +16,6 @@ from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.program.program import Program
 from codegen.program.target import REGISTERS_32, Target
 from codegen.proof.proof import Proofs, prove
-from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.file_kind import file_kind
 from codegen.tflite.load import load_graph
 from codegen.tflite.verify import graph_problems, raise_together, verify_file

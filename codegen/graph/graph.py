@@ -79,8 +79,9 @@ class Graph:
     """A model: operators in execution order over `tensors`.
 
     `file_inputs` and `file_outputs` are those that the file states, where `inputs` and `outputs` lie behind or before
-    a conversion from or to another type (codegen.tflite.canonicalize). Where that is no QUANTIZE, DEQUANTIZE or CAST,
-    `conversions` has what an output of the file is for each byte, -128 .. 127, by its index (codegen.tflite.tabulate).
+    a conversion from or to another type (codegen.canonicalize.take_off_borders). Where that is no QUANTIZE, DEQUANTIZE
+    or CAST, `conversions` has what an output of the file is for each byte, -128 .. 127, by its index
+    (codegen.canonicalize.tabulate).
     """
 
     tensors: tuple[Tensor, ...]

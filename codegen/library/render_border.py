@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from codegen.canonicalize.border import convert, is_bytes
 from codegen.graph.graph import Graph, Tensor
 from codegen.library.c_text import c_type, float_literal, number_lines
-from codegen.tflite.border import convert, is_bytes
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """ARG_MAX of int8: the index of the largest value, the first of equal ones. Reference: .../reference/arg_min_max.h.
 
 Indices are int32 (or int64, which TFLM lacks); in the graph they are bytes along one more axis, because everything that
-the compiler places is (codegen.tflite.canonicalize).
+the compiler places is (codegen.canonicalize.take_off_borders).
 """
 
 from __future__ import annotations

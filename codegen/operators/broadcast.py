@@ -44,7 +44,7 @@ def verify_broadcast(graph: Graph, operator: Operator) -> None:
     if shape != output.shape:
         raise ModelError(f"{operator.label} takes {first.shape} and {second.shape}, and states {output.shape}")
     for operand in (first, second):
-        if operand.data is None and is_mixed(operand.shape, output.shape):  # codegen.tflite.equivalent has repeated it
+        if operand.data is None and is_mixed(operand.shape, output.shape):  # canonicalize.equivalent repeats it
             raise CompilerLimit(f"{operator.label} repeats {operand.shape} inside of the rows of {output.shape}")
 
 

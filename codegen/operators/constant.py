@@ -1,4 +1,4 @@
-"""CONSTANT: rows of a table, which codegen.tflite.equivalent puts where an operator reads constants as activations.
+"""CONSTANT: rows of a table, which canonicalize.equivalent puts where an operator reads constants as activations.
 
 Every stage reads something; it names the model's first input, and nothing of that is needed.
 """

@@ -1,4 +1,4 @@
-"""LOOKUP: a table of 256, which codegen.tflite.tabulate makes of operators of other types between two bytes."""
+"""LOOKUP: a table of 256, which codegen.canonicalize.tabulate makes of operators of other types between two bytes."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def verify(graph: Graph, operator: Operator) -> None:
     if len(operator.inputs) > 2:
         _verify_fill(graph, operator)
     axes = row_axes(rank)
-    if len(_merged(source.shape[axes:], amounts[axes:])) > 2:  # codegen.tflite.canonicalize has made two of it
+    if len(_merged(source.shape[axes:], amounts[axes:])) > 2:  # codegen.canonicalize.equivalent has made two of it
         raise CompilerLimit(f"{operator.label} pads three dimensions inside of a row: {list(amounts)}")
 
 

@@ -1,6 +1,6 @@
 """SELECT_V2, int8: bytes of the second or of the third operand. Reference: .../reference/select.h.
 
-A condition is a tensor of int8 0 and 1, and all operands have the output's shape (codegen.tflite.equivalent).
+A condition is a tensor of int8 0 and 1, and all operands have the output's shape (codegen.canonicalize.equivalent).
 """
 
 from __future__ import annotations

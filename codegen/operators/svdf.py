@@ -1,7 +1,7 @@
 """SVDF, int8 with a state of int8 or int16.
 
 Reference: EvalIntegerSvdfReference in tensorflow/lite/micro/kernels/svdf_common.cc. The variable tensor is a state of
-the graph here (codegen.tflite.recurrent): the operator gives one vector of outputs and the state's bytes.
+the graph here (codegen.canonicalize.recurrent): the operator gives one vector of outputs and the state's bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """UNIDIRECTIONAL_SEQUENCE_LSTM, int8 with int16 cells, as Keras has it: no peepholes, projection or normalization.
 
 Reference: tensorflow/lite/micro/kernels/lstm_eval.{h,cc} and lstm_eval_common.cc. The variable tensors are states of
-the graph here (codegen.tflite.recurrent): the operator gives one vector of outputs, last hidden values, cells' bytes.
+the graph here (canonicalize.recurrent): the operator gives one vector of outputs, last hidden values, cells' bytes.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from codegen.atomic_files import replacing
+from codegen.canonicalize.canonicalize import canonicalize
 from codegen.errors import CodegenError, ModelError
 from codegen.graph.contract import check_contract
 from codegen.graph.graph import Graph
 from codegen.graph.infer_contract import InferredContract, infer_contract
 from codegen.graph.model import QuantizedModel
-from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.load import load_graph
 from codegen.tflite.metadata import read_metadata
 from codegen.tflite.sidecar import read_sidecar, sidecar

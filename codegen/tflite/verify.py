@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 
 from codegen import operators as ops
+from codegen.canonicalize.canonicalize import check_inputs
+from codegen.canonicalize.float_kernels import KERNELS, takes
+from codegen.canonicalize.take_off_borders import check_conversion
 from codegen.errors import CodegenError, CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, Tensor, image_shape
-from codegen.tflite.canonicalize import check_conversion, check_inputs
-from codegen.tflite.float_kernels import KERNELS, takes
 
 MAX_LISTED = 12  # of what is told of a file that lacks more
 MAX_OPERATORS = 65000  # the generated schedule names each by two bytes

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from codegen.canonicalize.border import before
 from codegen.graph.contract import class_names, quantize_pixels
 from codegen.graph.graph import Graph, Tensor, split_tensors
 from codegen.graph.model import Quantization, QuantizedModel
-from codegen.tflite.border import before
 from nanou_deploy.errors import DeployError
 from nanou_train.data.arrays import open_array
 from nanou_train.data.images import SUFFIXES, camera_pixels, read_picture

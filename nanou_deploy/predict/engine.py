@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from codegen.canonicalize.border import before
 from codegen.graph.contract import class_names, quantize_pixels
 from codegen.graph.graph import Graph
 from codegen.graph.model import CameraSize, Preprocessing, QuantizedModel, segmentation
-from codegen.tflite.border import before
 from codegen.tflite.files import contract_graph
 from nanou_deploy.build.library import open_model
 from nanou_deploy.device.rgb565 import camera_frame, decode_rgb565

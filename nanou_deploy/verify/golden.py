@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from codegen.canonicalize.border import before, enter
 from codegen.graph.graph import Graph, Tensor, image_shape
-from codegen.tflite.border import before, enter
 from codegen.tflite.oracle import trace_oracle
 
 Int8Array = npt.NDArray[np.int8]

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from codegen.canonicalize.border import before, leave
+from codegen.canonicalize.canonicalize import canonicalize
 from codegen.errors import UnsupportedError
 from codegen.graph.contract import quantize_pixels
 from codegen.graph.graph import Graph
@@ -18,8 +20,6 @@ from codegen.graph.model import QuantizedModel
 from codegen.library.render import Runtime
 from codegen.program.objective import DEFAULT_OBJECTIVE, Objective
 from codegen.tflite import interpreters as reference
-from codegen.tflite.border import before, leave
-from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.load import load_graph
 from codegen.tflite.oracle import run_oracle
 from codegen.tflite.verify import can_compile

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from codegen.canonicalize.border import before, enter
+from codegen.canonicalize.canonicalize import canonicalize
 from codegen.compile import compile_model
 from codegen.graph.model import Contract, OutputContract, Preprocessing, QuantizedModel, segmentation
 from codegen.library.identifier import model_identifier
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
-from codegen.tflite.border import before, enter
 from codegen.tflite.builder import ModelBuilder
-from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.interpreters import run_tflm
 from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import find_board

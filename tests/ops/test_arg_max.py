@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from codegen.canonicalize.border import leave
 from codegen.errors import ModelError
 from codegen.graph.graph import Graph
 from codegen.graph.model import QuantizedModel
 from codegen.tflite import interpreters
-from codegen.tflite.border import leave
 from codegen.tflite.builder import ModelBuilder
 from codegen.tflite.oracle import run_oracle
 from nanou_deploy.boards.boards import find_board

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codegen.canonicalize.canonicalize import canonicalize
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.builder import ModelBuilder
-from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.load import load_graph
 from codegen.tflite.verify import file_problems, graph_problems
 from nanou_deploy.boards.boards import find_board

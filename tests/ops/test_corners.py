@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from codegen import operators as ops
+from codegen.canonicalize.canonicalize import canonicalize
 from codegen.errors import UnsupportedError
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.builder import ModelBuilder
-from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.interpreters import run_tflm
 from codegen.tflite.load import load_graph
 from codegen.tflite.oracle import run_oracle

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.canonicalize.canonicalize import canonicalize
 from codegen.errors import UnsupportedError
 from codegen.lower.lower import lower_graph
 from codegen.plan.schedule import demand_order
 from codegen.program.target import REGISTERS_32
 from codegen.tflite.builder import ModelBuilder
-from codegen.tflite.canonicalize import canonicalize
 from codegen.tflite.interpreters import run_tflm
 from codegen.tflite.load import MAX_OPERATORS, load_graph
 from codegen.tflite.oracle import run_oracle

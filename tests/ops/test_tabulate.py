@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from codegen.arithmetic import float_functions
+from codegen.canonicalize.border import leave
+from codegen.canonicalize.canonicalize import canonicalize
+from codegen.canonicalize.float_kernels import KERNELS
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.model import QuantizedModel
-from codegen.tflite.border import leave
 from codegen.tflite.builder import ModelBuilder
-from codegen.tflite.canonicalize import canonicalize
-from codegen.tflite.float_kernels import KERNELS
 from codegen.tflite.interpreters import run_tflm
 from codegen.tflite.load import load_graph
 from codegen.tflite.oracle import run_oracle

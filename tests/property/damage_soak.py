@@ -29,11 +29,11 @@ from random import Random
 import numpy as np
 
 from codegen.atomic_files import replacing
+from codegen.canonicalize.border import enter, leave
 from codegen.compile import Compilation
 from codegen.errors import CodegenError
 from codegen.library.golden import golden_inputs
 from codegen.library.render import render_aot
-from codegen.tflite.border import enter, leave
 from codegen.tflite.interpreters import ExecutorError, InterpreterCrash, run_tflm
 from codegen.tflite.load import load_graph
 from codegen.tflite.oracle import run_oracle

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from codegen.canonicalize.take_off_borders import check_conversion
 from codegen.errors import CompilerLimit, ModelError
 from codegen.graph.graph import Graph
 from codegen.kernels.window import make_window
-from codegen.tflite.canonicalize import check_conversion
 from codegen.tflite.load import load_graph
 from tests.golden.test_tensors import MODELS
 from tests.ops import contributions

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.arithmetic import float_functions
+from codegen.canonicalize.border import convert
 from codegen.graph.graph import Operator, Tensor
 from codegen.kernels.fused_activation import REAL_RANGES
-from codegen.tflite.border import convert
 
 Values = npt.NDArray[Any]
 Kernel = Callable[[Operator, Sequence[Tensor], Sequence[Values]], Values | None]

@@ -1,6 +1,6 @@
 """Convert inputs and outputs between the file's types and the graph's int8, as TFLM's QUANTIZE and DEQUANTIZE do.
 
-Where a file takes or gives float32 or uint8, the graph begins behind or ends before that conversion (canonicalize.py).
+Where a file takes or gives float32 or uint8, the graph begins behind or ends before that (take_off_borders.py).
 Formulas: tensorflow/lite/kernels/internal/reference/{quantize,dequantize,requantize}.h of tflite-micro 90b983c.
 """
 

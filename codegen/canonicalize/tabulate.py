@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen import operators as ops
+from codegen.canonicalize.equivalent import drop_unused
+from codegen.canonicalize.float_kernels import KERNELS, LIBRARY, is_near_half, takes
 from codegen.graph.graph import Graph, Operator, Tensor
-from codegen.tflite.equivalent import drop_unused
-from codegen.tflite.float_kernels import KERNELS, LIBRARY, is_near_half, takes
 
 Values = npt.NDArray[Any]
 

@@ -122,7 +122,7 @@ def give_constants(graph: Graph) -> Graph:
 
 
 def _bytes_of(tensor: Tensor, index: int) -> Tensor:
-    """Give the bytes of a constant of another type along one more axis; codegen.tflite.border joins them."""
+    """Give the bytes of a constant of another type along one more axis; codegen.canonicalize.border joins them."""
     assert tensor.data is not None
     data = np.frombuffer(tensor.data.tobytes(), np.int8).reshape(*tensor.shape, tensor.data.itemsize)
     return Tensor(index, f"{tensor.name}/bytes", data.shape, "int8", (1.0,), (0,), data=data)

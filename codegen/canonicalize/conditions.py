@@ -12,14 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from codegen import operators as ops
+from codegen.canonicalize.equivalent import COMPARISONS, broadcasts, repeated
 from codegen.graph.graph import Graph, Operator, Tensor
-from codegen.tflite.equivalent import COMPARISONS, broadcasts, repeated
 
 _LOGICAL: Mapping[str, str] = {"logical_and": "minimum", "logical_or": "maximum", "logical_not": "lookup"}
 
 
 def conditions_as_bytes(graph: Graph) -> Graph:
-    """Of a model in which bytes are compared; float32 is left to codegen.tflite.tabulate."""
+    """Of a model in which bytes are compared; float32 is left to codegen.canonicalize.tabulate."""
     tensors, operators = list(graph.tensors), []
     renamed: dict[int, int] = {}
 
