@@ -32,6 +32,7 @@ from nanou_train.evaluation.metrics import (
     metrics_of,
     segmentation_metrics,
 )
+from nanou_train.networks.inference import infer
 
 if TYPE_CHECKING:
     from codegen.graph.model import Preprocessing
@@ -268,8 +269,7 @@ def squeezed(outputs: Array) -> Array:
 
 def predict_logits(model: Any, images: Pixels, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
     """Run a Keras model on uint8 images (N, H, W, C): logits float32 (N, H, W), or (N, H, W, classes)."""
-    logits = np.asarray(model.predict(preprocessing.normalize(images), batch_size=BATCH_SIZE, verbose=0), np.float32)
-    return squeezed(logits)
+    return squeezed(infer(model, preprocessing.normalize(images), BATCH_SIZE))
 
 
 def decide(model: Any, images: Pixels, preprocessing: Preprocessing, threshold: float) -> Pixels:

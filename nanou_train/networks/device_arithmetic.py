@@ -22,6 +22,7 @@ from nanou_train.networks.fake_quant import (
     FakeQuantConv2D,
     FakeQuantDepthwiseConv2D,
 )
+from nanou_train.networks.inference import forget_graph
 from nanou_train.networks.power_of_two import surroundings
 
 tf = import_tensorflow()
@@ -43,7 +44,7 @@ def match_device(model: keras.Model, matched: bool = True) -> None:
             layer.device = _device_arithmetic(layer, normalization, source, target) if matched else None
             if normalization is not None:
                 normalization.on_device = matched
-    model.predict_function = None
+    forget_graph(model)
 
 
 def _device_arithmetic(layer: Any, normalization: Any, source: FakeQuant, target: FakeQuant) -> DeviceArithmetic:

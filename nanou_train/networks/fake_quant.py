@@ -19,6 +19,7 @@ from typing import Any, Literal
 from codegen.start_tensorflow import import_tensorflow
 from nanou_train.errors import ConfigError
 from nanou_train.networks.distribution import largest
+from nanou_train.networks.inference import forget_graph
 from nanou_train.networks.layers import FusedBatchNormalization
 from nanou_train.networks.power_of_two import covering_exponent, nearest_exponent, power_of_two, weight_unit
 
@@ -233,7 +234,7 @@ def set_requantization(model: keras.Model, requantization: Requantization) -> No
             layer.high.assign((POWER_OF_TWO_INPUT_RANGE if is_power else INPUT_RANGE)[1])
         elif isinstance(layer, FakeQuant):
             layer.power_of_two = is_power and not layer.moves_low
-    model.predict_function = None
+    forget_graph(model)
 
 
 def requantization_of(model: keras.Model) -> Requantization:
@@ -250,7 +251,7 @@ def set_rounding(model: keras.Model, enabled: bool) -> None:
     """Let a model round, or compute as the float network that it came from; affects graphs traced afterwards."""
     layers = [x for x in model.layers if isinstance(x, FakeQuant | FakeQuantConv2D | FakeQuantDepthwiseConv2D)]
     if any(layer.enabled != enabled for layer in layers):
-        model.predict_function = None  # the graph that `predict` keeps
+        forget_graph(model)
     for layer in layers:
         layer.enabled = enabled
 

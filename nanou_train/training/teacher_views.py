@@ -24,6 +24,7 @@ from nanou_train.data.augment import Float, Pixels, augment
 from nanou_train.data.dataset import Split
 from nanou_train.data.images import IGNORE
 from nanou_train.experiments.config import ExperimentConfig
+from nanou_train.networks.inference import infer
 from nanou_train.runs import run_folder as run
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def teacher_logits(teacher: keras.Model, images: Pixels) -> Float:
     if size != (contract.height_px, contract.width_px):
         seen = np.rint(_resized(images, (contract.height_px, contract.width_px))).astype(np.uint8)
         return _resized(teacher_logits(teacher, seen), size)
-    straight = teacher.predict(contract.normalize(images), batch_size=32, verbose=0)
-    mirrored = teacher.predict(contract.normalize(images[:, :, ::-1]), batch_size=32, verbose=0)
+    straight = infer(teacher, contract.normalize(images), 32)
+    mirrored = infer(teacher, contract.normalize(images[:, :, ::-1]), 32)
     return np.asarray((straight + mirrored[:, :, ::-1]) / 2, np.float32)
 
 

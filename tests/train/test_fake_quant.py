@@ -121,6 +121,19 @@ def test_without_rounding_it_is_the_float_network() -> None:
     assert np.abs(rounded - model(x)).max() > 1e-4
 
 
+def test_the_graph_that_infers_follows_what_is_set() -> None:
+    from nanou_train.networks.fake_quant import quantization_aware, set_rounding
+    from nanou_train.networks.inference import infer
+
+    model = quantization_aware(_float_model(filters=(4,)))
+    x = np.random.default_rng(0).uniform(-1, 1, (3, HEIGHT, WIDTH, 3)).astype(np.float32)
+    rounded = infer(model, x, 2)
+    np.testing.assert_allclose(rounded, model(x), atol=1e-6)
+    set_rounding(model, False)
+    np.testing.assert_allclose(infer(model, x, 2), model(x), atol=1e-6)
+    assert np.abs(rounded - model(x)).max() > 1e-4
+
+
 def test_concatenated_tensors_share_one_range() -> None:
     from nanou_train.networks.fake_quant import quantization_aware
 
