@@ -6,7 +6,7 @@ import importlib.util
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,6 +39,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if (item.get_closest_marker("soak") is not None) != soak]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All tests, those of other xdist workers too, share the objects that they compile in their own processes."""
+    from nanou_deploy.build import build
+    from tests.compiled_objects import CompiledObjects
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "compiled-objects"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "compile_source", CompiledObjects(folder, build.compile_source))
+        yield
 
 
 def missing(what: str) -> NoReturn:

@@ -248,12 +248,14 @@ def _compile(steps: Sequence[CompileStep], *, of_user: bool = False) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
 
-    def compile_one(step: CompileStep) -> None:
-        for command in step.commands:
-            _run_compiler(command, step.source if of_user else None)
-
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        list(pool.map(compile_one, steps))
+        list(pool.map(lambda step: compile_source(step, of_user=of_user), steps))
+
+
+def compile_source(step: CompileStep, *, of_user: bool = False) -> None:
+    """Make one object. Raises DeployError with the compiler's words."""
+    for command in step.commands:
+        _run_compiler(command, step.source if of_user else None)
 
 
 def _run_compiler(command: Sequence[str | Path], user_file: Path | None = None) -> None:

@@ -218,12 +218,15 @@ def test_other_settings_are_another_search(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_workers_that_are_asked_to_end_give_their_trials_back(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from nanou_train.search.search import run_search\n"
+        "import sys, time; from pathlib import Path; from nanou_train.search.search import run_search\n"
         "from tests.train.search_drill import Synthetic, settings_of\n"
+        "class Waiting(Synthetic):\n"
+        "    def _compute(self, work_ms):\n"
+        "        time.sleep(work_ms / 1000)\n"
         "if __name__ == '__main__':\n"
         "    folder = Path(sys.argv[1])\n"
         "    settings = settings_of({'trials': 8, 'storage': ''}, folder)\n"
-        "    run_search(settings, Synthetic(folder / 'evaluations.log', 1000.0), workers=2)\n"
+        "    run_search(settings, Waiting(folder / 'evaluations.log', 1000.0), workers=2)\n"
     )
     script, folder = tmp_path / "program.py", tmp_path / "study"
     script.write_text(program)

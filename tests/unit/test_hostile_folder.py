@@ -31,6 +31,8 @@ experiments:
 """
 SIMULATED = "exec:build/host/device/device.elf --camera camera.raw --camera-size 16x12"
 SMALL = ["--model", "small.tflite"]
+TINY = ["--experiment", "tiny", "--config", "e.yaml"]
+SHORT = ["--workers", "2", "--rungs", "1", "--finish", "1"]
 # In an order in which each finds what it needs; then the exit codes that say that it did its work.
 QUICK = {
     "boards": (["boards"], 0),
@@ -65,13 +67,13 @@ QUICK = {
 TRAINING = {
     "prepare": QUICK["prepare"],
     "model-size": (["model-size", "nano_u"], 0),
-    "bench-train": (["bench-train", "--experiment", "tiny", "--config", "e.yaml", "--data", "data", "--steps", "1"], 0),
+    "bench-train": (["bench-train", *TINY, "--data", "data", "--steps", "1", "--cores", "1"], 0),
     "train": (["train", "--data", "data", "--config", "e.yaml", "--experiment", "tiny", "--output", "run"], 0),
     "quantize": (["quantize", "--run", "run"], 0),
     "runs": (["runs", "."], 0),
     "evaluate": (["evaluate", "--run", "run", "--compare"], 0),
     "prune": (["prune", "--run", "run", "--output", "pruned", "--to", "0.9", "--rounds", "1", "--epochs", "1"], 0),
-    "search": (["search", "--run", "run", "--output", "found", "--trials", "2", "--workers", "2", "--rungs", "1"], 0),
+    "search": (["search", "--run", "run", "--output", "found", "--trials", "2", *SHORT], 0),
     "pareto": (["pareto", "run", "pruned", "--output", "front"], 0),
     "fit": (["fit", "front/pareto.json", "--board", "rv32-qemu"], 0),
 }

@@ -52,7 +52,7 @@ def pio(
             "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
             "HTTP_PROXY": nowhere,
             "HTTPS_PROXY": nowhere,
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPYCACHEPREFIX": str(checkout.parent / "compiled"),  # not in the clone, as in none that is fresh
         }
         return subprocess.run(
             [sys.executable, "-m", "platformio", *arguments, "-d", str(checkout)],

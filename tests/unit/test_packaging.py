@@ -37,12 +37,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+def environment(installed: Path) -> dict[str, str]:
+    """Modules of the wheel, compiled once for all commands, in no folder that is looked at."""
+    return {**os.environ, "PYTHONPATH": str(installed), "PYTHONPYCACHEPREFIX": str(installed.parent / "compiled")}
+
+
 def run(installed: Path, folder: Path, *arguments: str) -> str:
     """The command line of the extracted wheel, in an empty folder, without the checkout on the path."""
     done = subprocess.run(
         [sys.executable, "-P", "-m", "nanou_deploy.cli", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment(installed),
         capture_output=True,
         text=True,
         timeout=120,
@@ -54,9 +59,8 @@ def run(installed: Path, folder: Path, *arguments: str) -> str:
 
 def test_the_extracted_wheel_is_what_runs(installed: Path, tmp_path: Path) -> None:
     code = "import codegen as c, nanou_deploy as d, nanou_train as t; print(c.__file__, d.__file__, t.__file__)"
-    environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-P", "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(installed), capture_output=True, text=True, check=True)
     assert done.stdout.count(str(installed)) == 3
 
 
