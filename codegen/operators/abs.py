@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.arithmetic.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multiplier
-from codegen.errors import UnsupportedError
+from codegen.arithmetic.requantize import multiply_by_quantized_multiplier, quantize_multiplier
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.operators.elementwise import by_table
+from codegen.operators.scaled import check_scaled
 
 
 def _scaling(graph: Graph, operator: Operator) -> tuple[int, int]:
@@ -17,11 +17,7 @@ def _scaling(graph: Graph, operator: Operator) -> tuple[int, int]:
 
 
 def check(graph: Graph, operator: Operator) -> None:
-    if 255 << max(_scaling(graph, operator)[1], 0) > INT32_MAX:
-        raise UnsupportedError(
-            f"{operator.label}: the output's scale is too small for its input's",
-            hint="TFLite's own kernel would overflow here; calibrate with real images",
-        )
+    check_scaled(operator, 255, _scaling(graph, operator)[1])
 
 
 def table(graph: Graph, operator: Operator) -> IntArray:

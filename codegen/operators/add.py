@@ -9,12 +9,12 @@ from typing import Any
 import tflite
 
 from codegen.arithmetic.scaled_sum import ScaledSum, scaled_sum
-from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import activation_options, activation_range, verify_activation
 from codegen.kernels.portable import add
 from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
 from codegen.operators.implementation import Implementation
+from codegen.operators.scaled import scale_error
 from codegen.program.program import Lowering, Stage
 
 
@@ -28,10 +28,7 @@ def _verify(graph: Graph, operator: Operator) -> None:
     verify_broadcast(graph, operator)
     verify_activation(graph, operator)
     if _exact(graph, operator).result[1] > 0:
-        raise UnsupportedError(
-            f"{operator.label}: the output's scale is too small for its operands'",
-            hint="TFLite's own kernel would stop here; calibrate with real images",
-        )
+        raise scale_error(operator)
 
 
 def _exact(graph: Graph, operator: Operator, sign: int = 1) -> ScaledSum:

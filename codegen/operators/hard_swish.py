@@ -8,6 +8,7 @@ from codegen.arithmetic.requantize import quantize_multiplier, rounding_divide_b
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.operators.elementwise import by_table
+from codegen.operators.scaled import check_exponent
 
 INT16_MIN, INT16_MAX = -(2**15), 2**15 - 1
 
@@ -29,8 +30,11 @@ def _int16(multiplier: tuple[int, int]) -> tuple[int, int]:
 
 def check(graph: Graph, operator: Operator) -> None:
     """Raise UnsupportedError where TFLM refuses the scales: the output may be at most 128 times finer."""
-    if multipliers(graph, operator)[0][1] > 0:
+    (_, to_output), (_, to_three) = multipliers(graph, operator)
+    if to_output > 0:
         raise UnsupportedError(f"{operator.label} has an output scale more than 128 times finer than its input's")
+    check_exponent(operator, to_output, range(-15, 1))
+    check_exponent(operator, to_three, range(-15, 32))
 
 
 def table(graph: Graph, operator: Operator) -> IntArray:

@@ -18,7 +18,9 @@ from codegen.arithmetic.requantize import (
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.operators.elementwise import by_table
+from codegen.operators.scaled import check_exponent
 
+_SHIFTS = range(63)  # of 64 bits, to the left
 _INPUT_INTEGER_BITS = 4
 
 
@@ -26,6 +28,8 @@ def check(graph: Graph, operator: Operator) -> None:
     output = graph.tensor(operator.outputs[0])
     if output.scale != 1 / 256 or output.zero_point != -128:
         raise UnsupportedError(f"{operator.label} must have output scale 1/256 and zero point -128, as TFLM requires")
+    scale = graph.tensor(operator.inputs[0]).scale
+    check_exponent(operator, quantize_multiplier(scale * 2.0 ** (31 - _INPUT_INTEGER_BITS))[1], _SHIFTS)
 
 
 def logistic_table(scale: float, zero_point: int) -> IntArray:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import tflite
 
-from codegen.arithmetic.requantize import INT32_MAX, quantize_multiplier
-from codegen.errors import UnsupportedError
+from codegen.arithmetic.requantize import quantize_multiplier
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import activation_options, activation_range, verify_activation
 from codegen.kernels.portable import mul
 from codegen.kernels.portable.mul import MAX_PRODUCT, ScaledProduct
 from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
 from codegen.operators.implementation import Implementation
+from codegen.operators.scaled import check_scaled
 from codegen.program.program import Lowering, Stage
 
 
 def verify(graph: Graph, operator: Operator) -> None:
     verify_broadcast(graph, operator)
     verify_activation(graph, operator)
-    if MAX_PRODUCT << max(_exact(graph, operator).shift, 0) > INT32_MAX:
-        raise UnsupportedError(
-            f"{operator.label}: the output's scale is too small for its operands'",
-            hint="TFLite's own kernel would overflow here; calibrate with real images",
-        )
+    check_scaled(operator, MAX_PRODUCT, _exact(graph, operator).shift, of="operands'")
 
 
 def _exact(graph: Graph, operator: Operator) -> ScaledProduct:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.arithmetic.requantize import INT32_MAX, quantize_multiplier
-from codegen.errors import UnsupportedError
+from codegen.arithmetic.requantize import quantize_multiplier
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.broadcast import INT8
 from codegen.kernels.portable import prelu
@@ -14,17 +13,15 @@ from codegen.kernels.portable.prelu import ScaledPrelu
 from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
 from codegen.operators.elementwise import lower_lookup
 from codegen.operators.implementation import Implementation
+from codegen.operators.scaled import check_scaled
 from codegen.program.program import Lowering, Stage
 
 
 def verify(graph: Graph, operator: Operator) -> None:
     verify_broadcast(graph, operator)
     exact = _exact(graph, operator)
-    if 255 << max(exact.shift, 0) > INT32_MAX or MAX_PRODUCT << max(exact.negative.shift, 0) > INT32_MAX:
-        raise UnsupportedError(
-            f"{operator.label}: the output's scale is too small for its input's",
-            hint="TFLite's own kernel would overflow here; calibrate with real images",
-        )
+    check_scaled(operator, 255, exact.shift)
+    check_scaled(operator, MAX_PRODUCT, exact.negative.shift)
 
 
 def _exact(graph: Graph, operator: Operator) -> ScaledPrelu:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.arithmetic.requantize import INT32_MAX, multiply_by_quantized_multiplier, quantize_multiplier
-from codegen.errors import UnsupportedError
+from codegen.arithmetic.requantize import multiply_by_quantized_multiplier, quantize_multiplier
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.operators.elementwise import by_table
+from codegen.operators.scaled import check_scaled
 
 
 def check(graph: Graph, operator: Operator) -> None:
     _, shift = _scaling(graph, operator)
-    if 255 << max(shift, 0) > INT32_MAX:
-        raise UnsupportedError(
-            f"{operator.label}: the output's scale is too small for its input's",
-            hint="TFLite's own kernel would overflow here; calibrate with real images",
-        )
+    check_scaled(operator, 255, shift)
 
 
 def _scaling(graph: Graph, operator: Operator) -> tuple[int, int]:

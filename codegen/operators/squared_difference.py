@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from codegen.arithmetic.requantize import quantize_multiplier
-from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.portable import squared_difference
 from codegen.kernels.portable.squared_difference import LEFT_SHIFT, ScaledSquare
 from codegen.operators.broadcast import lower_broadcast, operands_of, verify_broadcast
 from codegen.operators.implementation import Implementation
+from codegen.operators.scaled import scale_error
 from codegen.program.program import Lowering, Stage
 
 
 def verify(graph: Graph, operator: Operator) -> None:
     verify_broadcast(graph, operator)
     if _result_scale(graph, operator) >= 1.0:
-        raise UnsupportedError(
-            f"{operator.label}: the output's scale is too small for its operands'",
-            hint="TFLite's own kernel would stop here; calibrate with real images",
-        )
+        raise scale_error(operator)
 
 
 def _result_scale(graph: Graph, operator: Operator) -> float:

@@ -156,8 +156,15 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
     }
 
 
+def _unstated(compiled: Compilation, tensor: int) -> dict[str, Any]:
+    """Describe what the compiler made beside the file's tensors: parts, copies, sums."""
+    unknown = dict.fromkeys(("shape", "scale", "zero_point"))
+    return {"index": tensor, "name": compiled.program.names[tensor], **unknown}
+
+
 def _document(compiled: Compilation) -> dict[str, Any]:
     graph, program, plan = compiled.graph, compiled.program, compiled.plan
+    made = {output: _tensor(graph.tensor(output)) for op in graph.operators for output in op.outputs}
     return {
         "name": compiled.model.name,
         "sha256": compiled.model.sha256,
@@ -177,7 +184,7 @@ def _document(compiled: Compilation) -> dict[str, Any]:
                 "op": stage.stem.upper(),
                 "summary": stage.summary,
                 "inputs": stage.inputs,
-                "output": _tensor(graph.tensor(stage.output)),
+                "output": made.get(stage.output) or _unstated(compiled, stage.output),
                 "macs": stage.macs,
                 "table_bytes": sum(table.size_bytes for table in stage.tables),
                 "accumulator": stage.accumulator,
@@ -192,6 +199,8 @@ def _document(compiled: Compilation) -> dict[str, Any]:
 
 def _print(compiled: Compilation) -> None:
     graph, program, plan = compiled.graph, compiled.program, compiled.plan
+    made = [graph.tensor(output) for op in graph.operators for output in op.outputs]
+    quantization = {tensor.index: (f"{tensor.scale:.5g}", tensor.zero_point) for tensor in made}
     for what, tensor in (("input", graph.input), ("output", graph.output)):
         shape = "x".join(map(str, tensor.shape[1:]))
         say(f"{what:<7} {shape:<10} int8  scale {tensor.scale:.6g}  zero point {tensor.zero_point}")
@@ -202,8 +211,7 @@ def _print(compiled: Compilation) -> None:
                 stage.number,
                 stage.stem.upper(),
                 stage.summary,
-                f"{graph.tensor(stage.output).scale:.5g}",
-                graph.tensor(stage.output).zero_point,
+                *quantization.get(stage.output, ("", "")),
                 f"{stage.macs:,}" if stage.macs else "",
                 sum(table.size_bytes for table in stage.tables) or "",
                 f"{stage.accumulator.low} .. {stage.accumulator.high}" if stage.accumulator else "",

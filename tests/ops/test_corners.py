@@ -13,7 +13,7 @@ import pytest
 
 from codegen import operators as ops
 from codegen.canonicalize.canonicalize import canonicalize
-from codegen.errors import UnsupportedError
+from codegen.errors import CodegenError, UnsupportedError
 from codegen.graph.model import QuantizedModel
 from codegen.tflite.builder import ModelBuilder
 from codegen.tflite.interpreters import run_tflm
@@ -22,6 +22,7 @@ from codegen.tflite.oracle import run_oracle
 from codegen.tflite.verify import verify_graph
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.verify.verify import verify
+from tests.exactness import compile_bytes
 
 ELSEWHERE = {
     "arg_max": "test_arg_max", "arg_min": "test_arg_max", "unidirectional_sequence_lstm": "test_recurrent",
@@ -279,6 +280,31 @@ def test_oracle_is_tflm(name: str) -> None:
         )
         compared_cases += 1
     assert compared_cases >= 5
+
+
+# Of input and output: where TFLM's shifts leave what C defines, in either direction.
+EXTREMES = ((1e-12, 1e-3), (3e-9, 3e-9), (1e-3, 1e-11), (1.0, 1e-9), (1e9, 1e9), (1e12, 1.0), (1e12, 1e12))
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATORS if name not in TFLM_LACKS])
+def test_extreme_scales_are_refused_or_exact(name: str) -> None:
+    """By the compiler, or by TFLM, which looks at the scales of biases."""
+    cases = cases_of((1, 2, 3, 3))
+    for scale, out_scale in EXTREMES:
+        for zero_point, out_zero_point in ((-128, 127), (5, -3)):
+            corner, b = Corner((1, 2, 3, 3), scale, zero_point, out_scale, out_zero_point), ModelBuilder()
+            x = b.activation(corner.shape, scale, zero_point)
+            flatbuffer = b.finish([x], [OPERATORS[name](b, x, corner)])
+            try:
+                graph, expected = compile_bytes(flatbuffer).graph, run_tflm(flatbuffer, cases)
+            except CodegenError:
+                continue
+            np.testing.assert_array_equal(run_oracle(graph, cases).reshape(5, -1), expected.reshape(5, -1), str(corner))
+
+
+@pytest.mark.parametrize("name", ["TANH", "LOGISTIC", "HARD_SWISH", "RELU6"])
+def test_shifts_that_c_does_not_define_are_refused(name: str) -> None:
+    assert is_refused(name, Corner((1, 2, 3, 3), 1e-9, 5, 1e-3, 0))
 
 
 @pytest.mark.usefixtures("compiler")

@@ -113,3 +113,21 @@ def test_a_sidecar_that_contradicts_is_no_reason_to_show_nothing(tmp_path: Path)
     assert document["runtimes"]["aot"]["takes"]
     assert document["operators"][0]["op"] == "LOGISTIC"
     assert "its sidecar is not used" in run("inspect", "--model", "m.tflite", cwd=tmp_path).stdout
+
+
+def test_what_the_compiler_made_beside_the_files_tensors_is_shown(tmp_path: Path) -> None:
+    """Parts of a split convolution, and sums that run over rows, have no quantization in the file."""
+    b = ModelBuilder()
+    source = b.activation((1, 12, 6, 5), 0.1, 0)
+    joined = b.concatenate([b.quantize(source, 0.2, 0), b.quantize(source, 0.2, 0)])
+    weights = np.ones((1, 3, 3, 10), np.int8)
+    value = b.convolution(joined, weights, [0.01] * 10, None, scale=0.1, zero_point=0, depthwise=True)
+    mean = b.operator("MEAN", [value, b.constant(np.array([1, 2], np.int32))], b.activation((1, 10), 0.1, 0),
+                      "ReducerOptions")  # fmt: skip
+    (tmp_path / "m.tflite").write_bytes(b.finish([source], [mean]))
+    done = run("inspect", "--model", tmp_path / "m.tflite", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    operators = run_json("inspect", "--model", tmp_path / "m.tflite", cwd=tmp_path)[1]["operators"]
+    assert [(one["part"], one["output"]["scale"] is None) for one in operators if one["part"]] == [
+        ("a", True), ("b", True), ("a", True),
+    ]  # fmt: skip
