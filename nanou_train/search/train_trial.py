@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from codegen.start_tensorflow import import_tensorflow
 from nanou_train.data.dataset import Dataset, DatasetSpec, Split, load_dataset, terrain_dataset
 from nanou_train.evaluation.evaluate import decide
 from nanou_train.evaluation.metrics import Metrics, segmentation_metrics
@@ -67,8 +68,8 @@ class TrialTraining:
 
     def evaluate(self, job: Job) -> float:
         """Train the candidate rung by rung; mIoU of the last one, on the parent's validation masks."""
+        tf = import_tensorflow()  # in a worker, the first to do so
         import keras
-        import tensorflow as tf
 
         keras.backend.clear_session()  # graphs of the candidates before
         tf.config.experimental.enable_op_determinism()

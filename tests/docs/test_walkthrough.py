@@ -20,7 +20,15 @@ from codegen.tflite.load import load_graph
 from tests.conftest import REPOSITORY
 from tests.train.picture_files import GRASS, ROAD, write_drives
 
-TINY = "experiments: {tiny: {use_distillation: false, augment: false, epochs: 2, batch_size: 4}}\n"
+TINY = """
+experiments:
+  tiny:
+    model: {architecture: nano_u, filters: [4], bottleneck: 4}
+    use_distillation: false
+    augment: false
+    epochs: 2
+    batch_size: 4
+"""
 Run = Callable[[str], tuple[int, str, str]]
 
 

@@ -95,8 +95,8 @@ def test_sizes_are_counted(tmp_path: Path) -> None:
 
 def test_training_speed_is_measured(tmp_path: Path) -> None:
     (tmp_path / "speed.yaml").write_text(
-        "experiments: {speed: {use_distillation: false, batch_size: 4, debug_mode: true,"
-        " terrain: {train: 8, val: 1, test: 1}}}"
+        "experiments: {speed: {use_distillation: false, batch_size: 4, debug_mode: true, input_size: [24, 32],"
+        " model: {architecture: nano_u, filters: [4], bottleneck: 4}, terrain: {train: 8, val: 1, test: 1}}}"
     )
     arguments = ("bench-train", "--config", tmp_path / "speed.yaml", "--experiment", "speed")
     (one,) = _json(_run(*arguments, "--cores", 1, "--steps", 2, "--json"))["results"]

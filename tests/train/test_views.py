@@ -108,6 +108,7 @@ def test_a_teacher_may_be_augmented_otherwise_than_its_student(tiny_presets: Non
     """Its weights are those of a run that augments everything so."""
     weights = []
     for name, changes in (("all", {"augment": "full"}), ("teacher", {"augment": "off", "teacher_augment": "full"})):
+        changes = {"epochs": 1, "batch_size": 8, "terrain": {"train": 16, "val": 4, "test": 4}, **changes}
         result = train_model(experiment_name="quick_test", output_dir=tmp_path, run_name=name, **changes)
         assert result["status"] == "completed", result["error"]
         weights.append(read_manifest(result["experiment_dir"])["weights"])

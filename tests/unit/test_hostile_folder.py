@@ -121,6 +121,7 @@ def check(folder: Path, arguments: list[str], code: int) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
     assert not mark.exists(), mark.read_text()
     assert done.returncode == code, done.stderr
+    assert "absl::InitializeLog" not in done.stderr  # as TensorFlow says where codegen.start_tensorflow is passed by
 
 
 @pytest.mark.parametrize("name", QUICK)
