@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import tomllib
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from codegen.tflite.files import save_model
 from nanou_deploy.cli import cli, up_steps
 from nanou_deploy.cli import init as init_module
 from nanou_deploy.cli.project_file import KEYS, parse_project, read_project
@@ -20,6 +20,7 @@ from nanou_deploy.errors import EXIT_ERROR, EXIT_USAGE, DeployError
 from nanou_deploy.resources import models_folder
 from tests.command_line import run
 from tests.conftest import REPOSITORY
+from tests.generated import small_model
 from tests.train.annotation_files import write_labelme
 
 MODEL = models_folder() / "nano_u_terrain.tflite"
@@ -228,8 +229,7 @@ def test_init_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_up_does_what_is_not_done_yet(tmp_path: Path) -> None:
     """A model that was made elsewhere, on this computer: one step."""
-    shutil.copy(MODEL, tmp_path / "mine.tflite")
-    shutil.copy(MODEL.with_suffix(".json"), tmp_path / "mine.json")
+    save_model(small_model(), tmp_path / "mine.tflite")
     (tmp_path / "nanou.toml").write_text('model = "mine.tflite"\nboard = "host"\n')
 
     def up(*more: str) -> list[tuple[str, str]]:
