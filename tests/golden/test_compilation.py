@@ -11,7 +11,7 @@ from codegen.program.objective import Objective
 from codegen.program.target import find_target, find_targets
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.build.compilation import compile_for, measure_flash_bytes
-from nanou_deploy.build.library import open_model
+from tests.generated import small_model
 
 
 def test_every_objective_has_its_kernels() -> None:
@@ -23,7 +23,7 @@ def test_every_objective_has_its_kernels() -> None:
 
 def test_flash_limits(require_tool: Callable[..., str]) -> None:
     require_tool("riscv64-unknown-elf-gcc")
-    model, board = open_model(None), find_board("rv32-qemu")
+    model, board = small_model(), find_board("rv32-qemu")
     fast = measure_flash_bytes(compile_for(model, board, Objective("time")), board)
     balanced = measure_flash_bytes(compile_for(model, board), board)
     assert fast > balanced
