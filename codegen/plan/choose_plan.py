@@ -81,7 +81,12 @@ def _with_running_sums(program: Program, objective: Objective) -> tuple[_Schedul
             wanted = 0.0
         elif objective.optimize == "time" and stage.macs:
             continue
-        schedule, candidate = _best_cuts(_scheduled(with_running(best.program, stage), (), ()), _QUICK)
+        changed = with_running(best.program, stage)
+        start = _scheduled(changed, (), ())
+        kept = tuple(tensor for tensor in best.cuts if tensor != stage.inputs[0])
+        if min(start.bound_bytes, _scheduled(changed, (), kept).bound_bytes) >= best.bound_bytes:
+            continue  # not worth a search
+        schedule, candidate = _best_cuts(start, _QUICK)
         saved_bytes = plan.working_bytes - candidate.working_bytes
         if saved_bytes > 0 and saved_bytes >= wanted * plan.working_bytes:
             best, plan = schedule, candidate
