@@ -8,8 +8,12 @@ from math import prod
 import numpy as np
 
 from codegen import operators as ops
+from codegen.arithmetic.requantize import quantize_multiplier
 from codegen.errors import ModelError
 from codegen.graph.graph import Graph, Operator, Tensor
+from codegen.operators.scaled import check_scaled
+
+_BYTES = frozenset({"int8", "uint8"})
 
 
 def take_off_borders(graph: Graph) -> Graph:
@@ -60,13 +64,21 @@ def check_conversion(graph: Graph, operator: Operator) -> None:
             raise ModelError(f"{operator.label} states output {output.shape}, its input is {source.shape}")
 
 
-def _is_entry(graph: Graph, operator: Operator) -> bool:
+def _check(graph: Graph, operator: Operator) -> None:
+    """Check a conversion of verified scales; of bytes also that TFLM's integers hold what is scaled."""
     check_conversion(graph, operator)
+    source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
+    if operator.stem == "quantize" and {source.dtype, output.dtype} <= _BYTES:
+        check_scaled(operator, 255, quantize_multiplier(source.scale / output.scale)[1])
+
+
+def _is_entry(graph: Graph, operator: Operator) -> bool:
+    _check(graph, operator)
     return operator.stem == "quantize" and graph.tensor(operator.outputs[0]).dtype == "int8"
 
 
 def _is_exit(graph: Graph, operator: Operator) -> bool:
-    check_conversion(graph, operator)
+    _check(graph, operator)
     source, output = graph.tensor(operator.inputs[0]), graph.tensor(operator.outputs[0])
     return source.dtype == "int8" and (
         (operator.stem == "dequantize" and output.dtype == "float32")

@@ -13,6 +13,7 @@ import pytest
 from codegen.canonicalize.border import before, enter
 from codegen.canonicalize.canonicalize import canonicalize
 from codegen.compile import compile_model
+from codegen.errors import UnsupportedError
 from codegen.graph.model import Contract, OutputContract, Preprocessing, QuantizedModel, segmentation
 from codegen.library.identifier import model_identifier
 from codegen.library.render import render_aot
@@ -116,6 +117,16 @@ def test_every_byte_passes_the_border() -> None:
     reached = enter(graph, before(graph, frames))
     np.testing.assert_array_equal(enter(graph, before(graph, reached)), reached)
     assert len(np.unique(reached)) == round(255 * 0.013 / 0.02) + 1
+
+
+@pytest.mark.parametrize(("inner", "outer"), [("int8", "uint8"), ("uint8", "int8")])
+def test_bytes_that_scaling_takes_out_of_int32_are_refused(inner: str, outer: str) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 4), 1.0, 0, inner)
+    result = b.operator("QUANTIZE", [source], b.activation((1, 4), 1e-9, 0, outer))
+    graph = load_graph(b.finish([source], [result]))
+    with pytest.raises(UnsupportedError, match="scale is too small"):
+        canonicalize(graph)
 
 
 TWO_MODELS = r"""
