@@ -1,4 +1,6 @@
-"""Damage a .tflite file where it hurts: single fields, lengths and elements set to what a reader may not expect."""
+"""Damage a .tflite file where it hurts: single fields, lengths and elements set to what a reader may not expect, scales
+to what arithmetic may not hold.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+
+import tflite
 
 from codegen.tflite import flatbuffer
 
@@ -71,4 +75,26 @@ def damage(rng: Random, data: bytes, where: Sequence[tuple[int, int]]) -> bytes:
             )
         )
         damaged[position : position + width] = (number % (1 << 8 * width)).to_bytes(width, "little")
+    return bytes(damaged)
+
+
+def scale_places(data: bytes) -> list[range]:
+    """Positions of each tensor's scales, float32."""
+    model, found = tflite.Model.GetRootAs(data, 0), []
+    for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
+        for quantization in (graph.Tensors(i).Quantization() for i in range(graph.TensorsLength())):
+            if quantization is not None and quantization.ScaleLength():
+                first = quantization._tab.Vector(quantization._tab.Offset(8))
+                found.append(range(first, first + 4 * quantization.ScaleLength(), 4))
+    return found
+
+
+def rescale(rng: Random, data: bytes, where: Sequence[range]) -> bytes:
+    """The file with the scales of one to three tensors multiplied, often by so much that TFLM's integers overflow."""
+    damaged = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 3)) if where else 0):
+        factor = rng.choice((10 ** rng.uniform(-13, 13), 2.0 ** rng.randint(-40, 40)))
+        for position in rng.choice(where):
+            (before,) = struct.unpack_from("<f", damaged, position)
+            struct.pack_into("<f", damaged, position, min(max(before * factor, -3e38), 3e38))
     return bytes(damaged)
