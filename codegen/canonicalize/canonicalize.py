@@ -17,6 +17,7 @@ from codegen.canonicalize.equivalent import (
     split_wide_padding,
 )
 from codegen.canonicalize.fold_constants import fold_constants
+from codegen.canonicalize.read_through_reshapes import read_through_reshapes
 from codegen.canonicalize.recognize_upsampling import recognize_upsampling
 from codegen.canonicalize.recurrent import resolve_own_variables
 from codegen.canonicalize.resolve_variables import resolve_variables, without_variables
@@ -53,7 +54,7 @@ def canonicalize(graph: Graph, refused: list[UnsupportedError] | None = None) ->
         *(take_off_casts, take_off_borders, conditions_as_bytes),
         *(tabulate, repeat_selected, indices_as_bytes),
         *(recognize_upsampling, split_wide_padding, repeat_mixed_operands, give_constants, copy_shared_outputs),
-        drop_unused,
+        *(read_through_reshapes, drop_unused),
     )
     for rule in rules:
         graph = rule(graph)

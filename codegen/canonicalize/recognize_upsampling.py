@@ -9,9 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from codegen import operators as ops
+from codegen.canonicalize.read_through_reshapes import RESHAPES
 from codegen.graph.graph import MAX_ACTIVATION_BYTES, Graph, Operator, Tensor
-
-_RESHAPES = frozenset({"reshape", "squeeze", "expand_dims"})
 
 
 def recognize_upsampling(graph: Graph) -> Graph:
@@ -39,11 +38,11 @@ def recognize_upsampling(graph: Graph) -> Graph:
 
 def _chain_to(producers: Mapping[int, Operator], readers: Mapping[int, int], last: Operator) -> tuple[Operator, ...]:
     """RESHAPE, TILE, RESHAPE that nobody else reads, ending in `last`; else nothing."""
-    if last.stem not in _RESHAPES or (tile := producers.get(last.inputs[0])) is None or tile.stem != "tile":
+    if last.stem not in RESHAPES or (tile := producers.get(last.inputs[0])) is None or tile.stem != "tile":
         return ()
     first = producers.get(tile.inputs[0])
     alone = readers[last.inputs[0]] == 1 and readers[tile.inputs[0]] == 1
-    return (first, tile, last) if first is not None and first.stem in _RESHAPES and alone else ()
+    return (first, tile, last) if first is not None and first.stem in RESHAPES and alone else ()
 
 
 def _repeats_pixels(graph: Graph, chain: tuple[Operator, ...], source: Tensor, output: Tensor) -> bool:

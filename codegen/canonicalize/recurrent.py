@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def _bytes_for_states(graph: Graph, operator: Operator, positions: tuple[int, ..
 
 
 def _resolve(graph: Graph, operator: Operator, positions: tuple[int, ...]) -> Graph:
-    """Rewrite the operator to give one vector, its output's bytes, then its states'; slices of it follow."""
+    """Rewrite the operator to give for each step its output's bytes, then its states'; slices of it follow."""
     tensors, made = list(graph.tensors), []
     output, kept = graph.tensor(operator.outputs[0]), [graph.tensor(operator.inputs[p]) for p in positions]
 
@@ -56,19 +57,19 @@ def _resolve(graph: Graph, operator: Operator, positions: tuple[int, ...]) -> Gr
         tensors.append(Tensor(len(tensors), f"{output.name}/numbers", data.shape, "int32", data=data))
         return len(tensors) - 1
 
-    def part_of(whole: int, begin: int, tensor: Tensor, name: str, part: str) -> int:
-        sliced = add(tensor, name, (1, tensor.size_bytes))
-        inputs = whole, constant(0, begin), constant(1, tensor.size_bytes)
+    def part_of(whole: int, begin: tuple[int, int], shape: tuple[int, int], tensor: Tensor, part: str) -> int:
+        sliced = add(tensor, "values" if tensor is output else "next", (1, *shape))
+        inputs = whole, constant(0, *begin), constant(1, *shape)
         made.append(Operator(operator.index, "slice", inputs, (sliced,), {}, part))
         return sliced
 
-    total = output.size_bytes + sum(tensor.size_bytes for tensor in kept)
-    whole = add(output, "with state", (1, total))
-    values = part_of(whole, 0, output, "values", "b")
+    steps, width = prod(output.shape[:-1]), output.shape[-1]
+    whole = add(output, "with state", (1, steps, width + sum(tensor.size_bytes for tensor in kept)))
+    values = part_of(whole, (0, 0), (steps, width), output, "b")
     made.append(Operator(operator.index, "reshape", (values, constant(*output.shape)), operator.outputs, {}))
-    begin, sources = output.size_bytes, {}
+    begin, sources = width, {}
     for number, tensor in enumerate(kept):
-        sources[tensor.index] = part_of(whole, begin, tensor, "next", "cd"[number])
+        sources[tensor.index] = part_of(whole, (steps - 1, begin), (1, tensor.size_bytes), tensor, "cd"[number])
         begin += tensor.size_bytes
     changed = replace(operator, outputs=(whole,), part="a")
     operators = [new for old in graph.operators for new in ((changed, *made) if old is operator else (old,))]

@@ -61,7 +61,7 @@ def _verify_state(graph: Graph, operator: Operator, elements: int, units: int) -
         raise UnsupportedError(
             f"{operator.label} has a state {state.dtype} {state.shape}, not {times.dtype} {elements}"
         )
-    shape = (1, units) if state.is_variable else (1, units + size_bytes)
+    shape = (1, units) if state.is_variable else (1, 1, units + size_bytes)
     if state.size_bytes != size_bytes or output.shape != shape or output.dtype != "int8":
         raise ModelError(f"{operator.label} states output {output.shape}, its operands give {shape}")
     if state.zero_point:

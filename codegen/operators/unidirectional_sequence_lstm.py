@@ -1,13 +1,14 @@
 """UNIDIRECTIONAL_SEQUENCE_LSTM, int8 with int16 cells, as Keras has it: no peepholes, projection or normalization.
 
 Reference: tensorflow/lite/micro/kernels/lstm_eval.{h,cc} and lstm_eval_common.cc. The variable tensors are states of
-the graph here (canonicalize.recurrent): the operator gives one vector of outputs, last hidden values, cells' bytes.
+the graph here (canonicalize.recurrent): the operator gives for each step the hidden values, which are its output, and
+the cells' bytes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,7 @@ def _verify_weights(graph: Graph, operator: Operator, inputs: int, units: int) -
 def _verify_output(graph: Graph, operator: Operator, source: Tensor, units: int) -> None:
     hidden, output = graph.tensor(operator.inputs[_STATES[0]]), graph.tensor(operator.outputs[0])
     steps = source.shape[0] * source.shape[1]
-    shape = (*source.shape[:2], units) if hidden.is_variable else (1, steps * units + 3 * units)
+    shape = (*source.shape[:2], units) if hidden.is_variable else (1, steps, 4 * units)
     if output.shape != shape or output.dtype != "int8":
         raise ModelError(f"{operator.label} states output {output.shape}, its operands give {shape}")
 
@@ -160,9 +161,8 @@ def evaluate(graph: Graph, operator: Operator, inputs: tuple[IntArray, ...]) -> 
         product = sixteen_bits.tanh(cells, how.tanh_shift) * give
         scaled = multiply_by_quantized_multiplier(product, how.output.multiplier, how.output.shift)
         state = np.clip(scaled + hidden.zero_point, -128, 127)
-        outputs.append(state)
-    cell_bytes = cells.astype("<i2").view(np.int8).astype(np.int64)
-    return np.concatenate([*outputs, state, cell_bytes]).reshape(1, -1)
+        outputs.append(np.concatenate([state, state, cells.astype("<i2").view(np.int8).astype(np.int64)]))
+    return np.stack(outputs)[None]
 
 
 def _gate(gate: Gate, value: IntArray, state: IntArray) -> IntArray:
@@ -178,31 +178,36 @@ def _scaled(scaling: Scaling, values: IntArray) -> IntArray:
 
 def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     source, hidden, cells = (graph.tensor(operator.inputs[i]) for i in (0, *_STATES))
-    inputs = source.index, hidden.index, cells.index
+    made = operator.outputs[0]
+    inputs = source.index, hidden.index, cells.index, made  # of which each row is made from the one before
     steps, gates, how = source.shape[0] * source.shape[1], _gates(graph, operator), _cells(graph, operator)
     units, depth = gates[0].weights.shape
     built = lstm.build(
         gates,
-        steps,
         zero_points=(source.zero_point, hidden.zero_point),
         forget=how.forget,
         input=how.input,
         limit=how.limit,
         tanh_shift=how.tanh_shift,
         output=how.output,
-        storage=(*(context.storage[index] for index in inputs), context.storage[operator.outputs[0]]),
+        storage=tuple(context.storage[index] for index in inputs),
     )
     return Stage(
         operator.index,
         operator.stem,
         f"{steps} steps of {depth} values, {units} units",
         inputs,
-        operator.outputs[0],
-        tuple(RowRead(number, (0,), is_linear=True) for number in range(3)),
+        made,
+        tuple(RowRead(number, tuple(rows)) for number, rows in enumerate(_reads(steps))),
         *built,
         macs=steps * 4 * units * (depth + units),
         part=operator.part,
     )
+
+
+def _reads(steps: int) -> tuple[Iterable[int], ...]:
+    """Rows of new values, of both states, which are one row each, and of the step before."""
+    return range(steps), [0] * steps, [0] * steps, range(-1, steps - 1)
 
 
 OPERATOR = Implementation(verify, evaluate, lower, read_options, required_inputs=9, state_inputs=_STATES)

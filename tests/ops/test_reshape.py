@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from codegen.errors import ModelError
@@ -52,3 +53,24 @@ def test_shapes_that_an_open_batch_made_false_are_told() -> None:
     with pytest.raises(ModelError, match="RESHAPE") as refused:
         compile_bytes(b.finish([source], [b.reshape(source, (1, 1, 32, 8))]))
     assert "a batch of 1" in str(refused.value.hint)
+
+
+def flattened(*, is_output: bool = False, scale: float = 0.1) -> bytes:
+    """A map that is flattened for a fully connected layer, as Keras writes it; the flat one may leave too."""
+    b = ModelBuilder()
+    source = b.activation((1, 4, 6, 2), 0.1, 0)
+    between = b.reshape(b.max_pool(source, (1, 1), (1, 1)), (1, 6, 8))
+    flat = b.operator("RESHAPE", [between, b.constant(np.array([1, 48], np.int32))], b.activation((1, 48), scale, 0))
+    weights = b.constant(np.random.default_rng(1).integers(-127, 128, (3, 48)).astype(np.int8), [0.01])
+    made = b.operator("FULLY_CONNECTED", [flat, weights, -1], b.activation((1, 3), 0.3, 5), "FullyConnectedOptions")
+    return b.finish([source], [made, flat] if is_output else [made])
+
+
+def test_a_fully_connected_layer_reads_what_is_in_front_of_reshapes(tmp_path: Path) -> None:
+    compiled = assert_exact(flattened(), tmp_path, builtin_ref=False)
+    assert [stage.stem for stage in compiled.program.stages] == ["max_pool_2d", "fully_connected"]
+
+
+def test_it_reads_the_reshape_where_that_leaves_or_states_another_scale() -> None:
+    for flatbuffer in (flattened(is_output=True), flattened(scale=0.2)):
+        assert "reshape" in [operator.stem for operator in compile_bytes(flatbuffer).graph.operators]

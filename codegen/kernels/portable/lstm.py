@@ -1,6 +1,7 @@
-"""Run a layer of long short-term memory over a whole sequence: for each step and unit four gates, its cell, its output.
+"""Run a layer of long short-term memory for one step of a sequence: for each unit four gates, its cell, its output.
 
-What a call gives is its outputs, the last hidden values and the cells, so that nothing is kept inside.
+A row of its output is a step's: outputs, hidden values, which are the same, and cells. The next step begins with them,
+the first one with the states, so that nothing is kept inside.
 
 Source: LstmStep in tensorflow/lite/micro/kernels/lstm_eval.h.
 """
@@ -36,7 +37,6 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Lstm(Kernel):
-    steps: int
     depth: int
     units: int
     gates: tuple[tuple[Scaling, Scaling], ...]  # forget, input, cell, output
@@ -52,9 +52,10 @@ class Lstm(Kernel):
         return "requantize", "sixteen_bits"
 
     def accesses(self, tables: Mapping[str, Table], present: Present) -> Accesses:
+        hidden, cells, before = (0, 0, 4 * self.units) if present[3] else (self.units, 2 * self.units, 0)
         return Accesses(
-            (self.steps * self.depth, self.units, 2 * self.units),
-            (self.steps + 3) * self.units,
+            (self.depth, hidden, cells, before),
+            4 * self.units,
             required=(0, 1, 2),
             tables={
                 "weights": 4 * self.units * (self.depth + self.units),
@@ -66,7 +67,6 @@ class Lstm(Kernel):
 
 def build(
     gates: tuple[Gate, ...],
-    steps: int,
     *,
     zero_points: tuple[int, int],
     forget: Scaling,
@@ -87,11 +87,10 @@ def build(
         Table("sigmoid", sigmoid_table().astype(np.uint16), 12),
     )
     kernel = Lstm(
-        inputs=storage[:-1],
+        inputs=storage,
         output=storage[-1],
-        shape_name=f"{steps}x{depth}_{units}_units",
+        shape_name=f"{depth}_{units}_units",
         tables=parameters_of(tables),
-        steps=steps,
         depth=depth,
         units=units,
         gates=tuple((gate.scaling, gate.recurrent_scaling) for gate in gates),
