@@ -100,6 +100,15 @@ def test_everything_agrees_on_consecutive_inferences(which: str, require_tool: C
     assert {"aot host", "aot host ASan+UBSan", "NumPy oracle"} <= {e.name for e in report.executors}
 
 
+def test_floats_pass_the_border_of_an_emulated_xtensa(require_tool: Callable[..., str]) -> None:
+    """Whose runtime library divides floats, and whose coprocessor for them has to be on."""
+    for tool in ("clang-22", "llc-22", "xtensa-lx106-elf-ld", "qemu-system-xtensa"):
+        require_tool(tool)
+    report = verify(QuantizedModel("sample", foreign("float32")), [(find_board("xtensa-qemu"), 2)])
+    assert report.passed, report
+    assert "aot xtensa-qemu" in {executor.name for executor in report.executors}
+
+
 def test_state_matters() -> None:
     """The same input gives another output later, and a run begins anew."""
     frames = np.repeat(np.arange(6, dtype=np.int8).reshape(1, -1), 3, axis=0)

@@ -73,6 +73,8 @@ _start:
     wsr a2, windowstart
     l32r a2, vectors_address
     wsr a2, vecbase
+    movi a2, 1
+    wsr a2, cpenable            /* floating point is coprocessor 0: a model's border divides */
     l32r a2, bss_start
     l32r a3, bss_end
     movi a4, 0
