@@ -41,8 +41,9 @@ def resolve_variables(graph: Graph) -> Graph:
         else:
             left.append(replace(operator, inputs=tuple(renamed.get(i, i) for i in operator.inputs)))
     states = tuple(
-        State(tensor, _source(graph, assigned, name, tensor, left), _initial(graph, name, graph.tensor(tensor)))
+        State(tensor, source, _initial(graph, name, graph.tensor(tensor), graph.tensor(source).zero_point))
         for name, tensor in read.items()
+        for source in (_source(graph, assigned, name, tensor, left),)
     )
     return replace(graph, operators=tuple(left), states=(*graph.states, *states))
 
@@ -71,11 +72,11 @@ def _source(graph: Graph, assigned: Mapping[str, int], name: str, tensor: int, l
     return source
 
 
-def _initial(graph: Graph, name: str, tensor: Tensor) -> npt.NDArray[np.int8]:
-    """Return what CALL_ONCE assigns, else the zero point, as TFLM allocates it."""
+def _initial(graph: Graph, name: str, tensor: Tensor, zero_point: int) -> npt.NDArray[np.int8]:
+    """Return what CALL_ONCE assigns, else the zero point of what is assigned later, with which TFLM allocates it."""
     data = graph.initial_values.get(name)
     if data is None:
-        return np.full(tensor.shape, tensor.zero_point, np.int8)
+        return np.full(tensor.shape, zero_point, np.int8)
     if data.shape != tensor.shape or data.dtype != np.int8:
         raise UnsupportedError(f"variable '{name}' starts with {data.dtype} {data.shape}, not int8 {tensor.shape}")
     return data.astype(np.int8)

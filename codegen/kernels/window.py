@@ -17,6 +17,7 @@ from codegen.kernels.fused_activation import read_activation
 from codegen.program.program import RowRead
 
 MAX_WINDOW = 1 << 16  # places; the whole of a picture of 240x240
+MAX_STEP = 32767  # TFLM's ConvParams has 16 bits for strides and dilations
 MAX_OVERHANG = 4  # times the picture's side, above 32: the rest of a window lies outside at every place
 
 
@@ -160,6 +161,8 @@ def make_window(graph: Graph, operator: Operator, kernel: tuple[int, int]) -> Wi
     dilations = option.get("dilation_height", 1), option.get("dilation_width", 1)
     if min(*strides, *dilations, *kernel) < 1:
         raise ModelError(f"{operator.label} has a stride, dilation or window below 1")
+    if max(*strides, *dilations) > MAX_STEP:
+        raise UnsupportedError(f"{operator.label} has a stride or dilation beyond {MAX_STEP:,}, which TFLM cuts off")
     if kernel[0] * kernel[1] > MAX_WINDOW:
         size = f"{kernel[0]}x{kernel[1]}"
         raise UnsupportedError(f"{operator.label} has a window of {size}, more than {MAX_WINDOW:,} places")

@@ -23,6 +23,7 @@ from codegen.tflite.interpreters import run_tflm
 from codegen.tflite.load import load_graph
 from nanou_deploy.boards.boards import find_board
 from nanou_deploy.verify.verify import verify
+from tests.exactness import assert_interpreters_agree, compile_bytes
 
 STRICT = (
     "-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion",
@@ -42,8 +43,8 @@ def two_of_each() -> bytes:
     return b.finish([picture, row], [mask, b.concatenate([flat, b_row], axis=1)])
 
 
-def counter() -> bytes:
-    """A window over the last inputs, as streaming wake words keep it, and a running sum."""
+def counter(zero_point: int = 7) -> bytes:
+    """A window over the last inputs, as streaming wake words keep it, and a running sum, read with a `zero_point`."""
     b = ModelBuilder()
     source = b.activation((1, 2, 3), 0.1, -4)
     handle, past = b.variable("window", (1, 4, 3), 0.1, -4)
@@ -51,7 +52,7 @@ def counter() -> bytes:
     begin, end, strides = (b.constant(np.array(v, np.int32)) for v in ([0, 2, 0], [1, 6, 3], [1, 1, 1]))
     newest = b.activation((1, 4, 3), 0.1, -4)
     b.assign(handle, b.operator("STRIDED_SLICE", [window, begin, end, strides], newest))
-    total_handle, total = b.variable("total", (1, 12), 0.3, 7)
+    total_handle, total = b.variable("total", (1, 12), 0.3, zero_point)
     more = b.operator("ADD", [total, b.reshape(newest, (1, 12))], b.activation((1, 12), 0.3, 7))
     b.assign(total_handle, more)
     return b.finish([source], [window, more])
@@ -115,6 +116,11 @@ def test_state_matters() -> None:
     outputs = run_tflm(counter(), frames)
     assert (outputs[0] != outputs[2]).any()
     np.testing.assert_array_equal(run_tflm(counter(), frames), outputs)
+
+
+def test_a_state_begins_with_the_zero_point_of_what_is_assigned() -> None:
+    frames = np.arange(18, dtype=np.int8).reshape(3, 2, 3)
+    assert_interpreters_agree(compile_bytes(counter(zero_point=1)), frames, builtin_ref=False)
 
 
 def test_every_byte_passes_the_border() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from codegen.canonicalize.take_off_borders import check_conversion
-from codegen.errors import CompilerLimit, ModelError
+from codegen.errors import CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import Graph
 from codegen.kernels.window import make_window
 from codegen.tflite.load import load_graph
@@ -45,3 +45,12 @@ def test_a_window_is_no_larger_than_what_it_can_see() -> None:
     graph, operator = next((g, op) for g in graphs for op in g.operators if op.stem == "average_pool_2d")
     with pytest.raises(CompilerLimit, match="16386"):
         make_window(graph, operator, (3, 16386))
+
+
+def test_steps_that_16_bits_do_not_hold_are_refused() -> None:
+    """TFLM would take a dilation of 65,538 for one of 2."""
+    graphs = (load_graph(make()) for make in contributions("sample").values())
+    graph, operator = next((g, op) for g in graphs for op in g.operators if op.stem == "conv_2d")
+    beyond = replace(operator, options={**operator.options, "dilation_height": 65538})
+    with pytest.raises(UnsupportedError, match="dilation beyond 32,767"):
+        make_window(graph, beyond, (3, 3))
