@@ -19,6 +19,7 @@ import numpy.typing as npt
 import tflite
 
 from codegen import operators as ops
+from codegen.arithmetic.requantize import INT32_MAX
 from codegen.errors import ModelError, UnsupportedError
 from codegen.graph.graph import Graph, Operator, Tensor
 from codegen.tflite.flatbuffer import check_flatbuffer
@@ -249,6 +250,8 @@ def _quantization(raw: Any, label: str, shape: tuple[int, ...]) -> tuple[tuple[f
         raise UnsupportedError(f"{label} is quantized in a way of its own", hint="quantize to full int8")
     scales = tuple(float(s) for s in raw.ScaleAsNumpy()) if raw.ScaleLength() else ()
     zero_points = tuple(int(z) for z in raw.ZeroPointAsNumpy()) if raw.ZeroPointLength() else ()
+    if any(abs(zero_point) > INT32_MAX for zero_point in zero_points):
+        raise ModelError(f"{label} has a zero point that no int32 holds", hint=_DAMAGED)
     if len(scales) != len(zero_points):
         raise ModelError(f"{label} has {len(scales)} scales but {len(zero_points)} zero points", hint=_DAMAGED)
     dimension = int(raw.QuantizedDimension())

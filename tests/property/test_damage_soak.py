@@ -12,6 +12,7 @@ from codegen.canonicalize.take_off_borders import check_conversion
 from codegen.errors import CompilerLimit, ModelError, UnsupportedError
 from codegen.graph.graph import Graph
 from codegen.kernels.window import make_window
+from codegen.tflite.builder import ModelBuilder
 from codegen.tflite.load import load_graph
 from tests.golden.test_tensors import MODELS
 from tests.ops import contributions
@@ -54,3 +55,12 @@ def test_steps_that_16_bits_do_not_hold_are_refused() -> None:
     beyond = replace(operator, options={**operator.options, "dilation_height": 65538})
     with pytest.raises(UnsupportedError, match="dilation beyond 32,767"):
         make_window(graph, beyond, (3, 3))
+
+
+def test_a_zero_point_that_int32_does_not_hold_is_refused() -> None:
+    """TFLM would cut it off."""
+    b = ModelBuilder()
+    source = b.activation((1, 4), 0.1, 100 + (1 << 40), "uint8")
+    result = b.quantize(source, 0.1, 0)
+    with pytest.raises(ModelError, match="no int32 holds"):
+        load_graph(b.finish([source], [result]))
