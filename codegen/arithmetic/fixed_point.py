@@ -6,10 +6,13 @@ ones. Sources: gemmlowp fixedpoint/fixedpoint.h; tensorflow/lite/kernels/interna
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from codegen.arithmetic.requantize import (
     INT32_MAX,
+    quantize_multiplier,
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
@@ -26,6 +29,19 @@ _EXP_FACTORS = (
     (3, 720401),
     (4, 242),
 )
+
+
+def input_scaling(scale: float, integer_bits: int) -> tuple[int, int]:
+    """(multiplier, shift) from steps of `scale` to Q`integer_bits`."""
+    return quantize_multiplier(scale * 2.0 ** (31 - integer_bits))
+
+
+def input_radius(integer_bits: int, shift: int) -> int:
+    """Count the steps that a scaling by 2**`shift` takes to the end of Q`integer_bits`.
+
+    CalculateInputRadius in tensorflow/lite/kernels/internal/quantization_util.cc.
+    """
+    return math.floor(((1 << integer_bits) - 1) * 2.0 ** (31 - integer_bits) / 2.0**shift)
 
 
 def multiply(a: IntArray | int, b: IntArray | int) -> IntArray:

@@ -5,22 +5,18 @@ The function of one byte is evaluated 256 times here, in the reference's own int
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from codegen.arithmetic import fixed_point
 from codegen.arithmetic.requantize import (
     multiply_by_quantized_multiplier,
-    quantize_multiplier,
     rounding_divide_by_pot,
 )
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.operators.elementwise import by_table
-from codegen.operators.scaled import check_exponent
+from codegen.operators.scaled import SHIFTS_OF_64_BITS, check_exponent
 
-_SHIFTS = range(63)  # of 64 bits, to the left
 _INPUT_INTEGER_BITS = 4
 
 
@@ -28,15 +24,14 @@ def check(graph: Graph, operator: Operator) -> None:
     output = graph.tensor(operator.outputs[0])
     if output.scale != 1 / 256 or output.zero_point != -128:
         raise UnsupportedError(f"{operator.label} must have output scale 1/256 and zero point -128, as TFLM requires")
-    scale = graph.tensor(operator.inputs[0]).scale
-    check_exponent(operator, quantize_multiplier(scale * 2.0 ** (31 - _INPUT_INTEGER_BITS))[1], _SHIFTS)
+    _, shift = fixed_point.input_scaling(graph.tensor(operator.inputs[0]).scale, _INPUT_INTEGER_BITS)
+    check_exponent(operator, shift, SHIFTS_OF_64_BITS)
 
 
 def logistic_table(scale: float, zero_point: int) -> IntArray:
     """int64 (256,): outputs, of scale 1/256 and zero point -128, for inputs -128 .. 127 of the given quantization."""
-    fractional_bits = 31 - _INPUT_INTEGER_BITS
-    multiplier, shift = quantize_multiplier(scale * 2.0**fractional_bits)
-    radius = math.floor(((1 << _INPUT_INTEGER_BITS) - 1) * 2.0**fractional_bits / 2.0**shift)
+    multiplier, shift = fixed_point.input_scaling(scale, _INPUT_INTEGER_BITS)
+    radius = fixed_point.input_radius(_INPUT_INTEGER_BITS, shift)
     values = np.arange(-128, 128) - zero_point
     inside = (values > -radius) & (values < radius)
     scaled = multiply_by_quantized_multiplier(np.where(inside, values, 0), multiplier, shift)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tflite
@@ -13,7 +13,7 @@ from codegen.graph.graph import Graph, IntArray, Operator
 from codegen.kernels.fused_activation import activation_range, verify_activation
 from codegen.kernels.pooling import Pooling
 from codegen.kernels.portable import copy
-from codegen.kernels.portable.reduce import Axis, build_running, merged
+from codegen.kernels.portable.reduce import Axis, Kind, build_running, merged
 from codegen.kernels.registry import MAX_POOL_2D, build
 from codegen.kernels.window import Window, make_window, read_window_options
 from codegen.operators.implementation import Implementation
@@ -71,7 +71,7 @@ def lower(graph: Graph, operator: Operator, context: Lowering) -> Stage:
     return stage if layer.is_clamped else over_rows(stage, layer, "largest", copy.build(row_bytes, stored), context)
 
 
-def over_rows(stage: Stage, layer: Pooling, kind: Literal["sum", "largest"], finish: Built, context: Lowering) -> Stage:
+def over_rows(stage: Stage, layer: Pooling, kind: Kind, finish: Built, context: Lowering) -> Stage:
     """Let a pool run over rows whose windows neither overhang nor overlap; of two rows it would save nothing."""
     window, channels = layer.window, layer.channels
     overlap = window.out_height > 1 and window.kernel_height > window.stride_height

@@ -6,6 +6,8 @@ from codegen.arithmetic.requantize import INT32_MAX
 from codegen.errors import UnsupportedError
 from codegen.graph.graph import Operator
 
+SHIFTS_OF_64_BITS = range(63)  # to the left, of a 1
+
 
 def check_scaled(operator: Operator, largest: int, shift: int, *, of: str = "input's") -> None:
     """Raise UnsupportedError where values up to `largest`, shifted left by `shift` bits, leave int32."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -70,8 +69,7 @@ class DifferenceScaling:
 def difference_scaling(scale: float, beta: float) -> DifferenceScaling:
     """PreprocessSoftmaxScaling and CalculateInputRadius in tensorflow/lite/kernels/internal/quantization_util.cc."""
     multiplier, shift = quantize_multiplier(min(beta * scale * 2.0 ** (31 - INTEGER_BITS), 2.0**31 - 1.0))
-    radius = math.floor(((1 << INTEGER_BITS) - 1) * 2.0 ** (31 - INTEGER_BITS) / 2.0**shift)
-    return DifferenceScaling(multiplier, shift, -radius)
+    return DifferenceScaling(multiplier, shift, -fixed_point.input_radius(INTEGER_BITS, shift))
 
 
 def exponentials(scaling: DifferenceScaling) -> IntArray:

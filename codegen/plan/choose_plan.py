@@ -49,16 +49,16 @@ def best_plan(program: Program, objective: Objective) -> tuple[Program, Plan]:
     """
     best, plan = _with_running_sums(program, objective)
     program, limit = best.program, objective.max_ram_bytes
-    while objective.optimize == "ram" or (limit is not None and plan.working_bytes > limit):
+    while objective.optimize == "ram" or not _fits(plan, objective):
         better = [(s, p) for s, p in _with_one_more(program, best) if p.working_bytes < plan.working_bytes]
         if not better:
             break
-        fitting = [pair for pair in better if limit is not None and pair[1].working_bytes <= limit]
+        fitting = [pair for pair in better if _fits(pair[1], objective)]
         if fitting and objective.optimize != "ram":
             best, plan = min(fitting, key=lambda pair: pair[0].program.recomputed_macs)
         else:
             best, plan = min(better, key=lambda pair: pair[1].working_bytes)
-    if objective.optimize == "ram" or (limit is not None and plan.working_bytes > limit):
+    if objective.optimize == "ram" or not _fits(plan, objective):
         best, plan = _best_cuts(_scheduled(best.program, best.recomputed, ()), _THOROUGH)
     if limit is not None and plan.working_bytes > limit:
         raise BudgetError(
@@ -84,7 +84,8 @@ def _with_running_sums(program: Program, objective: Objective) -> tuple[_Schedul
         changed = with_running(best.program, stage)
         start = _scheduled(changed, (), ())
         kept = tuple(tensor for tensor in best.cuts if tensor != stage.inputs[0])
-        if min(start.bound_bytes, _scheduled(changed, (), kept).bound_bytes) >= best.bound_bytes:
+        with_cuts = _with_cuts(start, kept) if kept else start
+        if min(start.bound_bytes, with_cuts.bound_bytes) >= best.bound_bytes:
             continue  # not worth a search
         schedule, candidate = _best_cuts(start, _QUICK)
         saved_bytes = plan.working_bytes - candidate.working_bytes

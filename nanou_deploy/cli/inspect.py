@@ -13,7 +13,7 @@ from nanou_deploy.errors import EXIT_OK
 
 if TYPE_CHECKING:
     from codegen.compile import Compilation
-    from codegen.graph.graph import Tensor
+    from codegen.graph.graph import Graph, Tensor
     from nanou_deploy.build.runtimes import Examination
 
 
@@ -156,6 +156,11 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
     }
 
 
+def _made(graph: Graph) -> dict[int, Tensor]:
+    """Map what operators of the graph make, by index: the compiler may have used numbers of constants again."""
+    return {output: graph.tensor(output) for operator in graph.operators for output in operator.outputs}
+
+
 def _unstated(compiled: Compilation, tensor: int) -> dict[str, Any]:
     """Describe what the compiler made beside the file's tensors: parts, copies, sums."""
     unknown = dict.fromkeys(("shape", "scale", "zero_point"))
@@ -164,7 +169,7 @@ def _unstated(compiled: Compilation, tensor: int) -> dict[str, Any]:
 
 def _document(compiled: Compilation) -> dict[str, Any]:
     graph, program, plan = compiled.graph, compiled.program, compiled.plan
-    made = {output: _tensor(graph.tensor(output)) for op in graph.operators for output in op.outputs}
+    made = {index: _tensor(tensor) for index, tensor in _made(graph).items()}
     return {
         "name": compiled.model.name,
         "sha256": compiled.model.sha256,
@@ -199,8 +204,7 @@ def _document(compiled: Compilation) -> dict[str, Any]:
 
 def _print(compiled: Compilation) -> None:
     graph, program, plan = compiled.graph, compiled.program, compiled.plan
-    made = [graph.tensor(output) for op in graph.operators for output in op.outputs]
-    quantization = {tensor.index: (f"{tensor.scale:.5g}", tensor.zero_point) for tensor in made}
+    quantization = {index: (f"{tensor.scale:.5g}", tensor.zero_point) for index, tensor in _made(graph).items()}
     for what, tensor in (("input", graph.input), ("output", graph.output)):
         shape = "x".join(map(str, tensor.shape[1:]))
         say(f"{what:<7} {shape:<10} int8  scale {tensor.scale:.6g}  zero point {tensor.zero_point}")

@@ -10,6 +10,9 @@ from typing import Literal
 from codegen.kernels.portable import copy
 from codegen.program.kernel import SUMS, Accesses, Built, Kernel, Present, Storage, Table
 
+Extremum = Literal["largest", "smallest"]
+Kind = Literal["sum", Extremum]
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -40,7 +43,7 @@ class Reduce(Kernel):
     far; it is NULL where a window begins.
     """
 
-    kind: Literal["sum", "largest", "smallest"]
+    kind: Kind
     kept: tuple[Axis, ...]
     summed: tuple[Axis, ...]
     start: int = 0
@@ -60,9 +63,7 @@ class Reduce(Kernel):
         return Accesses(((last + 1) * self.inputs[0].value_bytes, *so_far), made_bytes, required=(0,))
 
 
-def build_extremum(
-    kind: Literal["largest", "smallest"], kept: tuple[Axis, ...], reduced: tuple[Axis, ...], stored: Storage
-) -> Built:
+def build_extremum(kind: Extremum, kept: tuple[Axis, ...], reduced: tuple[Axis, ...], stored: Storage) -> Built:
     """Build the kernel whose outputs are bytes of its input."""
     name = f"{kind}_" + "x".join(f"{axis.size}" for axis in (*kept, *reduced))
     kernel = Reduce(
@@ -76,9 +77,7 @@ def build_extremum(
     return Built(kernel)
 
 
-def build_running(
-    kind: Literal["sum", "largest", "smallest"], kept: tuple[Axis, ...], reduced: tuple[Axis, ...], stored: Storage
-) -> Built:
+def build_running(kind: Kind, kept: tuple[Axis, ...], reduced: tuple[Axis, ...], stored: Storage) -> Built:
     """Build the kernel that adds a row to what its window's rows have given so far: int32 sums, or bytes."""
     output = SUMS if kind == "sum" else stored
     name = f"{kind}_so_far_" + "x".join(f"{axis.size}" for axis in (*kept, *reduced))
