@@ -254,10 +254,11 @@ def interrupted(error: BaseException) -> int:
 
 def _report(message: str, hint: str, code: int) -> None:
     message = message if len(message) <= _MOST_CHARACTERS else f"{message[:_MOST_CHARACTERS]}…"
-    for word, colour, text in (("error:", "red", message), ("try:", "green", hint)):
+    head = "error: " if code != EXIT_INTERRUPTED else ""  # what the user ended is none
+    for word, colour, text in ((head, "red", message), ("try: ", "green", hint)):
         if text:
-            shown = click.style(word, fg=colour, bold=True) if is_coloured(sys.stderr) else word
-            click.echo(f"{shown} {printable_lines(text)}", err=True, color=True)
+            shown = click.style(word, fg=colour, bold=True) if word and is_coloured(sys.stderr) else word
+            click.echo(f"{shown}{printable_lines(text)}", err=True, color=True)
     try:
         if "--json" in sys.argv:
             emit_json("error/1", {"error": message, "hint": hint, "exit_code": code})

@@ -162,7 +162,7 @@ def judge(done: Finished, *, interrupted: bool) -> str:
     assert all(Path("/dev", name).is_char_device() for name in ("null", "full")), done
     if done.returncode == EXIT_INTERRUPTED:
         assert interrupted, done
-        assert "error: interrupted" in done.stderr, done
+        assert "\ninterrupted" in f"\n{done.stderr}", done
         return "interrupted"
     if done.returncode in (1, EXIT_USAGE):
         assert "error: " in done.stderr or "none fits" in done.stdout, done  # which is a result

@@ -161,7 +161,8 @@ def entries(folder: Path) -> list[str]:
 
 def check_error(done: Finished, *codes: int) -> None:
     assert done.returncode in codes, done
-    assert done.stderr.splitlines()[-2 if "\ntry: " in done.stderr else -1].startswith("error: "), done.stderr
+    head = "interrupted" if EXIT_INTERRUPTED in codes else "error: "
+    assert done.stderr.splitlines()[-2 if "\ntry: " in done.stderr else -1].startswith(head), done.stderr
     assert done.stdout == ""
 
 

@@ -108,4 +108,4 @@ def test_whatever_a_library_makes_of_ctrl_c(tmp_path: Path) -> None:
 
     with mock.patch.object(found, "callback", convert):
         done = run("boards", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (EXIT_INTERRUPTED, "error: interrupted: all is as it was\n")
+    assert (done.returncode, done.stderr) == (EXIT_INTERRUPTED, "interrupted: all is as it was\n")
