@@ -10,7 +10,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,19 +195,30 @@ def defaults_of(project: Project, command: click.Command) -> dict[str, Any]:
     parameters = {parameter.name: parameter for parameter in command.params}
     name = command.name or ""
     return {
-        parameter: partial(_take, key.name, project.values[key.name], parameters[parameter])
+        parameter: _Default(key.name, project.values[key.name], parameters[parameter])
         for key in KEYS
         if key.name in project.values and (parameter := key.options.get(name, "")) in parameters
         if project.trains or key.name != "model" or name not in _OF_RUNS
     }
 
 
-def _take(key: str, value: str, parameter: click.Parameter) -> Any:
-    """Take the value of a parameter that is not given; what is given comes first, and may stand in its place."""
-    source = click.get_current_context().get_parameter_source
-    name = parameter.name or ""
-    instead = _INSTEAD.get(name, ()) + _INSTEAD_IN.get((click.get_current_context().command.name or "", name), ())
-    if any(source(other) == ParameterSource.COMMANDLINE for other in instead):
-        return None
-    note(f"{FILE}: {key} = {value}")
-    return (value,) if parameter.multiple or parameter.nargs == -1 else value
+@dataclass(frozen=True)
+class _Default:
+    """What the file says for a parameter. As text, it is what `--help` shows."""
+
+    key: str
+    value: str
+    parameter: click.Parameter
+
+    def __str__(self) -> str:
+        return f"{self.value}, of {FILE}"
+
+    def __call__(self) -> Any:
+        """Take the value for a parameter that is not given; what is given comes first, and may stand in its place."""
+        source = click.get_current_context().get_parameter_source
+        name = self.parameter.name or ""
+        instead = _INSTEAD.get(name, ()) + _INSTEAD_IN.get((click.get_current_context().command.name or "", name), ())
+        if any(source(other) == ParameterSource.COMMANDLINE for other in instead):
+            return None
+        note(f"{FILE}: {self.key} = {self.value}")
+        return (self.value,) if self.parameter.multiple or self.parameter.nargs == -1 else self.value

@@ -133,6 +133,20 @@ def test_an_option_beats_the_file_and_the_file_the_default(tmp_path: Path) -> No
     assert run("doctor", "--help", cwd=tmp_path).stderr == ""
 
 
+def test_help_shows_what_the_file_says(tmp_path: Path) -> None:
+    names = {key.name for key in KEYS} - {"data.images", "data.masks"}
+    top, data, camera, limits = (
+        "".join(f'{name.split(".")[-1]} = "what it says"\n' for name in sorted(names) if name.rpartition(".")[0] == own)
+        for own in ("", "data", "camera", "limits")
+    )
+    (tmp_path / "nanou.toml").write_text(f"{top}[data]\n{data}[camera]\n{camera}[limits]\n{limits}")
+    for command in cli.list_commands(click.Context(cli)):
+        text = " ".join(run(command, "--help", cwd=tmp_path).stdout.split())
+        assert " at 0x" not in text, command
+        if command in ("build", "verify", "train", "search"):
+            assert "[default: what it says, of nanou.toml" in text, command
+
+
 def test_a_model_made_elsewhere_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "nanou.toml").write_text('model = "mine.tflite"\n')
     assert run("quantize", cwd=tmp_path).returncode == EXIT_USAGE  # and train would go into a folder of that name
