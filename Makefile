@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 help:
 	@echo "make setup   prepare .venv and the cross tools"
-	@echo "make demo    train, compile, verify and report, in about three minutes"
+	@echo "make demo    train, compile, verify and report, in about five minutes"
 	@echo "make test    static checks and all tests"
 	@echo "make soak    what takes hours: random models, killed trainings and searches"
 	@echo "make check   static checks alone"
