@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from codegen import operators as ops
 from codegen.graph.graph import Graph, Operator, Tensor
 from codegen.operators import pad
 from codegen.operators.broadcast import is_mixed
@@ -108,7 +109,7 @@ def give_constants(graph: Graph) -> Graph:
 
     for operator in graph.operators:
         inputs = list(operator.inputs)
-        for position, index in enumerate(inputs if operator.stem in _TAKES_CONSTANTS else ()):
+        for position, index in enumerate(inputs[: _variable_inputs(graph, operator)]):
             if index >= 0 and _is_plain(tensors[index]):
                 inputs[position] = given(tensors[index], operator.index, f"k{position}")
         operators.append(replace(operator, inputs=tuple(inputs)))
@@ -119,6 +120,16 @@ def give_constants(graph: Graph) -> Graph:
             tensors += [values] if values.index == len(tensors) else []
             outputs[position] = given(values, number + position, "")
     return replace(graph, tensors=tuple(tensors), operators=tuple(operators), outputs=tuple(outputs))
+
+
+def _variable_inputs(graph: Graph, operator: Operator) -> int:
+    """Count the first inputs that kernels read as activations: of sums that are constant the first is one."""
+    if operator.stem in _TAKES_CONSTANTS:
+        return len(operator.inputs)
+    if operator.stem not in ops.IMPLEMENTATIONS:
+        return 0
+    are_constant = all(graph.tensor(i).data is not None for i in operator.inputs if i >= 0)
+    return max(ops.IMPLEMENTATIONS[operator.stem].variable_inputs, int(are_constant))
 
 
 def _bytes_of(tensor: Tensor, index: int) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen import operators as ops
-from codegen.graph.graph import Graph, Operator
+from codegen.graph.graph import Graph, Operator, Tensor
 
 _FOLDABLE_BYTES = 1 << 16  # constants made by folding; shapes are a few numbers
 
@@ -30,6 +30,8 @@ def _folded(graph: Graph, operator: Operator) -> tuple[npt.NDArray[np.generic], 
     outputs = [graph.tensor(i) for i in operator.outputs]
     if operator.stem == "shape" and len(operator.inputs) == 1 and len(outputs) == 1:
         return (np.array(graph.tensor(operator.inputs[0]).shape, outputs[0].dtype),)
+    if operator.stem == "fill" and len(operator.inputs) == 2 and len(outputs) == 1 and min(operator.inputs) >= 0:
+        return _filled(graph.tensor(operator.inputs[0]), graph.tensor(operator.inputs[1]), outputs[0])
     implementation = ops.IMPLEMENTATIONS.get(operator.stem)
     move = implementation.move if implementation else None
     inputs = [graph.tensor(i) for i in operator.inputs if i >= 0]
@@ -45,3 +47,11 @@ def _folded(graph: Graph, operator: Operator) -> tuple[npt.NDArray[np.generic], 
     except (ArithmeticError, AssertionError, IndexError, TypeError, ValueError):
         return None  # `verify` will say what is wrong with it
     return tuple(np.asarray(value) for value in moved)
+
+
+def _filled(dimensions: Tensor, value: Tensor, output: Tensor) -> tuple[npt.NDArray[np.generic]] | None:
+    """One number everywhere: a recurrent layer's first state, whose batch was left open."""
+    if dimensions.data is None or value.data is None or value.data.size != 1 or value.dtype != output.dtype:
+        return None
+    is_stated = tuple(np.ravel(dimensions.data).tolist()) == output.shape and output.size_bytes <= _FOLDABLE_BYTES
+    return (np.full(output.shape, value.data.reshape(-1)[0]),) if is_stated else None

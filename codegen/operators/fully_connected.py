@@ -22,6 +22,7 @@ from codegen.kernels.registry import CONV_2D, NoKernelError, build
 from codegen.kernels.weighted_layer import Requantization, accumulator_bound, with_positive_multipliers
 from codegen.kernels.window import Window
 from codegen.operators.implementation import Implementation
+from codegen.operators.movement import FALSE_SHAPES
 from codegen.program.kernel import Storage
 from codegen.program.program import Lowering, RowRead, Stage, rows_of, run_over_rows
 
@@ -47,7 +48,9 @@ def verify(graph: Graph, operator: Operator) -> None:
         raise UnsupportedError(f"{operator.label} has weights by output that are not symmetric")
     rows = source.size_bytes // depth
     if source.size_bytes % depth or output.size_bytes != rows * out or output.shape[-1] != out:
-        raise ModelError(f"{operator.label} maps {source.shape} by {weights.shape} to {output.shape}")
+        raise ModelError(
+            f"{operator.label} maps {source.shape} by {weights.shape} to {output.shape}", hint=FALSE_SHAPES
+        )
     if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
         bias = graph.tensor(operator.inputs[2])
         if bias.data is None or bias.dtype != "int32" or bias.data.size != out:

@@ -39,13 +39,14 @@ def graph_problems(graph: Graph, *, of_types: bool = True) -> tuple[CodegenError
     if not of_types:
         return tuple(problems.found)
     seen: set[int] = set()
+    problems.collect(_refuse_other_types, graph)
     for operator in graph.operators:
         for tensor in _used(graph, operator):
             if tensor.index not in seen:
                 seen.add(tensor.index)
                 problems.collect(_verify_tensor, tensor, operator.label)
                 problems.collect(_verify_compilable, tensor, operator.label)
-        if operator.stem in ops.IMPLEMENTATIONS:
+        if operator.stem in ops.IMPLEMENTATIONS and not _other_types(graph, operator):
             problems.collect(_verify_operator, graph, operator)
             problems.collect(_refuse_constants, graph, operator)
     return tuple(problems.found)
@@ -200,16 +201,34 @@ def verify_interface(graph: Graph) -> None:
         raise ModelError("the model has no operators", hint="convert the model again")
 
 
+def _other_types(graph: Graph, operator: Operator) -> list[str]:
+    """Types other than int8 of the activations that an operator reads or gives."""
+    activations = [tensor for tensor in _used(graph, operator) if tensor.data is None and not tensor.is_variable]
+    return [tensor.dtype for tensor in activations if tensor.dtype != "int8"]
+
+
+def _refuse_other_types(graph: Graph) -> None:
+    """Tell all operators in other types at once: what is wrong with one of them mostly follows from another."""
+    found = [(operator.label, _other_types(graph, operator)) for operator in graph.operators]
+    if labels := [label for label, types in found if types]:
+        types = sorted({dtype for _, types in found for dtype in types})
+        more = f" and {len(labels) - MAX_LISTED} more" if len(labels) > MAX_LISTED else ""
+        raise UnsupportedError(
+            f"types other than int8 ({', '.join(types)}) remain in {', '.join(labels[:MAX_LISTED])}{more}",
+            hint="quantize to full int8: only what depends on one byte may be of another type",
+        )
+
+
 def _refuse_unsupported(graph: Graph) -> None:
     where: dict[str, list[int]] = {}
     for operator in graph.operators:
-        if operator.stem not in ops.IMPLEMENTATIONS:
+        if operator.stem not in ops.IMPLEMENTATIONS and operator.stem != "dequantize":  # whose type is told
             where.setdefault(operator.stem, []).append(operator.index)
     if where:
         listing = "; ".join(f"{stem.upper()} (operator {', '.join(map(str, at))})" for stem, at in where.items())
         raise UnsupportedError(
             f"the aot compiler has no implementation for {listing}",
-            hint="use --runtime tflm; docs/NETWORKS.md lists what compiles",
+            hint="`inspect` says whether the tflm runtime takes it; docs/NETWORKS.md lists what compiles",
         )
 
 
@@ -273,14 +292,12 @@ def _verify_tensor(tensor: Tensor, where: str) -> None:
 
 def _verify_compilable(tensor: Tensor, where: str) -> None:
     """Check what the compiler, unlike interpreters, has only one case of."""
-    if tensor.data is not None:
-        return
     label = f"tensor {tensor.index} '{tensor.name}' of {where}"
-    if tensor.is_variable:
+    if tensor.is_variable and tensor.data is None:
         raise UnsupportedError(f"{label} is a variable", hint="use --runtime tflm")
+    if tensor.data is not None or tensor.dtype != "int8":  # other types are told together
+        return
     if not tensor.shape:
         raise UnsupportedError(f"{label} is one number without a shape")
-    if tensor.dtype != "int8":
-        raise UnsupportedError(f"{label} is {tensor.dtype}", hint="quantize to full int8: a float island remains")
     if len(tensor.scales) != 1:
         raise UnsupportedError(f"{label} is an activation quantized per channel")

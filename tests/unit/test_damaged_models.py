@@ -57,10 +57,6 @@ def rewire(
     return change
 
 
-def works_on_a_constant(b: ModelBuilder, source: int, output: int) -> None:
-    rewire(inputs=[b.constant(np.ones((1, 6, 8, 3), np.int8), [0.1]), 1, 2])(b, source, output)
-
-
 def set_tensor(which: int, **fields: object) -> Callable[[ModelBuilder, int, int], None]:
     return lambda b, _source, _output: b.tensors[which].update(fields)
 
@@ -72,7 +68,6 @@ def set_tensor(which: int, **fields: object) -> Callable[[ModelBuilder, int, int
         (rewire(inputs=[0]), ModelError, r"has inputs \(0,\), of which it needs 2"),
         (rewire(inputs=[0, -1, 2]), ModelError, "of which it needs 2"),
         (rewire(inputs=[1, 1, 2]), ModelError, "states output 6x8, its window gives 3x3"),
-        (works_on_a_constant, UnsupportedError, "works on the constant"),
         (rewire(outputs=[-1]), ModelError, "names tensor -1"),
         (rewire(outputs=[2]), ModelError, "which already has a value"),
         (rewire(outputs=[3, 3]), ModelError, "which already has a value"),
