@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import isfinite
 
 from codegen import operators as ops
@@ -117,6 +118,8 @@ def own_variables(graph: Graph) -> frozenset[int]:
 def _verify_known(graph: Graph, operator: Operator, used: Sequence[Tensor]) -> None:
     if not operator.outputs:
         raise ModelError(f"{operator.label} has no output")
+    if operator.stem == "reshape":  # whatever computes the shape: the output's counts
+        used = _used(graph, replace(operator, inputs=operator.inputs[:1]))
     own = own_variables(graph)
     others = ops.IMPLEMENTATIONS[operator.stem].output_dtypes
     is_given = {i for i in operator.outputs if graph.tensor(i).dtype in others}

@@ -55,6 +55,18 @@ def test_shapes_that_an_open_batch_made_false_are_told() -> None:
     assert "a batch of 1" in str(refused.value.hint)
 
 
+def test_a_false_shape_is_told_before_what_follows_from_it() -> None:
+    """The shape is computed, of SHAPE, in the file; CONCATENATION and dense layers behind it only suffer from it."""
+    b = ModelBuilder()
+    source, beside = b.activation((1, 4, 6, 2), 0.1, 0), b.activation((1, 4, 4, 3), 0.1, 0)
+    shape = b.operator("SHAPE", [source], b._tensor((4,), "int32", [], [], 0, None), "ShapeOptions")
+    enlarged = b.operator("RESHAPE", [source, shape], b.activation((1, 1, 4, 3), 0.1, 0), "ReshapeOptions")
+    joined = b.operator("CONCATENATION", [enlarged, beside], b.activation((1, 4, 4, 6), 0.1, 0), Axis=3)
+    with pytest.raises(ModelError, match=r"operator 1 \(RESHAPE\) maps") as refused:
+        compile_bytes(b.finish([source, beside], [joined]))
+    assert "a batch of 1" in str(refused.value.hint)
+
+
 def flattened(*, is_output: bool = False, scale: float = 0.1) -> bytes:
     """A map that is flattened for a fully connected layer, as Keras writes it; the flat one may leave too."""
     b = ModelBuilder()
