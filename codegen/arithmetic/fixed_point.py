@@ -36,6 +36,14 @@ def input_scaling(scale: float, integer_bits: int) -> tuple[int, int]:
     return quantize_multiplier(scale * 2.0 ** (31 - integer_bits))
 
 
+def input_exponent(scale: float, integer_bits: int) -> int:
+    """By how many bits TFLM shifts such inputs left: unlike `input_scaling`, of tiny scales too.
+
+    std::frexp in logistic_common.cc and tanh.cc of tensorflow/lite/micro/kernels.
+    """
+    return math.frexp(scale * 2.0 ** (31 - integer_bits))[1]
+
+
 def input_radius(integer_bits: int, shift: int) -> int:
     """Count the steps that a scaling by 2**`shift` takes to the end of Q`integer_bits`.
 

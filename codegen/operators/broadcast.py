@@ -37,6 +37,8 @@ def verify_broadcast(graph: Graph, operator: Operator) -> None:
             raise UnsupportedError(
                 f"{operator.label} takes '{operand.name}', not int8 of one scale and at most {MAX_RANK} dimensions"
             )
+        if operand.scale <= 0.0:  # a constant's, as conv_2d's dead channels have it; TFLM stops at it here
+            raise ModelError(f"{operator.label} takes '{operand.name}', of a scale that is not a positive number")
     try:
         shape = np.broadcast_shapes(first.shape, second.shape)
     except ValueError:

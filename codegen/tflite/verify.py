@@ -19,6 +19,8 @@ MAX_LISTED = 12  # of what is told of a file that lacks more
 MAX_OPERATORS = 65000  # the generated schedule names each by two bytes
 MAX_ROWS = 32_768  # of all activations: steps of the schedule
 _ANY_SCALES = frozenset({"conv_2d", "depthwise_conv_2d", "transpose_conv"})  # of weights, as TFLM takes them
+_VALUE_TYPES = frozenset({"bool", "float32", "int16", "int8", "uint8"})  # beside them stand indices and sizes
+_OF_SEVERAL_TYPES = frozenset({"cast", "dequantize", "quantize", "select", "select_v2", "where"})
 SCALES = 2.0**-64, 2.0**64  # of activations; float32 quotients of these and of activation limits are finite
 
 
@@ -123,6 +125,10 @@ def _verify_known(graph: Graph, operator: Operator, used: Sequence[Tensor]) -> N
     own = own_variables(graph)
     others = ops.IMPLEMENTATIONS[operator.stem].output_dtypes
     is_given = {i for i in operator.outputs if graph.tensor(i).dtype in others}
+    read = [tensor for tensor in used if tensor.data is None and tensor.index not in own | is_given]
+    kinds = sorted({tensor.dtype for tensor in read} & _VALUE_TYPES)
+    if len(kinds) > 1 and operator.stem not in _OF_SEVERAL_TYPES:
+        raise ModelError(f"{operator.label} mixes {' and '.join(kinds)}", hint="convert the model again")
     if all(tensor.data is not None or tensor.dtype == "int8" or tensor.index in own | is_given for tensor in used):
         with contextlib.suppress(CompilerLimit):
             _verify_operator(graph, operator)
@@ -193,6 +199,11 @@ def verify_interface(graph: Graph) -> None:
         if not indices or len(set(indices)) < len(indices):
             raise UnsupportedError(f"the model has {len(indices)} {what}s, {len(set(indices))} of them different")
         for tensor in map(graph.tensor, indices):
+            if tensor.index in {state.tensor for state in graph.states}:
+                raise UnsupportedError(
+                    f"{what} '{tensor.name}' is a variable as it was read, not what an operator makes",
+                    hint="use --runtime tflm",
+                )
             if tensor.dtype != "int8":
                 raise UnsupportedError(
                     f"{what} '{tensor.name}' is {tensor.dtype}, not int8",

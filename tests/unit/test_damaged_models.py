@@ -22,6 +22,7 @@ from codegen.tflite.builder import ModelBuilder
 from codegen.tflite.interpreters import ExecutorError, InterpreterCrash, run_tflm
 from codegen.tflite.load import load_graph
 from codegen.tflite.oracle import run_oracle
+from codegen.tflite.verify import verify_file
 from tests.flatbuffer_damage import damage, places
 from tests.property.random_graphs import random_model
 
@@ -149,6 +150,62 @@ def test_a_quantize_that_overflows_tflites_kernel_is_refused() -> None:
     source = b.activation((1, 6, 8, 3), 1.0, 0)
     with pytest.raises(UnsupportedError, match="scale is too small"):
         compile_bytes(b.finish([source], [b.quantize(source, 2.0**-30, 0)]))
+
+
+def two_operands(name: str, dtypes: tuple[str, str, str]) -> bytes:
+    b = ModelBuilder()
+    first, second, output = (b.activation((1, 6, 8, 3), 0.1, 0, dtype) for dtype in dtypes)
+    options = "MaximumMinimumOptions" if name == "MAXIMUM" else ""
+    return b.finish([first, second], [b.operator(name, [first, second], output, options)])
+
+
+@pytest.mark.parametrize(
+    ("name", "dtypes", "said"),
+    [
+        ("ADD", ("int8", "int8", "float32"), "mixes float32 and int8"),
+        ("MAXIMUM", ("int8", "float32", "int8"), "mixes float32 and int8"),
+        ("LESS", ("int8", "bool", "bool"), "mixes bool and int8"),
+        ("MUL", ("int8", "int16", "int8"), "mixes int16 and int8"),
+    ],
+)
+def test_types_that_no_kernel_takes_together_never_reach_tflm(
+    name: str, dtypes: tuple[str, str, str], said: str
+) -> None:
+    with pytest.raises(ModelError, match=said):
+        verify_file(load_graph(two_operands(name, dtypes)))
+
+
+@pytest.mark.parametrize("name", ["ADD", "SUB", "SQUARED_DIFFERENCE", "LESS", "DIV"])
+@pytest.mark.parametrize("scale", [0.0, -0.0, -1e-9])
+def test_a_constant_of_scale_zero_never_reaches_tflm(name: str, scale: float) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 6, 8, 3), 0.1, 0)
+    constant = b.constant(np.ones(3, np.int8), [scale])
+    output = b.activation((1, 6, 8, 3), 0.1, 0, "bool" if name == "LESS" else "int8")
+    with pytest.raises(ModelError, match="not a positive number"):
+        verify_file(load_graph(b.finish([source], [b.operator(name, [source, constant], output)])))
+
+
+@pytest.mark.parametrize(("name", "scale", "zero_point"), [("LOGISTIC", 1 / 256, -128), ("TANH", 1 / 128, 0)])
+@pytest.mark.parametrize("tiny", [2.0**-60, 2.0**-40, 2.0**-29])
+def test_scales_at_which_tflm_shifts_backwards_are_refused(
+    name: str, scale: float, zero_point: int, tiny: float
+) -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 6, 8, 3), tiny, 127)
+    output = b.operator(name, [source], b.activation((1, 6, 8, 3), scale, zero_point), None)
+    with pytest.raises(UnsupportedError, match="which TFLM's shifts do not define"):
+        compile_bytes(b.finish([source], [output]))
+
+
+def test_a_variable_as_it_was_read_is_no_output_of_the_compilers() -> None:
+    b = ModelBuilder()
+    source = b.activation((1, 6), 0.1, 0)
+    handle, value = b.variable("/total", (1, 6), 0.1, 0)
+    total = b.operator("ADD", [value, source], b.activation((1, 6), 0.1, 0))
+    b.assign(handle, total)
+    with pytest.raises(UnsupportedError, match="is a variable as it was read"):
+        compile_bytes(b.finish([source], [value, total]))
 
 
 @pytest.mark.parametrize("seed", range(4))
