@@ -29,7 +29,7 @@ from codegen.graph.graph import IntArray
 
 INT32_MIN = -INT32_MAX - 1
 MAX_SHIFT = 20  # k * 2**(32 + shift) stays in int64
-_MAX_FACTOR = 1 << 20  # channels whose sums are so small that more would fit have long had their answer
+_MAX_FACTOR = 1 << 16  # of channels whose sums are so small that more would fit: a hundred times what any layer took
 _FACTORS_AT_ONCE = 4096
 _MULTIPLIERS_PER_FACTOR = 64
 _NEAR_SUMS = 3
