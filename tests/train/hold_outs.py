@@ -120,12 +120,28 @@ def print_table(rows: list[Row]) -> None:
 NAMES = ("split", "experiment", "seed")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def data_arguments(description: str | None) -> argparse.ArgumentParser:
+    """Options for a data set whose table has seasons and places."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--groups", type=Path, required=True)
     parser.add_argument("--season", default="environment")
     parser.add_argument("--place", default="component")
+    return parser
+
+
+def read_groups(path: Path) -> dict[str, dict[str, str]]:
+    """The table's rows by picture."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def run_folder(runs: Path, split: str, experiment: str, seed: int) -> Path:
+    return runs / f"{split.replace(':', '_')}-{experiment}-{seed}"
+
+
+def main() -> None:
+    parser = data_arguments(__doc__)
     parser.add_argument("--leave-out", nargs="+", required=True)
     parser.add_argument("--experiments", nargs="+", required=True)
     parser.add_argument("--config", type=Path, default=Path("config/experiments.yaml"))
@@ -134,8 +150,7 @@ def main() -> None:
     parser.add_argument("--teacher-of", default="")
     parser.add_argument("--output", type=Path, default=Path("runs/hold_outs"))
     given = parser.parse_args()
-    with given.groups.open(newline="", encoding="utf-8") as file:
-        table = {row["name"]: row for row in csv.DictReader(file)}
+    table = read_groups(given.groups)
     data = load_dataset(DatasetSpec(given.data))
     halves = places_of(table, data.train, given.place)
     overrides = {key: json.loads(value) for key, _, value in (pair.partition("=") for pair in given.set)}
@@ -156,10 +171,9 @@ def main() -> None:
                     continue
                 changes = {"config_path": given.config, **overrides}
                 if given.teacher_of not in ("", experiment):
-                    changes["teacher.weights"] = (
-                        given.output / f"{split.replace(':', '_')}-{given.teacher_of}-{seed}" / "teacher.keras"
-                    )
-                folder = given.output / f"{split.replace(':', '_')}-{experiment}-{seed}"
+                    taught = run_folder(given.output, split, given.teacher_of, seed)
+                    changes["teacher.weights"] = taught / "teacher.keras"
+                folder = run_folder(given.output, split, experiment, seed)
                 rows.append(measure(own, home, folder, experiment, seed, changes))
                 write_text(path, json.dumps([asdict(row) for row in rows], indent=1) + "\n")
                 print_table(rows)

@@ -8,8 +8,6 @@ the places, which knows the season, and by the run without the season, which kno
 
 from __future__ import annotations
 
-import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +15,10 @@ import numpy.typing as npt
 
 from nanou_train.data.dataset import DatasetSpec, load_dataset
 from nanou_train.data.images import IGNORE
-from nanou_train.evaluation.evaluate import segmentation_metrics
+from nanou_train.evaluation.evaluate import decide, segmentation_metrics
 from nanou_train.networks.architectures import preprocessing_of
-from nanou_train.networks.inference import infer
 from nanou_train.networks.saving import load_model
-from tests.train.hold_outs import HALVES, places_of
+from tests.train.hold_outs import HALVES, data_arguments, places_of, read_groups, run_folder
 
 Mask = npt.NDArray[np.uint8]
 
@@ -29,23 +26,17 @@ Mask = npt.NDArray[np.uint8]
 def masks_of(folder: Path, images: npt.NDArray[np.uint8]) -> Mask:
     """What a run's student decides."""
     student = load_model(folder / "student.keras")
-    logits = infer(student, preprocessing_of(student).normalize(images), 32)
-    return np.asarray(logits[..., 0] > 0, np.uint8)
+    return decide(student, images, preprocessing_of(student), 0.5)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--groups", type=Path, required=True)
-    parser.add_argument("--season", default="environment")
-    parser.add_argument("--place", default="component")
+    parser = data_arguments(__doc__)
     parser.add_argument("--seasons", nargs="+", default=["fall_hood", "summer"])
     parser.add_argument("--runs", type=Path, default=Path("runs/hold_outs"))
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    with given.groups.open(newline="", encoding="utf-8") as file:
-        table = {row["name"]: row for row in csv.DictReader(file)}
+    table = read_groups(given.groups)
     train = load_dataset(DatasetSpec(given.data)).train
     halves = places_of(table, train, given.place)
     print(f"{'season':12} pictures  season known  place known   false alarms, misses of each, share of the pixels")
@@ -55,9 +46,9 @@ def main() -> None:
         truth, half = train.masks[chosen], np.array([halves[table[train.stems[i]][given.place]] for i in chosen])
         by_season = np.zeros_like(truth)
         for number in range(HALVES):
-            run = given.runs / f"places_{number}-{given.experiment}-{given.seed}"
+            run = run_folder(given.runs, f"places:{number}", given.experiment, given.seed)
             by_season[half == number] = masks_of(run, train.images[chosen][half == number])
-        by_place = masks_of(given.runs / f"{season}-{given.experiment}-{given.seed}", train.images[chosen])
+        by_place = masks_of(run_folder(given.runs, season, given.experiment, given.seed), train.images[chosen])
         known = truth != IGNORE
         shares = [((mask > truth) & known).mean() for mask in (by_season, by_place)]
         shares += [((mask < truth) & known).mean() for mask in (by_season, by_place)]
