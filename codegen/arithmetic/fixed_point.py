@@ -12,7 +12,6 @@ import numpy as np
 
 from codegen.arithmetic.requantize import (
     INT32_MAX,
-    quantize_multiplier,
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
@@ -32,16 +31,13 @@ _EXP_FACTORS = (
 
 
 def input_scaling(scale: float, integer_bits: int) -> tuple[int, int]:
-    """(multiplier, shift) from steps of `scale` to Q`integer_bits`."""
-    return quantize_multiplier(scale * 2.0 ** (31 - integer_bits))
+    """(multiplier, shift) from steps of `scale`, a float32, to Q`integer_bits`.
 
-
-def input_exponent(scale: float, integer_bits: int) -> int:
-    """By how many bits TFLM shifts such inputs left: unlike `input_scaling`, of tiny scales too.
-
-    std::frexp in logistic_common.cc and tanh.cc of tensorflow/lite/micro/kernels.
+    By std::frexp, as logistic_common.cc and tanh.cc of tensorflow/lite/micro/kernels have it: unlike
+    `quantize_multiplier`, tiny scales keep their shift. float32 has 24 bits, so the multiplier is exact.
     """
-    return math.frexp(scale * 2.0 ** (31 - integer_bits))[1]
+    fraction, shift = math.frexp(scale * 2.0 ** (31 - integer_bits))
+    return int(fraction * 2**31), shift
 
 
 def input_radius(integer_bits: int, shift: int) -> int:

@@ -24,8 +24,8 @@ def check(graph: Graph, operator: Operator) -> None:
     output = graph.tensor(operator.outputs[0])
     if output.scale != 1 / 256 or output.zero_point != -128:
         raise UnsupportedError(f"{operator.label} must have output scale 1/256 and zero point -128, as TFLM requires")
-    exponent = fixed_point.input_exponent(graph.tensor(operator.inputs[0]).scale, _INPUT_INTEGER_BITS)
-    check_exponent(operator, exponent, SHIFTS_OF_64_BITS)
+    _, shift = fixed_point.input_scaling(graph.tensor(operator.inputs[0]).scale, _INPUT_INTEGER_BITS)
+    check_exponent(operator, shift, SHIFTS_OF_64_BITS)
 
 
 def logistic_table(scale: float, zero_point: int) -> IntArray:

@@ -21,8 +21,8 @@ def check(graph: Graph, operator: Operator) -> None:
     output = graph.tensor(operator.outputs[0])
     if output.scale != 1 / 128 or output.zero_point != 0:
         raise UnsupportedError(f"{operator.label} must have output scale 1/128 and zero point 0, as TFLM requires")
-    exponent = fixed_point.input_exponent(graph.tensor(operator.inputs[0]).scale, _INTEGER_BITS)
-    check_exponent(operator, exponent, SHIFTS_OF_64_BITS)
+    _, shift = fixed_point.input_scaling(graph.tensor(operator.inputs[0]).scale, _INTEGER_BITS)
+    check_exponent(operator, shift, SHIFTS_OF_64_BITS)
 
 
 def table(graph: Graph, operator: Operator) -> IntArray:
