@@ -195,11 +195,12 @@ def can_compile(graph: Graph) -> bool:
 
 def verify_interface(graph: Graph) -> None:
     """Check what the compiler needs of inputs and outputs: int8 behind any conversion, each tensor once."""
+    variables = {state.tensor for state in graph.states}
     for what, indices in (("input", graph.inputs), ("output", graph.outputs)):
         if not indices or len(set(indices)) < len(indices):
             raise UnsupportedError(f"the model has {len(indices)} {what}s, {len(set(indices))} of them different")
         for tensor in map(graph.tensor, indices):
-            if tensor.index in {state.tensor for state in graph.states}:
+            if tensor.index in variables:
                 raise UnsupportedError(
                     f"{what} '{tensor.name}' is a variable as it was read, not what an operator makes",
                     hint="use --runtime tflm",
