@@ -162,6 +162,12 @@ class ModelBuilder:
             HalfPixelCenters=half_pixel_centers,
         )
 
+    def depth_to_space(self, source: int, block: int) -> int:
+        _, height, width, channels = self._shape(source)
+        output = self._same_quantization(source, (1, height * block, width * block, channels // block**2))
+
+        return self.operator("DEPTH_TO_SPACE", [source], output, BlockSize=block)
+
     def concatenate(self, sources: list[int], axis: int = 3) -> int:
         shape = list(self._shape(sources[0]))
         shape[axis] = sum(self._shape(s)[axis] for s in sources)

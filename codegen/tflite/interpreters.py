@@ -19,6 +19,7 @@ import math
 import os
 import signal
 import socket
+import struct
 import subprocess
 import textwrap
 import threading
@@ -31,6 +32,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import tflite
 
 from codegen.child_python import python_command
 from codegen.errors import CodegenError
@@ -49,6 +51,7 @@ _MESSAGE_S = 5.0  # that the cases of one message are to take, judged by the fir
 _MESSAGE_CASES = 64
 _TEXT_BYTES = 4 << 20
 _DTYPES = ("int8", "uint8", "float32", "int32", "int64", "int16", "bool")  # of inputs and outputs
+_VERSION_FIELD = 8  # of OperatorCode, in bytes of its vtable (schema.fbs)
 _STATEFUL = frozenset({"var_handle", "call_once"})
 
 
@@ -72,7 +75,7 @@ def run_builtin_ref(flatbuffer: bytes, inputs: Cases) -> Cases:
     (N, *shape[1:]) of a single int8 output, else uint8 (N, output bytes). All are those that the file states. Raises
     ModelError for a damaged file, ExecutorError where TensorFlow is absent, crashes, or refuses the model or inputs.
     """
-    return _run("builtin_ref", flatbuffer, inputs, traced=[])
+    return _run("builtin_ref", _with_known_versions(flatbuffer), inputs, traced=[])
 
 
 def trace_builtin_ref(flatbuffer: bytes, input: Cases) -> dict[int, npt.NDArray[Any]]:
@@ -85,8 +88,25 @@ def trace_builtin_ref(flatbuffer: bytes, input: Cases) -> dict[int, npt.NDArray[
     case = _checked_inputs(graph, input.reshape(1, -1) if input.size == graph.input_bytes else input)
     indices = (*graph.inputs, *(index for operator in graph.operators for index in operator.outputs))
     with _process("builtin_ref") as process:
-        process.load(flatbuffer, graph, traced=sorted(set(indices)))
+        process.load(_with_known_versions(flatbuffer), graph, traced=sorted(set(indices)))
         return process.trace(graph, case)
+
+
+@lru_cache(maxsize=32)
+def _with_known_versions(flatbuffer: bytes) -> bytes:
+    """State the version 1 of DEPTH_TO_SPACE that TFLite's reference kernels are registered as.
+
+    They compute int8 too, which the converter calls version 2; TFLite's list of reference kernels (register_ref.cc in
+    2.21) was not brought up to date. TFLM has no versions.
+    """
+    _checked_graph(flatbuffer)
+    model, changed = tflite.Model.GetRootAs(flatbuffer), bytearray(flatbuffer)
+    for index in range(model.OperatorCodesLength()):
+        code = model.OperatorCodes(index)
+        is_meant = tflite.BuiltinOperator.DEPTH_TO_SPACE in (code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        if is_meant and (at := code._tab.Offset(_VERSION_FIELD)):
+            struct.pack_into("<i", changed, code._tab.Pos + at, 1)
+    return bytes(changed)
 
 
 def run_tflm(flatbuffer: bytes, inputs: Cases) -> Cases:

@@ -41,7 +41,10 @@ def render_front(front: Front) -> str:
 
 
 def describe_structure(structure: Structure) -> str:
-    """Write a structure in one line, such as `60x80x3: 4 8 ↓2 16 ↑+ 8`; the decoder follows the bottleneck."""
+    """Write a structure in one line, such as `60x80x3: 4 8 ↓2 16 ↑+ 8`; the decoder follows the bottleneck.
+
+    A stem comes first, as `8 ↓2 | `.
+    """
 
     def blocks(found: Sequence[Block]) -> str:
         return " ".join(f"{b.width}" + (f"k{b.kernel}" if b.kernel != 3 else "") for b in found) or MISSING
@@ -51,7 +54,8 @@ def describe_structure(structure: Structure) -> str:
 
     down = "".join(f"{blocks(level.encoder)} {pool(level.pool)} " for level in structure.levels)
     up = "".join(f" ↑{'+' * level.skip} {blocks(level.decoder)}" for level in structure.levels[::-1])
-    return f"{'x'.join(map(str, structure.input_shape))}: {down}{blocks(structure.bottleneck)}{up}"
+    stem = f"{blocks((structure.stem,))} ↓{structure.stride} | " if structure.stem else ""
+    return f"{'x'.join(map(str, structure.input_shape))}: {stem}{down}{blocks(structure.bottleneck)}{up}"
 
 
 def _figures(front: Front) -> Iterator[Figure]:

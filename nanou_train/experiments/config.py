@@ -55,6 +55,7 @@ MOST = 1_000_000  # epochs, pictures and whatever else is counted
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Positive = Annotated[int, Field(ge=1, le=MOST)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
+Depth = Annotated[int, Field(ge=1, le=26)]  # blocks of a chain, which letters tell apart
 Side = Annotated[int, Field(ge=1, le=4096)]
 Size = Annotated[tuple[Side, Side], Field(strict=False)]  # height, width
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -92,6 +93,10 @@ class NetworkSettings(Value):
     filters: Annotated[tuple[Channels, ...], Field(strict=False, min_length=1, max_length=12)]
     bottleneck: Channels
     skips: Switch = True
+    stem: Annotated[int, Field(ge=0, le=1024)] = 0
+    encoder_blocks: Depth = 2
+    bottleneck_blocks: Depth = 2
+    decoder_blocks: Depth = 2
 
 
 class Constraints(Value):

@@ -4,32 +4,34 @@ Both are encoder-decoder networks that give logits of the input's height and wid
 blocks and a max pooling; two blocks of `bottleneck` channels follow; each decoder stage resizes (nearest), joins the
 encoder stage of the same size where `skips` is set, and has two blocks. Pooling divides each side by 2, or by 3
 where the side is odd, so no padding or cropping is needed (60x80 pools by 2x2, 2x2 and 3x2, as in the Nano-U paper,
-arXiv 2605.10210).
+arXiv 2605.10210). A `stem` of some channels halves the picture first (nanou_train.networks.structure): half of Nano-U's
+work is at full size, with four channels each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from codegen.graph.model import Preprocessing
 from nanou_train.errors import ConfigError, TrainError
-from nanou_train.networks.structure import Architecture, Block, Level, Structure, build_model
+from nanou_train.networks.structure import STEM_STRIDE, Architecture, Block, Level, Structure, build_model
 
 if TYPE_CHECKING:
     import keras
 
 ARCHITECTURES = ("nano_u", "bu_net")
-MODEL_KEYS = ("architecture", "input_shape", "filters", "bottleneck", "skips", "classes")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Settings of `create_model_from_config`; `input_shape` is (height, width, channels).
 
-    Two `classes` share one logit per pixel, of the second; more have one each.
+    Two `classes` share one logit per pixel, of the second; more have one each. `stem` are the channels of the
+    convolution that halves the picture before the first stage, 0 for none. `encoder_blocks` and `decoder_blocks` are
+    those of each stage.
     """
 
     architecture: Architecture
@@ -38,8 +40,18 @@ class ModelConfig:
     bottleneck: int
     skips: bool = True
     classes: int = 2
+    stem: int = 0
+    encoder_blocks: int = 2
+    bottleneck_blocks: int = 2
+    decoder_blocks: int = 2
+
+    @property
+    def stride(self) -> int:
+        """By how much the first stage's sides are less than the picture's."""
+        return STEM_STRIDE if self.stem else 1
 
 
+MODEL_KEYS = tuple(field.name for field in fields(ModelConfig))
 PRESETS: Mapping[str, ModelConfig] = {
     "nano_u": ModelConfig("nano_u", (60, 80, 3), (4, 8, 16), 16, skips=False),
     "nano_u_skips": ModelConfig("nano_u", (48, 64, 3), (16, 32), 64),
@@ -53,16 +65,14 @@ def create_nano_u(
     filters: Sequence[int] = (16, 32),
     bottleneck: int = 64,
     name: str = "nano_u",
-    *,
-    skips: bool = True,
-    classes: int = 2,
+    **settings: Any,
 ) -> keras.Model:
     """Create a student of depthwise-separable blocks: float32 (N, H, W, C) -> logits float32 (N, H, W, K).
 
-    K is 1 for two classes, else their number. Raises TrainError where the sizes cannot be pooled or a width is not
-    positive.
+    K is 1 for two classes, else their number. `settings` are further fields of ModelConfig, such as `skips`. Raises
+    TrainError where the sizes cannot be pooled or a width is not positive.
     """
-    return _create("nano_u", input_shape, filters, bottleneck, name, skips, classes)
+    return _create(_config("nano_u", input_shape, filters, bottleneck, settings), name)
 
 
 def create_bu_net(
@@ -70,12 +80,10 @@ def create_bu_net(
     filters: Sequence[int] = (32, 64, 128),
     bottleneck: int = 256,
     name: str = "bu_net",
-    *,
-    skips: bool = True,
-    classes: int = 2,
+    **settings: Any,
 ) -> keras.Model:
     """Create a teacher of 3x3 convolutions: float32 (N, H, W, C) -> logits float32 (N, H, W, K), as `create_nano_u`."""
-    return _create("bu_net", input_shape, filters, bottleneck, name, skips, classes)
+    return _create(_config("bu_net", input_shape, filters, bottleneck, settings), name)
 
 
 def create_model_from_config(config: ModelConfig | Mapping[str, Any] | str, *, name: str = "") -> keras.Model:
@@ -83,23 +91,23 @@ def create_model_from_config(config: ModelConfig | Mapping[str, Any] | str, *, n
 
     A mapping may name a preset by `model_name` and change some of its fields.
     """
-    fields: dict[str, Any]
+    given: dict[str, Any]
     if isinstance(config, ModelConfig):
-        fields = asdict(config)
+        given = asdict(config)
     else:
-        fields = {"model_name": config} if isinstance(config, str) else dict(config)
-    if preset := fields.pop("model_name", ""):
+        given = {"model_name": config} if isinstance(config, str) else dict(config)
+    if preset := given.pop("model_name", ""):
         if preset not in PRESETS:
             raise ConfigError(f'no model preset "{preset}"', hint=near_names(preset, PRESETS))
-        name, fields = name or preset, asdict(PRESETS[preset]) | fields
-    architecture = fields.pop("architecture", None)
+        name, given = name or preset, asdict(PRESETS[preset]) | given
+    architecture = given.pop("architecture", None)
     if architecture not in ARCHITECTURES:
         raise ConfigError(f'no architecture "{architecture}"', hint=near_names(str(architecture), ARCHITECTURES))
     create: Callable[..., keras.Model] = create_nano_u if architecture == "nano_u" else create_bu_net
-    for key in fields:
+    for key in given:
         if key not in MODEL_KEYS:
             raise ConfigError(f'unknown model key "{key}"', hint=near_names(key, MODEL_KEYS))
-    return create(**fields, name=name or architecture)
+    return create(**given, name=name or architecture)
 
 
 def class_count(model: keras.Model) -> int:
@@ -133,59 +141,76 @@ def near_names(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
 
 
-def _create(
+def _config(
     architecture: Architecture,
     input_shape: Sequence[int],
     filters: Sequence[int],
     bottleneck: int,
-    name: str,
-    skips: bool,
-    classes: int,
-) -> keras.Model:
-    if len(input_shape) != 3 or not filters or min(*input_shape, *filters, bottleneck, classes - 1) < 1:
+    more: dict[str, Any],
+) -> ModelConfig:
+    if len(input_shape) != 3:
+        raise TrainError(f"an input of {tuple(input_shape)}", hint="give (height, width, channels)")
+    height, width, channels = input_shape
+    return ModelConfig(architecture, (height, width, channels), tuple(filters), bottleneck, **more)
+
+
+def _create(config: ModelConfig, name: str) -> keras.Model:
+    blocks = (config.encoder_blocks, config.bottleneck_blocks, config.decoder_blocks)
+    sizes = (*config.input_shape, *config.filters, config.bottleneck, config.classes - 1, *blocks, config.stem + 1)
+    if not config.filters or min(sizes) < 1:
         raise TrainError(
-            f"cannot build {name} from input {tuple(input_shape)}, filters {tuple(filters)}, bottleneck {bottleneck}, "
-            f"{classes} classes",
+            f"cannot build {name} from input {config.input_shape}, filters {config.filters}, bottleneck "
+            f"{config.bottleneck}, stem {config.stem}, {blocks} blocks, {config.classes} classes",
             hint="give (height, width, channels), a positive width per stage and for the bottleneck, 2 or more classes",
         )
-    check_size(input_shape[0], input_shape[1], len(filters), name)
-    height, width, channels = input_shape
-    levels = []
-    for filters_here in filters:
-        pool, blocks = (_pool_factor(height), _pool_factor(width)), (Block(filters_here),) * 2
-        levels.append(Level(blocks, pool, blocks, skips))
+    height, width, _ = config.input_shape
+    check_size(config, name)
+    height, width, levels = height // config.stride, width // config.stride, []
+    for filters_here in config.filters:
+        pool = _pool_factor(height), _pool_factor(width)
+        encoder, decoder = ((Block(filters_here),) * count for count in (config.encoder_blocks, config.decoder_blocks))
+        levels.append(Level(encoder, pool, decoder, config.skips))
         height, width = height // pool[0], width // pool[1]
-    shape = (input_shape[0], input_shape[1], channels)
-    return build_model(Structure(architecture, shape, tuple(levels), (Block(bottleneck),) * 2, classes), name)
+    bottleneck = (Block(config.bottleneck),) * config.bottleneck_blocks
+    stem = Block(config.stem) if config.stem else None
+    structure = Structure(config.architecture, config.input_shape, tuple(levels), bottleneck, config.classes, stem)
+    return build_model(structure, name)
 
 
-def check_size(height_px: int, width_px: int, stages: int, name: str) -> None:
-    """Raise TrainError, with near sizes that work, where a side cannot be divided by 2 or 3 once per stage."""
-    wrong = [
-        f"{what} {side}" for what, side in (("height", height_px), ("width", width_px)) if not _can_pool(side, stages)
-    ]
+def check_size(config: ModelConfig, name: str) -> None:
+    """Raise TrainError, with near sizes that work, where a side cannot be divided once per stage by 2 or 3.
+
+    With a stem, half of it has to be.
+    """
+    sides = dict(zip(("height", "width"), config.input_shape, strict=False))
+    wrong = [f"{what} {side}" for what, side in sides.items() if not _can_pool(side, config)]
     if wrong:
-        sizes = " or ".join(f"{height}x{width}" for height, width in _near_sizes(height_px, width_px, stages))
+        sizes = " or ".join(f"{height}x{width}" for height, width in _near_sizes(config))
+        does = f"{'halves its picture and ' if config.stem else ''}pools {len(config.filters)} times by 2 or 3"
         raise TrainError(
-            f"{name} pools {stages} times by 2 or 3, and {' and '.join(wrong)} cannot be divided so without padding",
+            f"{name} {does}, and {' and '.join(wrong)} cannot be divided so without padding",
             hint=f"use {sizes}, or fewer stages",
         )
 
 
-def _near_sizes(height_px: int, width_px: int, stages: int) -> list[tuple[int, int]]:
+def _near_sizes(config: ModelConfig) -> list[tuple[int, int]]:
     """Return the next workable size below, if there is one, and the next one above."""
 
     def near(side: int, step: int) -> int:
-        while side > 0 and not _can_pool(side, stages):
+        while side > 0 and not _can_pool(side, config):
             side += step
         return side
 
-    found = [(near(height_px, step), near(width_px, step)) for step in (-1, 1)]
+    height, width, _ = config.input_shape
+    found = [(near(height, step), near(width, step)) for step in (-1, 1)]
     return [size for size in found if min(size) > 0]
 
 
-def _can_pool(side: int, stages: int) -> bool:
-    for _ in range(stages):
+def _can_pool(side: int, config: ModelConfig) -> bool:
+    if side % config.stride:
+        return False
+    side //= config.stride
+    for _ in config.filters:
         factor = _pool_factor(side)
         if not factor:
             return False

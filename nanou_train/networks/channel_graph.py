@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nanou_train.networks.structure import Block, Structure, block_letter
+from nanou_train.networks.structure import STEM, Block, Structure, block_letter
 
 IMAGE, LOGITS, BELOW = "image", "logits", "below"
 
@@ -28,7 +28,8 @@ class Slot:
 class Reader:
     """A block, or the logits, with what it reads. `height_px` and `width_px` are its output's; `kernel` its filter's.
 
-    `is_separable` says that a depthwise filter comes first, so that each input channel is filtered by itself.
+    `is_separable` says that a depthwise filter comes first, so that each input channel is filtered by itself. `stride`
+    is by how many pixels the filter steps. The logits' `width` is that of their convolution.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Reader:
     height_px: int
     width_px: int
     is_separable: bool
+    stride: int = 1
 
     @property
     def inputs(self) -> int:
@@ -60,9 +62,19 @@ def readers(structure: Structure) -> tuple[Reader, ...]:
     return tuple(_walk(structure))
 
 
+def is_separable(structure: Structure, block: str) -> bool:
+    """Tell whether a block filters each channel by itself before it mixes them."""
+    return structure.architecture == "nano_u" and block not in (STEM, LOGITS)
+
+
 def producer_layer(structure: Structure, block: str) -> str:
     """Name the layer whose filters are a block's output channels."""
-    return f"{block}_pw" if structure.architecture == "nano_u" else f"{block}_conv"
+    return f"{block}_pw" if is_separable(structure, block) else f"{block}_conv"
+
+
+def activation_layers(structure: Structure, block: str) -> tuple[str, ...]:
+    """Name the ReLU6 layers of a block, in order; the last makes its output."""
+    return (f"{block}_dw_relu6", f"{block}_pw_relu6") if is_separable(structure, block) else (f"{block}_relu6",)
 
 
 def structure_macs(structure: Structure) -> int:
@@ -78,10 +90,14 @@ def _walk(structure: Structure) -> Iterator[Reader]:
         nonlocal slots
         for index, block in enumerate(blocks):
             name = f"{prefix}{block_letter(index)}"
-            separable = structure.architecture == "nano_u"
+            separable = is_separable(structure, name)
             yield Reader(name, tuple(slots), block.width, block.kernel, height, width, separable)
             slots = [Slot(BELOW, name, block.width)]
 
+    height, width = height // structure.stride, width // structure.stride
+    if stem := structure.stem:
+        yield Reader(STEM, tuple(slots), stem.width, stem.kernel, height, width, False, structure.stride)
+        slots = [Slot(BELOW, STEM, stem.width)]
     encoded = []
     for number, level in enumerate(structure.levels, start=1):
         yield from chain(level.encoder, f"encoder{number}")
@@ -93,5 +109,4 @@ def _walk(structure: Structure) -> Iterator[Reader]:
         if structure.levels[number - 1].skip:
             slots = [*slots, *(Slot(f"skip{number}", slot.producer, slot.width) for slot in skip)]
         yield from chain(structure.levels[number - 1].decoder, f"decoder{number}")
-    count = 1 if structure.classes == 2 else structure.classes
-    yield Reader(LOGITS, tuple(slots), count, 1, height, width, False)
+    yield Reader(LOGITS, tuple(slots), structure.logit_channels, 1, height, width, False)

@@ -20,7 +20,7 @@ from codegen.start_tensorflow import import_tensorflow
 from nanou_train.errors import ConfigError
 from nanou_train.networks.distribution import largest
 from nanou_train.networks.inference import forget_graph
-from nanou_train.networks.layers import FusedBatchNormalization
+from nanou_train.networks.layers import DepthToSpace, FusedBatchNormalization
 from nanou_train.networks.power_of_two import covering_exponent, nearest_exponent, power_of_two, weight_unit
 
 tf = import_tensorflow()
@@ -192,10 +192,11 @@ def quantization_aware(
     """Copy a float model, its weights too, into one that rounds where the int8 model will.
 
     Rounded are the input (-1..1, the preprocessing contract's), every kernel, the output of every ReLU, and the
-    logits. Poolings and resizes only move values and keep their input's grid; tensors that are concatenated share one.
+    logits. Poolings, resizes and depth to space only move values and keep their input's grid; tensors that are
+    concatenated share one.
     Raises ConfigError for a layer that this does not know how to treat.
     """
-    shared = _shared_ranges(model)
+    shared, logits = _shared_ranges(model), _logits_of(model)
     made: dict[int, Any] = {}
     values: dict[int, Any] = {}
     for operation in model.operations:
@@ -208,7 +209,7 @@ def quantization_aware(
         given = [values[id(tensor)] for tensor in source]
         copy = _quantized_operation(operation)
         out = copy(given if type(operation).__name__ == "Concatenate" else given[0])
-        is_output = result is model.outputs[0]
+        is_output = result is logits
         if isinstance(operation, keras.layers.ReLU) or is_output:
             group = shared.get(id(result), id(result))
             if group not in made:
@@ -268,6 +269,13 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
     for layer in target.layers:
         if layer.weights and not isinstance(layer, FakeQuant):
             layer.set_weights(source.get_layer(layer.name).get_weights())
+
+
+def _logits_of(model: keras.Model) -> Tensor:
+    """Find what the last convolution gives: the output, or what depth to space makes the output of."""
+    output = model.outputs[0]
+    operation, node_index, _ = output._keras_history
+    return operation._inbound_nodes[node_index].input_tensors[0] if isinstance(operation, DepthToSpace) else output
 
 
 def _quantized_operation(operation: Any) -> Any:

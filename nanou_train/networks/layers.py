@@ -1,4 +1,7 @@
-"""Define a batch normalization that is fast where channels are few. Import only where TensorFlow may be loaded."""
+"""Define layers that Keras has not: a batch normalization that is fast where channels are few, and depth to space.
+
+Import only where TensorFlow may be loaded.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,25 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=False,
         )[0]
+
+
+@keras.saving.register_keras_serializable(package="nanou_train")
+class DepthToSpace(keras.layers.Layer):
+    """Moves blocks of channels to pixels: (N, H, W, C) -> (N, H * side, W * side, C / side^2). One DEPTH_TO_SPACE."""
+
+    def __init__(self, side: int, **names: Any) -> None:
+        super().__init__(**names)
+        self.side = side
+
+    def call(self, inputs: Any) -> Any:
+        return tf.nn.depth_to_space(inputs, self.side)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, int, int, int]) -> tuple[int | None, int, int, int]:
+        count, height, width, channels = input_shape
+        return count, height * self.side, width * self.side, channels // self.side**2
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "side": self.side}
 
 
 @tf.custom_gradient

@@ -52,7 +52,7 @@ class _Drawing:
         return tuple(self.builder.tensors[tensor]["shape"])
 
     def convolution(
-        self, source: int, width: int, kernel: int, *, depthwise: bool = False, is_logits: bool = False
+        self, source: int, width: int, kernel: int, *, depthwise: bool = False, is_logits: bool = False, stride: int = 1
     ) -> int:
         channels, rng = self.shape(source)[3], self.rng
         shape = (1, kernel, kernel, width) if depthwise else (width, kernel, kernel, channels)
@@ -75,6 +75,7 @@ class _Drawing:
             scale=scale,
             zero_point=LOGIT_ZERO_POINT if is_logits else -128,
             depthwise=depthwise,
+            stride=(stride, stride),
             activation="none" if is_logits else "relu6",
         )
 
@@ -93,6 +94,8 @@ def _flatbuffer(structure: Structure, seed: int, power_of_two: bool) -> bytes:
     drawing = _Drawing(builder, np.random.default_rng(seed), power_of_two)
     of_input = (POWER_OF_TWO_INPUT_SCALE, 0) if power_of_two else (INPUT_SCALE, INPUT_ZERO_POINT)
     source = value = builder.activation((1, *structure.input_shape), *of_input)
+    if structure.stem:
+        value = drawing.convolution(value, structure.stem.width, structure.stem.kernel, stride=structure.stride)
     encoded: list[int] = []
     for level in structure.levels:
         value = drawing.chain(value, level.encoder, separable=separable)
@@ -105,7 +108,9 @@ def _flatbuffer(structure: Structure, seed: int, power_of_two: bool) -> bytes:
         if level.skip:
             value = builder.concatenate([value, _quantized_alike(builder, skip, value)])
         value = drawing.chain(value, level.decoder, separable=separable)
-    logits = drawing.convolution(value, 1 if structure.classes == 2 else structure.classes, 1, is_logits=True)
+    logits = drawing.convolution(value, structure.logit_channels, 1, is_logits=True)
+    if structure.stem:
+        logits = builder.depth_to_space(logits, structure.stride)
     return builder.finish([source], [logits])
 
 

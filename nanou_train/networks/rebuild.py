@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nanou_train.networks.channel_graph import LOGITS, Reader, readers
+from nanou_train.networks.channel_graph import LOGITS, Reader, activation_layers, is_separable, readers
 from nanou_train.networks.structure import Structure, build_model, structure_of
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def layer_names(structure: Structure, block: str) -> dict[str, str]:
     """Name a block's layers by role: spatial, spatial_bn, and of a separable block point, point_bn."""
     if block == LOGITS:
         return {"spatial": LOGITS}
-    if structure.architecture == "bu_net":
+    if not is_separable(structure, block):
         return {"spatial": f"{block}_conv", "spatial_bn": f"{block}_bn"}
     return {part: f"{block}_{suffix}" for part, suffix in _SEPARABLE.items()}
 
@@ -212,11 +212,11 @@ def _copy_ranges(
         if reader.name == LOGITS:
             sources = {LOGITS: LOGITS}
         else:
-            parts = ("_dw_relu6", "_pw_relu6") if reader.is_separable else ("_relu6",)
-            block = origins[reader.name].block
-            same = {f"{reader.name}{part}": f"{block}{part}" for part in parts}
-            read = dict.fromkeys(same, f"{seen[reader.name][0]}{parts[-1]}")  # an identity: the range of what it reads
-            sources = read if block is None else same
+            own, block = activation_layers(structure, reader.name), origins[reader.name].block
+            if block is None:  # an identity: the range of what it reads
+                sources = dict.fromkeys(own, activation_layers(structure, seen[reader.name][0])[-1])
+            else:
+                sources = dict(zip(own, activation_layers(structure, block), strict=True))
         for name, source in sources.items():
             if source in old:
                 ends.setdefault(new[name].name, []).append((float(old[source].low), float(old[source].high)))

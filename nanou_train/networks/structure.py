@@ -1,7 +1,9 @@
 """Describe a network as data, blocks, levels and joins, and build models from that.
 
 A level is one resolution: its encoder blocks, the pooling that leads down from it, and its decoder blocks, after the
-picture has been resized back. Presets have two blocks of equal width everywhere; pruned and searched networks do not.
+picture has been resized back. Pruned and searched networks have blocks of unequal width. With a stem, the levels begin
+at half of the picture's sides: it is a plain convolution by steps of 2, and behind the levels each pixel's logits are
+those of a block of 2x2 (sub-pixel convolution, Shi et al. 2016, arXiv 1609.05158).
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import keras
 
 Architecture = Literal["nano_u", "bu_net"]
+STEM = "stem"
+STEM_STRIDE = 2
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,27 @@ class Level:
 
 @dataclass(frozen=True)
 class Structure:
-    """A whole network; levels from the input down. `architecture` says which kind of block: separable or plain."""
+    """A whole network; levels from the input down. `architecture` says which kind of block: separable or plain.
+
+    The `stem`, where there is one, is plain in both.
+    """
 
     architecture: Architecture
     input_shape: tuple[int, int, int]
     levels: tuple[Level, ...]
     bottleneck: tuple[Block, ...]
     classes: int = 2
+    stem: Block | None = None
+
+    @property
+    def stride(self) -> int:
+        """By how much the first level's sides are less than the picture's."""
+        return STEM_STRIDE if self.stem else 1
+
+    @property
+    def logit_channels(self) -> int:
+        """Channels of the logits' convolution: each class's, or those of two that share one, at each of its pixels."""
+        return (1 if self.classes == 2 else self.classes) * self.stride**2
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,8 +84,8 @@ class Structure:
             Level(blocks(one["encoder"]), tuple(one["pool"]), blocks(one["decoder"]), one["skip"])
             for one in values["levels"]
         )
-        shape = tuple(values["input_shape"])
-        return cls(values["architecture"], shape, levels, blocks(values["bottleneck"]), values["classes"])
+        shape, stem = tuple(values["input_shape"]), Block(**values["stem"]) if values["stem"] else None
+        return cls(values["architecture"], shape, levels, blocks(values["bottleneck"]), values["classes"], stem)
 
 
 def build_model(structure: Structure, name: str) -> keras.Model:
@@ -79,6 +97,8 @@ def build_model(structure: Structure, name: str) -> keras.Model:
     import_tensorflow()
     import keras
 
+    from nanou_train.networks.layers import DepthToSpace
+
     block = _BLOCKS[structure.architecture]
 
     def chain(x: Any, blocks: tuple[Block, ...], prefix: str) -> Any:
@@ -87,6 +107,8 @@ def build_model(structure: Structure, name: str) -> keras.Model:
         return x
 
     inputs = x = keras.Input(structure.input_shape, name="image")
+    if structure.stem:
+        x = _plain_block(x, structure.stem, STEM, stride=STEM_STRIDE)
     encoded = []
     for number, level in enumerate(structure.levels, start=1):
         x = chain(x, level.encoder, f"encoder{number}")
@@ -101,15 +123,16 @@ def build_model(structure: Structure, name: str) -> keras.Model:
         if level.skip:
             x = keras.layers.Concatenate(name=f"decoder{number}_join")([x, skip])
         x = chain(x, level.decoder, f"decoder{number}")
-    count = 1 if structure.classes == 2 else structure.classes
-    logits = keras.layers.Conv2D(count, 1, padding="same", name="logits")(x)
+    logits = keras.layers.Conv2D(structure.logit_channels, 1, padding="same", name="logits")(x)
+    if structure.stem:
+        logits = DepthToSpace(STEM_STRIDE, name="logits_pixels")(logits)
     return keras.Model(inputs, logits, name=name)
 
 
 def structure_of(model: keras.Model) -> Structure:
     """Read the structure of a model that `build_model` made, quantization-aware or not. TrainError for others."""
     layers = {layer.name: layer for layer in model.layers}
-    plain = any(name.endswith("_conv") for name in layers)
+    plain = any(name.endswith("_conv") for name in layers if name != f"{STEM}_conv")
 
     def blocks(prefix: str) -> tuple[Block, ...]:
         found: list[Block] = []
@@ -134,6 +157,7 @@ def structure_of(model: keras.Model) -> Structure:
         tuple(level(number) for number in range(1, count + 1)),
         blocks("bottleneck_"),
         2 if logits == 1 else logits,
+        Block(int(stem.filters), int(stem.kernel_size[0])) if (stem := layers.get(f"{STEM}_conv")) else None,
     )
 
 
@@ -146,10 +170,11 @@ def check_structure(structure: Structure, name: str) -> None:
     """Raise TrainError for what cannot be built; `name` is what the message calls it."""
     levels = structure.levels
     blocks = [block for level in levels for block in (*level.encoder, *level.decoder)] + list(structure.bottleneck)
+    blocks += [structure.stem] if structure.stem else []
     if any(block.width < 1 or block.kernel < 1 or block.kernel % 2 == 0 for block in blocks):
         raise TrainError(f"{name} has a block without channels or with an even kernel", hint="use 1 or more, 1, 3 or 5")
     for axis, side in enumerate(structure.input_shape[:2]):
-        factor = prod(level.pool[axis] for level in levels)
+        factor = structure.stride * prod(level.pool[axis] for level in levels)
         if side % factor:
             raise TrainError(f"{name} pools its side of {side} pixels by {factor}", hint="choose poolings that divide")
 
@@ -173,11 +198,13 @@ def _separable_block(x: Any, block: Block, name: str) -> Any:
     return _normalized(x, f"{name}_pw")
 
 
-def _plain_block(x: Any, block: Block, name: str) -> Any:
+def _plain_block(x: Any, block: Block, name: str, *, stride: int = 1) -> Any:
     import keras
 
-    x = keras.layers.Conv2D(block.width, block.kernel, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    return _normalized(x, name)
+    convolution = keras.layers.Conv2D(
+        block.width, block.kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_conv"
+    )
+    return _normalized(convolution(x), name)
 
 
 _BLOCKS: Mapping[Architecture, Callable[[Any, Block, str], Any]] = {"nano_u": _separable_block, "bu_net": _plain_block}

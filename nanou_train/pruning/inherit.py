@@ -16,7 +16,7 @@ import numpy as np
 from nanou_train.errors import TrainError
 from nanou_train.networks.channel_graph import producer_layer
 from nanou_train.networks.rebuild import NEW, Channels, Origin, StandIn, rebuild
-from nanou_train.networks.structure import Block, Structure, block_letter, structure_of
+from nanou_train.networks.structure import STEM, Block, Structure, block_letter, structure_of
 from nanou_train.pruning.importance import Importance
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def inherit(parent: keras.Model, structure: Structure, importance: Importance) -
     origins: dict[str, Origin] = {}
     for prefix, old, new in _chains(before, structure):
         origins |= _chain_origins(prefix, old, new, best)
+    if before.stem and structure.stem:
+        origins[STEM] = Origin(STEM, _padded(best(STEM, structure.stem.width), before.stem.width, structure.stem.width))
     return rebuild(parent, structure, origins, best)
 
 
@@ -49,6 +51,7 @@ def _check(before: Structure, structure: Structure) -> None:
     for what, one, other in (
         ("architecture", before.architecture, structure.architecture),
         ("image channels", before.input_shape[2], structure.input_shape[2]),
+        ("stride", before.stride, structure.stride),
         ("levels", len(before.levels), len(structure.levels)),
         ("classes", before.classes, structure.classes),
     ):

@@ -11,7 +11,7 @@ from nanou_train.errors import TrainError
 from nanou_train.networks.architectures import near_names
 from nanou_train.networks.channel_graph import LOGITS, producer_layer, readers
 from nanou_train.networks.rebuild import Origin, rebuild
-from nanou_train.networks.structure import Block, Level, Structure, block_letter, structure_of
+from nanou_train.networks.structure import STEM, Block, Level, Structure, block_letter, structure_of
 
 if TYPE_CHECKING:
     import keras
@@ -65,4 +65,5 @@ def with_widths(structure: Structure, widths: Mapping[str, int]) -> Structure:
         return replace(one, encoder=encoder, decoder=decoder)
 
     levels = tuple(level(number, one) for number, one in enumerate(structure.levels, start=1))
-    return replace(structure, levels=levels, bottleneck=chain(structure.bottleneck, "bottleneck_"))
+    stem = structure.stem and replace(structure.stem, width=widths.get(STEM, structure.stem.width))
+    return replace(structure, levels=levels, bottleneck=chain(structure.bottleneck, "bottleneck_"), stem=stem)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from nanou_train.errors import ConfigError
 from nanou_train.experiments.config import Dimension
-from nanou_train.networks.structure import Block, Level, Structure
+from nanou_train.networks.structure import STEM, Block, Level, Structure
 
 if TYPE_CHECKING:
     import optuna
@@ -150,8 +150,8 @@ class Space:
             )
             for number, level in enumerate(parent.levels, start=1)
         )
-        shape = (height, width, parent.input_shape[2])
-        return replace(parent, input_shape=shape, levels=levels, bottleneck=groups.get("bottleneck", ()))
+        shape, (stem,) = (height, width, parent.input_shape[2]), groups.get(STEM, (None,))
+        return replace(parent, input_shape=shape, levels=levels, bottleneck=groups.get("bottleneck", ()), stem=stem)
 
     def seeds(self, count: int, seed: int) -> tuple[dict[str, Value], ...]:
         """At most `count` different networks to begin with.
@@ -201,6 +201,9 @@ def poolings(parent: Structure, size: Size) -> tuple[Pools, ...]:
 
     Sides divide exactly and end at `LEAST_BOTTOM_PX` or more.
     """
+    if any(side % parent.stride for side in size):
+        return ()
+    size = (size[0] // parent.stride, size[1] // parent.stride)
     levels = len(parent.levels)
     own: Pools = tuple(level.pool for level in parent.levels)
     rows, columns = (
@@ -236,6 +239,7 @@ def _groups(structure: Structure) -> dict[str, tuple[Block, ...]]:
         found[f"encoder{number}"] = level.encoder
         found[f"decoder{number}"] = level.decoder
     found["bottleneck"] = structure.bottleneck
+    found[STEM] = (structure.stem,) if structure.stem else ()
     return {name: blocks for name, blocks in found.items() if blocks}
 
 

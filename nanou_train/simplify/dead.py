@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from nanou_train.networks.channel_graph import IMAGE, LOGITS, Reader, readers
+from nanou_train.networks.channel_graph import IMAGE, LOGITS, Reader, activation_layers, readers
 from nanou_train.networks.rebuild import layer_names, ranges_of
 from nanou_train.networks.structure import Structure, structure_of
 from nanou_train.pruning.evidence import mixing_layer
@@ -87,12 +87,12 @@ def effects_of(model: keras.Model) -> dict[str, Effect]:
             taps = effective_kernel(model, names["spatial"])[..., 0][:, :, :, None]  # (k, k, I, 1)
             affine = affine_of(model, names["spatial_bn"])
             filtered = _convolved(inputs, taps, reader, each=True)
-            mixed = _normalized(filtered, affine, _activation(ranges, f"{reader.name}_dw_relu6"))
+            mixed = _normalized(filtered, affine, _activation(ranges, activation_layers(structure, reader.name)[0]))
             filters = _folded(taps[..., 0], affine)
         kernel, sums = effective_kernel(model, mixing_layer(structure, reader)), np.empty((0, 0))
         if reader.name != LOGITS:
             affine = affine_of(model, names["point_bn" if reader.is_separable else "spatial_bn"])
-            relu = f"{reader.name}_pw_relu6" if reader.is_separable else f"{reader.name}_relu6"
+            relu = activation_layers(structure, reader.name)[-1]
             convolved = _convolved(mixed, kernel, reader, each=False)
             known[reader.name] = _normalized(convolved, affine, _activation(ranges, relu))
             sums = _folded(kernel, affine)
@@ -214,16 +214,22 @@ def _convolved(inputs: Bounds, kernel: Float, reader: Reader, *, each: bool) -> 
     else:
         low, high = low.sum(axis=2), high.sum(axis=2)
     side = kernel.shape[0]
-    windows = list(product(_windows(side, reader.height_px), _windows(side, reader.width_px)))
+    windows = list(product(*(_windows(side, length, reader.stride) for length in (reader.height_px, reader.width_px))))
     lows = np.array([low[rows, columns].sum(axis=(0, 1)) for rows, columns in windows])
     highs = np.array([high[rows, columns].sum(axis=(0, 1)) for rows, columns in windows])
     return Bounds(lows.min(axis=0), highs.max(axis=0))
 
 
-def _windows(side: int, length_px: int) -> list[slice]:
-    """Which rows (or columns) of a filter lie on the picture, at any of its positions."""
-    half = side // 2
-    cut = {(max(0, half - at), max(0, at + half - length_px + 1)) for at in range(length_px)}
+def _windows(side: int, length_px: int, stride: int) -> list[slice]:
+    """Which rows (or columns) of a filter lie on the picture, at any of its positions; `length_px` is the output's.
+
+    Padding is TensorFlow's "same": an odd pixel of it comes last.
+    """
+    source_px = length_px * stride
+    padded = max(0, side - stride)
+    before = padded // 2
+    starts = (at * stride - before for at in range(length_px))
+    cut = {(max(0, -start), max(0, start + side - source_px)) for start in starts}
     return [slice(before, side - after) for before, after in sorted(cut)]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nanou_train.networks.channel_graph import BELOW, IMAGE, LOGITS, Reader, readers
+from nanou_train.networks.channel_graph import BELOW, IMAGE, LOGITS, Reader, activation_layers, readers
 from nanou_train.networks.rebuild import Origin, ranges_of, rebuild
 from nanou_train.networks.structure import Block, Structure, block_letter, structure_of
 from nanou_train.simplify.dead import ALIKE, Effect, silence_of
@@ -51,7 +51,7 @@ def find_shortcut(model: keras.Model, effects: Mapping[str, Effect]) -> Shortcut
             if found := _silent_side(structure, number, reader, effects[reader.name]):
                 return found
     for reader in readers(structure):
-        if _is_identity(model, reader, effects[reader.name]):
+        if _is_identity(model, structure, reader, effects[reader.name]):
             return _without_block(structure, reader.name)
     return None
 
@@ -94,15 +94,14 @@ def _same(structure: Structure) -> dict[str, Origin]:
     return {one.name: Origin(one.name, tuple(range(one.width))) for one in readers(structure)}
 
 
-def _is_identity(model: keras.Model, reader: Reader, effect: Effect) -> bool:
+def _is_identity(model: keras.Model, structure: Structure, reader: Reader, effect: Effect) -> bool:
     """Whether a block hands on what it reads: one tensor behind a ReLU6, on the same grids."""
     if reader.name == LOGITS or len(reader.slots) > 1 or reader.slots[0].producer == IMAGE:
         return False
     if reader.inputs != reader.width or effect.inputs.low.min() < 0.0:
         return False
     ranges = ranges_of(model)
-    suffixes = ("_dw_relu6", "_pw_relu6") if reader.is_separable else ("_relu6",)
-    relus = [f"{reader.slots[0].producer}{suffixes[-1]}", *(reader.name + suffix for suffix in suffixes)]
+    relus = [activation_layers(structure, reader.slots[0].producer)[-1], *activation_layers(structure, reader.name)]
     if len({float(ranges[relu].ends()[1]) for relu in relus if relu in ranges}) > 1:
         return False
     same = np.eye(reader.width)

@@ -13,6 +13,7 @@ from nanou_train.errors import ConfigError
 from nanou_train.experiments.config import ExperimentConfig
 from nanou_train.networks.architectures import check_size, class_count, create_model_from_config
 from nanou_train.networks.saving import load_model
+from nanou_train.networks.structure import STEM
 from nanou_train.runs import run_folder as run
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def load_training_data(
     """
     height, width, channels = config.input_shape
     for role in config.created:  # before anything is read or rendered
-        check_size(height, width, len(config.network(role, 2).filters), f"the {role}")
+        check_size(config.network(role, 2), f"the {role}")
     prepared_filter = read_card(data_root).resize_filter if data_root else ""
     contract = Preprocessing(height, width, channels, resize_filter=prepared_filter or "box")
     if dataset is None:
@@ -78,7 +79,7 @@ def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
         set_requantization(student, stated.quantization.requantization)
     if stated.freeze == "encoder":
         for layer in student.layers:
-            layer.trainable = not layer.name.startswith(("encoder", "bottleneck"))
+            layer.trainable = not layer.name.startswith((STEM, "encoder", "bottleneck"))
     return student
 
 

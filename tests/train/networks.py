@@ -13,13 +13,14 @@ from nanou_train.pruning.evidence import mixing_layer
 from nanou_train.pruning.importance import places_of
 
 
-def small_structure(architecture: Architecture = "nano_u", *, skips: bool = True) -> Structure:
-    """Two levels on 16x24 with another width everywhere."""
+def small_structure(architecture: Architecture = "nano_u", *, skips: bool = True, stem: bool = False) -> Structure:
+    """Two levels on 16x24 with another width everywhere; with a `stem`, of pictures twice as large."""
     levels = (
         Level((Block(5), Block(6)), (2, 2), (Block(5), Block(4)), skips),
         Level((Block(7), Block(8)), (2, 2), (Block(6), Block(5)), skips),
     )
-    return Structure(architecture, (16, 24, 3), levels, (Block(9), Block(7)))
+    size = (32, 48, 3) if stem else (16, 24, 3)
+    return Structure(architecture, size, levels, (Block(9), Block(7)), stem=Block(6) if stem else None)
 
 
 def lively_model(structure: Structure, *, rounds: bool = False, seed: int = 0) -> Any:

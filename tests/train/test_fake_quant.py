@@ -34,10 +34,10 @@ def _seeded(require_module: Callable[[str], None]) -> None:
     keras.utils.set_random_seed(4)
 
 
-def _float_model(*, skips: bool = False, filters: tuple[int, ...] = (4, 6)) -> Any:
+def _float_model(*, skips: bool = False, filters: tuple[int, ...] = (4, 6), stem: int = 0) -> Any:
     from nanou_train.networks.architectures import create_nano_u
 
-    return create_nano_u((HEIGHT, WIDTH, 3), filters, 8, skips=skips)
+    return create_nano_u((HEIGHT, WIDTH, 3), filters, 8, skips=skips, stem=stem)
 
 
 def _ranges(model: Any) -> list[Any]:
@@ -155,10 +155,11 @@ def test_a_layer_that_it_does_not_know_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("skips", "ranges", "requantization"), [(False, "ema", "any"), (True, "learned", "power_of_two")]
+    ("skips", "ranges", "requantization", "stem"),
+    [(False, "ema", "any", 4), (True, "learned", "power_of_two", 0)],
 )
 def test_the_int8_model_computes_what_the_trained_graph_computes(
-    tmp_path: Path, skips: bool, ranges: Any, requantization: Any
+    tmp_path: Path, skips: bool, ranges: Any, requantization: Any, stem: int
 ) -> None:
     """Trained a little, saved, loaded, converted: same operators, same ranges, and the same logits, byte for byte.
 
@@ -174,7 +175,9 @@ def test_the_int8_model_computes_what_the_trained_graph_computes(
     from nanou_train.training.train import train_single_model
 
     data = terrain_dataset({"train": 32, "val": 4, "test": 4}, seed=0, height_px=HEIGHT, width_px=WIDTH)
-    model = quantization_aware(_float_model(skips=skips, filters=(4,)), ranges=ranges, requantization=requantization)
+    model = quantization_aware(
+        _float_model(skips=skips, filters=(4,), stem=stem), ranges=ranges, requantization=requantization
+    )
     config = as_config({"epochs": 3, "batch_size": 8, "learning_rate": 0.01, "freeze_epochs": 1})
     train_single_model(model, config, data.train)
     set_frozen(model, False)

@@ -34,6 +34,10 @@ STRUCTURES = {
         (Block(4),),
         3,
     ),
+    "stem": Structure(
+        "nano_u", (12, 16, 3), (Level((Block(4),), (2, 2), (Block(3),), True),), (Block(5),), stem=Block(6)
+    ),
+    "stem_of_classes": Structure("bu_net", (12, 16, 3), (Level((), (3, 2), ()),), (Block(5),), 3, stem=Block(6, 5)),
     "plain": Structure("bu_net", (12, 16, 3), (Level((Block(4),), (3, 2), (Block(3),), True),), ()),
 }
 

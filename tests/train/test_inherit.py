@@ -48,9 +48,11 @@ def assert_nearly_all_close(found: Any, expected: Any, *, share: float) -> None:
     assert np.isclose(found, expected, rtol=0, atol=1e-4).mean() >= share
 
 
-@pytest.mark.parametrize(("architecture", "rounds"), [("nano_u", False), ("nano_u", True), ("bu_net", False)])
-def test_what_adds_nothing_changes_nothing(architecture, rounds) -> None:  # noqa: ANN001
-    structure = small_structure(architecture, skips=False)
+@pytest.mark.parametrize(
+    ("architecture", "rounds", "stem"), [("nano_u", False, False), ("nano_u", True, True), ("bu_net", False, False)]
+)
+def test_what_adds_nothing_changes_nothing(architecture, rounds, stem) -> None:  # noqa: ANN001
+    structure = small_structure(architecture, skips=False, stem=stem)
     parent, images = parent_of(structure, rounds=rounds), some_images(structure)
     before = logits_of(parent, images)
     assert before.std() > 0.01
@@ -124,6 +126,7 @@ structures = st.builds(
     st.just((8, 8, 3)),
     st.lists(levels, min_size=2, max_size=2).map(tuple),
     st.lists(blocks, min_size=0, max_size=2).map(tuple),
+    stem=st.none() | blocks,
 ).filter(lambda s: bool(s.levels[0].encoder))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from nanou_train.networks.channel_graph import LOGITS, readers, structure_macs
 from nanou_train.networks.rebuild import Origin, rebuild
-from nanou_train.networks.structure import Block, Structure, structure_of
+from nanou_train.networks.structure import Block, structure_of
 from nanou_train.pruning.evidence import mixing_layer
 from nanou_train.pruning.importance import places_of
 from nanou_train.simplify.simplify import simplify
@@ -62,11 +63,11 @@ def int8_of(model: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "skips", "rounds"),
-    [("nano_u", True, True), ("nano_u", False, False), ("bu_net", True, False)],
+    ("architecture", "skips", "rounds", "stem"),
+    [("nano_u", True, True, True), ("nano_u", False, False, False), ("bu_net", True, False, False)],
 )
-def test_exactly_the_planted_dead_channels_go_and_nothing_changes(architecture, skips, rounds) -> None:  # noqa: ANN001
-    structure = small_structure(architecture, skips=skips)
+def test_exactly_the_planted_dead_channels_go_and_nothing_changes(architecture, skips, rounds, stem) -> None:  # noqa: ANN001
+    structure = small_structure(architecture, skips=skips, stem=stem)
     model = lively_model(structure, rounds=rounds)
     assert simplify(model).channels == ()
     for block, channel in DEAD:
@@ -170,14 +171,14 @@ def test_what_nobody_listens_to_goes_with_what_only_that_needed() -> None:
 
 @pytest.mark.parametrize("rounds", [False, True])
 def test_levels_below_a_join_go_where_they_say_nothing(rounds: bool) -> None:
-    structure = small_structure()
+    structure = small_structure(stem=rounds)
     model = lively_model(structure, rounds=rounds)
     silence(model, "decoder2a", range(7))  # all of bottleneck_b
     before = logits_of(model, some_images(structure))
     found = simplify(model)
     assert found.parts == ("all levels below level 2, and its pooling",)
     level = structure.levels[1]
-    expected = Structure("nano_u", (16, 24, 3), structure.levels[:1], (*level.encoder, *level.decoder))
+    expected = replace(structure, levels=structure.levels[:1], bottleneck=(*level.encoder, *level.decoder))
     assert structure_of(found.model) == expected
     np.testing.assert_allclose(logits_of(found.model, some_images(structure)), before, atol=1e-5)
     silence(model, "decoder1a", range(5))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from nanou_train.errors import TrainError
@@ -23,12 +25,37 @@ UNEVEN = Structure(
 )
 
 
-def test_a_model_tells_the_structure_that_it_was_built_from() -> None:
-    model = build_model(UNEVEN, "uneven")
-    assert model.output_shape == (None, 24, 32, 3)
-    assert structure_of(model) == UNEVEN
-    assert structure_of(quantization_aware(model)) == UNEVEN
-    assert Structure.from_json(json.loads(json.dumps(UNEVEN.to_json()))) == UNEVEN
+@pytest.mark.parametrize("stem", [None, Block(5), Block(4, 5)])
+@pytest.mark.parametrize("architecture", ["nano_u", "bu_net"])
+def test_a_model_tells_the_structure_that_it_was_built_from(architecture, stem) -> None:  # noqa: ANN001
+    structure = replace(UNEVEN, architecture=architecture, stem=stem, input_shape=(48, 64, 3))
+    model = build_model(structure, "uneven")
+    assert model.output_shape == (None, 48, 64, 3)
+    assert structure_of(model) == structure
+    assert structure_of(quantization_aware(model)) == structure
+    assert Structure.from_json(json.loads(json.dumps(structure.to_json()))) == structure
+
+
+def test_behind_a_stem_each_pixel_has_logits_of_its_own_place() -> None:
+    """Channels become blocks of 2x2 pixels, row by row, as DEPTH_TO_SPACE orders them."""
+    structure = Structure("nano_u", (4, 6, 3), (Level((), (1, 1), ()),), (), stem=Block(2))
+    model = build_model(structure, "order")
+    kernel, bias = model.get_layer("logits").get_weights()
+    model.get_layer("logits").set_weights([0 * kernel, np.arange(4.0)])
+    logits = np.asarray(model(np.zeros((1, 4, 6, 3), np.float32)))[0, :, :, 0]
+    assert np.array_equal(logits, np.tile([[0, 1], [2, 3]], (2, 3)))
+    assert bias.shape == (4,)
+
+
+def test_a_preset_may_halve_its_pictures_first() -> None:
+    found = structure_of(create_nano_u((12, 24, 3), (4, 6), 8, stem=5, encoder_blocks=1, bottleneck_blocks=3))
+    assert found.stem == Block(5)
+    assert [len(level.encoder) for level in found.levels] == [1, 1]
+    assert [(level.pool, len(level.decoder)) for level in found.levels] == [((2, 2), 2), ((3, 2), 2)]
+    assert len(found.bottleneck) == 3
+    with pytest.raises(TrainError, match=r"halves its picture and pools 2 times.*height 14") as error:
+        create_nano_u((14, 24, 3), (4, 6), 8, stem=5)
+    assert error.value.hint == "use 12x24 or 16x24, or fewer stages"
 
 
 @pytest.mark.parametrize("create", [create_nano_u, create_bu_net])
