@@ -187,14 +187,16 @@ class Teacher(Section):
     """Network and training recipe of the teacher, which is trained first or read from `weights`.
 
     `soft_masks` is a folder of what any program says of the training pictures (nanou_train.data.soft_masks), in place
-    of a teacher. Its recipe is the student's but for these keys; without `augment`, its pictures are changed as the
-    student's.
+    of a teacher. With several `members` it is the average of as many networks, each trained from a seed of its own
+    (nanou_train.training.ensemble). Its recipe is the student's but for these keys; without `augment`, its pictures are
+    changed as the student's.
     """
 
     preset: Preset = "bu_net"
     network: NetworkSettings | None = None
     weights: Place | None = None
     soft_masks: Place | None = None
+    members: Annotated[int, Field(ge=1, le=64)] = 1
     epochs: Positive = 12
     learning_rate: Rate = 0.003
     augment: Augmentation | None = None

@@ -54,6 +54,9 @@ class ModelConfig:
 MODEL_KEYS = tuple(field.name for field in fields(ModelConfig))
 PRESETS: Mapping[str, ModelConfig] = {
     "nano_u": ModelConfig("nano_u", (60, 80, 3), (4, 8, 16), 16, skips=False),
+    "nano_u_half": ModelConfig(
+        "nano_u", (60, 80, 3), (8, 24), 40, stem=8, bottleneck_blocks=3, decoder_blocks=1
+    ),  # counts about as many instructions as nano_u
     "nano_u_skips": ModelConfig("nano_u", (48, 64, 3), (16, 32), 64),
     "bu_net": ModelConfig("bu_net", (60, 80, 3), (16, 32, 64), 96),
     "bu_net_small": ModelConfig("bu_net", (60, 80, 3), (8, 16, 32), 48),

@@ -90,7 +90,8 @@ def _stems(folder: Path) -> dict[str, Path]:
     """Where the records of each training of a run are, without suffix."""
     stems = {role: folder / EPOCHS / role for role in ("teacher", "student")}
     restarts = {f"student {place.name}": place / EPOCHS / "student" for place in sorted(folder.glob("restarts/*"))}
-    return stems | restarts
+    members = {f"teacher {place.name}": place / EPOCHS / "student" for place in sorted(folder.glob("teachers/*"))}
+    return stems | members | restarts
 
 
 def _read_samples(stem: Path) -> Samples | None:

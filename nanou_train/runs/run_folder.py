@@ -43,7 +43,7 @@ MANIFEST_BYTES = 16 << 20
 # What a run leaves beside its manifest, and what is made of it: gone where --force begins another in its place.
 RESULTS = (
     "model", SCORES, "constraints.json", "metrics.json", "metrics.csv", "pruning.json", "student.keras",
-    "teacher.keras", "restarts", "rounds", "nas_logs", "epochs", "training.html",
+    "teacher.keras", "teachers", "restarts", "rounds", "nas_logs", "epochs", "training.html",
 )  # fmt: skip
 VERSIONS_OF = ("tensorflow", "keras", "numpy", "pillow")
 

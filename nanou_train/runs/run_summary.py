@@ -18,7 +18,7 @@ from nanou_train.runs.records import read_epochs
 from nanou_train.runs.run_folder import MANIFEST, MANIFEST_BYTES
 
 MOST_FOLDERS, MOST_DEPTH = 20_000, 6
-_WITHIN = ("restarts", "rounds", "epochs", "nas_logs", "model")  # of a run: no runs of their own
+_WITHIN = ("teachers", "restarts", "rounds", "epochs", "nas_logs", "model")  # of a run: no runs of their own
 
 
 @dataclass(frozen=True)

@@ -42,15 +42,17 @@ class RunInputs:
         return self.config.run.checkpoint_path or self.folder
 
 
+TEACHER_SEED = 1  # beside the student's, so that they begin with other weights
 TrainStudent = Callable[[RunInputs, "keras.Model", "keras.Model | Views | None", Progress], History]
+TrainTeacher = Callable[[RunInputs, Progress], "tuple[keras.Model, History]"]
 
 
 def train_teacher_and_student(
-    inputs: RunInputs, train: TrainStudent, progress: Progress
+    inputs: RunInputs, teach: TrainTeacher, train: TrainStudent, progress: Progress
 ) -> tuple[dict[str, keras.Model], dict[str, History]]:
     """Train both; returns models and their histories by role. Progress runs from 0 to 1 over both.
 
-    `train` trains the student in place (`train_student`). Raises TrainError.
+    `teach` trains a teacher (`train_teacher`), `train` the student in place (`train_student`). Raises TrainError.
     """
     from nanou_train.training.nas import layers_to_watch
 
@@ -69,10 +71,9 @@ def train_teacher_and_student(
     if config.distillation.enabled and config.teacher.weights is not None:
         models["teacher"] = open_teacher(config, config.teacher.weights, inputs.dataset)
     elif config.trains_teacher:
-        share = config.teacher.epochs / (config.teacher.epochs + config.student.epochs)
-        models["teacher"], histories["teacher"] = _train_teacher(
-            inputs, lambda message, done: progress(message, share * done)
-        )
+        epochs = config.teacher.epochs * config.teacher.members
+        share = epochs / (epochs + config.student.epochs)
+        models["teacher"], histories["teacher"] = teach(inputs, lambda message, done: progress(message, share * done))
     teacher = models.get("teacher", teacher)
     histories["student"] = train(
         inputs, student, teacher, lambda message, done: progress(message, share + (1 - share) * done)
@@ -81,7 +82,8 @@ def train_teacher_and_student(
     return models, histories
 
 
-def _train_teacher(inputs: RunInputs, progress: Progress) -> tuple[keras.Model, History]:
+def train_teacher(inputs: RunInputs, progress: Progress) -> tuple[keras.Model, History]:
+    """Train one network as the teacher, on masks alone."""
     config, data = inputs.config, inputs.dataset
     teacher = create_model_from_config(config.network("teacher", len(data.classes)), name=config.teacher.preset)
     return teacher, train_single_model(
@@ -89,7 +91,7 @@ def _train_teacher(inputs: RunInputs, progress: Progress) -> tuple[keras.Model, 
         derived(config, "teacher"),
         data.train,
         data.val,
-        seed=inputs.seed + 1,
+        seed=inputs.seed + TEACHER_SEED,
         checkpoint=inputs.place / "teacher.keras",
         state_path=inputs.place / "teacher.npz",
         callbacks=_callbacks(inputs, "teacher", teacher),

@@ -31,11 +31,17 @@ from nanou_train.runs.constraints import check_run, violation
 from nanou_train.runs.interrupts import interrupts_repeated
 from nanou_train.runs.records import record_data
 from nanou_train.training.distillation import train_step
+from nanou_train.training.ensemble import train_teacher_from_seeds
 from nanou_train.training.restarts import train_student_from_seeds
 from nanou_train.training.soft_teacher import soft_answers
 from nanou_train.training.start import grow_gpu_memory, load_training_data
 from nanou_train.training.sweep import run_sweep
-from nanou_train.training.teacher_and_student import RunInputs, train_student, train_teacher_and_student
+from nanou_train.training.teacher_and_student import (
+    RunInputs,
+    train_student,
+    train_teacher,
+    train_teacher_and_student,
+)
 from nanou_train.training.teacher_views import teacher_logits
 from nanou_train.training.train_network import History, Progress, train_single_model, train_with_distillation
 
@@ -169,8 +175,9 @@ def _train_and_measure(
     if chief:
         record_data(inputs.dataset, inputs.folder)
     train = train_student if config.run.restarts == 1 else partial(train_student_from_seeds, train_experiment)
+    teach = train_teacher if config.teacher.members == 1 else partial(train_teacher_from_seeds, train_experiment)
     try:
-        models, histories = train_teacher_and_student(inputs, train, progress)
+        models, histories = train_teacher_and_student(inputs, teach, train, progress)
         metrics = _measure(config, inputs.dataset, models)
         if chief:
             _finish(inputs.folder, facts, config, models, histories, metrics)
