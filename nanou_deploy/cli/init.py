@@ -28,7 +28,7 @@ _LOOKED_AT = 1000  # entries of a folder
 _SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 FEW_PICTURES = 150  # docs/TRAINING.md, "Few pictures", has what was measured
 _SOURCES = {"data.images", "data.masks", "data.labels"}
-_EXPERIMENTS = ("default", "accurate")
+_EXPERIMENTS = ("default", "good", "accurate")
 
 
 @click.command(short_help="Begin a project: nanou.toml.")
@@ -44,7 +44,7 @@ _EXPERIMENTS = ("default", "accurate")
 @click.option(
     "--experiment",
     shell_complete=complete_experiments,
-    help="How to train: default (minutes) or accurate (half an hour).",
+    help="How to train: default (minutes), good (a quarter of an hour) or accurate (half an hour).",
 )
 @click.option("--from", "start_from", help="What training begins with: offroad, the shipped student, for few pictures.")
 @click.option("--model", help="The run to train: runs/NAME of the folder; or a .tflite file that is taken as it is.")
@@ -183,7 +183,7 @@ def _asked(given: Mapping[str, str], proposed: Mapping[str, str]) -> dict[str, s
                 values.pop(key, None)
             ask("data.root", "Folder of the data set (empty: rendered terrain, to try it out)")
     ask("board", "Board", type=click.Choice(list(BOARDS)), show_choices=False)
-    ask("experiment", "Training: default takes minutes, accurate half an hour", type=click.Choice(_EXPERIMENTS))
+    ask("experiment", "Training: for minutes, ten of them, or half an hour", type=click.Choice(_EXPERIMENTS))
     ask("from", "Training begins with: offroad, the shipped student, for few pictures (empty: with nothing)")
     ask("model", "Where the run goes")
     return values

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nanou_train.errors import ConfigError
 from nanou_train.experiments.derived import derived
 from nanou_train.runs import run_folder as run
 from nanou_train.training.restarts import SEED_STEP, Restart, TrainRun, train_restarts
@@ -35,8 +36,13 @@ def train_teacher_from_seeds(train: TrainRun, inputs: RunInputs, progress: Progr
 
 
 def members_of(inputs: RunInputs) -> tuple[Restart, ...]:
-    """Describe the runs of an ensemble, one a seed."""
+    """Describe the runs of an ensemble, one a seed. Raises ConfigError for a run on several devices or hosts."""
     config = inputs.config
+    if config.run.strategy != "none":
+        raise ConfigError(
+            f"teacher.members = {config.teacher.members}: with strategy {config.run.strategy}",
+            hint="they are processes of one computer; leave one of the two out",
+        )
 
     def one(number: int) -> Restart:
         label = f"{number + 1:02d}"

@@ -24,8 +24,11 @@ def test_shipped_experiments_are_valid_from_any_folder(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     names = experiment_names()
     assert {"default", "demo", "quick_test"} <= set(names)
-    for name in names:
-        assert load_experiment(DEFAULT_CONFIG, name).student.preset == ("nano_u_skips" if name == "u_net" else "nano_u")
+    presets = {name: load_experiment(DEFAULT_CONFIG, name).student.preset for name in names}
+    assert {name: presets[name] for name in ("default", "demo", "accurate_nano_u", "good", "accurate", "u_net")} == {
+        "default": "nano_u", "demo": "nano_u", "accurate_nano_u": "nano_u",
+        "good": "nano_u_half", "accurate": "nano_u_half", "u_net": "nano_u_skips",
+    }  # fmt: skip
 
 
 def test_children_override_parents_and_arguments_override_both(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ EVERYTHING: dict[str, Any] = {
     },
     "teacher": {
         "preset": "bu_net_small", "network": {**NETWORK, "architecture": "bu_net"}, "weights": "teacher.keras",
-        "epochs": 33, "learning_rate": 0.03, "augment": "off",
+        "members": 3, "epochs": 33, "learning_rate": 0.03, "augment": "off",
     },
     "distillation": {"enabled": False, "alpha": 0.9, "temperature": 2.0, "cache": True, "views": 24, "blend": 0.5},
     "data": {

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from nanou_train.data.dataset import Dataset
+from nanou_train.errors import ConfigError
+from nanou_train.experiments.keys import as_config
 from nanou_train.runs.records import read_epochs
 from nanou_train.runs.run_folder import load_student, read_manifest
 from tests.train.test_restarts import KEYS
@@ -36,3 +38,12 @@ def test_the_teacher_is_the_average_of_its_members(tmp_path: Path, small: Datase
     np.testing.assert_allclose(np.asarray(teacher(x)), (logits[0] + logits[1]) / 2, atol=1e-5)
     assert set(result["final_metrics"]) == {"student", "teacher", "constant_mask"}
     assert {"teacher 01", "teacher 02", "student"} <= set(read_epochs(folder))
+
+
+def test_several_devices_have_one_network_as_their_teacher(tmp_path: Path, small: Dataset) -> None:
+    from nanou_train.training.ensemble import members_of
+    from nanou_train.training.teacher_and_student import RunInputs
+
+    config = as_config({"teacher.members": 2, "strategy": "mirrored"})
+    with pytest.raises(ConfigError, match=r"teacher.members = 2: with strategy mirrored"):
+        members_of(RunInputs(config, small, tmp_path, 0, "two"))

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 TINY = {"architecture": "nano_u", "filters": [4], "bottleneck": 6, "skips": False}
 RECIPE: dict[str, Any] = {
     "model": TINY, "teacher": {**TINY, "architecture": "bu_net", "filters": [6]}, "input_size": (24, 32), "epochs": 4,
-    "teacher_epochs": 2, "teacher_views": 2, "batch_size": 8, "freeze_epochs": 0, "restarts": 1,
+    "teacher_epochs": 2, "teacher.members": 1, "teacher_views": 2, "batch_size": 8, "freeze_epochs": 0, "restarts": 1,
     "terrain": {"train": 32, "val": 8, "test": 8},
 }  # fmt: skip
 
