@@ -2,15 +2,17 @@
 
     python -m tests.train.few_pictures --start models/nano_u_offroad.keras --data ROOT --pictures 20 50 100
 
-ROOT is a prepared data set. So many pictures are drawn, three quarters of the training part and a quarter of the
-validation part; scores are of the test part, in float mIoU, beside the start as it is, each
-with a threshold of 0.5 and with the one that is best for the drawn pictures. Runs and their table are in OUTPUT.
+ROOT is a prepared data set; with `--groups ROOT/groups.csv --only SEASON`, its pictures of one season (or `places:N`,
+as in `tests.train.hold_outs`), which the start should not know. So many are drawn, three quarters of the training part
+and a quarter of the validation part; scores are of the test part, in float mIoU, beside the start as it is, each with
+a threshold of 0.5 and with the one that is best for the drawn pictures, and minutes of training. Runs and their table
+are in OUTPUT.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from nanou_train.evaluation.evaluate import constant_mask, evaluate_model, predi
 from nanou_train.networks.architectures import preprocessing_of
 from nanou_train.networks.saving import load_model
 from nanou_train.training.train import train_model
+from tests.train.hold_outs import alone, data_arguments, left_out_of, places_of, read_groups
 
 GENTLE: dict[str, Any] = {
     "distillation.enabled": False, "student.learning_rate": 0.002, "student.batch_size": 4, "student.epochs": 40,
@@ -64,15 +67,19 @@ def scores(network: Path, data: Dataset) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = data_arguments(__doc__, grouped=False)
     parser.add_argument("--start", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--only", default="")
     parser.add_argument("--pictures", type=int, nargs="+", default=[20, 50, 100])
     parser.add_argument("--recipes", nargs="+", choices=sorted(RECIPES), default=list(RECIPES))
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("runs/few_pictures"))
     given = parser.parse_args()
     data = load_dataset(DatasetSpec(given.data))
+    if given.only:
+        table = read_groups(given.groups)
+        halves = places_of(table, data.train, given.place)
+        data = alone(data, left_out_of(table, halves, given.only, given.season, given.place), given.only)
     path = given.output / "table.json"
     rows: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     constant = constant_mask(data.train.masks, data.test.masks)["miou"]
@@ -84,13 +91,15 @@ def main() -> None:
             for recipe in given.recipes:
                 name = f"{count} {recipe} {seed}"
                 if name not in rows:
+                    began = time.monotonic()
                     result = train_model(
                         dataset=few, output_dir=given.output, run_name=name.replace(" ", "-"), seed=seed,
                         start_from=given.start, **RECIPES[recipe],
                     )  # fmt: skip
                     if result["status"] != "completed":
                         raise SystemExit(result["error"])
-                    rows[name] = scores(given.output / name.replace(" ", "-") / "student.keras", few)
+                    minutes = (time.monotonic() - began) / 60
+                    rows[name] = (*scores(given.output / name.replace(" ", "-") / "student.keras", few), minutes)
                     write_text(path, json.dumps(rows, indent=1) + "\n")
                 print(f"{count:4} {recipe:8} {seed} {rows[name]}", flush=True)
 

@@ -74,6 +74,17 @@ def without(data: Dataset, left_out: set[str], name: str) -> tuple[Dataset, Spli
     )
 
 
+def alone(data: Dataset, kept: set[str], name: str) -> Dataset:
+    """The data set of the pictures `kept`, in the parts in which they are."""
+
+    def chosen(split: Split) -> Split:
+        keep = [index for index, stem in enumerate(split.stems) if stem in kept]
+        return Split(split.images[keep], split.masks[keep], tuple(split.stems[index] for index in keep))
+
+    source = {**data.source, "only": name}
+    return replace(data, source=source, train=chosen(data.train), val=chosen(data.val), test=chosen(data.test))
+
+
 def int8_miou(model: QuantizedModel, split: Split) -> tuple[float, float]:
     """mIoU of the int8 model with its own threshold, and with the best one for the split."""
     from nanou_deploy.evaluate.executors import predictor
@@ -120,11 +131,11 @@ def print_table(rows: list[Row]) -> None:
 NAMES = ("split", "experiment", "seed")
 
 
-def data_arguments(description: str | None) -> argparse.ArgumentParser:
-    """Options for a data set whose table has seasons and places."""
+def data_arguments(description: str | None, *, grouped: bool = True) -> argparse.ArgumentParser:
+    """Options for a data set whose table has seasons and places; one that is not `grouped` may do without."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--groups", type=Path, required=True)
+    parser.add_argument("--groups", type=Path, required=grouped)
     parser.add_argument("--season", default="environment")
     parser.add_argument("--place", default="component")
     return parser
@@ -134,6 +145,18 @@ def read_groups(path: Path) -> dict[str, dict[str, str]]:
     """The table's rows by picture."""
     with path.open(newline="", encoding="utf-8") as file:
         return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def left_out_of(
+    table: dict[str, dict[str, str]], halves: dict[str, int], split: str, season: str, place: str
+) -> set[str]:
+    """The pictures of one split: `places:N` is a half of the places, anything else a value of the season's column."""
+    half = split.removeprefix("places:")
+    return {
+        name
+        for name, row in table.items()
+        if (halves.get(row[place]) == int(half) if half != split else row[season] == split)
+    }
 
 
 def run_folder(runs: Path, split: str, experiment: str, seed: int) -> Path:
@@ -159,13 +182,7 @@ def main() -> None:
     done = {(row.split, row.experiment, row.seed) for row in rows}
     for seed in given.seeds:
         for split in given.leave_out:
-            half = split.removeprefix("places:")
-            left_out = {
-                name
-                for name, row in table.items()
-                if (halves.get(row[given.place]) == int(half) if half != split else row[given.season] == split)
-            }
-            own, home = without(data, left_out, split)
+            own, home = without(data, left_out_of(table, halves, split, given.season, given.place), split)
             for experiment in given.experiments:
                 if (split, experiment, seed) in done:
                     continue

@@ -2,14 +2,14 @@
 
     python -m tests.train.threshold_draws --model models/nano_u_terrain.tflite --data ROOT --pictures 1 5 10 20
 
-ROOT is a prepared data set, of which the test part is the place. Draws are of pictures without replacement; scores are
+ROOT is a prepared data set, of which the test part is the place; with `--groups ROOT/groups.csv --only SEASON`, all its
+pictures of one season. Draws are of pictures without replacement; scores are
 mIoU of the int8 model over all pixels of the pictures that were not drawn: with the model's threshold, with the best
 one of the drawn ones, and with what `calibrate` makes of it, which takes it only where it is certain to gain (`taken`).
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +17,31 @@ import numpy.typing as npt
 
 from codegen.tflite.files import load_model
 from nanou_deploy.evaluate.executors import predictor
-from nanou_train.data.dataset import DatasetSpec, load_split
+from nanou_train.data.dataset import DatasetSpec, load_dataset, load_split
 from nanou_train.data.pairs import FileCount
 from nanou_train.evaluation.curves import count_pixels, points_of
 from nanou_train.evaluation.evaluate import Predictor
 from nanou_train.runs.calibrate import LabelledPictures, calibrate
+from tests.train.hold_outs import data_arguments, left_out_of, places_of, read_groups, without
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = data_arguments(__doc__, grouped=False)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--only", default="")
     parser.add_argument("--pictures", type=int, nargs="+", default=[1, 5, 10, 20])
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     model = load_model(arguments.model)
-    split = load_split(DatasetSpec.of(arguments.data, model.image), "test")
+    spec = DatasetSpec.of(arguments.data, model.image)
+    if arguments.only:
+        table, data = read_groups(arguments.groups), load_dataset(spec)
+        halves = places_of(table, data.train, arguments.place)
+        away = left_out_of(table, halves, arguments.only, arguments.season, arguments.place)
+        split = without(data, away, arguments.only)[0].test
+    else:
+        split = load_split(spec, "test")
     runs = predictor("int8", model, None)
     logits, rng = runs.logits(split.images), np.random.default_rng(arguments.seed)
 
