@@ -44,7 +44,7 @@ _EXPERIMENTS = ("default", "good", "accurate")
 @click.option(
     "--experiment",
     shell_complete=complete_experiments,
-    help="How to train: default (minutes), good (a quarter of an hour) or accurate (half an hour).",
+    help="How to train: default (minutes), good (ten minutes) or accurate (half an hour).",
 )
 @click.option("--from", "start_from", help="What training begins with: offroad, the shipped student, for few pictures.")
 @click.option("--model", help="The run to train: runs/NAME of the folder; or a .tflite file that is taken as it is.")
@@ -183,7 +183,7 @@ def _asked(given: Mapping[str, str], proposed: Mapping[str, str]) -> dict[str, s
                 values.pop(key, None)
             ask("data.root", "Folder of the data set (empty: rendered terrain, to try it out)")
     ask("board", "Board", type=click.Choice(list(BOARDS)), show_choices=False)
-    ask("experiment", "Training: for minutes, ten of them, or half an hour", type=click.Choice(_EXPERIMENTS))
+    ask("experiment", "Training takes some minutes, ten, or half an hour", type=click.Choice(_EXPERIMENTS))
     ask("from", "Training begins with: offroad, the shipped student, for few pictures (empty: with nothing)")
     ask("model", "Where the run goes")
     return values

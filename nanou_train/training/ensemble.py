@@ -26,7 +26,7 @@ FOLDER = "teachers"
 def train_teacher_from_seeds(train: TrainRun, inputs: RunInputs, progress: Progress) -> tuple[keras.Model, History]:
     """Train `config.teacher.members` networks, each by `train`: their average, and the history of the best.
 
-    The first is what a teacher alone would be. Raises TrainError where one fails.
+    Raises TrainError where one fails.
     """
     members = members_of(inputs)
     best, *_ = train_restarts(

@@ -35,7 +35,7 @@ def ceiling(data: Path, teacher: Path, seed: int, **changes: Any) -> dict[str, f
     import keras
 
     settings = {"quantization_aware": False, "freeze_epochs": 0, "blend": 0.0, "keep": "last", **changes}
-    config = load_experiment(DEFAULT_CONFIG, "accurate", settings)
+    config = load_experiment(DEFAULT_CONFIG, "accurate_nano_u", settings)
     _, dataset = load_training_data(config, data, seed=seed)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

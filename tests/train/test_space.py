@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanou_train.errors import ConfigError
-from nanou_train.networks.structure import Block, Level, Structure
+from nanou_train.networks.structure import Block, Level, Structure, check_structure
 from nanou_train.search.space import LEAST_BOTTOM_PX, Space, near_sizes, poolings, structure_key
 
 PARENT = Structure(
@@ -54,6 +55,20 @@ def test_the_parent_is_among_them_and_uneven_groups_keep_their_shape() -> None:
     assert "depth_encoder2" not in PARAMETERS
     assert "width_decoder3" not in PARAMETERS
     assert SPACE.structure({"depth_bottleneck": 0}).bottleneck == ()
+
+
+def test_around_a_parent_with_a_stem_sizes_are_halved_before_they_are_pooled() -> None:
+    first, second, _ = PARENT.levels
+    parent = replace(PARENT, levels=(first, replace(second, pool=(3, 2))), stem=Block(8))
+    space = Space(parent)
+    assert space.structure(space.parent_values()) == parent
+    assert space.structure({"width_stem": 5}).stem == Block(5)
+    assert "depth_stem" not in {one.name for one in space.parameters()}
+    assert len(space.all_sizes) > 1
+    for values in space.seeds(30, 0):
+        check_structure(space.structure(values), "seed")
+    assert poolings(parent, (36, 48))
+    assert not poolings(parent, (45, 60))
 
 
 def test_only_what_is_asked_for_varies() -> None:
