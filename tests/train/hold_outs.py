@@ -30,6 +30,7 @@ from nanou_train.evaluation.curves import THRESHOLDS, sweep
 from nanou_train.evaluation.evaluate import constant_mask, evaluate_model
 from nanou_train.networks.architectures import preprocessing_of
 from nanou_train.networks.saving import load_model
+from nanou_train.runs.int8_model import save_int8
 from nanou_train.runs.quantize_run import quantize_run
 from nanou_train.training.train import train_model
 
@@ -104,6 +105,7 @@ def measure(data: Dataset, home: Split, folder: Path, experiment: str, seed: int
     if result["status"] != "completed":
         raise SystemExit(result["error"])
     model = quantize_run(folder, dataset=data)
+    save_int8(folder, model)
     away, best = int8_miou(model, data.test)
     metrics = result["final_metrics"]
     student = load_model(folder / "student.keras")
