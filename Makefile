@@ -40,7 +40,7 @@ model: setup
 
 # DATA: YCOR as models/README.md describes it.
 model-offroad: setup
-	$(BIN)/nanou-deploy train --data "$(DATA)" --experiment accurate --seed 0 --output runs/offroad
+	$(BIN)/nanou-deploy train --data "$(DATA)" --experiment accurate_nano_u --seed 0 --output runs/offroad
 	$(BIN)/nanou-deploy quantize --run runs/offroad --output models/nano_u_offroad.tflite
 	cp runs/offroad/student.keras models/nano_u_offroad.keras
 	scripts/offroad_card "$(DATA)"
