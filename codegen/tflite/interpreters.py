@@ -75,7 +75,7 @@ def run_builtin_ref(flatbuffer: bytes, inputs: Cases) -> Cases:
     (N, *shape[1:]) of a single int8 output, else uint8 (N, output bytes). All are those that the file states. Raises
     ModelError for a damaged file, ExecutorError where TensorFlow is absent, crashes, or refuses the model or inputs.
     """
-    return _run("builtin_ref", _with_known_versions(flatbuffer), inputs, traced=[])
+    return _run("builtin_ref", flatbuffer, inputs, traced=[])
 
 
 def trace_builtin_ref(flatbuffer: bytes, input: Cases) -> dict[int, npt.NDArray[Any]]:
@@ -88,18 +88,16 @@ def trace_builtin_ref(flatbuffer: bytes, input: Cases) -> dict[int, npt.NDArray[
     case = _checked_inputs(graph, input.reshape(1, -1) if input.size == graph.input_bytes else input)
     indices = (*graph.inputs, *(index for operator in graph.operators for index in operator.outputs))
     with _process("builtin_ref") as process:
-        process.load(_with_known_versions(flatbuffer), graph, traced=sorted(set(indices)))
+        process.load(flatbuffer, graph, traced=sorted(set(indices)))
         return process.trace(graph, case)
 
 
-@lru_cache(maxsize=32)
 def _with_known_versions(flatbuffer: bytes) -> bytes:
-    """State the version 1 of DEPTH_TO_SPACE that TFLite's reference kernels are registered as.
+    """State, in a verified file, the version 1 of DEPTH_TO_SPACE that TFLite's reference kernels are registered as.
 
     They compute int8 too, which the converter calls version 2; TFLite's list of reference kernels (register_ref.cc in
     2.21) was not brought up to date. TFLM has no versions.
     """
-    _checked_graph(flatbuffer)
     model, changed = tflite.Model.GetRootAs(flatbuffer), bytearray(flatbuffer)
     for index in range(model.OperatorCodesLength()):
         code = model.OperatorCodes(index)
@@ -218,7 +216,7 @@ class _Process:
     def __init__(self, runtime: Runtime) -> None:
         ours, theirs = socket.socketpair()
         script = Path(__file__).with_name("interpreter_process.py")
-        self._name = _NAMES[runtime]
+        self._name, self._runtime = _NAMES[runtime], runtime
         self.lock = threading.RLock()
         with theirs:
             self._child = subprocess.Popen(
@@ -241,7 +239,8 @@ class _Process:
         keeps_state = any(tensor.is_variable for tensor in graph.tensors) or bool(_STATEFUL & graph.stems)
         if wanted != self._loaded or keeps_state:
             self._loaded = None
-            self._ask({"do": "load", **options}, flatbuffer, 0)
+            known = _with_known_versions(flatbuffer) if self._runtime == "builtin_ref" else flatbuffer
+            self._ask({"do": "load", **options}, known, 0)
             self._loaded = wanted
 
     def run(self, graph: Graph, cases: Cases) -> Cases:

@@ -29,9 +29,7 @@ def train_teacher_from_seeds(train: TrainRun, inputs: RunInputs, progress: Progr
     Raises TrainError where one fails.
     """
     members = members_of(inputs)
-    best, *_ = train_restarts(
-        train, members, lambda message, done: progress(message.replace("restart", "teacher"), done)
-    )
+    best, *_ = train_restarts(train, members, progress, called="teacher")
     return averaged([run.load_student(one.folder) for one in members], inputs.config.teacher.preset), best.history
 
 

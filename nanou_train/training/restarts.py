@@ -97,7 +97,9 @@ def restarts_of(inputs: RunInputs, teacher: Path | None) -> tuple[Restart, ...]:
     return tuple(one(number) for number in range(config.run.restarts))
 
 
-def train_restarts(train: TrainRun, restarts: Sequence[Restart], progress: Progress) -> tuple[Ended, ...]:
+def train_restarts(
+    train: TrainRun, restarts: Sequence[Restart], progress: Progress, *, called: str = "restart"
+) -> tuple[Ended, ...]:
     """Train all, as many at once as there are cores; best first. Completed ones are taken as they are.
 
     Raises TrainError where one fails. Without this process, the others end at once.
@@ -109,7 +111,7 @@ def train_restarts(train: TrainRun, restarts: Sequence[Restart], progress: Progr
     def tell() -> None:
         for number, message, fraction in _news(told):
             done[number] = fraction
-            progress(f"restart {number + 1} of {len(restarts)}: {message}", sum(done.values()) / len(restarts))
+            progress(f"{called} {number + 1} of {len(restarts)}: {message}", sum(done.values()) / len(restarts))
 
     at_once = min(available_cores(), len(restarts))
     # Whenever a restart is killed, its last epoch is on disk.
@@ -125,7 +127,7 @@ def train_restarts(train: TrainRun, restarts: Sequence[Restart], progress: Progr
                 for one in ended:
                     one.result()
         except BrokenProcessPool as error:
-            raise TrainError("a restart's process has died", hint="run the same command again to go on") from error
+            raise TrainError(f"a {called}'s process has died", hint="run the same command again to go on") from error
     tell()
     found = (Ended(one.folder, History.of_run(one.folder)) for one in restarts)
     return tuple(sorted(found, key=lambda one: -one.history.val_miou))

@@ -229,9 +229,7 @@ OPERATORS: Mapping[str, Add] = {
     "PACK": moved("PACK", lambda c: (1, 2, *c.shape[1:]), lambda b, x, c: [x, x], ValuesCount=2, Axis=1),
     "CONCATENATION": moved("CONCATENATION", lambda c: (*c.shape[:3], 2 * c.shape[3]), lambda b, x, c: [x, x], Axis=3),
     "GATHER": moved("GATHER", lambda c: (*c.shape[:3], 2), lambda b, x, c: [x, ints(b, c.shape[3] - 1, 0)], Axis=3),
-    "DEPTH_TO_SPACE": lambda b, x, c: b.operator(
-        "DEPTH_TO_SPACE", [b.concatenate([x, x, x, x])],
-        b.activation((1, 2 * c.shape[1], 2 * c.shape[2], c.shape[3]), c.scale, c.zero_point), BlockSize=2),
+    "DEPTH_TO_SPACE": lambda b, x, c: b.depth_to_space(b.concatenate([x, x, x, x]), 2),
     "SPACE_TO_DEPTH": lambda b, x, c: b.operator(
         "SPACE_TO_DEPTH", [b.resize_nearest(x, (2 * c.shape[1], 2 * c.shape[2]))],
         b.activation((*c.shape[:3], 4 * c.shape[3]), c.scale, c.zero_point), BlockSize=2),

@@ -26,7 +26,7 @@ from nanou_train.evaluation.evaluate import constant_mask, evaluate_model, predi
 from nanou_train.networks.architectures import preprocessing_of
 from nanou_train.networks.saving import load_model
 from nanou_train.training.train import train_model
-from tests.train.hold_outs import alone, data_arguments, left_out_of, places_of, read_groups
+from tests.train.hold_outs import alone, data_arguments, left_out_of, taken
 
 GENTLE: dict[str, Any] = {
     "distillation.enabled": False, "student.learning_rate": 0.002, "student.batch_size": 4, "student.epochs": 40,
@@ -43,8 +43,7 @@ def drawn(data: Dataset, count: int, seed: int) -> Dataset:
     rng = np.random.default_rng(seed)
 
     def some(split: Split, size: int) -> Split:
-        keep = np.sort(rng.permutation(len(split.images))[:size])
-        return Split(split.images[keep], split.masks[keep], tuple(split.stems[index] for index in keep))
+        return taken(split, np.sort(rng.permutation(len(split.images))[:size]).tolist())
 
     source = {**data.source, "drawn": count, "draw": seed}
     return replace(data, source=source, train=some(data.train, count - count // 4), val=some(data.val, count // 4))
@@ -77,9 +76,7 @@ def main() -> None:
     given = parser.parse_args()
     data = load_dataset(DatasetSpec(given.data))
     if given.only:
-        table = read_groups(given.groups)
-        halves = places_of(table, data.train, given.place)
-        data = alone(data, left_out_of(table, halves, given.only, given.season, given.place), given.only)
+        data = alone(data, left_out_of(data, given, given.only), given.only)
     path = given.output / "table.json"
     rows: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     constant = constant_mask(data.train.masks, data.test.masks)["miou"]

@@ -17,6 +17,7 @@ import argparse
 import csv
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,16 @@ def places_of(table: dict[str, dict[str, str]], train: Split, column: str) -> di
     return {place: number % HALVES for number, (place, _) in enumerate(sizes.most_common()[1:])}
 
 
+def taken(split: Split, keep: Sequence[int]) -> Split:
+    """Some pictures of a part, by their positions."""
+    return Split(split.images[keep], split.masks[keep], tuple(split.stems[index] for index in keep))
+
+
 def without(data: Dataset, left_out: set[str], name: str) -> tuple[Dataset, Split]:
     """The data set to train on, whose test part is what is left out, and the test part's other pictures."""
 
     def chosen(split: Split, away: bool) -> Split:
-        keep = [index for index, stem in enumerate(split.stems) if (stem in left_out) == away]
-        return Split(split.images[keep], split.masks[keep], tuple(split.stems[index] for index in keep))
+        return taken(split, [index for index, stem in enumerate(split.stems) if (stem in left_out) == away])
 
     parts = [chosen(part, True) for part in (data.train, data.val, data.test)]
     images, masks = (np.concatenate([getattr(part, kind) for part in parts]) for kind in ("images", "masks"))
@@ -79,8 +84,7 @@ def alone(data: Dataset, kept: set[str], name: str) -> Dataset:
     """The data set of the pictures `kept`, in the parts in which they are."""
 
     def chosen(split: Split) -> Split:
-        keep = [index for index, stem in enumerate(split.stems) if stem in kept]
-        return Split(split.images[keep], split.masks[keep], tuple(split.stems[index] for index in keep))
+        return taken(split, [index for index, stem in enumerate(split.stems) if stem in kept])
 
     source = {**data.source, "only": name}
     return replace(data, source=source, train=chosen(data.train), val=chosen(data.val), test=chosen(data.test))
@@ -149,15 +153,14 @@ def read_groups(path: Path) -> dict[str, dict[str, str]]:
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
-def left_out_of(
-    table: dict[str, dict[str, str]], halves: dict[str, int], split: str, season: str, place: str
-) -> set[str]:
+def left_out_of(data: Dataset, given: argparse.Namespace, split: str) -> set[str]:
     """The pictures of one split: `places:N` is a half of the places, anything else a value of the season's column."""
-    half = split.removeprefix("places:")
+    table, half = read_groups(given.groups), split.removeprefix("places:")
+    halves = places_of(table, data.train, given.place)
     return {
         name
         for name, row in table.items()
-        if (halves.get(row[place]) == int(half) if half != split else row[season] == split)
+        if (halves.get(row[given.place]) == int(half) if half != split else row[given.season] == split)
     }
 
 
@@ -175,16 +178,14 @@ def main() -> None:
     parser.add_argument("--teacher-of", default="")
     parser.add_argument("--output", type=Path, default=Path("runs/hold_outs"))
     given = parser.parse_args()
-    table = read_groups(given.groups)
     data = load_dataset(DatasetSpec(given.data))
-    halves = places_of(table, data.train, given.place)
     overrides = {key: json.loads(value) for key, _, value in (pair.partition("=") for pair in given.set)}
     path = given.output / "table.json"
     rows = [Row(**row) for row in json.loads(path.read_text())] if path.is_file() else []
     done = {(row.split, row.experiment, row.seed) for row in rows}
     for seed in given.seeds:
         for split in given.leave_out:
-            own, home = without(data, left_out_of(table, halves, split, given.season, given.place), split)
+            own, home = without(data, left_out_of(data, given, split), split)
             for experiment in given.experiments:
                 if (split, experiment, seed) in done:
                     continue

@@ -22,7 +22,7 @@ from nanou_train.data.pairs import FileCount
 from nanou_train.evaluation.curves import count_pixels, points_of
 from nanou_train.evaluation.evaluate import Predictor
 from nanou_train.runs.calibrate import LabelledPictures, calibrate
-from tests.train.hold_outs import data_arguments, left_out_of, places_of, read_groups, without
+from tests.train.hold_outs import data_arguments, left_out_of, without
 
 
 def main() -> int:
@@ -36,10 +36,8 @@ def main() -> int:
     model = load_model(arguments.model)
     spec = DatasetSpec.of(arguments.data, model.image)
     if arguments.only:
-        table, data = read_groups(arguments.groups), load_dataset(spec)
-        halves = places_of(table, data.train, arguments.place)
-        away = left_out_of(table, halves, arguments.only, arguments.season, arguments.place)
-        split = without(data, away, arguments.only)[0].test
+        data = load_dataset(spec)
+        split = without(data, left_out_of(data, arguments, arguments.only), arguments.only)[0].test
     else:
         split = load_split(spec, "test")
     runs = predictor("int8", model, None)
