@@ -61,6 +61,11 @@ class Start(Existing):
     type=Existing(),
     help="Folder of any program's soft masks of the pictures, in place of a teacher; each picture is asked once.",
 )
+@click.option(
+    "--unlabelled",
+    type=Existing(),
+    help="Folder of pictures without masks: the student learns what its teacher says of them.",
+)
 @seed_option(None, "Default: the experiment's, which is 0 unless it says otherwise.")
 @force_run_option
 @json_option
@@ -74,11 +79,12 @@ def train(
     start_from: Path | None,
     freeze: str | None,
     soft_masks: Path | None,
+    unlabelled: Path | None,
     seed: int | None,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Train Nano-U, distilled from a BU-Net teacher, and leave the run in a folder.
+    """Train a student, distilled from a teacher, and leave the run in a folder.
 
     OUTPUT/training.html shows it while it goes on: open it in a browser.
 
@@ -88,8 +94,9 @@ def train(
     from nanou_train.experiments.experiment_file import DEFAULT_CONFIG
     from nanou_train.training.train import train_model
 
-    given = {"input_size": size, "epochs": epochs, "start_from": start_from, "freeze": freeze}
-    overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    given: dict[str, Any] = {"input_size": size, "epochs": epochs, "start_from": start_from, "freeze": freeze}
+    given["data.unlabelled"] = unlabelled
+    overrides = {key: value for key, value in given.items() if value is not None}
     if soft_masks is not None:
         overrides |= {"teacher.soft_masks": soft_masks, "distillation.views": 1, "distillation.blend": 0.0}
     kept = f"{output} keeps each finished epoch; the same command goes on"

@@ -133,7 +133,7 @@ def audit_dataset(root: Path, *, group_by: str = "", max_distance_bits: int = MA
         tuple(balance),
         dict(sizes.most_common()),
         exact,
-        tuple(pair for pair in exact if _crosses(pair)),
+        tuple(pair for pair in exact if crosses(pair)),
         near,
         _groups_across(groups),
         _warnings(card.classes, card.drivable, balance, sizes, bool(groups), files),
@@ -194,7 +194,8 @@ def near_duplicates(prints: Sequence[Fingerprint], max_distance_bits: int = MAX_
     return tuple(sorted(found, key=lambda pair: (pair.distance_bits, -pair.correlation, pair.first, pair.second)))
 
 
-def _crosses(pair: Pair) -> bool:
+def crosses(pair: Pair) -> bool:
+    """Whether the two are in different splits."""
     return pair.first.split("/")[0] != pair.second.split("/")[0]
 
 

@@ -233,7 +233,8 @@ class Data(Section):
 
     `input_size` (height, width) and `input_channels` (3: colour, 1: grey) are by default those of the student's preset.
     How many classes a network tells apart follows from the data. A share `appearance` of each batch's pictures gets
-    other colours (nanou_train.data.appearance), after a cached teacher has answered them as they were.
+    other colours (nanou_train.data.appearance), after a cached teacher has answered them as they were. `unlabelled` is
+    a folder of pictures without masks, of which the student learns what the teacher says (training.unlabelled).
     """
 
     terrain: TerrainCounts = TerrainCounts()
@@ -241,6 +242,7 @@ class Data(Section):
     input_channels: Literal[1, 3] | None = None
     augment: Augmentation = "light"
     appearance: Share = 0.0
+    unlabelled: Place | None = None
 
 
 class Logs(Section):

@@ -1,7 +1,8 @@
 """Derive the configuration of a run that another run makes: it inherits all but what its kind changes.
 
 `sweep point`, of a sweep: the sweep itself goes.
-`restart`, of a run with several: it is one, with checkpoints of its own, held to no constraints.
+`restart`, of a run with several: it is one, with checkpoints of its own, held to no constraints; pictures without masks
+  have them by now.
 `teacher`, of a run that trains one: as a restart; network, epochs, rate and augmentation are the teacher's, and the
   student's start, rounding, distillation and watching go.
 `pruning round`, of the run that is pruned: as a restart; nothing is frozen, logs go, rounding begins at once, and
@@ -40,7 +41,8 @@ def _sweep_point(_config: ExperimentConfig) -> dict[str, Any]:
 
 
 def _restart(_config: ExperimentConfig) -> dict[str, Any]:
-    return {"sweep": None, "run.restarts": 1, "run.constraints": None, "run.checkpoint_path": None}
+    own = {"run.restarts": 1, "run.constraints": None, "run.checkpoint_path": None}
+    return {"sweep": None, "data.unlabelled": None, **own}
 
 
 def _teacher(config: ExperimentConfig) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""Create the two networks: Nano-U (student, depthwise separable) and BU-Net (teacher, plain convolutions).
+"""Create the networks: Nano-U (student, depthwise separable), BU-Net (teacher, plain convolutions), and a third.
 
-Both are encoder-decoder networks that give logits of the input's height and width. Each stage of `filters` has two
-blocks and a max pooling; two blocks of `bottleneck` channels follow; each decoder stage resizes (nearest), joins the
-encoder stage of the same size where `skips` is set, and has two blocks. Pooling divides each side by 2, or by 3
+The first two are encoder-decoder networks that give logits of the input's height and width. Each stage of `filters` has
+two blocks and a max pooling; two blocks of `bottleneck` channels follow; each decoder stage resizes (nearest), joins
+the encoder stage of the same size where `skips` is set, and has two blocks. Pooling divides each side by 2, or by 3
 where the side is odd, so no padding or cropping is needed (60x80 pools by 2x2, 2x2 and 3x2, as in the Nano-U paper,
 arXiv 2605.10210). A `stem` of some channels halves the picture first (nanou_train.networks.structure): half of Nano-U's
-work is at full size, with four channels each.
+work is at full size, with four channels each. The third, a teacher that begins with weights of ImageNet, is
+nanou_train.networks.efficientnet.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from codegen.graph.model import Preprocessing
 from nanou_train.errors import ConfigError, TrainError
+from nanou_train.networks.efficientnet import ARCHITECTURE as EFFICIENTNET
+from nanou_train.networks.efficientnet import create_efficientnet_u_net
 from nanou_train.networks.structure import STEM_STRIDE, Architecture, Block, Level, Structure, build_model
 
 if TYPE_CHECKING:
     import keras
-
-ARCHITECTURES = ("nano_u", "bu_net")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ModelConfig:
     those of each stage.
     """
 
-    architecture: Architecture
+    architecture: Architecture | Literal["efficientnet"]
     input_shape: tuple[int, int, int]
     filters: tuple[int, ...]
     bottleneck: int
@@ -60,6 +61,7 @@ PRESETS: Mapping[str, ModelConfig] = {
     "nano_u_skips": ModelConfig("nano_u", (48, 64, 3), (16, 32), 64),
     "bu_net": ModelConfig("bu_net", (60, 80, 3), (16, 32, 64), 96),
     "bu_net_small": ModelConfig("bu_net", (60, 80, 3), (8, 16, 32), 48),
+    "efficientnet_lite0": ModelConfig(EFFICIENTNET, (60, 80, 3), (32, 48, 64), 96),
 }
 
 
@@ -89,6 +91,25 @@ def create_bu_net(
     return _create(_config("bu_net", input_shape, filters, bottleneck, settings), name)
 
 
+def create_efficientnet(
+    input_shape: Sequence[int] = (60, 80, 3),
+    filters: Sequence[int] = (32, 48, 64),
+    bottleneck: int = 96,
+    name: str = EFFICIENTNET,
+    **settings: Any,
+) -> keras.Model:
+    """Create a teacher whose encoder comes from ImageNet (nanou_train.networks.efficientnet), as `create_nano_u`."""
+    return _create(_config(EFFICIENTNET, input_shape, filters, bottleneck, settings), name)
+
+
+_CREATE: Mapping[str, Callable[..., keras.Model]] = {
+    "nano_u": create_nano_u,
+    "bu_net": create_bu_net,
+    EFFICIENTNET: create_efficientnet,
+}
+ARCHITECTURES = tuple(_CREATE)
+
+
 def create_model_from_config(config: ModelConfig | Mapping[str, Any] | str, *, name: str = "") -> keras.Model:
     """Build a model from a ModelConfig, a mapping with its fields, or the name of a preset. Raises ConfigError.
 
@@ -106,11 +127,10 @@ def create_model_from_config(config: ModelConfig | Mapping[str, Any] | str, *, n
     architecture = given.pop("architecture", None)
     if architecture not in ARCHITECTURES:
         raise ConfigError(f'no architecture "{architecture}"', hint=near_names(str(architecture), ARCHITECTURES))
-    create: Callable[..., keras.Model] = create_nano_u if architecture == "nano_u" else create_bu_net
     for key in given:
         if key not in MODEL_KEYS:
             raise ConfigError(f'unknown model key "{key}"', hint=near_names(key, MODEL_KEYS))
-    return create(**given, name=name or architecture)
+    return _CREATE[architecture](**given, name=name or architecture)
 
 
 def class_count(model: keras.Model) -> int:
@@ -145,7 +165,7 @@ def near_names(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
 
 
 def _config(
-    architecture: Architecture,
+    architecture: Architecture | Literal["efficientnet"],
     input_shape: Sequence[int],
     filters: Sequence[int],
     bottleneck: int,
@@ -166,6 +186,8 @@ def _create(config: ModelConfig, name: str) -> keras.Model:
             f"{config.bottleneck}, stem {config.stem}, {blocks} blocks, {config.classes} classes",
             hint="give (height, width, channels), a positive width per stage and for the bottleneck, 2 or more classes",
         )
+    if config.architecture == EFFICIENTNET:
+        return create_efficientnet_u_net(config.input_shape, config.filters, config.bottleneck, config.classes, name)
     height, width, _ = config.input_shape
     check_size(config, name)
     height, width, levels = height // config.stride, width // config.stride, []
@@ -183,8 +205,10 @@ def _create(config: ModelConfig, name: str) -> keras.Model:
 def check_size(config: ModelConfig, name: str) -> None:
     """Raise TrainError, with near sizes that work, where a side cannot be divided once per stage by 2 or 3.
 
-    With a stem, half of it has to be.
+    With a stem, half of it has to be. The network with ImageNet weights takes any.
     """
+    if config.architecture == EFFICIENTNET:
+        return
     sides = dict(zip(("height", "width"), config.input_shape, strict=False))
     wrong = [f"{what} {side}" for what, side in sides.items() if not _can_pool(side, config)]
     if wrong:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanou_train.data.dataset import Dataset
+from nanou_train.data.dataset import Dataset, Split
 from nanou_train.experiments.config import ExperimentConfig, Role
 from nanou_train.experiments.derived import derived
 from nanou_train.networks.architectures import create_model_from_config, preprocessing_of
@@ -17,6 +17,7 @@ from nanou_train.training.given_teacher import open_teacher
 from nanou_train.training.start import initial_student
 from nanou_train.training.teacher_views import Views
 from nanou_train.training.train_network import History, Progress, train_single_model, train_with_distillation
+from nanou_train.training.unlabelled import with_answers
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 class RunInputs:
     """Configuration, data, seed and folder of a run; `name` is the experiment's.
 
-    `answers` are what soft masks say of the training pictures, in place of a teacher.
+    `answers` are what soft masks say of the training pictures, in place of a teacher, which is to label the
+    `unlabelled` ones.
     """
 
     config: ExperimentConfig
@@ -35,6 +37,7 @@ class RunInputs:
     seed: int
     name: str
     answers: Views | None = None
+    unlabelled: Split | None = None
 
     @property
     def place(self) -> Path:
@@ -75,6 +78,9 @@ def train_teacher_and_student(
         share = epochs / (epochs + config.student.epochs)
         models["teacher"], histories["teacher"] = teach(inputs, lambda message, done: progress(message, share * done))
     teacher = models.get("teacher", teacher)
+    if inputs.unlabelled is not None:
+        more = with_answers(inputs.dataset.train, inputs.unlabelled, models["teacher"])
+        inputs = replace(inputs, dataset=replace(inputs.dataset, train=more))
     histories["student"] = train(
         inputs, student, teacher, lambda message, done: progress(message, share + (1 - share) * done)
     )

@@ -108,7 +108,7 @@ def make_views(
         if kept is not None:
             _keep(logits, kept)
             logits = _kept(kept)
-    masks[blended] = np.where(masks[blended] == IGNORE, IGNORE, _decided(logits[blended]))
+    masks[blended] = np.where(masks[blended] == IGNORE, IGNORE, decided(logits[blended]))
     return Views(images, masks, logits, identity)
 
 
@@ -148,5 +148,6 @@ def _blended(images: Pixels, rng: np.random.Generator) -> tuple[Pixels, npt.NDAr
     return np.asarray(share * images + (1 - share) * images[others] + 0.5, np.uint8), others
 
 
-def _decided(logits: npt.NDArray[np.float16]) -> Pixels:
+def decided(logits: npt.NDArray[np.floating[Any]]) -> Pixels:
+    """Decide the class of each pixel by logits (N, H, W, K): uint8 (N, H, W)."""
     return np.asarray(logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(-1), np.uint8)

@@ -44,6 +44,7 @@ from nanou_train.training.teacher_and_student import (
 )
 from nanou_train.training.teacher_views import teacher_logits
 from nanou_train.training.train_network import History, Progress, train_single_model, train_with_distillation
+from nanou_train.training.unlabelled import read_unlabelled
 
 if TYPE_CHECKING:
     import keras
@@ -96,7 +97,8 @@ def train_model(
         given = overrides | {path: value for path, value in own.items() if value is not None}
         config = load_experiment(Path(config_path), experiment_name, given)
         folder = config.run.output_dir / (run_name or experiment_name)
-        check_apart(folder, config.student.start_from, config.teacher.weights, config.teacher.soft_masks)
+        teacher, unlabelled = config.teacher, config.data.unlabelled
+        check_apart(folder, config.student.start_from, teacher.weights, teacher.soft_masks, unlabelled)
         root, report = Path(data_root) if data_root else None, progress or _silent
         train = partial(train_experiment, name=experiment_name, data_root=root, dataset=dataset)
         if config.sweep:
@@ -150,14 +152,15 @@ def train_experiment(
     grow_gpu_memory()
     chief = is_chief(find_strategy(config.run.strategy))  # before TensorFlow's first operation
     contract, dataset = load_training_data(config, data_root, dataset, seed=seed, progress=progress)
-    answers = soft_answers(config, dataset, contract)
+    answers, unlabelled = soft_answers(config, dataset, contract), read_unlabelled(config, dataset, contract)
     said = {} if answers is None else {"soft_masks": answers.identity}
+    said |= {} if unlabelled is None else {"unlabelled": unlabelled.sha256}
     facts = run.describe_run(config, dataset, contract, seed) | {"experiment": name, **said, **(notes or {})}
     metrics = run.completed_metrics(folder, facts)
     if metrics is None:
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()
-        inputs = RunInputs(config, dataset, folder, seed, name, answers)
+        inputs = RunInputs(config, dataset, folder, seed, name, answers, unlabelled)
         with locked(folder) if chief else nullcontext(), interrupts_repeated(progress) as reported:
             if chief:
                 run.start_run(folder, facts, force=force)

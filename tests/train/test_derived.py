@@ -30,7 +30,7 @@ EVERYTHING: dict[str, Any] = {
     "distillation": {"enabled": False, "alpha": 0.9, "temperature": 2.0, "cache": True, "views": 24, "blend": 0.5},
     "data": {
         "terrain": {"train": 3, "val": 2, "test": 1}, "input_size": [24, 32], "input_channels": 1, "augment": "full",
-        "appearance": 0.4,
+        "appearance": 0.4, "unlabelled": "drive",
     },
     "run": {
         "seed": 3, "restarts": 3, "debug_mode": True, "output_dir": "out", "checkpoint_path": "kept",
@@ -47,7 +47,7 @@ EVERYTHING: dict[str, Any] = {
     },
     "sweep": {"epochs": [1, 2]},
 }  # fmt: skip
-ONE_RUN = {"sweep", "run.restarts", "run.constraints", "run.checkpoint_path"}
+ONE_RUN = {"sweep", "data.unlabelled", "run.restarts", "run.constraints", "run.checkpoint_path"}
 GOES_ON = {
     *ONE_RUN, "run.logs.folder", "student.freeze", "student.quantization.start", "student.quantization.freeze_epochs",
 }  # fmt: skip
