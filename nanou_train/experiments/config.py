@@ -232,9 +232,10 @@ class Data(Section):
     """Size, source and augmentation of the pictures.
 
     `input_size` (height, width) and `input_channels` (3: colour, 1: grey) are by default those of the student's preset.
-    How many classes a network tells apart follows from the data. A share `appearance` of each batch's pictures gets
-    other colours (nanou_train.data.appearance), after a cached teacher has answered them as they were. `unlabelled` is
-    a folder of pictures without masks, of which the student learns what the teacher says (training.unlabelled).
+    How many classes a network tells apart follows from the data. A share `appearance` of the pictures gets other
+    colours (nanou_train.data.appearance): views, which a teacher then answers so; otherwise each batch's, after a
+    cached teacher has answered them as they were. `unlabelled` is a folder of pictures without masks, of which the
+    student learns what the teacher says (nanou_train.training.unlabelled).
     """
 
     terrain: TerrainCounts = TerrainCounts()

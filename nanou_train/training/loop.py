@@ -144,7 +144,7 @@ class TrainingLoop:
                 images, masks, answers = augment_with_logits(
                     self.data.images[chosen], self.data.masks[chosen], logits, rng, self.config.data.augment
                 )
-            if self.config.data.appearance:
+            if self.config.data.appearance and self.views is None:
                 images = change_appearance(images, rng, self.config.data.appearance)
             return contract.normalize(images), masks, answers
 

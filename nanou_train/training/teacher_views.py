@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from codegen.atomic_files import replacing
 from codegen.graph.model import Preprocessing
+from nanou_train.data.appearance import change_appearance
 from nanou_train.data.augment import Float, Pixels, augment
 from nanou_train.data.dataset import Split
 from nanou_train.data.images import IGNORE
@@ -118,6 +119,7 @@ def _views_of(data: Split, config: ExperimentConfig) -> Iterator[tuple[Pixels, P
     for view in range(1, config.distillation.views):
         rng = np.random.default_rng([SEED, view])
         images, masks = augment(data.images, data.masks, rng, config.data.augment)
+        images = change_appearance(images, rng, config.data.appearance)
         blended = rng.random(len(data)) < config.distillation.blend
         mixed, others = _blended(images, rng)
         unknown = blended[:, None, None] & (masks[others] == IGNORE)  # in either of the two pictures
@@ -126,7 +128,8 @@ def _views_of(data: Split, config: ExperimentConfig) -> Iterator[tuple[Pixels, P
 
 def _identity(teacher: keras.Model, data: Split, config: ExperimentConfig) -> str:
     how = config.distillation
-    facts = [run.weights_sha256(teacher), data.sha256, how.views, how.blend, config.data.augment, SEED]
+    changes = [config.data.augment, config.data.appearance]
+    facts = [run.weights_sha256(teacher), data.sha256, how.views, how.blend, *changes, SEED]
     return hashlib.sha256(json.dumps([*facts, run.versions()]).encode()).hexdigest()[:16]
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from nanou_train.data.dataset import Split, terrain_dataset
 from nanou_train.experiments.keys import as_config
-from nanou_train.networks.architectures import create_bu_net
+from nanou_train.networks.architectures import create_bu_net, preprocessing_of
 from nanou_train.runs.run_folder import read_manifest
+from nanou_train.training.loop import TrainingLoop
 from nanou_train.training.teacher_views import Views, make_views, teacher_logits
 from nanou_train.training.train import train_model
 from nanou_train.training.train_network import train_with_distillation
@@ -43,6 +44,21 @@ def test_the_first_view_is_the_image_itself_and_every_answer_belongs_to_its_view
     for view in range(3):
         np.testing.assert_allclose(found.logits[view], teacher_logits(teacher, found.images[view]), atol=2e-3)
     assert said == [f"the teacher answers view {one} of 3" for one in (1, 2, 3)]
+
+
+def test_views_have_other_colours_and_epochs_draw_them_as_they_are(train: Split) -> None:
+    teacher = create_bu_net(SHAPE, (4,), 4)
+    config = as_config({**KEYS, "blend": 0.0, "augment": "off", "data.appearance": 1.0})
+    found = make_views(teacher, train, config)
+    assert (found.images[0] == train.images).all()
+    assert all((found.images[1:] != train.images).any(axis=(0, 2, 3, 4)))
+    assert (found.masks == train.masks).all()
+    np.testing.assert_allclose(found.logits[1], teacher_logits(teacher, found.images[1]), atol=2e-3)
+    student = create_bu_net(SHAPE, (4,), 4)
+    loop = TrainingLoop(student, found, config, train, seed=0, state=None)
+    drawn, _, _ = next(loop.batches(1))
+    known = preprocessing_of(student).normalize(found.images.reshape(-1, *SHAPE))
+    assert all((one == known).all(axis=(1, 2, 3)).any() for one in drawn)
 
 
 def test_views_are_the_same_for_every_run_and_differ_from_each_other(train: Split, views: Views) -> None:
