@@ -27,7 +27,7 @@ def test_shipped_experiments_are_valid_from_any_folder(tmp_path: Path, monkeypat
     presets = {name: load_experiment(DEFAULT_CONFIG, name).student.preset for name in names}
     assert {name: presets[name] for name in ("default", "demo", "accurate_nano_u", "good", "accurate", "u_net")} == {
         "default": "nano_u", "demo": "nano_u", "accurate_nano_u": "nano_u",
-        "good": "nano_u_half", "accurate": "nano_u_half", "u_net": "nano_u_skips",
+        "good": "nano_u_wide", "accurate": "nano_u_wide", "u_net": "nano_u_skips",
     }  # fmt: skip
 
 
