@@ -86,10 +86,10 @@ def _training(project: Project, run: Path) -> Step:
 
         config = Path(values["experiments"]) if "experiments" in values else DEFAULT_CONFIG
         experiment = load_experiment(config, values.get("experiment", "default"))
-        soft = listing(experiment.teacher.soft_masks) if experiment.teacher.soft_masks else ""
+        folders = filter(None, (experiment.teacher.soft_masks, experiment.data.unlabelled))
         data = content(root) if root else "embedded terrain"
         start = [values["from"], content(Path(values["from"]))] if "from" in values else []
-        return digest(experiment.deciding(), data, *filter(None, [soft, start]))
+        return digest(experiment.deciding(), data, *map(listing, folders), *filter(None, [start]))
 
     def made() -> str:
         return content(run / "manifest.json") if _is_complete(run) else ""
