@@ -15,7 +15,7 @@ from nanou_train.data.soft_masks import find_soft_masks, logits_of, of_names, re
 from nanou_train.errors import ConfigError, DataError
 from nanou_train.evaluation.metrics import segmentation_metrics
 from nanou_train.experiments.config import ExperimentConfig
-from nanou_train.training.teacher_views import Views
+from nanou_train.training.teacher_views import Views, decided
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ def soft_answers(config: ExperimentConfig, dataset: Dataset, contract: Preproces
             hint="set distillation.views: 1; soft masks move along with augmentation",
         )
     answers = answers_of(folder, dataset.train, len(dataset.classes), contract)
-    decided = answers.logits[0, ..., 0] > 0 if answers.logits.shape[-1] == 1 else answers.logits[0].argmax(-1)
-    miou = segmentation_metrics(dataset.train.masks, decided.astype(np.uint8), dataset.classes)["miou"]
+    miou = segmentation_metrics(dataset.train.masks, decided(answers.logits[0]), dataset.classes)["miou"]
     _LOG.info("%s: soft masks of %d pictures, %.1f %% mIoU on their masks", folder, len(dataset.train), 100 * miou)
     return answers
 
