@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from nanou_train.data.dataset import Dataset, Split
+from nanou_train.data.dataset import Dataset
 from nanou_train.data.images import IGNORE
 from nanou_train.errors import TrainError
 from nanou_train.experiments.config import ExperimentConfig
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     import keras
 
 _PROBED = 8
+_KEEPS_RANGE = (
+    "Average", "AveragePooling2D", "Concatenate", "Cropping2D", "Dropout", "Identity", "MaxPooling2D", "Permute",
+    "Reshape", "Resize", "Resizing", "UpSampling2D",
+)  # fmt: skip
 _LOG = logging.getLogger(__name__)
 
 
@@ -27,29 +33,27 @@ def open_teacher(config: ExperimentConfig, path: Path, dataset: Dataset) -> kera
     """Load a teacher: a saved model, or weights alone (.weights.h5) of the network that the configuration describes.
 
     A last sigmoid or softmax is taken off; two channels become the logit of the second one; a network for pictures of
-    any size becomes one for the student's. Raises TrainError for what has no such logits, and where the first answers
-    show that they are probabilities or that the two channels are in the other order.
+    any size becomes one for the student's. Raises TrainError for what has no such logits, for probabilities, and where
+    the first answers show that the two channels are in the other order.
     """
-    classes, is_bare = len(dataset.classes), False
+    classes = len(dataset.classes)
     if path.name.endswith(".weights.h5"):
         teacher = create_model_from_config(config.network("teacher", classes), name=config.teacher.preset)
         load_weights_into(teacher, path)
     else:
         teacher = load_model(path)
         _check_count(teacher, path)
-        teacher, is_bare = _ending_in_logits(teacher, path)
-        teacher = _of_one_size(teacher, config.input_shape)
+        teacher = _of_one_size(_ending_in_logits(teacher, path), config.input_shape)
         _check_map(teacher, path)
     size, shape = tuple(teacher.inputs[0].shape[1:]), config.input_shape
     if size[2:] != shape[2:]:
         return teacher  # what trains with it says so
     if size != shape:
         _LOG.warning("the teacher %s takes %s, the student %s: it sees the pictures resized", path, size, shape)
+    _check_logits(teacher, path, dataset.train.images[:_PROBED])
     if classes == 2 and teacher.outputs[0].shape[-1] == 2:
         _check_order(teacher, path, dataset)
-        teacher, is_bare = _with_one_channel(teacher), True
-    if not is_bare:
-        _check_logits(teacher, path, dataset.train)
+        teacher = _with_one_channel(teacher)
     return teacher
 
 
@@ -62,12 +66,12 @@ def _check_count(teacher: keras.Model, path: Path) -> None:
         )
 
 
-def _ending_in_logits(teacher: keras.Model, path: Path) -> tuple[keras.Model, bool]:
-    """Take off a last sigmoid or softmax, whose input are logits, and tell whether there was one."""
+def _ending_in_logits(teacher: keras.Model, path: Path) -> keras.Model:
+    """Take off a last sigmoid or softmax: its input are logits."""
     import keras
 
     last = teacher.outputs[0]._keras_history.operation
-    name = getattr(getattr(last, "activation", None), "__name__", type(last).__name__.lower())
+    name = _function_of(last)
     if not hasattr(last, "activation") and name in ("sigmoid", "softmax", "relu", "tanh"):
         before = last._inbound_nodes[0].input_tensors[0]
         teacher = keras.Model(teacher.inputs, before, name=teacher.name)
@@ -75,10 +79,14 @@ def _ending_in_logits(teacher: keras.Model, path: Path) -> tuple[keras.Model, bo
         last.activation = keras.activations.linear
     if name in ("sigmoid", "softmax"):
         _LOG.warning("%s ends in a %s, which is taken off: a student learns from logits", path, name)
-        return teacher, True
-    if (name not in ("linear", "noop") and hasattr(last, "activation")) or name in ("relu", "tanh"):
+    elif (name not in ("linear", "noop") and hasattr(last, "activation")) or name in ("relu", "tanh"):
         raise TrainError(f"the teacher {path} ends in {name}, not in logits", hint="save it without this activation")
-    return teacher, False
+    return teacher
+
+
+def _function_of(operation: Any) -> str:
+    """Name the activation of a layer, or else the layer or operation itself."""
+    return getattr(getattr(operation, "activation", None), "__name__", type(operation).__name__.lower())
 
 
 def _of_one_size(teacher: keras.Model, shape: tuple[int, int, int]) -> keras.Model:
@@ -125,10 +133,30 @@ def _with_one_channel(teacher: keras.Model) -> keras.Model:
     return model
 
 
-def _check_logits(teacher: keras.Model, path: Path, train: Split) -> None:
-    answers = teacher_logits(teacher, train.images[:_PROBED])
-    if answers.min() >= 0 and answers.max() <= 1:
-        raise TrainError(
-            f"all that the teacher {path} says of {len(answers)} pictures lies in 0..1: probabilities, not logits",
-            hint="save it without its last sigmoid or softmax",
-        )
+def _check_logits(teacher: keras.Model, path: Path, images: npt.NDArray[np.uint8]) -> None:
+    """Refuse probabilities: by what computes the answers, and where that does not tell, by the answers."""
+    ends = list(_computing(teacher.outputs[0]))
+    if all(_function_of(end) == "linear" and hasattr(end, "kernel") for end in ends):
+        return
+    if not any(_function_of(end) in ("sigmoid", "softmax") for end in ends):
+        answers = teacher_logits(teacher, images)
+        if answers.min() < 0 or answers.max() > 1:
+            return
+    raise TrainError(
+        f"what the teacher {path} says of a pixel lies in 0..1: probabilities, not logits",
+        hint="save it without its last sigmoid or softmax",
+    )
+
+
+def _computing(answer: Any) -> Iterator[Any]:
+    """Find the operations whose results the answer consists of: what follows them keeps their range."""
+    operation, _, index = answer._keras_history
+    if hasattr(operation, "outputs") and hasattr(operation, "layers"):  # a model within the model
+        yield from _computing(operation.outputs[index])
+    elif type(operation).__name__ in _KEEPS_RANGE or (
+        type(operation).__name__ == "Activation" and _function_of(operation) == "linear"
+    ):
+        for source in operation._inbound_nodes[answer._keras_history.node_index].input_tensors:
+            yield from _computing(source)
+    else:
+        yield operation

@@ -60,16 +60,35 @@ def test_another_activation_is_refused(tmp_path: Path, small: Dataset) -> None:
         _opened(tmp_path / "te.keras", small)
 
 
-def test_probabilities_in_disguise_are_refused(tmp_path: Path, small: Dataset) -> None:
+def _probable(keras: Any, x: Any, channels: int = 1) -> Any:
+    name = "sigmoid" if channels == 1 else "softmax"
+    return keras.layers.Conv2D(channels, 1, activation=name)(x)
+
+
+DISGUISED: dict[str, Callable[[Any, Any], Any]] = {
+    "enlarged": lambda keras, x: keras.layers.UpSampling2D(2)(_probable(keras, keras.layers.MaxPooling2D(2)(x))),
+    "two channels": lambda keras, x: keras.layers.Activation("linear")(_probable(keras, x, 2)),
+    "averaged models": lambda keras, x: keras.layers.Average()(
+        [keras.Model(image := keras.Input(x.shape[1:]), _probable(keras, image))(x) for _ in range(2)]
+    ),
+    "clipped": lambda keras, x: keras.ops.clip(keras.layers.Conv2D(1, 1)(x), 0.0, 1.0),  # known by the answers alone
+}
+
+
+@pytest.mark.parametrize("last", DISGUISED)
+def test_probabilities_in_disguise_are_refused(last: str, tmp_path: Path, small: Dataset) -> None:
     """Something follows the sigmoid."""
-
-    def disguised(keras: Any, x: Any) -> Any:
-        probable = keras.layers.Conv2D(1, 1, activation="sigmoid")(keras.layers.MaxPooling2D(2)(x))
-        return keras.layers.UpSampling2D(2)(probable)
-
-    _teacher(tmp_path / "te.keras", disguised)
+    _teacher(tmp_path / "te.keras", DISGUISED[last])
     with pytest.raises(TrainError, match=r"lies in 0\.\.1: probabilities, not logits"):
         _opened(tmp_path / "te.keras", small)
+
+
+def test_logits_may_lie_in_0_to_1(tmp_path: Path, small: Dataset) -> None:
+    """As a teacher's do that was trained for a moment."""
+    saved = _teacher(tmp_path / "te.keras", LAST["linear"])
+    saved.get_layer("conv").set_weights([np.full((1, 1, 3, 1), 1e-3), np.full(1, 0.5)])
+    saved.save(tmp_path / "te.keras")
+    assert _opened(tmp_path / "te.keras", small).predict(np.zeros((1, 24, 32, 3)), verbose=0).max() == 0.5
 
 
 @pytest.mark.parametrize("activation", [None, "softmax"])
