@@ -36,6 +36,10 @@ LEVELS = 127.0  # of a symmetric int8 weight, to each side of 0
 INPUT_RANGE = (-128.0 / 127.0, 1.0)
 POWER_OF_TWO_INPUT_RANGE = (-1.0, 127.0 / 128.0)  # scale 1/128; the brightest of 256 values is the second brightest too
 PACKAGE = "nanou_train"
+_KEEP_GRID = (
+    "AveragePooling2D", "Concatenate", "Cropping2D", "DepthToSpace", "Dropout", "MaxPooling2D", "Resize",
+    "UpSampling2D", "ZeroPadding2D",
+)  # fmt: skip
 
 
 @tf.custom_gradient
@@ -279,21 +283,22 @@ def _logits_of(model: keras.Model) -> Tensor:
 
 
 def _quantized_operation(operation: Any) -> Any:
-    """Return the layer to use in place of `operation`; anything without weights is copied."""
+    """Return the layer to use in place of `operation`: a copy, unless it has a kernel."""
     kinds: dict[type, Any] = {
         keras.layers.Conv2D: FakeQuantConv2D,
         keras.layers.DepthwiseConv2D: FakeQuantDepthwiseConv2D,
     }
-    if type(operation) in kinds:
+    if type(operation) in kinds and operation.activation is keras.activations.linear:
         return kinds[type(operation)].from_config(operation.get_config())
-    if isinstance(operation, keras.layers.BatchNormalization):
-        return type(operation).from_config(operation.get_config())
-    if getattr(operation, "weights", None):
-        raise ConfigError(
-            f"no quantization-aware form of {type(operation).__name__} ({operation.name})",
-            hint="train without quantization_aware",
-        )
-    return operation.from_config(operation.get_config())
+    is_relu = isinstance(operation, keras.layers.ReLU) and not operation.negative_slope
+    if is_relu or isinstance(operation, keras.layers.BatchNormalization) or type(operation).__name__ in _KEEP_GRID:
+        return operation.from_config(operation.get_config())
+    function = getattr(getattr(operation, "activation", None), "__name__", "")
+    raise ConfigError(
+        f"no quantization-aware form of {type(operation).__name__} ({operation.name})"
+        + (f" with its activation {function} inside" if function not in ("", "linear") else ""),
+        hint="train with student.quantization.aware: false, or choose another student.preset",
+    )
 
 
 def _shared_ranges(model: keras.Model) -> dict[int, int]:

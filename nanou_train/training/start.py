@@ -12,7 +12,6 @@ from nanou_train.data.dataset import Dataset, DatasetSpec, load_dataset, read_ca
 from nanou_train.errors import ConfigError
 from nanou_train.experiments.config import ExperimentConfig
 from nanou_train.networks.architectures import check_size, class_count, create_model_from_config
-from nanou_train.networks.efficientnet import ARCHITECTURE as EFFICIENTNET
 from nanou_train.networks.saving import load_model
 from nanou_train.networks.structure import STEM
 from nanou_train.runs import run_folder as run
@@ -73,11 +72,6 @@ def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:
         raise ConfigError(
             f"the student of {start} tells {class_count(student)} classes apart, the data have {classes}",
             hint="train a new one, or use a data set of the same classes",
-        )
-    if stated.quantization.aware and config.network("student", classes).architecture == EFFICIENTNET and start is None:
-        raise ConfigError(
-            f"student.preset {stated.preset} cannot be trained to round: it is a teacher",
-            hint="choose another preset, or set quantization.aware: false",
         )
     if stated.quantization.aware and not is_quantization_aware(student):
         student = quantization_aware(student, ranges=stated.quantization.activation_ranges)

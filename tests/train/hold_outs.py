@@ -6,9 +6,11 @@
 ROOT is a prepared data set, `--groups` a table of its pictures. A split leaves out one value of the season's column, in
 all parts of the data, or one of two halves of the training part's places (the largest place always stays). Left out of
 training, pictures are left out of validation too. Each experiment is trained without them, quantized, and measured on
-them (`away`) and on the test part's other pictures (`home`), both in int8. With `--teacher-of` EXPERIMENT, its teacher
-for the same split and seed serves the others too. Rows go to OUTPUT/table.json, runs beside it; `--set KEY=VALUE`
-changes a key of all experiments, such as student.epochs=100.
+them (`away`, and `unseen`, a half of their drives) and on the test part's other pictures (`home`), all in int8. With
+`--unlabelled`, training is given the other half of these drives without masks (`data.unlabelled`): `unseen` is what
+compares. With `--teacher-of` EXPERIMENT, its teacher for the same split and seed serves the others too, from the runs
+in `--teachers` (OUTPUT). Rows go to OUTPUT/table.json, runs beside it; `--set KEY=VALUE` changes a key of all
+experiments, such as student.epochs=100.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from codegen.atomic_files import write_text
 from codegen.graph.model import QuantizedModel
@@ -50,7 +53,17 @@ class Row:
     floating: float
     away: float
     best: float
+    unseen: float
     home: float
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Pictures that measure a student, by where they are from."""
+
+    away: Split
+    unseen: Split
+    home: Split
 
 
 def places_of(table: dict[str, dict[str, str]], train: Split, column: str) -> dict[str, int]:
@@ -100,7 +113,27 @@ def int8_miou(model: QuantizedModel, split: Split) -> tuple[float, float]:
     return own.miou, max(point.miou for point in points)
 
 
-def measure(data: Dataset, home: Split, folder: Path, experiment: str, seed: int, changes: dict[str, Any]) -> Row:
+def halves_of(away: Split, table: dict[str, dict[str, str]], column: str) -> tuple[Split, Split]:
+    """Divide pictures by drives, in turn from long to short: those that may be shown, and those that stay unseen."""
+    sizes = Counter(table[stem][column] for stem in away.stems)
+    half = {drive: number % HALVES for number, (drive, _) in enumerate(sizes.most_common())}
+    shown, unseen = (
+        taken(away, [index for index, stem in enumerate(away.stems) if half[table[stem][column]] == wanted])
+        for wanted in range(HALVES)
+    )
+    return shown, unseen
+
+
+def write_pictures(split: Split, folder: Path) -> None:
+    """Write the pictures without their masks, as a user's camera would."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, image in zip(split.stems, split.images, strict=True):
+        Image.fromarray(image).save(folder / f"{stem}.png")
+
+
+def measure(
+    data: Dataset, measured: Measured, folder: Path, experiment: str, seed: int, changes: dict[str, Any]
+) -> Row:
     """Train or go on, quantize, and measure."""
     result = train_model(
         experiment_name=experiment, dataset=data, output_dir=folder.parent, run_name=folder.name, seed=seed,
@@ -110,27 +143,28 @@ def measure(data: Dataset, home: Split, folder: Path, experiment: str, seed: int
         raise SystemExit(result["error"])
     model = quantize_run(folder, dataset=data)
     save_int8(folder, model)
-    away, best = int8_miou(model, data.test)
+    away, best = int8_miou(model, measured.away)
     metrics = result["final_metrics"]
     student = load_model(folder / "student.keras")
-    floating = evaluate_model(student, data.test.images, data.test.masks, preprocessing_of(student))["miou"]
+    floating = evaluate_model(student, measured.away.images, measured.away.masks, preprocessing_of(student))["miou"]
     return Row(
-        data.source["left_out"], experiment, seed, constant_mask(data.train.masks, data.test.masks)["miou"],
+        data.source["left_out"], experiment, seed, constant_mask(data.train.masks, measured.away.masks)["miou"],
         metrics["teacher"]["miou"] if "teacher" in metrics else float("nan"), floating, away, best,
-        int8_miou(model, home)[0],
+        int8_miou(model, measured.unseen)[0], int8_miou(model, measured.home)[0],
     )  # fmt: skip
 
 
 def print_table(rows: list[Row]) -> None:
     """Mean and spread over seeds, by split and experiment."""
-    print(f"{'left out':12} {'experiment':24} runs  constant teacher  float   away (spread)   best   home")
+    print(f"{'left out':12} {'experiment':24} runs  constant teacher  float   away (spread)   best  unseen   home")
     for split, experiment in sorted({(row.split, row.experiment) for row in rows}):
         own = [row for row in rows if (row.split, row.experiment) == (split, experiment)]
         mean = {key: np.mean([value[key] for value in map(asdict, own)]) for key in asdict(own[0]) if key not in NAMES}
         spread = max(row.away for row in own) - min(row.away for row in own)
         print(
             f"{split:12} {experiment:24} {len(own):4}  {mean['constant']:.4f}  {mean['teacher']:.4f}  "
-            f"{mean['floating']:.4f} {mean['away']:.4f} ({spread:.4f}) {mean['best']:.4f} {mean['home']:.4f}"
+            f"{mean['floating']:.4f} {mean['away']:.4f} ({spread:.4f}) {mean['best']:.4f} {mean['unseen']:.4f} "
+            f"{mean['home']:.4f}"
         )
 
 
@@ -176,6 +210,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--teacher-of", default="")
+    parser.add_argument("--teachers", type=Path)
+    parser.add_argument("--unlabelled", action="store_true")
+    parser.add_argument("--drive", default="run", help="the table's column of drives")
     parser.add_argument("--output", type=Path, default=Path("runs/hold_outs"))
     given = parser.parse_args()
     data = load_dataset(DatasetSpec(given.data))
@@ -183,18 +220,24 @@ def main() -> None:
     path = given.output / "table.json"
     rows = [Row(**row) for row in json.loads(path.read_text())] if path.is_file() else []
     done = {(row.split, row.experiment, row.seed) for row in rows}
+    table = read_groups(given.groups)
     for seed in given.seeds:
         for split in given.leave_out:
             own, home = without(data, left_out_of(data, given, split), split)
+            shown, unseen = halves_of(own.test, table, given.drive)
+            measured, changes = Measured(own.test, unseen, home), {"config_path": given.config, **overrides}
+            if given.unlabelled:
+                own = replace(own, test=unseen)  # what measures is not to be shown
+                changes["data.unlabelled"] = given.output / "shown" / split.replace(":", "_")
+                write_pictures(shown, changes["data.unlabelled"])
             for experiment in given.experiments:
                 if (split, experiment, seed) in done:
                     continue
-                changes = {"config_path": given.config, **overrides}
                 if given.teacher_of not in ("", experiment):
-                    taught = run_folder(given.output, split, given.teacher_of, seed)
+                    taught = run_folder(given.teachers or given.output, split, given.teacher_of, seed)
                     changes["teacher.weights"] = taught / "teacher.keras"
                 folder = run_folder(given.output, split, experiment, seed)
-                rows.append(measure(own, home, folder, experiment, seed, changes))
+                rows.append(measure(own, measured, folder, experiment, seed, changes))
                 write_text(path, json.dumps([asdict(row) for row in rows], indent=1) + "\n")
                 print_table(rows)
     print_table(rows)

@@ -74,6 +74,6 @@ def test_what_it_cannot_be_is_refused() -> None:
     with pytest.raises(TrainError, match="decoder of 2 stages"):
         create_model_from_config({"model_name": "efficientnet_lite0", "filters": (8, 8)})
     config = as_config({"model_name": "efficientnet_lite0", "student": {"quantization": {"aware": True}}})
-    with pytest.raises(ConfigError, match="it is a teacher"):
+    with pytest.raises(ConfigError, match="no quantization-aware form of Rescaling"):
         initial_student(config, 2)
     assert PRESETS["efficientnet_lite0"].architecture == "efficientnet"

@@ -143,14 +143,25 @@ def test_concatenated_tensors_share_one_range() -> None:
     assert sum(counts.values()) == 2 + 2 * 10  # input and logits, and two ReLUs in each of ten blocks
 
 
-def test_a_layer_that_it_does_not_know_is_refused() -> None:
+UNKNOWN: dict[str, Callable[[Any, Any], Any]] = {
+    r"Conv2DTranspose \(x\)": lambda layers, x: layers.Conv2DTranspose(1, 2, name="x")(x),
+    r"Add \(x\)": lambda layers, x: layers.Add(name="x")([x, x]),
+    r"Rescaling \(x\)": lambda layers, x: layers.Rescaling(2.0, name="x")(x),
+    r"Conv2D \(x\) with its activation relu": lambda layers, x: layers.Conv2D(1, 1, activation="relu", name="x")(x),
+    r"ReLU \(x\)": lambda layers, x: layers.ReLU(negative_slope=0.1, name="x")(x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("said", UNKNOWN)
+def test_a_layer_that_it_does_not_know_is_refused(said: str) -> None:
+    """It would compute in float what the device rounds, or leave an activation out."""
     import keras
 
     from nanou_train.networks.fake_quant import quantization_aware
 
     inputs = keras.Input((8, 8, 3))
-    model = keras.Model(inputs, keras.layers.Conv2DTranspose(1, 2, name="up")(inputs))
-    with pytest.raises(ConfigError, match=r"Conv2DTranspose \(up\)"):
+    model = keras.Model(inputs, UNKNOWN[said](keras.layers, inputs))
+    with pytest.raises(ConfigError, match=f"no quantization-aware form of {said}"):
         quantization_aware(model)
 
 
