@@ -119,7 +119,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder / MANIFEST} has schema {schema}, this version reads {MANIFEST_SCHEMA}", hint="train again"
         )
     if status != "completed":
-        raise TrainError(f"the training run {folder} is {status}, not completed", hint="train again")
+        why = f": {printable(str(manifest['error']), 300)}" if manifest.get("error") else ""
+        raise TrainError(
+            f"the training run {folder} is {printable(str(status))}, not completed{why}", hint="train again"
+        )
     return manifest
 
 

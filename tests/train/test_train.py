@@ -17,7 +17,14 @@ from nanou_train.data.augment import augment, augment_with_logits
 from nanou_train.data.dataset import Dataset, terrain_dataset
 from nanou_train.errors import TrainError
 from nanou_train.experiments.keys import as_config
-from nanou_train.runs.run_folder import load_student, read_manifest, run_dataset, start_run, weights_sha256
+from nanou_train.runs.run_folder import (
+    load_student,
+    read_manifest,
+    run_dataset,
+    start_run,
+    weights_sha256,
+    write_manifest,
+)
 
 TINY = {
     "epochs": 1, "teacher_epochs": 1, "batch_size": 4, "terrain": {"train": 8, "val": 4, "test": 4},
@@ -155,6 +162,9 @@ def test_a_swapped_student_is_noticed(finished: tuple[dict[str, Any], list[Any]]
 def test_an_interrupted_run_is_no_run(tmp_path: Path) -> None:
     start_run(tmp_path / "run", {"seed": 0})
     with pytest.raises(TrainError, match="is running, not completed"):
+        read_manifest(tmp_path / "run")
+    write_manifest(tmp_path / "run", {"status": "failed", "error": "the loss is nan"})
+    with pytest.raises(TrainError, match="is failed, not completed: the loss is nan"):
         read_manifest(tmp_path / "run")
     start_run(tmp_path / "run", {"seed": 1})  # and may be started again
     with pytest.raises(TrainError, match="no training run"):
