@@ -4,8 +4,9 @@
         --leave-out fall_hood summer places:0 places:1 --experiments accurate accurate_seasons --seeds 0 1 2
 
 ROOT is a prepared data set, `--groups` a table of its pictures. A split leaves out one value of the season's column, in
-all parts of the data, or one of two halves of the training part's places (the largest place always stays). Left out of
-training, pictures are left out of validation too. Each experiment is trained without them, quantized, and measured on
+all parts of the data, or one of two halves of the training part's places (the largest place always stays); the split
+`nothing` is the data set as it is, and its validation part is `home`. Left out of training, pictures are left out of
+validation too. Each experiment is trained without them, quantized, and measured on
 them (`away`, and `unseen`, a half of their drives) and on the test part's other pictures (`home`), all in int8. With
 `--unlabelled`, training is given the other half of these drives without masks (`data.unlabelled`): `unseen` is what
 compares. With `--teacher-of` EXPERIMENT, its teacher for the same split and seed serves the others too, from the runs
@@ -87,6 +88,8 @@ def without(data: Dataset, left_out: set[str], name: str) -> tuple[Dataset, Spli
     images, masks = (np.concatenate([getattr(part, kind) for part in parts]) for kind in ("images", "masks"))
     away = Split(images, masks, tuple(stem for part in parts for stem in part.stems))
     source = {**data.source, "left_out": name}
+    if not left_out:
+        return replace(data, source=source), data.val
     return (
         replace(data, source=source, train=chosen(data.train, False), val=chosen(data.val, False), test=away),
         chosen(data.test, False),
@@ -188,7 +191,9 @@ def read_groups(path: Path) -> dict[str, dict[str, str]]:
 
 
 def left_out_of(data: Dataset, given: argparse.Namespace, split: str) -> set[str]:
-    """The pictures of one split: `places:N` is a half of the places, anything else a value of the season's column."""
+    """The pictures of a split: `places:N` is a half of the places, `nothing` none, others values of the season's column."""
+    if split == "nothing":
+        return set()
     table, half = read_groups(given.groups), split.removeprefix("places:")
     halves = places_of(table, data.train, given.place)
     return {
