@@ -191,7 +191,7 @@ def read_groups(path: Path) -> dict[str, dict[str, str]]:
 
 
 def left_out_of(data: Dataset, given: argparse.Namespace, split: str) -> set[str]:
-    """The pictures of a split: `places:N` is a half of the places, `nothing` none, others values of the season's column."""
+    """The pictures of a split: `places:N` is a half of the places, `nothing` none, others a season."""
     if split == "nothing":
         return set()
     table, half = read_groups(given.groups), split.removeprefix("places:")
