@@ -293,10 +293,9 @@ def _quantized_operation(operation: Any) -> Any:
     is_relu = isinstance(operation, keras.layers.ReLU) and not operation.negative_slope
     if is_relu or isinstance(operation, keras.layers.BatchNormalization) or type(operation).__name__ in _KEEP_GRID:
         return operation.from_config(operation.get_config())
-    function = getattr(getattr(operation, "activation", None), "__name__", "")
+    inside = f" with its activation {operation.activation.__name__} inside" if type(operation) in kinds else ""
     raise ConfigError(
-        f"no quantization-aware form of {type(operation).__name__} ({operation.name})"
-        + (f" with its activation {function} inside" if function not in ("", "linear") else ""),
+        f"no quantization-aware form of {type(operation).__name__} ({operation.name}){inside}",
         hint="train with student.quantization.aware: false, or choose another student.preset",
     )
 

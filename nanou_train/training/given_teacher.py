@@ -150,13 +150,13 @@ def _check_logits(teacher: keras.Model, path: Path, images: npt.NDArray[np.uint8
 
 def _computing(answer: Any) -> Iterator[Any]:
     """Find the operations whose results the answer consists of: what follows them keeps their range."""
-    operation, _, index = answer._keras_history
+    operation, node, index = answer._keras_history
     if hasattr(operation, "outputs") and hasattr(operation, "layers"):  # a model within the model
         yield from _computing(operation.outputs[index])
     elif type(operation).__name__ in _KEEPS_RANGE or (
         type(operation).__name__ == "Activation" and _function_of(operation) == "linear"
     ):
-        for source in operation._inbound_nodes[answer._keras_history.node_index].input_tensors:
+        for source in operation._inbound_nodes[node].input_tensors:
             yield from _computing(source)
     else:
         yield operation

@@ -230,14 +230,15 @@ def main() -> None:
         for split in given.leave_out:
             own, home = without(data, left_out_of(data, given, split), split)
             shown, unseen = halves_of(own.test, table, given.drive)
-            measured, changes = Measured(own.test, unseen, home), {"config_path": given.config, **overrides}
+            measured, common = Measured(own.test, unseen, home), {"config_path": given.config, **overrides}
             if given.unlabelled:
                 own = replace(own, test=unseen)  # what measures is not to be shown
-                changes["data.unlabelled"] = given.output / "shown" / split.replace(":", "_")
-                write_pictures(shown, changes["data.unlabelled"])
+                common["data.unlabelled"] = given.output / "shown" / split.replace(":", "_")
+                write_pictures(shown, common["data.unlabelled"])
             for experiment in given.experiments:
                 if (split, experiment, seed) in done:
                     continue
+                changes = dict(common)
                 if given.teacher_of not in ("", experiment):
                     taught = run_folder(given.teachers or given.output, split, given.teacher_of, seed)
                     changes["teacher.weights"] = taught / "teacher.keras"
