@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Set
 from dataclasses import MISSING, asdict, fields
+from pathlib import Path, PurePath
 from typing import Any
 
 from codegen.errors import ModelError
@@ -40,6 +41,15 @@ def sidecar(model: QuantizedModel) -> dict[str, Any]:
         "camera": asdict(model.camera),
         "provenance": dict(model.provenance),
     }
+
+
+def without_paths(value: Any) -> Any:
+    """Cut absolute paths in a JSON document down to their names: the maker's folders are nobody else's business."""
+    if isinstance(value, Mapping):
+        return {key: without_paths(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_paths(item) for item in value]
+    return PurePath(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def contract_document(contract: Contract) -> dict[str, Any]:

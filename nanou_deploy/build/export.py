@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import codegen
@@ -24,7 +23,7 @@ from codegen.library.render import MANIFEST, RenderedProject, with_manifest
 from codegen.library.render_tflm import tflm_dependencies
 from codegen.library.resources import render_template
 from codegen.tflite.files import contract_graph
-from codegen.tflite.sidecar import sidecar
+from codegen.tflite.sidecar import sidecar, without_paths
 from nanou_deploy.boards.boards import BOARDS
 from nanou_deploy.build.platformio import PLATFORM, PLATFORM_VERSION
 from nanou_deploy.errors import DeployError
@@ -96,7 +95,7 @@ def render_export(
     context = _context(sources, model, package, form, runtime, command)
     files = _LAYOUTS[form](sources, library, context)
     files["README.md"] = render_template("export/README.md.j2", **context)
-    files["provenance.json"] = json.dumps(_without_paths(sidecar(model)), indent=2, sort_keys=True) + "\n"
+    files["provenance.json"] = json.dumps(without_paths(sidecar(model)), indent=2, sort_keys=True) + "\n"
     files["LICENSE"] = licence_text()
     files |= card or {}
     about = {"model_sha256": model.sha256, "runtime": runtime, "model": model.name}
@@ -240,15 +239,6 @@ def _facts(
 def _constants(header: str, prefix: str) -> dict[str, str]:
     """NAME -> value of each `#define PREFIX_NAME value`."""
     return dict(re.findall(rf"^#define {prefix}_(\w+) +(\S+)", header, re.MULTILINE))
-
-
-def _without_paths(value: Any) -> Any:
-    """Cut absolute paths down to their names: the maker's folders are nobody else's business."""
-    if isinstance(value, Mapping):
-        return {key: _without_paths(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_paths(item) for item in value]
-    return PurePath(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _example(name: str, context: Mapping[str, Any]) -> str:

@@ -52,6 +52,7 @@ class Facts:
     source: str
     experiment: str
     seed: str
+    pruned: str
     calibration: str
     threshold: str
     versions: Mapping[str, str]
@@ -79,10 +80,17 @@ def read_facts(provenance: Mapping[str, Any]) -> Facts:
         source=_text(provenance.get("source")),
         experiment=_text(provenance.get("experiment")),
         seed=_text(provenance.get("seed")),
+        pruned=_pruned(_part(provenance, "pruning")),
         calibration=_text(_part(provenance, "calibration").get("method")),
         threshold=_text(provenance.get("threshold")),
         versions={name: text for name, text in versions.items() if text},
     )
+
+
+def _pruned(pruning: Mapping[str, Any]) -> str:
+    share, cost, parent = pruning.get("to"), _text(pruning.get("cost")), _text(pruning.get("from"))
+    known = isinstance(share, float) and 0 < share <= 1 and cost
+    return f"to {share:.0%} of its {cost}".replace("%", " %") + (f", from {parent[:12]}" if parent else "") if known else ""
 
 
 def _part(document: Any, key: str) -> Mapping[str, Any]:

@@ -269,6 +269,7 @@ def _origin(model: QuantizedModel, facts: Facts) -> Table | None:
         yield "sha256", model.sha256
         yield "made by", facts.source
         yield "experiment", f"{facts.experiment}, seed {facts.seed}" if facts.experiment else ""
+        yield "pruned", facts.pruned
         yield "rounding", facts.calibration
         yield "threshold", facts.threshold
         yield "versions", ", ".join(f"{name} {version}" for name, version in facts.versions.items())

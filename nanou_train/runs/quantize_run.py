@@ -16,6 +16,7 @@ from codegen.graph.model import QuantizedModel
 from codegen.tflite.interpreters import builtin_ref_available, run_builtin_ref, run_tflm
 from codegen.tflite.load import load_graph
 from codegen.tflite.quantize import quantize
+from codegen.tflite.sidecar import without_paths
 from nanou_train.data.dataset import Dataset, Split
 from nanou_train.data.labels import drivable_names
 from nanou_train.errors import TrainError
@@ -190,14 +191,11 @@ def decide_quantized(model: QuantizedModel, split: Split) -> npt.NDArray[np.uint
 def _provenance(
     manifest: Mapping[str, Any], metrics: Mapping[str, Metrics], representative: npt.NDArray[np.float32] | None
 ) -> dict[str, Any]:
-    kept = ("experiment", "configuration", "seed", "data", "versions", "weights")
-    source = dict(manifest["data"]["source"])
-    if "root" in source:  # where the data lie on this computer is nobody's business to whom the model is given
-        source["root"] = Path(source["root"]).name
+    kept = ("experiment", "configuration", "seed", "data", "versions", "weights", "pruning")
+    stated: dict[str, Any] = without_paths({key: manifest[key] for key in kept if key in manifest})
     return {
         "source": "nanou_train",
-        **{key: manifest[key] for key in kept},
-        "data": {**manifest["data"], "source": source},
+        **stated,
         "metrics": {role: _rounded(values) for role, values in metrics.items()},
         "calibration": {
             "images": 0 if representative is None else len(representative),

@@ -5,8 +5,9 @@
 ROOT is a prepared data set; with `--groups ROOT/groups.csv --only SEASON`, its pictures of one season (or `places:N`,
 as in `tests.train.hold_outs`), which the start should not know. So many are drawn, three quarters of the training part
 and a quarter of the validation part; scores are of the test part, in float mIoU, beside the start as it is, each with
-a threshold of 0.5 and with the one that is best for the drawn pictures, and minutes of training. Runs and their table
-are in OUTPUT.
+a threshold of 0.5 and with the one that is best for the drawn pictures, and minutes of training. `distilled` and
+`decoder`, which leaves the encoder as it is, learn half from `--teacher`, the start's own. Runs and their table are in
+OUTPUT.
 """
 
 from __future__ import annotations
@@ -31,10 +32,16 @@ from tests.train.hold_outs import alone, data_arguments, left_out_of, taken
 GENTLE: dict[str, Any] = {
     "distillation.enabled": False, "student.learning_rate": 0.002, "student.batch_size": 4, "student.epochs": 40,
 }  # fmt: skip
+DISTILLED: dict[str, Any] = {
+    **GENTLE, "distillation.enabled": True, "distillation.alpha": 0.5, "distillation.temperature": 1.0,
+}  # fmt: skip
+FROZEN = {"student.freeze": "encoder"}
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
     "gentle": GENTLE,
-    "frozen": {**GENTLE, "student.freeze": "encoder"},
+    "frozen": {**GENTLE, **FROZEN},
+    "distilled": DISTILLED,
+    "decoder": {**DISTILLED, **FROZEN},
 }
 
 
@@ -68,12 +75,16 @@ def scores(network: Path, data: Dataset) -> tuple[float, float]:
 def main() -> None:
     parser = data_arguments(__doc__, grouped=False)
     parser.add_argument("--start", type=Path, required=True)
+    parser.add_argument("--teacher", type=Path)
     parser.add_argument("--only", default="")
     parser.add_argument("--pictures", type=int, nargs="+", default=[20, 50, 100])
-    parser.add_argument("--recipes", nargs="+", choices=sorted(RECIPES), default=list(RECIPES))
+    parser.add_argument("--recipes", nargs="+", choices=sorted(RECIPES), default=["plain", "gentle", "frozen"])
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("runs/few_pictures"))
     given = parser.parse_args()
+    taught = {recipe for recipe in given.recipes if RECIPES[recipe].get("distillation.enabled")}
+    if taught and given.teacher is None:
+        parser.error(f"{', '.join(sorted(taught))}: --teacher is missing")
     data = load_dataset(DatasetSpec(given.data))
     if given.only:
         data = alone(data, left_out_of(data, given, given.only), given.only)
@@ -92,6 +103,7 @@ def main() -> None:
                     result = train_model(
                         dataset=few, output_dir=given.output, run_name=name.replace(" ", "-"), seed=seed,
                         start_from=given.start, **RECIPES[recipe],
+                        **({"teacher.weights": given.teacher} if recipe in taught else {}),
                     )  # fmt: skip
                     if result["status"] != "completed":
                         raise SystemExit(result["error"])

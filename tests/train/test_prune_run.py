@@ -16,6 +16,7 @@ from nanou_train.experiments.keys import as_config
 from nanou_train.networks.channel_graph import structure_macs
 from nanou_train.networks.structure import structure_of
 from nanou_train.runs import run_folder as run
+from nanou_train.runs.quantize_run import quantize_run
 from tests.train.networks import plant_constant
 
 TINY = {
@@ -81,6 +82,11 @@ def test_a_run_becomes_a_narrower_run_in_rounds(parent: Path, tmp_path: Path) ->
     assert again.rounds == result.rounds
     assert run.read_manifest(output)["weights"]["student"] == weights
     assert {path: path.stat().st_mtime_ns for path in first.rglob("student.keras")} == times
+
+    said = quantize_run(output).provenance
+    assert said["pruning"] == manifest["pruning"]
+    assert said["configuration"]["student"]["start_from"] == "cut"
+    assert str(tmp_path) not in json.dumps(said)  # whom the model is given to need not know the maker's folders
 
 
 def test_the_command_shows_a_cut_and_writes_nothing(parent: Path, tmp_path: Path) -> None:

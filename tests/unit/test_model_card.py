@@ -89,10 +89,26 @@ def test_a_strangers_sidecar_formats_nothing() -> None:
 
 @pytest.mark.parametrize("value", [None, 3, "x", [], [[]], {"rows": 3}, {"int8": 3}, {"rows": [None] * 10_000}])
 def test_any_json_is_read(value: object) -> None:
-    keys = ("data", "metrics", "beside", "sequences", "limits", "costs", "versions", "calibration", "licence", "source")
+    keys = ("pruning", "data", "metrics", "beside", "sequences", "limits", "costs", "versions", "calibration", "licence", "source")
     for key in keys:
         read_facts({key: value})
     read_facts(dict.fromkeys(keys, value))
+
+
+@pytest.mark.parametrize(
+    ("pruning", "text"),
+    [
+        ({"to": 0.5, "cost": "instructions on rv32-qemu", "from": "4552cfabe5d1ab1d395c"},
+         "to 50 % of its instructions on rv32-qemu, from 4552cfabe5d1"),
+        ({"to": 0.25, "cost": "macs"}, "to 25 % of its macs"),
+        ({"to": "0.5", "cost": "macs"}, None),
+        ({"to": float("nan"), "cost": "macs"}, None),
+        ({"to": 0.5, "from": "4552cfabe5d1"}, None),
+    ],
+)  # fmt: skip
+def test_a_pruned_network_says_so(pruning: dict[str, object], text: str | None) -> None:
+    card = model_card(replace(MODEL, provenance={"pruning": pruning}))
+    assert dict(map(tuple, rows(card, "origin"))).get("pruned") == text
 
 
 def test_sequences_are_scored_beside_the_constant_mask() -> None:
