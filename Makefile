@@ -11,7 +11,7 @@ help:
 	@echo "make check   static checks alone"
 	@echo "make docs    the documents as a site, build/site"
 	@echo "make model   train the terrain model in models/ again, about 10 minutes"
-	@echo "make model-offroad DATA=FOLDER   train the default model again, about 40 minutes"
+	@echo "make model-offroad DATA=FOLDER   train the off-road models again, about 100 minutes"
 	@echo "make clean   remove build products (not .venv, not runs/)"
 
 # Ends at once when pyproject.toml and the locks are those that .venv was made from.
@@ -40,9 +40,13 @@ model: setup
 
 # DATA: YCOR as models/README.md describes it.
 model-offroad: setup
-	$(BIN)/nanou-deploy train --data "$(DATA)" --experiment accurate_nano_u --seed 0 --output runs/offroad
-	$(BIN)/nanou-deploy quantize --run runs/offroad --output models/nano_u_offroad.tflite
-	cp runs/offroad/student.keras models/nano_u_offroad.keras
+	$(BIN)/nanou-deploy train --data "$(DATA)" --experiment accurate --seed 0 --output runs/offroad_unpruned
+	$(BIN)/nanou-deploy prune --run runs/offroad_unpruned --to 0.5 --cost instructions --board rv32-qemu --output runs/offroad
+	$(BIN)/nanou-deploy train --data "$(DATA)" --experiment accurate_nano_u --seed 0 --output runs/offroad_small
+	for name in offroad offroad_small; do \
+	    $(BIN)/nanou-deploy quantize --run runs/$$name --output models/nano_u_$$name.tflite && \
+	    cp runs/$$name/student.keras models/nano_u_$$name.keras || exit 1; \
+	done
 	scripts/offroad_card "$(DATA)"
 
 clean:

@@ -24,7 +24,7 @@ from nanou_deploy.errors import DeployError
 from nanou_deploy.resources import models_folder
 
 _LOG = logging.getLogger(__name__)
-DEFAULT_MODEL = "nano_u_offroad.tflite"  # and its student beside it, .keras
+DEFAULT_MODEL = "nano_u_offroad"  # and its student beside it, .keras
 
 
 def open_model(path: Path | None, camera: CameraSize | None = None, threshold: float | None = None) -> QuantizedModel:
@@ -55,10 +55,20 @@ def trained_on(model: QuantizedModel) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def shipped_models() -> list[str]:
+    """Return the names of the models that come with nanou-deploy."""
+    return sorted(file.stem for file in models_folder().glob("*.tflite"))
+
+
+def is_shipped(path: Path | None) -> bool:
+    """Tell whether no model is given, or one that comes with nanou-deploy by its name alone."""
+    return path is None or (str(path) in shipped_models() and not path.exists())
+
+
 def model_path(path: Path | None) -> Path:
-    """Return the .tflite file of a model that is given as a file, as a run folder, or not at all."""
-    if path is None:
-        return models_folder() / DEFAULT_MODEL
+    """Return the .tflite file of a model that is given as a file, a run folder, a shipped model's name, or not at all."""
+    if path is None or is_shipped(path):
+        return models_folder() / f"{path or DEFAULT_MODEL}.tflite"
     from nanou_train.runs.int8_model import int8_path  # with all that a run is; the shipped model needs none of it
     from nanou_train.runs.run_folder import MANIFEST
 
@@ -73,7 +83,7 @@ def model_path(path: Path | None) -> Path:
         raise DeployError(
             f"there is no run {path} yet",
             hint="`nanou-deploy up` makes the one that nanou.toml names, `nanou-deploy train` any; "
-            "or give the path of a .tflite file",
+            f"or give a .tflite file, or one of {', '.join(shipped_models())}",
         )
     run = path.absolute().parent.parent
     return _own(run) if path.absolute() == int8_path(run) and (run / MANIFEST).is_file() else path

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "models",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="A .tflite file or a run folder; with --compare any number. Default: the model that comes with nanou-deploy.",
+    help="A .tflite file, a run folder, or a shipped model's name; with --compare any number. Default: nano_u_offroad.",
 )
 @board_option("rv32-qemu")
 @objective_options

@@ -46,15 +46,15 @@ def calibrate(
     Weights stay as they are. It takes five pictures at least, better twenty. The threshold is changed only if that also
     gains on pictures that had no part in choosing it, and more than by chance.
     """
-    from nanou_deploy.build.library import model_path, open_model
+    from nanou_deploy.build.library import is_shipped, model_path, open_model
     from nanou_deploy.cli.training_output import training_progress
     from nanou_deploy.evaluate.executors import predictor
     from nanou_train.runs.calibrate import calibrate as find
     from nanou_train.runs.calibrate import read_pictures
 
-    if model is None and output is None:
+    if is_shipped(model) and output is None:
         raise UsageMistake(
-            "the model that comes with nanou-deploy is not changed",
+            "a model that comes with nanou-deploy is not changed",
             hint="give --output FILE.tflite for a copy, or --model",
         )
     known, path = open_model(model), model_path(model)

@@ -53,18 +53,18 @@ def card(
     `quantize` and `import` write one themselves.
     """
     from codegen.tflite.files import save_sidecar
-    from nanou_deploy.build.library import model_path, open_model
+    from nanou_deploy.build.library import is_shipped, model_path, open_model
     from nanou_deploy.report.model_card import model_card, save_card
 
     if (beside or group_by) and data is None:
         raise click.UsageError("--beside and --group-by need --data")
-    if model is None and (data is not None or boards or any(said.values())):
-        raise DeployError("the shipped model is not yours to change", hint="copy it, and name the copy with --model")
+    if is_shipped(model) and (data is not None or boards or any(said.values())):
+        raise DeployError("a shipped model is not yours to change", hint="copy it, and name the copy with --model")
     known, path = open_model(model), model_path(model)
     recorded = _recorded(known, data, group_by, beside, boards, said)
     if recorded is not known:
         note(f"written: {save_sidecar(recorded, path)}")
-    if output is None and model is None:
+    if output is None and is_shipped(model):
         output = Path("build") / "card"
     made = model_card(recorded)
     files = save_card(made, output / path.name if output else path)

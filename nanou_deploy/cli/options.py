@@ -93,7 +93,7 @@ model_option = click.option(
     "--model",
     shell_complete=complete_runs,
     type=click.Path(path_type=Path),
-    help="A .tflite file or a run folder. Default: the model that comes with nanou-deploy.",
+    help="A .tflite file, a run folder, or the name of a model that comes with nanou-deploy. Default: nano_u_offroad.",
 )
 runtime_option = click.option(
     "--runtime",

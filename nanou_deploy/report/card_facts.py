@@ -89,8 +89,9 @@ def read_facts(provenance: Mapping[str, Any]) -> Facts:
 
 def _pruned(pruning: Mapping[str, Any]) -> str:
     share, cost, parent = pruning.get("to"), _text(pruning.get("cost")), _text(pruning.get("from"))
-    known = isinstance(share, float) and 0 < share <= 1 and cost
-    return f"to {share:.0%} of its {cost}".replace("%", " %") + (f", from {parent[:12]}" if parent else "") if known else ""
+    if not (isinstance(share, float) and 0 < share <= 1 and cost):
+        return ""
+    return f"to {100 * share:.0f} % of its {cost}" + (f", from {parent[:12]}" if parent else "")
 
 
 def _part(document: Any, key: str) -> Mapping[str, Any]:

@@ -124,7 +124,7 @@ def test_bench_is_reproducible(require_tool: RequireTool) -> None:
     assert first == second
     assert first.exact
     assert first.instructions is not None
-    assert first.macs == 2_399_200
+    assert first.macs == 2_597_800
     assert 0 < first.ram_bytes < 60_000
     assert first.io_bytes == 60 * 80 * 4
 

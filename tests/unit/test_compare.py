@@ -93,7 +93,7 @@ def test_rows_are_schedules_on_boards_and_then_the_interpreter() -> None:
 
 def test_layer_by_layer_holds_every_tensor_whole() -> None:
     schedule = next(schedule for schedule in SCHEDULES if schedule.name == "layers")
-    model = open_model(None)
+    model = open_model(Path("nano_u_offroad_small"))
     compiled, streamed = compile_schedule(schedule, model, [RV32])[RV32], compile_model(model)
     assert compiled.proofs.failures == ()
     assert all(place.depth_rows == place.rows for place in compiled.plan.placements)
