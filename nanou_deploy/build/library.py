@@ -66,7 +66,7 @@ def is_shipped(path: Path | None) -> bool:
 
 
 def model_path(path: Path | None) -> Path:
-    """Return the .tflite file of a model that is given as a file, a run folder, a shipped model's name, or not at all."""
+    """Return the .tflite file of a model that is given as a file, a run folder, a shipped model's name, or not."""
     if path is None or is_shipped(path):
         return models_folder() / f"{path or DEFAULT_MODEL}.tflite"
     from nanou_train.runs.int8_model import int8_path  # with all that a run is; the shipped model needs none of it

@@ -18,7 +18,7 @@ from nanou_train.runs.run_folder import weights_sha256
 from tests.command_line import run
 
 MODELS = ("nano_u_offroad", "nano_u_offroad_small")
-# What pruning says otherwise than the experiment: where the last round began, how long it lasted, and its teacher's file.
+# What pruning says otherwise than the experiment: where the last round began, its epochs, its teacher's file.
 PRUNED = {
     "student.start_from": "cut", "student.epochs": 75, "teacher.weights": "teacher.keras", "run.restarts": 1,
 }  # fmt: skip
