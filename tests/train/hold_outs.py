@@ -1,17 +1,17 @@
 """How well do experiments see seasons and places that training has not seen? For developers; goes on where it ended.
 
     python -m tests.train.hold_outs --data ROOT --groups ROOT/groups.csv --season environment --place component \\
-        --leave-out fall_hood summer places:0 places:1 --experiments accurate accurate_seasons --seeds 0 1 2
+        --leave-out fall_hood summer places:0 places:1 --experiments good good_half --seeds 0 1 2
 
 ROOT is a prepared data set, `--groups` a table of its pictures. A split leaves out one value of the season's column, in
 all parts of the data, or one of two halves of the training part's places (the largest place always stays); the split
 `nothing` is the data set as it is, and its validation part is `home`. Left out of training, pictures are left out of
-validation too. Each experiment is trained without them, quantized, and measured on
-them (`away`, and `unseen`, a half of their drives) and on the test part's other pictures (`home`), all in int8. With
-`--unlabelled`, training is given the other half of these drives without masks (`data.unlabelled`): `unseen` is what
-compares. With `--teacher-of` EXPERIMENT, its teacher for the same split and seed serves the others too, from the runs
-in `--teachers` (OUTPUT). Rows go to OUTPUT/table.json, runs beside it; `--set KEY=VALUE` changes a key of all
-experiments, such as student.epochs=100.
+validation too. Each experiment is trained without them, quantized, and measured on them (`away`, and `unseen`, a half
+of their drives) and on the test part's other pictures (`home`), all in int8. With `--unlabelled`, training is given the
+other half of these drives without masks (`data.unlabelled`): `unseen` is what compares. `--teacher` FILE is everybody's
+teacher; with `--teacher-of` EXPERIMENT, its teacher for the same split and seed is, from the runs in `--teachers`
+(OUTPUT). Rows go to OUTPUT/table.json, runs beside it; `--set KEY=VALUE` changes a key of all experiments, such as
+student.epochs=100.
 """
 
 from __future__ import annotations
@@ -216,6 +216,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--teacher-of", default="")
     parser.add_argument("--teachers", type=Path)
+    parser.add_argument("--teacher", type=Path)
     parser.add_argument("--unlabelled", action="store_true")
     parser.add_argument("--drive", default="run", help="the table's column of drives")
     parser.add_argument("--output", type=Path, default=Path("runs/hold_outs"))
@@ -239,7 +240,9 @@ def main() -> None:
                 if (split, experiment, seed) in done:
                     continue
                 changes = dict(common)
-                if given.teacher_of not in ("", experiment):
+                if given.teacher:
+                    changes["teacher.weights"] = given.teacher
+                elif given.teacher_of not in ("", experiment):
                     taught = run_folder(given.teachers or given.output, split, given.teacher_of, seed)
                     changes["teacher.weights"] = taught / "teacher.keras"
                 folder = run_folder(given.output, split, experiment, seed)
