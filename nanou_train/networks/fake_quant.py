@@ -309,7 +309,7 @@ def _shared_ranges(model: keras.Model) -> dict[int, int]:
         operation = producers[id(tensor)]
         if isinstance(operation, keras.layers.ReLU):
             shared[id(tensor)] = group
-        elif type(operation).__name__ in ("Resize", "MaxPooling2D", "Concatenate"):
+        elif type(operation).__name__ in _KEEP_GRID:
             for source in operation._inbound_nodes[0].input_tensors:
                 reach(source, group)
 

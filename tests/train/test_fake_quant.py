@@ -143,6 +143,23 @@ def test_concatenated_tensors_share_one_range() -> None:
     assert sum(counts.values()) == 2 + 2 * 10  # input and logits, and two ReLUs in each of ten blocks
 
 
+@pytest.mark.parametrize("layer", ["UpSampling2D", "AveragePooling2D", "ZeroPadding2D", "Dropout"])
+def test_what_keeps_values_keeps_the_range_they_share(layer: str) -> None:
+    """On its way to a concatenation: another range there would be a QUANTIZE operator on the device."""
+    import keras
+
+    from nanou_train.networks.fake_quant import quantization_aware
+
+    inputs = keras.Input((8, 8, 3))
+    near, far = (keras.layers.ReLU(6.0)(keras.layers.Conv2D(2, 1, use_bias=False)(inputs)) for _ in range(2))
+    given = {"ZeroPadding2D": 1, "Dropout": 0.1}.get(layer, 2)
+    sides = [getattr(keras.layers, layer)(given)(side) for side in (near, far)]
+    model = quantization_aware(
+        keras.Model(inputs, keras.layers.Conv2D(1, 1)(keras.layers.Concatenate()(sides)), name="small")
+    )
+    assert sorted(len(range_._inbound_nodes) for range_ in _ranges(model)) == [1, 1, 2]
+
+
 UNKNOWN: dict[str, Callable[[Any, Any], Any]] = {
     r"Conv2DTranspose \(x\)": lambda layers, x: layers.Conv2DTranspose(1, 2, name="x")(x),
     r"Add \(x\)": lambda layers, x: layers.Add(name="x")([x, x]),
