@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen.compile import Compilation
+from codegen.compile import Compilation, compile_model
 from codegen.library.render import render_aot
 from codegen.library.write import write_project
 from codegen.program.objective import Objective
 from codegen.tflite import interpreters as reference
+from nanou_deploy.build.library import open_model
 from tests.exactness import compile_bytes, frames_for
 from tests.generated import compiled, u_net
 from tests.separable_u_net import separable_u_net
@@ -97,7 +98,7 @@ def test_rows_are_exact(which: str, tmp_path: Path, require_tool: Callable[..., 
 
 
 def test_memory_without_frames() -> None:
-    plan = compiled("default").plan
+    plan = compile_model(open_model(Path("nano_u_offroad_small"))).plan
     assert plan.rows_arena_bytes < 7500 < plan.arena_bytes
     assert plan.row_input.depth_rows < 5
     assert plan.row_output.depth_rows == 1
