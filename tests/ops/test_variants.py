@@ -53,6 +53,11 @@ def build(width: int, zero_point: int, activation: str = "none") -> bytes:
     return b.finish([source], [convolution(value, (6, 1, 1, 5), 0.02, zero_point, False)])
 
 
+def sample() -> bytes:
+    """Every kernel of rows in blocks; the last block is only in part of the row."""
+    return build(36, -128)
+
+
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize(("width", "zero_point"), [(1, -128), (27, 20)])
 @pytest.mark.parametrize("target", TARGETS)
