@@ -15,7 +15,7 @@ import hashlib
 import logging
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,20 @@ class Dataset:
     drivable: tuple[str, ...] = BINARY_CLASSES[1:]
     licence: str = ""
     attribution: str = ""
+
+    def with_validation(self) -> Dataset:
+        """Give the training part the validation part's pictures, and leave that empty."""
+        train, val = self.train, self.val
+        if not len(val):
+            return self
+        grouped = len(train.groups) == len(train) and len(val.groups) == len(val)
+        joined = Split(
+            np.concatenate([train.images, val.images]),
+            np.concatenate([train.masks, val.masks]),
+            (*train.stems, *(f"val/{stem}" for stem in val.stems)),
+            (*train.groups, *val.groups) if grouped else (),
+        )
+        return replace(self, train=joined, val=Split(val.images[:0], val.masks[:0], ()))
 
     def describe(self) -> dict[str, Any]:
         """Return what a manifest records: name, source, terms, classes, count and hash per part; JSON types only."""

@@ -235,7 +235,8 @@ class Data(Section):
     How many classes a network tells apart follows from the data. A share `appearance` of the pictures gets other
     colours (nanou_train.data.appearance): views, which a teacher then answers so; otherwise each batch's, after a
     cached teacher has answered them as they were. `unlabelled` is a folder of pictures without masks, of which the
-    student learns what the teacher says (nanou_train.training.unlabelled).
+    student learns what the teacher says (nanou_train.training.unlabelled). With `train_on_validation`, the validation
+    part's pictures are trained on as well, and nothing is chosen by validation: for the last run of a recipe.
     """
 
     terrain: TerrainCounts = TerrainCounts()
@@ -244,6 +245,7 @@ class Data(Section):
     augment: Augmentation = "light"
     appearance: Share = 0.0
     unlabelled: Place | None = None
+    train_on_validation: Switch = False
 
 
 class Logs(Section):

@@ -133,7 +133,9 @@ def checked(paths: Paths) -> ExperimentConfig:
     config = _model(rest, sweep)
     for point in sweep_points(config):
         named = f"{paths['sweep'].at()}, sweep {short_names(point)}"
-        checked({**rest, **given(point, where=lambda _, named=named: named)})  # type: ignore[misc]
+        own = checked({**rest, **given(point, where=lambda _, named=named: named)})  # type: ignore[misc]
+        if own.data.train_on_validation:
+            raise _nothing_chooses("a sweep", named)
     return config
 
 
@@ -251,9 +253,19 @@ def _sweep(one: Given) -> dict[str, tuple[Any, ...]] | tuple[dict[str, Any], ...
 def _model(paths: Paths, sweep: Any) -> ExperimentConfig:
     values = nested({path: one.value for path, one in paths.items()})
     try:
-        return ExperimentConfig.model_validate({**values, "sweep": sweep})
+        config = ExperimentConfig.model_validate({**values, "sweep": sweep})
     except ValidationError as error:
         raise _wrong_value(error.errors()[0], paths) from error
+    if config.data.train_on_validation and config.run.restarts > 1:
+        raise _nothing_chooses(f"run.restarts = {config.run.restarts}", paths["data.train_on_validation"].at())
+    return config
+
+
+def _nothing_chooses(among: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"{where}: data.train_on_validation with {among}: no pictures are left to choose by",
+        hint="choose first, then train one run with data.train_on_validation and run.restarts 1",
+    )
 
 
 def _wrong_value(error: ErrorDetails, paths: Paths) -> ConfigError:

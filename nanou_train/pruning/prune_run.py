@@ -53,15 +53,15 @@ class PruneSettings(Prune):
 @dataclass(frozen=True)
 class Round:
     """One round: structures and costs before and after its cut; validation mIoU before, right after the cut, and
-    after distillation (None where that has not been done). `ranks` is the effective rank of each block's channels
+    after distillation (None where that has not been done, or nothing is left to validate with). `ranks` is the effective rank of each block's channels
     before the cut, of at most as many as there are."""
 
     before: Structure
     after: Structure
     cost_before: float
     cost_after: float
-    miou_before: float
-    miou_cut: float
+    miou_before: float | None
+    miou_cut: float | None
     miou_trained: float | None
     ranks: Mapping[str, float]
 
@@ -101,6 +101,10 @@ class Source:
 
     def miou(self, student: keras.Model, split: Split) -> float:
         return float(self.metrics(student, split)["miou"])
+
+    def validation_miou(self, student: keras.Model) -> float | None:
+        """None where the validation part was trained on."""
+        return self.miou(student, self.dataset.val) if len(self.dataset.val) else None
 
     def metrics(self, student: keras.Model, split: Split) -> Mapping[str, Any]:
         contract = preprocessing_of(student)
@@ -146,8 +150,8 @@ def cut_student(
         after=cut.structure,
         cost_before=cut.cost_before,
         cost_after=cut.cost_after,
-        miou_before=source.miou(student, source.dataset.val),
-        miou_cut=source.miou(narrow, source.dataset.val),
+        miou_before=source.validation_miou(student),
+        miou_cut=source.validation_miou(narrow),
         miou_trained=None,
         ranks=effective_ranks(structure, evidence),
     )
@@ -282,4 +286,5 @@ def _silent(_message: str, _done: float) -> None:
 
 def _finished(cut: Round, folder: Path) -> Round:
     """Return a round with the validation mIoU of the weights that its training kept."""
-    return replace(cut, miou_trained=History.of_run(folder).val_miou)
+    kept = History.of_run(folder)
+    return replace(cut, miou_trained=kept.history[kept.best_epoch - 1].get("val_miou"))

@@ -52,7 +52,9 @@ def record_data(dataset: Dataset, folder: Path) -> None:
         counts = np.bincount(split.masks.ravel(), minlength=256)[: len(dataset.classes)]
         shares = counts / max(1, counts.sum())
         splits[name] = {"images": len(split.images), "shares": dict(zip(dataset.classes, shares.tolist(), strict=True))}
-    constant = constant_mask(dataset.train.masks, dataset.val.masks, dataset.classes)["miou"]
+    constant = None
+    if len(dataset.val):
+        constant = constant_mask(dataset.train.masks, dataset.val.masks, dataset.classes)["miou"]
     write_json(folder / EPOCHS / DATA, {"name": dataset.name, "splits": splits, "constant_val_miou": constant})
 
 
@@ -64,7 +66,8 @@ def read_data(folder: Path) -> Mapping[str, Any] | None:
             str(name): {"images": int(one["images"]), "shares": {str(k): float(v) for k, v in one["shares"].items()}}
             for name, one in document["splits"].items()
         }
-        constant = float(document["constant_val_miou"])
+        constant = document["constant_val_miou"]
+        constant = None if constant is None else float(constant)
         return {"name": str(document["name"]), "splits": splits, "constant_val_miou": constant}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -180,6 +180,8 @@ def run_dataset(manifest: Mapping[str, Any], data_root: Path | None = None, data
         )
     else:
         dataset = load_dataset(DatasetSpec.of(data_root or Path(source["root"]), contract))
+    if configuration(manifest).data.train_on_validation:
+        dataset = dataset.with_validation()
     if dataset.train.sha256 != manifest["data"]["train"]["sha256"]:
         raise TrainError(
             f"the data set {dataset.name} is not the one that this run was trained on",

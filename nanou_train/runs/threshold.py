@@ -35,6 +35,8 @@ def with_threshold(
 def choose_threshold(model: QuantizedModel, split: Split, objective: str) -> float:
     """Find the probability threshold with the best `objective` of the int8 model, on BUILTIN_REF, on a split."""
     check_threshold(model, objective)
+    if not len(split):
+        raise TrainError("no validation pictures are left to choose a threshold by", hint="give it with --threshold")
     predictor = int8_predictor("int8", model, partial(run_builtin_ref, model.flatbuffer))
     return best_threshold(sweep(predictor.logits(split.images), split.masks, predictor.cut), objective)
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from codegen.start_tensorflow import import_tensorflow
 from nanou_train.data.dataset import Dataset, DatasetSpec, Split, load_dataset, terrain_dataset
+from nanou_train.errors import TrainError
 from nanou_train.evaluation.evaluate import decide
 from nanou_train.evaluation.metrics import Metrics, segmentation_metrics
 from nanou_train.experiments.config import ExperimentConfig
@@ -110,6 +111,11 @@ class TrialTraining:
 def open_parent(folder: Path, data: Path | None) -> Parent:
     """Open a completed run, once per process. Raises TrainError."""
     source = open_source(folder, data_root=data)
+    if not len(source.dataset.val):
+        raise TrainError(
+            f"{folder} was trained on its validation part: no pictures are left to choose candidates by",
+            hint="search from a run without data.train_on_validation",
+        )
     evidence = source.evidence_of(source.student)
     importance = channel_importance(source.student, DEFAULT_CRITERION, evidence)
     return Parent(source, structure_of(source.student), importance, evidence)

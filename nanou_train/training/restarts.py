@@ -100,9 +100,9 @@ def restarts_of(inputs: RunInputs, teacher: Path | None) -> tuple[Restart, ...]:
 def train_restarts(
     train: TrainRun, restarts: Sequence[Restart], progress: Progress, *, called: str = "restart"
 ) -> tuple[Ended, ...]:
-    """Train all, as many at once as there are cores; best first. Completed ones are taken as they are.
+    """Train all, as many at once as there are cores; best first, where anything validates.
 
-    Raises TrainError where one fails. Without this process, the others end at once.
+    Completed ones are taken as they are. Raises TrainError where one fails. Without this process, the others end at once.
     """
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
     told: Queue[Told] = context.Queue()
@@ -129,8 +129,9 @@ def train_restarts(
         except BrokenProcessPool as error:
             raise TrainError(f"a {called}'s process has died", hint="run the same command again to go on") from error
     tell()
-    found = (Ended(one.folder, History.of_run(one.folder)) for one in restarts)
-    return tuple(sorted(found, key=lambda one: -one.history.val_miou))
+    found = tuple(Ended(one.folder, History.of_run(one.folder)) for one in restarts)
+    validated = len(restarts[0].dataset.val) > 0
+    return tuple(sorted(found, key=lambda one: -one.history.val_miou)) if validated else found
 
 
 def _news(told: Queue[Told]) -> Iterator[Told]:

@@ -32,6 +32,8 @@ def load_training_data(
 ) -> tuple[Preprocessing, Dataset]:
     """Load the experiment's data, given, from a folder or rendered, with the contract of its model.
 
+    With `data.train_on_validation` the validation part is empty, and its pictures are in the training part.
+
     Raises TrainError where a network that the run makes cannot take such pictures, DataError for the data.
     """
     height, width, channels = config.input_shape
@@ -49,7 +51,7 @@ def load_training_data(
                 config.data.terrain.model_dump(), seed=seed, height_px=height, width_px=width, channels=channels
             )
         )
-    return contract, dataset
+    return contract, dataset.with_validation() if config.data.train_on_validation else dataset
 
 
 def initial_student(config: ExperimentConfig, classes: int) -> keras.Model:

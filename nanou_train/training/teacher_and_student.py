@@ -44,6 +44,11 @@ class RunInputs:
         """Where checkpoints are."""
         return self.config.run.checkpoint_path or self.folder
 
+    @property
+    def validation(self) -> Split | None:
+        """The validation part, or None where it is trained on."""
+        return self.dataset.val if len(self.dataset.val) else None
+
 
 TEACHER_SEED = 1  # beside the student's, so that they begin with other weights
 TrainStudent = Callable[[RunInputs, "keras.Model", "keras.Model | Views | None", Progress], History]
@@ -96,7 +101,7 @@ def train_teacher(inputs: RunInputs, progress: Progress) -> tuple[keras.Model, H
         teacher,
         derived(config, "teacher"),
         data.train,
-        data.val,
+        inputs.validation,
         seed=inputs.seed + TEACHER_SEED,
         checkpoint=inputs.place / "teacher.keras",
         state_path=inputs.place / "teacher.npz",
@@ -114,7 +119,7 @@ def train_student(
         teacher,
         inputs.config,
         inputs.dataset.train,
-        inputs.dataset.val,
+        inputs.validation,
         seed=inputs.seed,
         checkpoint=inputs.place / "student.keras",
         state_path=inputs.place / "student.npz",
@@ -132,8 +137,9 @@ def _callbacks(inputs: RunInputs, role: Role, model: keras.Model) -> list[keras.
     config = inputs.config
     if not is_chief(find_strategy(config.run.strategy)):
         return []
-    found = [*records_of(model, config, inputs.dataset.val, inputs.folder, role), *logs_of(config, inputs.folder, role)]
+    shown = inputs.validation or inputs.dataset.train
+    found = [*records_of(model, config, shown, inputs.folder, role), *logs_of(config, inputs.folder, role)]
     if config.run.nas.enabled and role == "student":
-        x = preprocessing_of(model).normalize(inputs.dataset.val.images[:PROBE_IMAGES])
+        x = preprocessing_of(model).normalize(shown.images[:PROBE_IMAGES])
         found.append(NASCallback(config.run.nas.layers, config.run.nas.frequency, inputs.folder / "nas_logs", x=x))
     return found
