@@ -53,8 +53,9 @@ class PruneSettings(Prune):
 @dataclass(frozen=True)
 class Round:
     """One round: structures and costs before and after its cut; validation mIoU before, right after the cut, and
-    after distillation (None where that has not been done, or nothing is left to validate with). `ranks` is the effective rank of each block's channels
-    before the cut, of at most as many as there are."""
+    after distillation (None where that has not been done, or nothing is left to validate with). `ranks` is the
+    effective rank of each block's channels before the cut, of at most as many as there are.
+    """
 
     before: Structure
     after: Structure

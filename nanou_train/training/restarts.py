@@ -102,7 +102,8 @@ def train_restarts(
 ) -> tuple[Ended, ...]:
     """Train all, as many at once as there are cores; best first, where anything validates.
 
-    Completed ones are taken as they are. Raises TrainError where one fails. Without this process, the others end at once.
+    Completed ones are taken as they are. Raises TrainError where one fails. Without this process, the
+    others end at once.
     """
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
     told: Queue[Told] = context.Queue()

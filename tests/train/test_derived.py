@@ -74,9 +74,10 @@ def config() -> ExperimentConfig:
 
 
 def test_every_key_has_a_value_of_its_own(config: ExperimentConfig) -> None:
-    """So that a key that is reset shows; but several hosts have no restarts, and soft masks no weights beside them."""
+    """So that a key that is reset shows; but several hosts have no restarts, soft masks no weights beside them, and
+    where validation is trained on there are no restarts either."""
     same = {key for key, value in by_path(config).items() if value == by_path(ExperimentConfig())[key]}
-    assert same == {"run.strategy", "teacher.soft_masks"}
+    assert same == {"run.strategy", "teacher.soft_masks", "data.train_on_validation"}
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))

@@ -21,11 +21,12 @@ def _tensorflow(require_module: Callable[[str], None]) -> None:
     require_module("tensorflow")
 
 
-def test_the_teacher_is_the_average_of_its_members(tmp_path: Path, small: Dataset) -> None:
+@pytest.mark.parametrize("validated", [True, False])
+def test_the_teacher_is_the_average_of_its_members(tmp_path: Path, small: Dataset, validated: bool) -> None:
     from nanou_train.networks.saving import load_model
     from nanou_train.training.train import train_model
 
-    keys = {**KEYS, "restarts": 1, "teacher.members": 2, "epochs": 1}
+    keys = {**KEYS, "restarts": 1, "teacher.members": 2, "epochs": 1, "data.train_on_validation": not validated}
     result = train_model(**keys, dataset=small, output_dir=tmp_path)
     assert result["error"] == ""
     folder = result["experiment_dir"]
