@@ -142,15 +142,21 @@ class Dataset:
     attribution: str = ""
 
     def with_validation(self) -> Dataset:
-        """Give the training part the validation part's pictures, and leave that empty."""
+        """Give the training part the validation part's pictures, as val_STEM, and leave that empty.
+
+        Raises DataError where a training picture has such a name.
+        """
         train, val = self.train, self.val
         if not len(val):
             return self
+        stems = tuple(f"val_{stem}" for stem in val.stems)
+        if taken := sorted({*stems} & {*train.stems}):
+            raise DataError(f"two pictures would be {shown(taken[0])}: of train, and of val", hint="rename one")
         grouped = len(train.groups) == len(train) and len(val.groups) == len(val)
         joined = Split(
             np.concatenate([train.images, val.images]),
             np.concatenate([train.masks, val.masks]),
-            (*train.stems, *(f"val/{stem}" for stem in val.stems)),
+            (*train.stems, *stems),
             (*train.groups, *val.groups) if grouped else (),
         )
         return replace(self, train=joined, val=Split(val.images[:0], val.masks[:0], ()))

@@ -13,7 +13,7 @@ import pytest
 
 from nanou_deploy.report.training import read_training, render_training
 from nanou_train.data.dataset import Dataset
-from nanou_train.errors import ConfigError, TrainError
+from nanou_train.errors import ConfigError, DataError, TrainError
 from nanou_train.experiments.keys import as_config
 from nanou_train.runs.records import read_data
 from nanou_train.runs.run_folder import read_manifest, run_dataset
@@ -31,8 +31,11 @@ def test_its_pictures_join_the_training_part(small: Dataset) -> None:
     assert (len(both.train), len(both.val), both.test) == (20, 0, small.test)
     np.testing.assert_array_equal(both.train.images[16:], small.val.images)
     np.testing.assert_array_equal(both.train.masks[:16], small.train.masks)
-    assert both.train.stems[16:] == tuple(f"val/{stem}" for stem in small.val.stems)
+    assert both.train.stems[16:] == tuple(f"val_{stem}" for stem in small.val.stems)
     assert both.with_validation() is both
+    taken = replace(small.train, stems=("val_c", *small.train.stems[1:]))
+    with pytest.raises(DataError, match="two pictures would be"):
+        replace(small, val=replace(small.val, stems=tuple("abcd")), train=taken).with_validation()
     grouped = replace(small, train=replace(small.train, groups=("a",) * 16), val=replace(small.val, groups=("b",) * 4))
     assert grouped.with_validation().train.groups == ("a",) * 16 + ("b",) * 4
 
