@@ -132,17 +132,13 @@ def _best(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
 def _galleries(training: Training) -> Iterator[Gallery]:
     classes = tuple(map(str, training.manifest.get("data", {}).get("classes", BINARY_CLASSES)))
     legend = css_entries(error_entries(classes))
+    without = training.data is not None and training.data["constant_val_miou"] is None  # nothing is validated
+    part = "Training" if without else "Validation"
     for name, records in reversed(tuple(training.records.items())):
         if records.samples is not None and records.samples.epochs:
-            part = "Validation" if _is_validated(training) else "Training"
             note = f"{part} pictures at the model's resolution, and what the network decided after some epochs."
             rows = tuple(_rows(records.samples, len(classes)))
             yield Gallery(name.replace(" ", "_"), f"What the {name} sees", note, rows, legend)
-
-
-def _is_validated(training: Training) -> bool:
-    """Whether there is a validation part: else samples are of the training part."""
-    return not training.data or training.data["splits"]["val"]["images"] > 0
 
 
 def _rows(samples: Samples, class_count: int) -> Iterator[PictureRow]:
