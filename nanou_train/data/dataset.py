@@ -113,6 +113,15 @@ class Split:
     def __len__(self) -> int:
         return len(self.stems)
 
+    def joined(self, other: Split) -> Split:
+        """Append another part's pictures, of the same size; those without a sequence are in one called ""."""
+        return Split(
+            np.concatenate([self.images, other.images]),
+            np.concatenate([self.masks, other.masks]),
+            (*self.stems, *other.stems),
+            (*self.groups, *(other.groups or ("",) * len(other))) if self.groups else (),
+        )
+
     @property
     def sha256(self) -> str:
         """Hash of stems, images and masks as the model sees them."""
@@ -141,25 +150,23 @@ class Dataset:
     licence: str = ""
     attribution: str = ""
 
+    @property
+    def validation(self) -> Split | None:
+        """The validation part, or None where it is trained on."""
+        return self.val if len(self.val) else None
+
     def with_validation(self) -> Dataset:
         """Give the training part the validation part's pictures, as val_STEM, and leave that empty.
 
         Raises DataError where a training picture has such a name.
         """
-        train, val = self.train, self.val
-        if not len(val):
+        val = self.validation
+        if val is None:
             return self
-        stems = tuple(f"val_{stem}" for stem in val.stems)
-        if taken := sorted({*stems} & {*train.stems}):
+        named = replace(val, stems=tuple(f"val_{stem}" for stem in val.stems))
+        if taken := sorted({*named.stems} & {*self.train.stems}):
             raise DataError(f"two pictures would be {shown(taken[0])}: of train, and of val", hint="rename one")
-        grouped = len(train.groups) == len(train) and len(val.groups) == len(val)
-        joined = Split(
-            np.concatenate([train.images, val.images]),
-            np.concatenate([train.masks, val.masks]),
-            (*train.stems, *stems),
-            (*train.groups, *val.groups) if grouped else (),
-        )
-        return replace(self, train=joined, val=Split(val.images[:0], val.masks[:0], ()))
+        return replace(self, train=self.train.joined(named), val=Split(val.images[:0], val.masks[:0], ()))
 
     def describe(self) -> dict[str, Any]:
         """Return what a manifest records: name, source, terms, classes, count and hash per part; JSON types only."""

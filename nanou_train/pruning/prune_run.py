@@ -105,7 +105,8 @@ class Source:
 
     def validation_miou(self, student: keras.Model) -> float | None:
         """None where the validation part was trained on."""
-        return self.miou(student, self.dataset.val) if len(self.dataset.val) else None
+        val = self.dataset.validation
+        return None if val is None else self.miou(student, val)
 
     def metrics(self, student: keras.Model, split: Split) -> Mapping[str, Any]:
         contract = preprocessing_of(student)
@@ -287,5 +288,4 @@ def _silent(_message: str, _done: float) -> None:
 
 def _finished(cut: Round, folder: Path) -> Round:
     """Return a round with the validation mIoU of the weights that its training kept."""
-    kept = History.of_run(folder)
-    return replace(cut, miou_trained=kept.history[kept.best_epoch - 1].get("val_miou"))
+    return replace(cut, miou_trained=History.of_run(folder).kept.get("val_miou"))

@@ -52,9 +52,8 @@ def record_data(dataset: Dataset, folder: Path) -> None:
         counts = np.bincount(split.masks.ravel(), minlength=256)[: len(dataset.classes)]
         shares = counts / max(1, counts.sum())
         splits[name] = {"images": len(split.images), "shares": dict(zip(dataset.classes, shares.tolist(), strict=True))}
-    constant = None
-    if len(dataset.val):
-        constant = constant_mask(dataset.train.masks, dataset.val.masks, dataset.classes)["miou"]
+    val = dataset.validation
+    constant = None if val is None else constant_mask(dataset.train.masks, val.masks, dataset.classes)["miou"]
     write_json(folder / EPOCHS / DATA, {"name": dataset.name, "splits": splits, "constant_val_miou": constant})
 
 

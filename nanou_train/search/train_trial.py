@@ -111,7 +111,7 @@ class TrialTraining:
 def open_parent(folder: Path, data: Path | None) -> Parent:
     """Open a completed run, once per process. Raises TrainError."""
     source = open_source(folder, data_root=data)
-    if not len(source.dataset.val):
+    if source.dataset.validation is None:
         raise TrainError(
             f"{folder} was trained on its validation part: no pictures are left to choose candidates by",
             hint="search from a run without data.train_on_validation",

@@ -131,8 +131,9 @@ def train_restarts(
             raise TrainError(f"a {called}'s process has died", hint="run the same command again to go on") from error
     tell()
     found = tuple(Ended(one.folder, History.of_run(one.folder)) for one in restarts)
-    validated = len(restarts[0].dataset.val) > 0
-    return tuple(sorted(found, key=lambda one: -one.history.val_miou)) if validated else found
+    if restarts[0].dataset.validation is None:
+        return found
+    return tuple(sorted(found, key=lambda one: -one.history.val_miou))
 
 
 def _news(told: Queue[Told]) -> Iterator[Told]:

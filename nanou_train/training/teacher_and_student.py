@@ -44,11 +44,6 @@ class RunInputs:
         """Where checkpoints are."""
         return self.config.run.checkpoint_path or self.folder
 
-    @property
-    def validation(self) -> Split | None:
-        """The validation part, or None where it is trained on."""
-        return self.dataset.val if len(self.dataset.val) else None
-
 
 TEACHER_SEED = 1  # beside the student's, so that they begin with other weights
 TrainStudent = Callable[[RunInputs, "keras.Model", "keras.Model | Views | None", Progress], History]
@@ -101,7 +96,7 @@ def train_teacher(inputs: RunInputs, progress: Progress) -> tuple[keras.Model, H
         teacher,
         derived(config, "teacher"),
         data.train,
-        inputs.validation,
+        data.validation,
         seed=inputs.seed + TEACHER_SEED,
         checkpoint=inputs.place / "teacher.keras",
         state_path=inputs.place / "teacher.npz",
@@ -119,7 +114,7 @@ def train_student(
         teacher,
         inputs.config,
         inputs.dataset.train,
-        inputs.validation,
+        inputs.dataset.validation,
         seed=inputs.seed,
         checkpoint=inputs.place / "student.keras",
         state_path=inputs.place / "student.npz",
@@ -137,7 +132,7 @@ def _callbacks(inputs: RunInputs, role: Role, model: keras.Model) -> list[keras.
     config = inputs.config
     if not is_chief(find_strategy(config.run.strategy)):
         return []
-    shown = inputs.validation or inputs.dataset.train
+    shown = inputs.dataset.validation or inputs.dataset.train
     found = [*records_of(model, config, shown, inputs.folder, role), *logs_of(config, inputs.folder, role)]
     if config.run.nas.enabled and role == "student":
         x = preprocessing_of(model).normalize(shown.images[:PROBE_IMAGES])

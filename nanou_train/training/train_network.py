@@ -58,9 +58,14 @@ class History:
         return cls(tuple(row for row in rows if row.pop("model") == "student"), metrics["best_epoch"]["student"])
 
     @property
+    def kept(self) -> dict[str, float]:
+        """The row of the epoch whose weights the model has."""
+        return self.history[self.best_epoch - 1]
+
+    @property
     def val_miou(self) -> float:
         """Validation mIoU of the kept epoch. Raises KeyError where nothing was validated."""
-        return self.history[self.best_epoch - 1]["val_miou"]
+        return self.kept["val_miou"]
 
 
 def train_single_model(

@@ -8,6 +8,7 @@ the student are left out, so that its figures stay those of pictures that it has
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,10 +84,4 @@ def _unlike(images: Pixels, dataset: Dataset) -> list[int]:
 
 def with_answers(train: Split, unlabelled: Split, teacher: keras.Model) -> Split:
     """Append pictures to a training part, their masks the teacher's decisions."""
-    masks = decided(teacher_logits(teacher, unlabelled.images))
-    return Split(
-        np.concatenate([train.images, unlabelled.images]),
-        np.concatenate([train.masks, masks]),
-        (*train.stems, *unlabelled.stems),
-        (*train.groups, *("" for _ in unlabelled.stems)) if train.groups else (),
-    )
+    return train.joined(replace(unlabelled, masks=decided(teacher_logits(teacher, unlabelled.images))))
